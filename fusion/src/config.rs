@@ -1,0 +1,178 @@
+//! The plain-data sections of the configuration that kernels read.
+//!
+//! [`KernelConfig`] travels with a model into each fused op. It says what may be used and how large it may be; it never says
+//! what a result means: any configuration gives the same numbers to rounding.
+
+use serde::{Deserialize, Serialize};
+
+/// What the kernels of one model may use. Every section has a switch, and sizes where there is something to size.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KernelConfig {
+    /// Loop tiling of matrix products and attention.
+    pub tiling: TilingConfig,
+    /// Cache-sized blocks in norms and softmax.
+    pub blocking: BlockingConfig,
+    /// Instruction set of the CPU kernels.
+    pub simd: SimdConfig,
+    /// Software prefetch inside streaming kernels.
+    pub prefetch: PrefetchConfig,
+    /// Which groups of operations run as one kernel.
+    pub fusion: FusionConfig,
+    /// How many threads one operation may use.
+    pub threads: ThreadsConfig,
+    /// Results do not depend on the number of threads or on measured plans.
+    pub deterministic: bool,
+}
+
+/// Loop tiling. `None` derives a size from the detected caches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TilingConfig {
+    /// Off: matrix products and attention run as the decorated backend runs them.
+    pub enabled: bool,
+    /// Rows of the left operand in one packed block, elements.
+    pub mc: Option<usize>,
+    /// Depth of one packed block, elements.
+    pub kc: Option<usize>,
+    /// Columns of the right operand in one packed block, elements.
+    pub nc: Option<usize>,
+    /// Queries in one attention tile.
+    pub attention_q: Option<usize>,
+    /// Keys in one attention tile.
+    pub attention_k: Option<usize>,
+}
+
+impl Default for TilingConfig {
+    fn default() -> Self {
+        Self { enabled: true, mc: None, kc: None, nc: None, attention_q: None, attention_k: None }
+    }
+}
+
+/// Cache blocking of row-wise kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlockingConfig {
+    /// Off: norms and softmax run as the decorated backend runs them.
+    pub enabled: bool,
+}
+
+impl Default for BlockingConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// The instruction set that CPU kernels are compiled for and chosen by at run time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IsaChoice {
+    /// The best that the CPU has, or the one that `KILN_ISA` names.
+    #[default]
+    Auto,
+    /// Registers of the `wide` crate, for every CPU.
+    Portable,
+    /// AVX2 and FMA, 256-bit registers.
+    Avx2,
+    /// AVX-512 F/BW/DQ/VL, 512-bit registers.
+    Avx512,
+    /// AMX tiles for bf16 products, AVX-512 elsewhere.
+    Amx,
+}
+
+/// Manual SIMD.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SimdConfig {
+    /// Off: element-wise operations run as the decorated backend runs them.
+    pub enabled: bool,
+    /// The instruction set; one that the CPU lacks falls back to the next lower.
+    pub isa: IsaChoice,
+}
+
+impl Default for SimdConfig {
+    fn default() -> Self {
+        Self { enabled: true, isa: IsaChoice::Auto }
+    }
+}
+
+/// Software prefetch inside streaming kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrefetchConfig {
+    /// Off: only the hardware prefetcher works.
+    pub enabled: bool,
+    /// How far ahead of its use a line is requested, bytes.
+    pub distance: Option<usize>,
+}
+
+impl Default for PrefetchConfig {
+    fn default() -> Self {
+        Self { enabled: true, distance: None }
+    }
+}
+
+/// Kernel fusion, by op. A switch that is off runs the default composition of that op, on the same single kernels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FusionConfig {
+    /// Bias, activation and residual in the store of a linear layer.
+    pub linear_epilogue: bool,
+    /// Scores, softmax and the weighted sum of attention as one kernel.
+    pub attention: bool,
+    /// Gate, up, activation and down of an MLP as one op.
+    pub mlp: bool,
+    /// A norm and the linear layer after it.
+    pub norm_linear: bool,
+    /// A residual addition and the norm after it.
+    pub add_norm: bool,
+    /// QK-norm and rotary embedding.
+    pub qk_norm_rope: bool,
+    /// The experts of a mixture as one op.
+    pub moe: bool,
+}
+
+impl Default for FusionConfig {
+    fn default() -> Self {
+        Self {
+            linear_epilogue: true,
+            attention: true,
+            mlp: true,
+            norm_linear: true,
+            add_norm: true,
+            qk_norm_rope: true,
+            moe: true,
+        }
+    }
+}
+
+/// Threads of one operation. Kernels run in the caller's current rayon pool.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ThreadsConfig {
+    /// At most this many splits an operation; `None` is the size of the current pool.
+    pub max: Option<usize>,
+}
+
+impl KernelConfig {
+    /// Everything off: each op runs as the decorated backend runs it.
+    pub fn none() -> Self {
+        Self {
+            tiling: TilingConfig { enabled: false, ..Default::default() },
+            blocking: BlockingConfig { enabled: false },
+            simd: SimdConfig { enabled: false, ..Default::default() },
+            prefetch: PrefetchConfig { enabled: false, ..Default::default() },
+            fusion: FusionConfig {
+                linear_epilogue: false,
+                attention: false,
+                mlp: false,
+                norm_linear: false,
+                add_norm: false,
+                qk_norm_rope: false,
+                moe: false,
+            },
+            threads: ThreadsConfig::default(),
+            deterministic: false,
+        }
+    }
+}

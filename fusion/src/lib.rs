@@ -1,0 +1,5 @@
+//! The fused-operation vocabulary of Kiln.
+pub mod config;
+mod kv_cache;
+pub use config::KernelConfig;
+pub use kv_cache::{CacheFull, KvCache};
