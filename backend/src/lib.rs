@@ -1,1 +1,3 @@
-//! Placeholder.
+//! `Kiln<B>`: a Burn backend decorator with tiled, cache-blocked, SIMD CPU kernels.
+
+pub mod simd;

@@ -1,0 +1,143 @@
+//! Registers of several instruction sets behind one small trait.
+//!
+//! An algorithm is written once, as a [`Kernel`] generic over [`Isa`], and compiled once for each instruction set:
+//!
+//! ```text
+//! struct Scale<'a> { x: &'a mut [f32], by: f32 }
+//! impl Kernel for Scale<'_> {
+//!     type Out = ();
+//!     #[inline(always)]
+//!     fn call<I: Isa>(self, isa: I) { .. isa.load(..) .. isa.mul(..) .. }
+//! }
+//! Tier::best().run(Scale { x, by: 2.0 });
+//! ```
+//!
+//! [`Isa::run`] is the only function with a `#[target_feature]`: the trampoline. Everything between it and the intrinsics is
+//! `#[inline(always)]`, so that it is compiled with the features of the trampoline. A closure or an un-inlined function in
+//! between loses them (3 to 5 times slower), so threads split the work outside of `run`, never inside.
+//!
+//! A value of an `Isa` type proves that the CPU has the instructions: only its `detect` makes one.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+mod tier;
+
+#[cfg(target_arch = "x86_64")]
+pub use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use avx512::Avx512;
+pub use portable::Portable;
+pub use tier::{Tier, UnknownTier};
+
+mod sealed {
+    /// Only this module's instruction sets implement [`super::Isa`].
+    pub trait Sealed {}
+}
+
+/// Work that one thread does with the registers of one instruction set.
+pub trait Kernel {
+    /// What it returns.
+    type Out;
+    /// Does the work. Implementations are `#[inline(always)]`.
+    fn call<I: Isa>(self, isa: I) -> Self::Out;
+}
+
+/// An instruction set: operations on one register of f32. A value proves that the CPU has it.
+///
+/// Comparisons and [`Isa::max`] / [`Isa::min`] follow x86: a comparison with NaN is false, and `max` and `min` give the second
+/// operand when either is NaN.
+pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
+    /// One register of f32.
+    type V: Copy;
+    /// One mask, a truth value a lane.
+    type M: Copy;
+    /// Floats a register.
+    const LANES: usize;
+    /// Rows of the register tile of a matrix product; its columns are [`crate::simd::PANEL`] times [`Isa::PANELS`].
+    /// Accumulators fill the register file less what holds one row of B and a broadcast of A.
+    const MR: usize;
+    /// Panels of B beside each other in the register tile.
+    const PANELS: usize;
+    /// The tier that this is.
+    const TIER: Tier;
+
+    /// Runs `kernel` compiled for this instruction set.
+    fn run<K: Kernel>(self, kernel: K) -> K::Out;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::V;
+    /// `a + b`.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a - b`.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b`.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b`, correctly rounded.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`, rounded once where the instruction set has FMA.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `a > b ? a : b`.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a < b ? a : b`.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Square root, correctly rounded.
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// Nearest integer, ties to even.
+    fn round(self, a: Self::V) -> Self::V;
+    /// Magnitude.
+    fn abs(self, a: Self::V) -> Self::V;
+    /// Magnitude of `magnitude` with the sign of `sign`.
+    fn copysign(self, magnitude: Self::V, sign: Self::V) -> Self::V;
+    /// `2ⁿ` for an integral `n` of -126 ..= 127; anything else gives a meaningless number.
+    fn pow2(self, n: Self::V) -> Self::V;
+    /// `a < b`.
+    fn lt(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a ≠ a`.
+    fn is_nan(self, a: Self::V) -> Self::M;
+    /// `mask ? yes : no`.
+    fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
+    /// Sum of the lanes, pairwise.
+    fn reduce_add(self, a: Self::V) -> f32;
+    /// Largest lane; unspecified when one is NaN.
+    fn reduce_max(self, a: Self::V) -> f32;
+
+    /// # Safety
+    /// `p` is readable for `LANES` floats.
+    unsafe fn load(self, p: *const f32) -> Self::V;
+    /// # Safety
+    /// `p` is writable for `LANES` floats.
+    unsafe fn store(self, p: *mut f32, v: Self::V);
+    /// The first `n < LANES` floats, the other lanes 0.
+    /// # Safety
+    /// `p` is readable for `n` floats.
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> Self::V;
+    /// Stores the first `n < LANES` lanes.
+    /// # Safety
+    /// `p` is writable for `n` floats.
+    unsafe fn store_partial(self, p: *mut f32, v: Self::V, n: usize);
+    /// Widens `LANES` bf16.
+    /// # Safety
+    /// `p` is readable for `LANES` 16-bit values.
+    unsafe fn load_bf16(self, p: *const u16) -> Self::V;
+    /// Rounds to bf16, nearest even; NaN stays NaN.
+    /// # Safety
+    /// `p` is writable for `LANES` 16-bit values.
+    unsafe fn store_bf16(self, p: *mut u16, v: Self::V);
+    /// Widens `LANES` f16.
+    /// # Safety
+    /// `p` is readable for `LANES` 16-bit values.
+    unsafe fn load_f16(self, p: *const u16) -> Self::V;
+    /// Rounds to f16, nearest even.
+    /// # Safety
+    /// `p` is writable for `LANES` 16-bit values.
+    unsafe fn store_f16(self, p: *mut u16, v: Self::V);
+    /// Asks for the cache line at `p` to be brought near. Any address is allowed.
+    fn prefetch(self, p: *const u8);
+}
+
+/// Columns of one packed panel of B: a whole number of registers on every tier (portable and AVX2: two of 8, AVX-512: one of
+/// 16), so that one packed layout serves them all.
+pub const PANEL: usize = 16;

@@ -1,0 +1,167 @@
+//! The portable tier: registers of the `wide` crate, which picks the instructions at compile time (SSE2 on a plain x86-64 build,
+//! NEON on aarch64, scalar elsewhere).
+
+use super::{Isa, Kernel, Tier, sealed};
+use half::{bf16, f16};
+use wide::{f32x8, i32x8};
+
+/// Every CPU has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Portable(());
+
+impl Portable {
+    /// Always there.
+    pub fn detect() -> Option<Self> {
+        Some(Self(()))
+    }
+}
+
+impl sealed::Sealed for Portable {}
+
+/// Reads `n ≤ 8` floats, the rest 0.
+///
+/// # Safety
+/// `p` is readable for `n` floats.
+#[inline(always)]
+unsafe fn read<const FULL: bool>(p: *const f32, n: usize) -> f32x8 {
+    let mut lanes = [0.0f32; 8];
+    // SAFETY: the caller's promise; the array has 8 floats and n ≤ 8.
+    unsafe { core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), if FULL { 8 } else { n }) };
+    f32x8::from(lanes)
+}
+
+impl Isa for Portable {
+    type V = f32x8;
+    type M = f32x8;
+    const LANES: usize = 8;
+    // 16 registers of 4 floats on SSE2: 3 x 16 would need 12 accumulators and 4 for B; 2 x 16 leaves room for the product.
+    const MR: usize = 2;
+    const PANELS: usize = 1;
+    const TIER: Tier = Tier::Portable;
+
+    #[inline(always)]
+    fn run<K: Kernel>(self, kernel: K) -> K::Out {
+        kernel.call(self)
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> f32x8 {
+        f32x8::splat(x)
+    }
+    #[inline(always)]
+    fn add(self, a: f32x8, b: f32x8) -> f32x8 {
+        a + b
+    }
+    #[inline(always)]
+    fn sub(self, a: f32x8, b: f32x8) -> f32x8 {
+        a - b
+    }
+    #[inline(always)]
+    fn mul(self, a: f32x8, b: f32x8) -> f32x8 {
+        a * b
+    }
+    #[inline(always)]
+    fn div(self, a: f32x8, b: f32x8) -> f32x8 {
+        a / b
+    }
+    #[inline(always)]
+    fn mul_add(self, a: f32x8, b: f32x8, c: f32x8) -> f32x8 {
+        a.mul_add(b, c)
+    }
+    #[inline(always)]
+    fn max(self, a: f32x8, b: f32x8) -> f32x8 {
+        b.simd_lt(a).select(a, b)
+    }
+    #[inline(always)]
+    fn min(self, a: f32x8, b: f32x8) -> f32x8 {
+        a.simd_lt(b).select(a, b)
+    }
+    #[inline(always)]
+    fn sqrt(self, a: f32x8) -> f32x8 {
+        a.sqrt()
+    }
+    #[inline(always)]
+    fn round(self, a: f32x8) -> f32x8 {
+        a.round()
+    }
+    #[inline(always)]
+    fn abs(self, a: f32x8) -> f32x8 {
+        a.abs()
+    }
+    #[inline(always)]
+    fn copysign(self, magnitude: f32x8, sign: f32x8) -> f32x8 {
+        let bit = f32x8::splat(-0.0);
+        (magnitude & !bit) | (sign & bit)
+    }
+    #[inline(always)]
+    fn pow2(self, n: f32x8) -> f32x8 {
+        let exponent: i32x8 = (n.trunc_int() + i32x8::splat(127)) << 23;
+        bytemuck::cast(exponent)
+    }
+    #[inline(always)]
+    fn lt(self, a: f32x8, b: f32x8) -> f32x8 {
+        a.simd_lt(b)
+    }
+    #[inline(always)]
+    fn is_nan(self, a: f32x8) -> f32x8 {
+        a.is_nan()
+    }
+    #[inline(always)]
+    fn select(self, mask: f32x8, yes: f32x8, no: f32x8) -> f32x8 {
+        mask.select(yes, no)
+    }
+    #[inline(always)]
+    fn reduce_add(self, a: f32x8) -> f32 {
+        a.reduce_add()
+    }
+    #[inline(always)]
+    fn reduce_max(self, a: f32x8) -> f32 {
+        let lanes = a.to_array();
+        lanes.into_iter().fold(lanes[0], |m, x| if x > m { x } else { m })
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> f32x8 {
+        // SAFETY: the caller's promise.
+        unsafe { read::<true>(p, 8) }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, v: f32x8) {
+        // SAFETY: the caller's promise.
+        unsafe { core::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, 8) };
+    }
+    #[inline(always)]
+    unsafe fn load_partial(self, p: *const f32, n: usize) -> f32x8 {
+        // SAFETY: the caller's promise.
+        unsafe { read::<false>(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial(self, p: *mut f32, v: f32x8, n: usize) {
+        // SAFETY: the caller's promise, and n < 8.
+        unsafe { core::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, n) };
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> f32x8 {
+        // SAFETY: the caller's promise: 8 values.
+        f32x8::from(core::array::from_fn(|i| bf16::from_bits(unsafe { p.add(i).read() }).to_f32()))
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(self, p: *mut u16, v: f32x8) {
+        for (i, x) in v.to_array().into_iter().enumerate() {
+            // SAFETY: the caller's promise: 8 values.
+            unsafe { p.add(i).write(bf16::from_f32(x).to_bits()) };
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> f32x8 {
+        // SAFETY: the caller's promise: 8 values.
+        f32x8::from(core::array::from_fn(|i| f16::from_bits(unsafe { p.add(i).read() }).to_f32()))
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u16, v: f32x8) {
+        for (i, x) in v.to_array().into_iter().enumerate() {
+            // SAFETY: the caller's promise: 8 values.
+            unsafe { p.add(i).write(f16::from_f32(x).to_bits()) };
+        }
+    }
+    #[inline(always)]
+    fn prefetch(self, _p: *const u8) {}
+}
