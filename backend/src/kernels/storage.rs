@@ -1,0 +1,173 @@
+//! Element types that kernels read and write; arithmetic is always f32.
+
+use crate::simd::Isa;
+use burn_backend::DType;
+use half::{bf16, f16};
+
+/// An element type in memory.
+pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
+    /// Burn's name of it.
+    const DTYPE: DType;
+
+    /// To f32, exactly.
+    fn to_f32(self) -> f32;
+    /// From f32, to nearest even.
+    fn from_f32(x: f32) -> Self;
+    /// Loads a register.
+    /// # Safety
+    /// `p` is readable for `LANES` elements.
+    unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V;
+    /// Stores a register.
+    /// # Safety
+    /// `p` is writable for `LANES` elements.
+    unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V);
+    /// Loads `n < LANES` elements, the other lanes 0.
+    /// # Safety
+    /// `p` is readable for `n` elements.
+    #[inline(always)]
+    unsafe fn load_partial<I: Isa>(isa: I, p: *const Self, n: usize) -> I::V {
+        let mut lanes = [Self::zeroed(); 16];
+        debug_assert!(n < I::LANES && I::LANES <= 16);
+        // SAFETY: the caller's promise; the array holds a whole register.
+        unsafe {
+            core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+            Self::load(isa, lanes.as_ptr())
+        }
+    }
+    /// Stores the first `n < LANES` lanes.
+    /// # Safety
+    /// `p` is writable for `n` elements.
+    #[inline(always)]
+    unsafe fn store_partial<I: Isa>(isa: I, p: *mut Self, v: I::V, n: usize) {
+        let mut lanes = [Self::zeroed(); 16];
+        debug_assert!(n < I::LANES && I::LANES <= 16);
+        // SAFETY: the array holds a whole register; the caller's promise.
+        unsafe {
+            Self::store(isa, lanes.as_mut_ptr(), v);
+            core::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
+        }
+    }
+}
+
+impl Storage for f32 {
+    const DTYPE: DType = DType::F32;
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        x
+    }
+    #[inline(always)]
+    unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
+        // SAFETY: the caller's promise.
+        unsafe { isa.load(p) }
+    }
+    #[inline(always)]
+    unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
+        // SAFETY: the caller's promise.
+        unsafe { isa.store(p, v) }
+    }
+    #[inline(always)]
+    unsafe fn load_partial<I: Isa>(isa: I, p: *const Self, n: usize) -> I::V {
+        // SAFETY: the caller's promise.
+        unsafe { isa.load_partial(p, n) }
+    }
+    #[inline(always)]
+    unsafe fn store_partial<I: Isa>(isa: I, p: *mut Self, v: I::V, n: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { isa.store_partial(p, v, n) }
+    }
+}
+
+impl Storage for bf16 {
+    const DTYPE: DType = DType::BF16;
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        bf16::to_f32(self)
+    }
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        bf16::from_f32(x)
+    }
+    #[inline(always)]
+    unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
+        // SAFETY: the caller's promise; bf16 is a transparent u16.
+        unsafe { isa.load_bf16(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
+        // SAFETY: the caller's promise; bf16 is a transparent u16.
+        unsafe { isa.store_bf16(p.cast(), v) }
+    }
+}
+
+impl Storage for f16 {
+    const DTYPE: DType = DType::F16;
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f16::to_f32(self)
+    }
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        f16::from_f32(x)
+    }
+    #[inline(always)]
+    unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
+        // SAFETY: the caller's promise; f16 is a transparent u16.
+        unsafe { isa.load_f16(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
+        // SAFETY: the caller's promise; f16 is a transparent u16.
+        unsafe { isa.store_f16(p.cast(), v) }
+    }
+}
+
+/// A slice of any element type that kernels read.
+#[derive(Debug, Clone, Copy)]
+pub enum Floats<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// bfloat16.
+    Bf16(&'a [bf16]),
+    /// Half precision.
+    F16(&'a [f16]),
+}
+
+/// A slice of any element type that kernels write.
+#[derive(Debug)]
+pub enum FloatsMut<'a> {
+    /// Single precision.
+    F32(&'a mut [f32]),
+    /// bfloat16.
+    Bf16(&'a mut [bf16]),
+    /// Half precision.
+    F16(&'a mut [f16]),
+}
+
+impl Floats<'_> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::F32(x) => x.len(),
+            Self::Bf16(x) => x.len(),
+            Self::F16(x) => x.len(),
+        }
+    }
+
+    /// True for no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Burn's name of the element type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::F32(_) => DType::F32,
+            Self::Bf16(_) => DType::BF16,
+            Self::F16(_) => DType::F16,
+        }
+    }
+}
