@@ -88,19 +88,15 @@ fn download(tensor: &Tensor) -> Vec<f64> {
 /// Rows of very different sizes; as the storage type holds them.
 fn make_values(seed: u64, rows: usize, d: usize, dtype: DType) -> Vec<f64> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let values: Vec<f64> = (0..rows * d)
-        .map(|i| rng.random_range(-2.0..2.0) * [1.0, 1e-2, 30.0][i / d % 3])
-        .collect();
+    let values: Vec<f64> = (0..rows * d).map(|i| rng.random_range(-2.0..2.0) * [1.0, 1e-2, 30.0][i / d % 3]).collect();
     decode(&encode(&values, dtype), dtype)
 }
 
 /// `(y, rstd)` in f64.
 fn compute_reference(x: &[f64], gamma: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let d = gamma.len();
-    let rstd: Vec<f64> = x
-        .chunks(d)
-        .map(|row| 1.0 / (row.iter().map(|v| v * v).sum::<f64>() / d as f64 + EPSILON).sqrt())
-        .collect();
+    let rstd: Vec<f64> =
+        x.chunks(d).map(|row| 1.0 / (row.iter().map(|v| v * v).sum::<f64>() / d as f64 + EPSILON).sqrt()).collect();
     let y = x.iter().enumerate().map(|(i, v)| v * rstd[i / d] * gamma[i % d]).collect();
     (y, rstd)
 }
@@ -170,7 +166,8 @@ fn rms_norm_stores_half_precision_and_computes_in_f32() {
     with_device(|device| {
         let client = WgpuRuntime::client(device);
         for dtype in [DType::F16, DType::BF16] {
-            let stored = client.properties().type_usage(dtype.into()).is_superset(TypeUsage::Buffer | TypeUsage::Conversion);
+            let stored =
+                client.properties().type_usage(dtype.into()).is_superset(TypeUsage::Buffer | TypeUsage::Conversion);
             if stored {
                 for (rows, d) in [(5, 1), (3, 33), (4, 128), (2, 2048), (3, 4099)] {
                     for strategy in list_strategies(device) {
@@ -180,7 +177,8 @@ fn rms_norm_stores_half_precision_and_computes_in_f32() {
                     check(device, (rows, d), (DType::F32, dtype), Strategy::Auto);
                 }
             } else {
-                let (x, gamma) = (upload(device, &[1.0; 6], &[2, 3], dtype), upload(device, &[1.0; 3], &[3], DType::F32));
+                let (x, gamma) =
+                    (upload(device, &[1.0; 6], &[2, 3], dtype), upload(device, &[1.0; 3], &[3], DType::F32));
                 let error = rms_norm(&x, &gamma, RmsNormOptions::new(EPSILON)).unwrap_err();
                 let reason = Unavailable::Storage(dtype);
                 let shapes = vec![vec![2, 3], vec![3]];
@@ -219,6 +217,22 @@ fn rms_norm_reads_strided_operands_and_keeps_leading_dimensions() {
 }
 
 #[test]
+fn rms_norm_reads_padded_rows_in_place() {
+    with_device(|device| {
+        // Rows 12 apart allow vectors of four, rows 9 apart do not; what lies between must not count.
+        for pitch in [12, 9] {
+            let values = make_values(10, 6, pitch, DType::F32);
+            let mut x = upload(device, &values, &[6, pitch], DType::F32);
+            x.meta = Box::new(Metadata::new(Shape::from(vec![2, 3, 8]), burn_std::strides![3 * pitch, pitch, 1]));
+            let gamma = make_values(11, 1, 8, DType::F32);
+            let rows: Vec<f64> = values.chunks(pitch).flat_map(|row| row[..8].to_vec()).collect();
+            let y = rms_norm(&x, &upload(device, &gamma, &[8], DType::F32), RmsNormOptions::new(EPSILON)).unwrap().y;
+            assert_close(&download(&y), &compute_reference(&rows, &gamma).0, DType::F32, "padded rows");
+        }
+    });
+}
+
+#[test]
 fn rms_norm_handles_rows_of_zeros_and_of_nan_apart() {
     with_device(|device| {
         let x = [[0.0; 5], [1.0, f64::NAN, 1.0, 1.0, 1.0], [3.0; 5]].concat();
@@ -250,7 +264,10 @@ fn invalid_calls_say_so_with_their_shapes() {
             rms_norm(&x, &gamma, RmsNormOptions::new(EPSILON)).unwrap_err()
         };
         let error = call(&[2, 3], &[4], DType::F32);
-        assert!(matches!(&error, CubeError::InvalidShapes { shapes, .. } if *shapes == [vec![2, 3], vec![4]]), "{error}");
+        assert!(
+            matches!(&error, CubeError::InvalidShapes { shapes, .. } if *shapes == [vec![2, 3], vec![4]]),
+            "{error}"
+        );
         assert!(error.to_string().contains("[[2, 3], [4]]"), "{error}");
         assert!(matches!(call(&[2, 0], &[0], DType::F32), CubeError::InvalidShapes { .. }));
         assert!(matches!(call(&[2, 3], &[1, 3], DType::F32), CubeError::InvalidShapes { .. }));
@@ -270,7 +287,8 @@ fn planes_of_another_length_are_unavailable() {
         let (x, gamma) = (upload(device, &[1.0; 6], &[2, 3], DType::F32), upload(device, &[1.0; 3], &[3], DType::F32));
         let options = RmsNormOptions::new(EPSILON).with_strategy(Strategy::Reduce(Reduction::Planes { size: 2 }));
         let error = rms_norm(&x, &gamma, options).unwrap_err();
-        let expected = matches!(error, CubeError::Unavailable { reason: Unavailable::PlaneSize { expected: 2, .. }, .. });
+        let expected =
+            matches!(error, CubeError::Unavailable { reason: Unavailable::PlaneSize { expected: 2, .. }, .. });
         assert!(expected, "{error}");
     });
 }

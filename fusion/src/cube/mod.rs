@@ -16,6 +16,7 @@
 //! - **Check before launching.** A launch past a device's limit leaves its outputs untouched and reports nothing until the
 //!   client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
 
+mod backend;
 mod error;
 mod limits;
 mod reduce;

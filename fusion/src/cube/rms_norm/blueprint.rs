@@ -24,7 +24,7 @@ pub enum Strategy {
 pub struct Blueprint {
     /// Units in a cube, and so on a row: a power of two.
     pub units: u32,
-    /// Elements in a load or store; divides `d`.
+    /// Elements in a load or store; divides `d` and the distance between rows.
     pub vector: usize,
     /// How the units add up.
     pub reduction: Reduction,
@@ -45,8 +45,9 @@ impl Blueprint {
                 reduction
             }
         };
-        // Rows start at multiples of `d` in a buffer whose start is aligned for every width, so this is all that alignment asks.
-        let vector = widths.filter(|&width| problem.d.is_multiple_of(width)).max().unwrap_or(1);
+        // Rows start at multiples of `d` or of the stride, in a buffer that is aligned for every width: alignment asks no more.
+        let fits = |width: &usize| problem.d.is_multiple_of(*width) && problem.row_stride.is_multiple_of(*width);
+        let vector = widths.filter(fits).max().unwrap_or(1);
         let vectors = u32::try_from(problem.d / vector).unwrap_or(u32::MAX).min(MAX_UNITS);
         let most = 1 << limits.units.min(MAX_UNITS).max(1).ilog2();
         let units = vectors.next_power_of_two().min(most).max(reduction.min_units());
@@ -89,6 +90,13 @@ mod tests {
             let blueprint = Blueprint::new(&problem(d), Strategy::Auto, &sm61(), widths()).unwrap();
             assert_eq!(blueprint, Blueprint { units, vector, reduction: Reduction::Planes { size: 32 } }, "d = {d}");
         }
+    }
+
+    #[test]
+    fn vectors_divide_the_distance_between_rows() {
+        let padded = Problem { row_stride: 130, ..problem(128) };
+        let blueprint = Blueprint::new(&padded, Strategy::Auto, &sm61(), [4, 2, 1].into_iter()).unwrap();
+        assert_eq!((blueprint.vector, blueprint.units), (2, 64));
     }
 
     #[test]

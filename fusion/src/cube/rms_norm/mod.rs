@@ -16,6 +16,7 @@ mod problem;
 
 pub use blueprint::{Blueprint, Strategy};
 pub use problem::Problem;
+use problem::find_row_stride;
 
 use super::{
     CubeError,
@@ -68,7 +69,8 @@ impl RmsNormOptions {
 
 /// `x / √(mean(x²) + epsilon) · gamma` over the last dimension, in f32 whatever the storage.
 ///
-/// Strided operands are made contiguous first, at the price of a copy. The result is enqueued, not awaited.
+/// Padded rows are read where they are; any other strided operand is made contiguous first, at the price of a copy. The result
+/// is enqueued, not awaited.
 ///
 /// # Shapes
 /// `x` `[.., d]`, `gamma` `[d]`, each f32, f16 or bf16, independently; `y` like `x`.
@@ -122,6 +124,7 @@ pub fn launch<R: CubeRuntime>(
     let widths = client.io_optimized_vector_sizes(element_bytes);
     let blueprint = Blueprint::new(&problem, strategy, &limits, widths).map_err(unavailable)?;
     let cubes = limits.spread(problem.rows).map_err(unavailable)?;
+    let rows = if find_row_stride(x).is_some() { x.clone() } else { into_contiguous(x.clone()) };
 
     kernel::rms_norm_rows::launch::<R>(
         &client,
@@ -129,12 +132,13 @@ pub fn launch<R: CubeRuntime>(
         CubeDim::new_1d(blueprint.units),
         address,
         blueprint.vector,
-        into_contiguous(x.clone()).into_array_arg(),
+        rows.into_tensor_arg(),
         into_contiguous(gamma.clone()).into_array_arg(),
         output.y.clone().into_array_arg(),
         output.rstd.clone().map(|rstd| rstd.into_array_arg()).into(),
         problem.rows,
         problem.d / blueprint.vector,
+        problem.row_stride / blueprint.vector,
         (1.0 / problem.d as f64) as f32,
         epsilon as f32,
         blueprint,

@@ -13,6 +13,8 @@ pub struct Problem {
     pub rows: usize,
     /// Elements in a row, at least 1.
     pub d: usize,
+    /// Elements from the start of a row of `x` to that of the next, at least `d`: CUDA tensors may have padded rows.
+    pub row_stride: usize,
     /// How `x` and `y` are stored.
     pub x: DType,
     /// How `gamma` is stored.
@@ -26,14 +28,17 @@ impl Problem {
     /// # Shapes
     /// `x` `[.., d]`, `gamma` `[d]`.
     ///
+    /// Rows without a common stride count as contiguous: [`super::launch`] copies such an `x` first.
+    ///
     /// # Errors
     /// [`CubeError::InvalidShapes`] when they are not so, or `d` is 0: the mean of nothing has no value.
     /// [`CubeError::InvalidDtype`] when one of them does not hold f32, f16 or bf16.
     pub fn new<R: CubeRuntime>(x: &CubeTensor<R>, gamma: &CubeTensor<R>) -> Result<Self, CubeError> {
-        Self::from_shapes((x.shape(), x.dtype), (gamma.shape(), gamma.dtype))
+        let problem = Self::from_shapes((x.shape(), x.dtype), (gamma.shape(), gamma.dtype))?;
+        Ok(Self { row_stride: find_row_stride(x).unwrap_or(problem.d), ..problem })
     }
 
-    /// [`Problem::new`] from shapes and storage types alone.
+    /// [`Problem::new`] from shapes and storage types alone, for a contiguous `x`.
     ///
     /// # Errors
     /// As [`Problem::new`].
@@ -56,7 +61,7 @@ impl Problem {
         if gamma.0.to_vec() != [d] {
             return Err(invalid("gamma must have one dimension, the last one of x"));
         }
-        Ok(Self { rows: x.0.num_elements() / d, d, x: x.1, gamma: gamma.1, shape: x.0 })
+        Ok(Self { rows: x.0.num_elements() / d, d, row_stride: d, x: x.1, gamma: gamma.1, shape: x.0 })
     }
 
     /// The shape of the reciprocal deviations, `[.., 1]`.
@@ -87,4 +92,26 @@ impl Problem {
         let expected = "y must be contiguous with the shape and dtype of x, rstd contiguous f32 [.., 1]";
         Err(CubeError::InvalidShapes { kernel: NAME, expected, shapes })
     }
+}
+
+/// The distance between neighbouring rows when it is the same for all of them and the elements of a row are neighbours.
+pub(super) fn find_row_stride<R: CubeRuntime>(x: &CubeTensor<R>) -> Option<usize> {
+    let shape = x.meta.shape().to_vec();
+    let (&d, leading) = shape.split_last()?;
+    let strides = x.meta.strides();
+    if d > 1 && strides[leading.len()] != 1 {
+        return None;
+    }
+    // From the right, each dimension longer than 1 must start where the ones after it end.
+    let mut found = None;
+    let mut expected = 0;
+    for (&length, &stride) in leading.iter().zip(strides.iter()).rev().filter(|(length, _)| **length != 1) {
+        match found {
+            None => found = Some(stride),
+            Some(_) if stride != expected => return None,
+            Some(_) => {}
+        }
+        expected = stride * length;
+    }
+    found.or(Some(d)).filter(|&stride| stride >= d)
 }
