@@ -11,7 +11,15 @@ pub fn linear<B: FusedOps, const D: usize>(
     epilogue: Epilogue<B, D>,
     config: &KernelConfig,
 ) -> Tensor<B, D> {
-    let mut y = rows::multiply(x, weight.unpack().transpose());
+    apply_epilogue(rows::multiply(x, weight.unpack().transpose()), epilogue, config)
+}
+
+/// `activation(y + bias) + residual`: an [`Epilogue`] behind the product instead of in its store.
+pub fn apply_epilogue<B: FusedOps, const D: usize>(
+    mut y: Tensor<B, D>,
+    epilogue: Epilogue<B, D>,
+    config: &KernelConfig,
+) -> Tensor<B, D> {
     if let Some(bias) = epilogue.bias {
         let bias = rows::broadcast(bias, &y);
         y = y + bias;
