@@ -2,7 +2,7 @@
 //! instead of run. Needs neither CUDA nor a GPU. Memory exists, for launches refer to it, but holds nothing of use.
 
 use cubecl::{
-    Compiler, ExecutionMode, MemoryConfiguration, MemoryUsage, Runtime,
+    CubeTask, ExecutionMode, MemoryConfiguration, MemoryUsage, Runtime,
     bytes::Bytes,
     client::ComputeClient,
     device::{Device, DeviceId, DeviceService},
@@ -12,7 +12,7 @@ use cubecl::{
         TargetProperties, VectorSize,
         features::{Features, Plane},
     },
-    prelude::{CubeCount, CubeTask},
+    prelude::CubeCount,
     profile::{ProfileDuration, TimingMethod},
     server::{
         Binding, ComputeServer, CopyDescriptor, KernelArguments, ProfileError, ProfilingToken, ServerCommunication,
