@@ -9,6 +9,11 @@ use crate::config::{Qwen3VlConfig, TextConfig, VisionConfig};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The token embedding, `[vocab, hidden]`.
+pub(super) const EMBEDDING: &str = "model.language_model.embed_tokens.weight";
+/// The vocabulary head, `[vocab, hidden]`; absent where it is the token embedding.
+pub(super) const HEAD: &str = "lm_head.weight";
+
 /// A tensor that the model needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExpectedTensor {
@@ -70,7 +75,7 @@ fn list_vision(list: &mut TensorList, vision: &VisionConfig) {
 
 fn list_text(list: &mut TensorList, text: &TextConfig) {
     let hidden = text.hidden_size;
-    list.push("model.language_model.embed_tokens.weight", &[text.vocab_size, hidden]);
+    list.push(EMBEDDING, &[text.vocab_size, hidden]);
     for layer in 0..text.num_hidden_layers {
         let name = |part: &str| format!("model.language_model.layers.{layer}.{part}");
         list.push(name("input_layernorm.weight"), &[hidden]);
@@ -107,13 +112,15 @@ fn list_text(list: &mut TensorList, text: &TextConfig) {
     }
     list.push("model.language_model.norm.weight", &[hidden]);
     if !text.tie_word_embeddings {
-        list.push("lm_head.weight", &[text.vocab_size, hidden]);
+        list.push(HEAD, &[text.vocab_size, hidden]);
     }
 }
 
-/// Tensors that a checkpoint may have though the model doesn't need them, by the end of their names: the head of a tied
-/// model, which some tools save, and rotary frequencies, which older HF versions saved and which are computed.
-const TOLERATED: [&str; 3] = ["lm_head.weight", "rotary_emb.inv_freq", "rotary_pos_emb.inv_freq"];
+/// Whether a checkpoint may have the tensor `name` though the model doesn't need it: the head of a tied model, which some tools
+/// save, and rotary frequencies, which older HF versions saved and which are computed.
+fn is_tolerated(name: &str) -> bool {
+    name == HEAD || name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq")
+}
 
 /// How a checkpoint's tensors differ from those that a model needs. Its `Display` shows up to eight of each kind, and how many
 /// there are.
@@ -196,9 +203,8 @@ impl Checkpoint {
                 Ok(_) => {}
             }
         }
-        let tolerated = |name: &str| TOLERATED.iter().any(|end| name.ends_with(end));
         report.surplus =
-            self.names().filter(|name| !wanted.contains_key(name) && !tolerated(name)).map(str::to_owned).collect();
+            self.names().filter(|name| !wanted.contains_key(name) && !is_tolerated(name)).map(str::to_owned).collect();
         if report.is_empty() {
             return Ok(());
         }

@@ -13,15 +13,18 @@
 mod convert;
 mod error;
 mod expected;
+mod head;
 mod header;
 mod index;
 mod load;
+mod loader;
 mod mapping;
 mod open;
 mod progress;
 
 pub use error::CheckpointError;
 pub use expected::{ExpectedTensor, MisshapedTensor, ShapeReport, expected_tensors};
+pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
 
 use crate::Result;

@@ -7,6 +7,7 @@ use super::{Checkpoint, CheckpointError, Entry};
 use crate::Result;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Name of a checkpoint that is one file.
@@ -23,12 +24,12 @@ impl Checkpoint {
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref().to_owned();
         let (single, index) = (dir.join(SINGLE_NAME), dir.join(INDEX_NAME));
-        if single.exists() {
+        if is_there(&single) {
             let mut checkpoint = Self { dir, files: Vec::new(), entries: BTreeMap::new() };
             checkpoint.add_file(single)?;
             return Ok(checkpoint);
         }
-        if index.exists() {
+        if is_there(&index) {
             return Ok(Self::open_shards(dir, index)?);
         }
         Err(CheckpointError::NotFound { dir }.into())
@@ -42,7 +43,7 @@ impl Checkpoint {
         let mut checkpoint = Self { dir, files: Vec::with_capacity(names.len()), entries: BTreeMap::new() };
         for name in names {
             let shard = checkpoint.dir.join(name);
-            if !shard.exists() {
+            if !is_there(&shard) {
                 return Err(CheckpointError::MissingShard { file: index_path, shard: name.clone() });
             }
             checkpoint.add_file(shard)?;
@@ -78,4 +79,10 @@ impl Checkpoint {
         self.files.push(mapped);
         Ok(())
     }
+}
+
+/// Whether the folder has an entry at `path`. A link that leads nowhere (a half-finished download) counts: opening it gives an
+/// error that names it.
+fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
 }

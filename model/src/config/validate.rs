@@ -161,12 +161,12 @@ fn validate_vision(vision: &VisionConfig, text: &TextConfig) -> Result<(), Confi
         ("vision_config.num_position_embeddings", vision.num_position_embeddings, MAX_VOCAB),
     ])?;
     let (hidden, heads) = (vision.hidden_size, vision.num_heads);
-    require("vision_config.hidden_size", hidden, hidden.is_multiple_of(heads), || {
-        format!("a multiple of num_heads ({heads})")
+    require("vision_config.num_heads", heads, hidden.is_multiple_of(heads), || {
+        format!("a divisor of hidden_size ({hidden})")
     })?;
     // Half of the rotary pairs turn with the row, half with the column.
-    require("vision_config.hidden_size", hidden, vision.head_dim().is_multiple_of(4), || {
-        format!("such that hidden_size / num_heads ({}) is a multiple of 4", vision.head_dim())
+    require("vision_config.num_heads", heads, vision.head_dim().is_multiple_of(4), || {
+        format!("such that hidden_size / num_heads (here {}) is a multiple of 4", vision.head_dim())
     })?;
     let out = vision.out_hidden_size;
     require("vision_config.out_hidden_size", out, out == text.hidden_size, || {
