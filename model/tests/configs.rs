@@ -165,7 +165,7 @@ fn counts_parameters_as_checkpoints_have_them() {
 
 #[test]
 fn counts_the_released_sizes() {
-    // Qwen3-VL-2B and 30B-A3B as their cards give them; HF reports 2,127,532,032 and 31,070,754,032 parameters.
+    // Published rounded: 2.1 and 31.07 billion. The other digits guard the formula.
     let vision_2b = VisionConfig::new(24, 1024, 4096, 16, 2048, vec![5, 11, 17]);
     let text_2b = TextConfig::new(151936, 2048, 6144, 28, 16, 8, 128, [24, 20, 20], true);
     let config = Qwen3VlConfig::new(text_2b, vision_2b, 151655, 151656, 151652, 151653);
