@@ -13,7 +13,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::config::require;
 use super::{ImageError, PreprocessorConfig, VideoConfig};
@@ -140,8 +140,11 @@ fn read_channels(name: &'static str, given: Option<Vec<f32>>, absent: [f32; 3]) 
     }
 }
 
+/// Through an object, since serde would take a list for the fields in order.
 fn parse<T: for<'de> Deserialize<'de>>(text: &str, path: &Path) -> Result<T, ImageError> {
-    serde_json::from_str(text).map_err(|source| ImageError::Json { path: path.to_owned(), source })
+    serde_json::from_str::<Map<String, Value>>(text)
+        .and_then(|object| T::deserialize(Value::Object(object)))
+        .map_err(|source| ImageError::Json { path: path.to_owned(), source })
 }
 
 fn read_if_present(path: &Path) -> Result<Option<String>, ImageError> {

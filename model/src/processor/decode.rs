@@ -7,6 +7,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use super::{ImageError, jpeg};
@@ -46,6 +47,9 @@ pub fn decode_path(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<RgbI
 /// [`ImageError::Decode`] and [`ImageError::Truncated`] for damaged data; [`ImageError::Empty`] for a side of zero.
 pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, ImageError> {
     let format = image::guess_format(data).map_err(|_| ImageError::UnknownFormat { bytes: data.len() })?;
+    if format == ImageFormat::Jpeg && !jpeg::reaches_end(data) {
+        return Err(ImageError::Truncated { bytes: data.len() });
+    }
     let mut reader = ImageReader::with_format(Cursor::new(data), format);
     let mut inner = image::Limits::no_limits();
     inner.max_alloc = Some(limits.max_bytes);
@@ -64,11 +68,9 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
         let (bytes, max_bytes) = (decoder.total_bytes(), limits.max_bytes);
         return Err(ImageError::TooManyBytes { height, width, bytes, max_bytes });
     }
-    if format == ImageFormat::Jpeg && !jpeg::reaches_end(data) {
-        return Err(ImageError::Truncated { bytes: data.len() });
-    }
 
-    let orientation = decoder.orientation().map_err(ImageError::Decode)?;
+    // Damaged metadata is no damage to the picture: it stays as it lies.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(ImageError::Decode)?;
     picture.apply_orientation(orientation);
     Ok(flatten(picture))

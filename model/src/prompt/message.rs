@@ -1,8 +1,12 @@
 //! A conversation, in the JSON that HF's chat templates read.
 
+use std::collections::BTreeMap;
+
+use minijinja::Value as TemplateValue;
 use serde::de::Error as _;
+use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 /// One part of a message.
 ///
@@ -26,15 +30,16 @@ pub struct Message {
     /// The parts in order. In JSON a text alone may stand for a list of one, and `null` for none.
     #[serde(default, deserialize_with = "read_parts")]
     pub content: Vec<Content>,
-    /// Whatever else the template may look at (`tool_calls`, `reasoning_content`, ..).
+    /// Whatever else the template may look at (`tool_calls`, `reasoning_content`, ..). These values keep the order of keys, which
+    /// shows where a template prints them as JSON.
     #[serde(flatten)]
-    pub extra: Map<String, Value>,
+    pub extra: BTreeMap<String, TemplateValue>,
 }
 
 impl Message {
     /// A turn of `role` with these parts.
     pub fn new(role: impl Into<String>, content: Vec<Content>) -> Self {
-        Self { role: role.into(), content, extra: Map::new() }
+        Self { role: role.into(), content, extra: BTreeMap::new() }
     }
 
     /// A turn of `role` that is only text.
@@ -43,7 +48,7 @@ impl Message {
     }
 
     /// The value that templates see: parts that are all text join to one string, since templates made for text alone expect one.
-    pub(super) fn to_template_value(&self) -> Value {
+    pub(super) fn to_template_value(&self) -> TemplateValue {
         let joined: Option<String> = self
             .content
             .iter()
@@ -52,25 +57,25 @@ impl Message {
                 Content::Image(_) | Content::Video(_) => None,
             })
             .collect();
-        let content = joined.map_or_else(|| json!(self.content), Value::String);
-        let mut message = Map::new();
-        message.insert("role".to_owned(), json!(self.role));
-        message.insert("content".to_owned(), content);
-        message.extend(self.extra.iter().map(|(key, value)| (key.clone(), value.clone())));
-        Value::Object(message)
+        let content = joined.map_or_else(|| TemplateValue::from_serialize(&self.content), TemplateValue::from);
+        let own = [("role", TemplateValue::from(self.role.as_str())), ("content", content)];
+        own.into_iter().chain(self.extra.iter().map(|(key, value)| (key.as_str(), value.clone()))).collect()
     }
 }
 
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let part = match self {
-            Self::Text(text) => json!({"type": "text", "text": text}),
-            Self::Image(None) => json!({"type": "image"}),
-            Self::Image(Some(source)) => json!({"type": "image", "image": source}),
-            Self::Video(None) => json!({"type": "video"}),
-            Self::Video(Some(source)) => json!({"type": "video", "video": source}),
+        let (kind, key, value) = match self {
+            Self::Text(text) => ("text", "text", Some(text)),
+            Self::Image(source) => ("image", "image", source.as_ref()),
+            Self::Video(source) => ("video", "video", source.as_ref()),
         };
-        part.serialize(serializer)
+        let mut part = serializer.serialize_map(None)?;
+        part.serialize_entry("type", kind)?;
+        if let Some(value) = value {
+            part.serialize_entry(key, value)?;
+        }
+        part.end()
     }
 }
 
@@ -119,6 +124,8 @@ fn read_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -141,20 +148,24 @@ mod tests {
                 Content::Text("f".to_owned()),
             ]
         );
-        assert_eq!(message.extra["name"], "n");
+        assert_eq!(message.extra["name"], TemplateValue::from("n"));
         let again: Message = serde_json::from_value(serde_json::to_value(&message).unwrap()).unwrap();
         assert_eq!(again, message);
+    }
+
+    fn expect(value: Value) -> TemplateValue {
+        TemplateValue::from_serialize(value)
     }
 
     #[test]
     fn text_alone_is_a_string_for_templates() {
         let texts = Message::new("user", vec![Content::Text("a".into()), Content::Text("b".into())]);
-        assert_eq!(texts.to_template_value(), json!({"role": "user", "content": "ab"}));
+        assert_eq!(texts.to_template_value(), expect(json!({"role": "user", "content": "ab"})));
         let none: Message = serde_json::from_value(json!({"role": "assistant", "content": null})).unwrap();
-        assert_eq!(none.to_template_value(), json!({"role": "assistant", "content": ""}));
+        assert_eq!(none.to_template_value(), expect(json!({"role": "assistant", "content": ""})));
         let mixed = Message::new("user", vec![Content::Image(None), Content::Text("b".into())]);
         let parts = json!([{"type": "image"}, {"type": "text", "text": "b"}]);
-        assert_eq!(mixed.to_template_value(), json!({"role": "user", "content": parts}));
+        assert_eq!(mixed.to_template_value(), expect(json!({"role": "user", "content": parts})));
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub use builtin::CHATML_TEMPLATE;
 pub use error::PromptError;
 pub use expand::{ExpandedPrompt, VideoPrompt, VisionTokens, expand_prompt};
 pub use message::{Content, Message};
+pub use minijinja::Value as TemplateValue;
 pub use modality::{Modality, classify_tokens};
 pub use stream::TokenStream;
 pub use template::{ChatTemplate, RenderOptions};

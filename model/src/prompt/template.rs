@@ -3,11 +3,11 @@
 //! Templates are Jinja, as HF runs it: `trim_blocks` and `lstrip_blocks`, loop controls, Python's string methods, `tojson` in
 //! Python's format, and `raise_exception`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::{Environment, Error, ErrorKind, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use serde_json::{Map, Value, json};
 
 use super::{CHATML_TEMPLATE, Message, PromptError, json, template_file};
 
@@ -26,15 +26,16 @@ pub struct RenderOptions {
     pub add_generation_prompt: bool,
     /// Whether pictures and videos are numbered (`Picture 1: ..`).
     pub add_vision_id: bool,
-    /// Descriptions of tools, for templates that know them.
+    /// Descriptions of tools, for templates that know them. These values keep the order of keys, which shows in the prompt: read
+    /// them from JSON text directly.
     pub tools: Vec<Value>,
     /// Further variables of the template (`enable_thinking`, ..).
-    pub variables: Map<String, Value>,
+    pub variables: BTreeMap<String, Value>,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { add_generation_prompt: true, add_vision_id: false, tools: Vec::new(), variables: Map::new() }
+        Self { add_generation_prompt: true, add_vision_id: false, tools: Vec::new(), variables: BTreeMap::new() }
     }
 }
 
@@ -48,7 +49,7 @@ impl ChatTemplate {
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_unknown_method_callback(unknown_method_callback);
-        environment.add_filter("tojson", |value: minijinja::Value, kwargs| json::format_json(&value, kwargs));
+        environment.add_filter("tojson", |value: Value, kwargs| json::format_json(&value, kwargs));
         environment.add_function("raise_exception", raise_exception);
         let template = Self { environment, source: source.into(), origin: origin.into() };
         template.environment.template_from_str(&template.source).map_err(|source| template.blame(source))?;
@@ -83,11 +84,11 @@ impl ChatTemplate {
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, PromptError> {
         let mut variables = options.variables.clone();
         let messages: Vec<Value> = messages.iter().map(Message::to_template_value).collect();
-        variables.insert("messages".to_owned(), Value::Array(messages));
-        variables.insert("add_generation_prompt".to_owned(), json!(options.add_generation_prompt));
-        variables.insert("add_vision_id".to_owned(), json!(options.add_vision_id));
+        variables.insert("messages".to_owned(), Value::from(messages));
+        variables.insert("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt));
+        variables.insert("add_vision_id".to_owned(), Value::from(options.add_vision_id));
         if !options.tools.is_empty() {
-            variables.insert("tools".to_owned(), json!(options.tools));
+            variables.insert("tools".to_owned(), Value::from(options.tools.clone()));
         }
         let template = self.environment.template_from_str(&self.source).map_err(|source| self.blame(source))?;
         template.render(&variables).map_err(|source| self.blame(source))
