@@ -2,6 +2,8 @@
 
 pub use crate::checkpoint::CheckpointError;
 pub use crate::config::ConfigError;
+pub use crate::processor::ImageError;
+pub use crate::prompt::PromptError;
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -19,4 +21,10 @@ pub enum Error {
     /// The checkpoint's files are missing, damaged, or do not belong to the configuration.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A picture or video is damaged, too large, or has no valid size.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A prompt, template or tokenizer is malformed, or does not match its pictures.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
 }

@@ -3,6 +3,9 @@
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod positions;
+pub mod processor;
+pub mod prompt;
 
 pub use checkpoint::Checkpoint;
 pub use config::Qwen3VlConfig;
