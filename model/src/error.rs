@@ -2,6 +2,10 @@
 
 pub use crate::checkpoint::CheckpointError;
 pub use crate::config::ConfigError;
+pub use crate::generate::GenerateError;
+pub use crate::inputs::InputError;
+pub use crate::processor::ImageError;
+pub use crate::prompt::PromptError;
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -19,4 +23,16 @@ pub enum Error {
     /// The checkpoint's files are missing, damaged, or do not belong to the configuration.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A picture or video cannot be decoded or processed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A prompt cannot be made, or doesn't match its pictures.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// Inputs that don't fit the model.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Generation cannot go on.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
 }

@@ -17,6 +17,6 @@ pub mod vision;
 pub use checkpoint::Checkpoint;
 pub use config::Qwen3VlConfig;
 pub use error::{Error, Result};
-pub use inputs::{InputError, ModelInputs};
+pub use inputs::{InputError, InputLayout, ModelInputs};
 pub use load::LoadOptions;
-pub use qwen3_vl::{ForwardOptions, Logits, PreparedPrompt, Qwen3Vl};
+pub use qwen3_vl::{Logits, PreparedPrompt, Qwen3Vl};
