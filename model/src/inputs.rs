@@ -1,10 +1,10 @@
 //! What a model is given: plain data on the host, the same for every backend.
 
+use crate::Result;
 use crate::config::{Qwen3VlConfig, VisionConfig};
 use crate::positions::{Positions, position_ids};
 use crate::processor::{Grid, ProcessedImages};
 use crate::prompt::{Modality, classify_tokens};
-use crate::Result;
 
 /// Token ids of one prompt and the pixels of its pictures and videos.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -38,7 +38,7 @@ impl<B: FusedOps> Embedding<B> {
     /// # Shapes
     /// `ids` `[batch, length]`, output `[batch, length, hidden]`.
     pub fn forward(&self, ids: Tensor<B, 2, Int>, config: &KernelConfig) -> Tensor<B, 3> {
-        B::embedding(&self.weight(), ids, config)
+        <B as FusedOps>::embedding(&self.weight(), ids, config)
     }
 
     /// The table as the fused ops take it: a tied output head multiplies by it.

@@ -46,7 +46,7 @@ impl<B: FusedOps> Linear<B> {
     /// # Shapes
     /// `x` `[.., d_input]`, output `[.., d_output]`.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>, config: &KernelConfig) -> Tensor<B, D> {
-        B::linear(x, &self.weight(), Epilogue::bias(self.bias()), config)
+        <B as FusedOps>::linear(x, &self.weight(), Epilogue::bias(self.bias()), config)
     }
 
     /// `x·Wᵀ + b + residual`.
@@ -60,7 +60,7 @@ impl<B: FusedOps> Linear<B> {
         config: &KernelConfig,
     ) -> Tensor<B, D> {
         let epilogue = Epilogue { bias: self.bias(), activation: None, residual: Some(residual) };
-        B::linear(x, &self.weight(), epilogue, config)
+        <B as FusedOps>::linear(x, &self.weight(), epilogue, config)
     }
 
     /// The weight as the fused ops take it: packed where [`Linear::pack`] was called.

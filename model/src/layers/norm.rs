@@ -85,7 +85,7 @@ impl<B: FusedOps> LayerNorm<B> {
     /// # Shapes
     /// `x` and output `[.., hidden]`.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>, config: &KernelConfig) -> Tensor<B, D> {
-        B::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon, config)
+        <B as FusedOps>::layer_norm(x, self.weight.val(), Some(self.bias.val()), self.epsilon, config)
     }
 
     /// The weights as ops that fuse a norm take them.

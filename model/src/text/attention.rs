@@ -29,9 +29,8 @@ pub struct TextAttention<B: Backend> {
 
 impl<B: Backend> TextAttention<B> {
     pub(super) fn new(config: &TextConfig, device: &B::Device) -> Self {
-        let linear = |d_input, d_output| {
-            LinearConfig::new(d_input, d_output).with_bias(config.attention_bias).init(device)
-        };
+        let linear =
+            |d_input, d_output| LinearConfig::new(d_input, d_output).with_bias(config.attention_bias).init(device);
         let norm = RmsNormConfig::new(config.head_dim).with_epsilon(config.rms_norm_eps);
         Self {
             q_proj: linear(config.hidden_size, config.q_dim()),
@@ -69,7 +68,7 @@ impl<B: FusedOps> TextAttention<B> {
         let gammas = (self.q_norm.weight.val(), self.k_norm.weight.val());
         let (q, k) = B::qk_norm_rope((q, k), gammas, self.q_norm.epsilon, context.rotary, config);
         let heads = q.dims()[1];
-        let mixed = B::attention(AttentionInputs { q, k, v }, context.attention, cache, config);
+        let mixed = <B as FusedOps>::attention(AttentionInputs { q, k, v }, context.attention, cache, config);
         // [batch, heads, length, head_dim] -> [batch, length, heads · head_dim]
         let mixed = mixed.swap_dims(1, 2).reshape([batch, length, heads * self.head_dim]);
         self.o_proj.forward(mixed, config)

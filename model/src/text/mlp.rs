@@ -36,11 +36,8 @@ impl<B: FusedOps> GatedMlp<B> {
     /// # Shapes
     /// `x`, `residual` and output `[batch, length, hidden]`.
     pub fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>, config: &KernelConfig) -> Tensor<B, 3> {
-        let weights = GatedMlpWeights {
-            gate: self.gate_proj.weight(),
-            up: self.up_proj.weight(),
-            down: self.down_proj.weight(),
-        };
+        let weights =
+            GatedMlpWeights { gate: self.gate_proj.weight(), up: self.up_proj.weight(), down: self.down_proj.weight() };
         B::mlp_gated(x, &weights, Some(residual), config)
     }
 }

@@ -93,11 +93,7 @@ impl VisualRows {
 
     /// One concatenation of the rows between the runs and of what `make` gives for each run: one copy of `x`, however many
     /// runs there are, and differentiable.
-    fn splice<B: Backend>(
-        &self,
-        x: Tensor<B, 3>,
-        make: impl Fn(Run, Tensor<B, 2>) -> Tensor<B, 2>,
-    ) -> Tensor<B, 3> {
+    fn splice<B: Backend>(&self, x: Tensor<B, 3>, make: impl Fn(Run, Tensor<B, 2>) -> Tensor<B, 2>) -> Tensor<B, 3> {
         if self.is_empty() {
             return x;
         }

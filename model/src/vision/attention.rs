@@ -52,7 +52,7 @@ impl<B: FusedOps> VisionAttention<B> {
         let k = B::rope(heads(1), rotary, config);
         let inputs = AttentionInputs { q, k, v: heads(2) };
         drop(qkv);
-        let mixed = B::attention(inputs, options, None, config);
+        let mixed = <B as FusedOps>::attention(inputs, options, None, config);
         // [batch, heads, patches, head_dim] -> [batch, patches, hidden]
         let mixed = mixed.swap_dims(1, 2).reshape([batch, patches, hidden]);
         self.proj.forward_residual(mixed, x, config)

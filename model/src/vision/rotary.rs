@@ -57,12 +57,7 @@ mod tests {
         let sin: Vec<f32> = rotary.sin.into_data().to_vec().unwrap();
         // dim = 4: frequencies 1 and 10000^(-1/2) = 0.01.
         let (one, small) = (1f64.sin() as f32, 0.01f64.sin() as f32);
-        let frame = [
-            [0.0, 0.0, 0.0, 0.0],
-            [0.0, 0.0, one, small],
-            [one, small, 0.0, 0.0],
-            [one, small, one, small],
-        ];
+        let frame = [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, one, small], [one, small, 0.0, 0.0], [one, small, one, small]];
         for (row, expected) in sin.chunks(4).zip(frame.iter().cycle()) {
             for (found, expected) in row.iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-7, "{found} {expected}");
