@@ -90,3 +90,65 @@ impl<B: FusedOps> Linear<B> {
         self.packed.get().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn_flex::Flex;
+
+    fn layer() -> (Linear<Flex>, Tensor<Flex, 2>) {
+        let device = Default::default();
+        let layer = LinearConfig::new(3, 2).with_bias(true).init::<Flex>(&device);
+        // y = [[1, 2, 3], [4, 5, 6]] · x + [10, 20]
+        let weight = Tensor::from_floats([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &device);
+        let bias = Tensor::from_floats([10.0, 20.0], &device);
+        let record = LinearRecord {
+            weight: Param::from_tensor(weight),
+            bias: Some(Param::from_tensor(bias)),
+            packed: burn::module::EmptyRecord,
+        };
+        (layer.load_record(record), Tensor::from_floats([[1.0, 0.0, -1.0]], &device))
+    }
+
+    fn run(layer: &Linear<Flex>, x: &Tensor<Flex, 2>) -> Vec<f32> {
+        layer.forward(x.clone(), &KernelConfig::default()).into_data().to_vec().unwrap()
+    }
+
+    #[test]
+    fn nothing_is_allocated_by_init() {
+        let layer = LinearConfig::new(1 << 20, 1 << 20).with_bias(true).init::<Flex>(&Default::default());
+        assert!(!layer.weight.is_initialized() && !layer.bias.unwrap().is_initialized());
+    }
+
+    #[test]
+    fn packing_changes_no_output() {
+        let (mut layer, x) = layer();
+        assert_eq!(run(&layer, &x), [8.0, 18.0]);
+        layer.pack(&KernelConfig::default());
+        assert!(layer.is_packed() && !layer.weight.is_initialized());
+        assert_eq!(run(&layer, &x), [8.0, 18.0]);
+        assert!(!layer.weight.is_initialized(), "the packed form served");
+        layer.unpack();
+        assert!(!layer.is_packed() && layer.weight.is_initialized());
+        assert_eq!(run(&layer, &x), [8.0, 18.0]);
+    }
+
+    #[test]
+    fn a_record_of_a_packed_layer_holds_the_rows() {
+        let (mut layer, _) = layer();
+        layer.pack(&KernelConfig::default());
+        let record = layer.into_record();
+        assert_eq!(record.weight.val().into_data().to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn new_weights_replace_packed_ones() {
+        let (mut layer, x) = layer();
+        layer.pack(&KernelConfig::default());
+        let mut record = layer.clone().into_record();
+        record.weight = Param::from_tensor(Tensor::zeros([2, 3], &Default::default()));
+        let layer = layer.load_record(record);
+        assert!(!layer.is_packed());
+        assert_eq!(run(&layer, &x), [10.0, 20.0]);
+    }
+}

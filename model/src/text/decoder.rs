@@ -44,7 +44,7 @@ impl TextConfig {
 pub struct DecoderInputs<B: Backend> {
     /// `[batch, length, hidden]`, visual rows put in.
     pub rows: Tensor<B, 3>,
-    /// Positions along time, height and width, `[length]` each.
+    /// Positions along time, height and width, `[length]` each, the same for the whole batch.
     pub positions: [Vec<i64>; 3],
     /// Where DeepStack features are added.
     pub visual: VisualRows,
