@@ -2,6 +2,8 @@
 
 pub use crate::checkpoint::CheckpointError;
 pub use crate::config::ConfigError;
+pub use crate::generate::GenerateError;
+pub use crate::inputs::InputError;
 pub use crate::processor::ImageError;
 pub use crate::prompt::PromptError;
 
@@ -21,10 +23,16 @@ pub enum Error {
     /// The checkpoint's files are missing, damaged, or do not belong to the configuration.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A picture or video is damaged, too large, or has no valid size.
+    /// A picture or video cannot be decoded or processed.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A prompt, template or tokenizer is malformed, or does not match its pictures.
+    /// A prompt cannot be made, or doesn't match its pictures.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// Inputs that don't fit the model.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Generation cannot go on.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
 }
