@@ -3,6 +3,7 @@
 //! Each kernel is one algorithm for all instruction sets (see [`crate::simd`]): the driver splits the work over threads and
 //! each thread enters the instruction set once a tile.
 
+pub mod gemm;
 mod launch;
 mod storage;
 
