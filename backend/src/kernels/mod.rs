@@ -3,8 +3,12 @@
 //! Each kernel is one algorithm for all instruction sets (see [`crate::simd`]): the driver splits the work over threads and
 //! each thread enters the instruction set once a tile.
 
+pub mod elementwise;
 mod launch;
+pub mod math;
+mod rows;
 mod storage;
 
 pub use launch::Launch;
+pub use math::Activation;
 pub use storage::{Floats, FloatsMut, Storage};
