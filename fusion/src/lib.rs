@@ -7,17 +7,23 @@
 //! - on `Kiln<B>` (crate `burn-kiln`): Kiln's kernels, with the same compositions where no kernel serves the operands;
 //! - on `Autodiff<B>`: the forward of `B` and the hand-written backward passes of [`FusedOps`].
 //!
+//! [`mod@reference`] holds the same operations in plain `f64` loops: the oracle of every test. The feature `testing` adds
+//! `conformance`, which holds any backend against it.
+//!
 //! This crate depends on no kernel of the CPU; the arrows go `fusion <- backend <- model`.
 
 mod autodiff;
 mod backends;
 pub mod compose;
 pub mod config;
+#[cfg(feature = "testing")]
+pub mod conformance;
 #[cfg(feature = "cubecl")]
 pub mod cube;
 mod kv_cache;
 mod ops;
 mod options;
+pub mod reference;
 mod weight;
 
 pub use config::KernelConfig;

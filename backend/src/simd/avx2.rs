@@ -200,7 +200,7 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     unsafe fn store_f16(self, p: *mut u16, v: __m256) {
-        unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v)) }
+        unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
     }
     #[inline(always)]
     fn prefetch(self, p: *const u8) {

@@ -12,7 +12,7 @@
 //!
 //! Grouped queries: the heads of one key head are stacked as rows of one product, so that keys are never repeated.
 
-use super::attention_blocks::{Block, Problem, cut_block, hide, plan};
+use super::attention_blocks::{Block, MAX_SCORES, Problem, cut_block, hide, plan};
 use crate::{AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache};
 use burn_tensor::Tensor;
 
@@ -24,7 +24,7 @@ pub fn attention<B: FusedOps>(
     _config: &KernelConfig,
 ) -> Tensor<B, 4> {
     let Some(cache) = cache else {
-        return attend(inputs, options).output;
+        return attend(inputs, options, MAX_SCORES).output;
     };
     let AttentionInputs { q, k, v } = inputs;
     if let Err(full) = cache.append(k.clone(), v.clone()) {
@@ -32,7 +32,7 @@ pub fn attention<B: FusedOps>(
     }
     // Only an empty append to an empty cache leaves no view: then `k` and `v` are that view.
     let (k, v) = cache.view().unwrap_or((k, v));
-    attend(AttentionInputs { q, k, v }, options).output
+    attend(AttentionInputs { q, k, v }, options, MAX_SCORES).output
 }
 
 /// Default of [`FusedOps::attention_forward`].
@@ -41,14 +41,18 @@ pub fn attention_forward<B: FusedOps>(
     options: &AttentionOptions<B>,
     _config: &KernelConfig,
 ) -> AttentionForward<B> {
-    attend(inputs, options)
+    attend(inputs, options, MAX_SCORES)
 }
 
 /// All blocks, one after the other.
-fn attend<B: FusedOps>(inputs: AttentionInputs<B>, options: &AttentionOptions<B>) -> AttentionForward<B> {
+fn attend<B: FusedOps>(
+    inputs: AttentionInputs<B>,
+    options: &AttentionOptions<B>,
+    max_scores: usize,
+) -> AttentionForward<B> {
     let problem = Problem::measure(&inputs);
     let inputs = unify_dtype(inputs);
-    let blocks = plan(problem, options);
+    let blocks = plan(problem, options, max_scores);
     let (outputs, sums) = blocks.iter().map(|block| attend_block(&inputs, options, problem, block)).unzip();
     let Problem { batch, heads, queries, head_dim, .. } = problem;
     AttentionForward {
@@ -124,13 +128,23 @@ pub fn attention_backward<B: FusedOps>(
     grad: Tensor<B, 4>,
     _config: &KernelConfig,
 ) -> AttentionGrads<B> {
+    differentiate(inputs, options, forward, grad, MAX_SCORES)
+}
+
+fn differentiate<B: FusedOps>(
+    inputs: AttentionInputs<B>,
+    options: &AttentionOptions<B>,
+    forward: AttentionForward<B>,
+    grad: Tensor<B, 4>,
+    max_scores: usize,
+) -> AttentionGrads<B> {
     let problem = Problem::measure(&inputs);
     let inputs = unify_dtype(inputs);
     let delta = (grad.clone() * forward.output).sum_dim(3);
     let lse = forward.lse.clone().mask_fill(forward.lse.equal_elem(f32::NEG_INFINITY), 0.0);
     let (mut dk, mut dv) = (inputs.k.zeros_like(), inputs.v.zeros_like());
     let mut dqs = Vec::new();
-    for block in plan(problem, options) {
+    for block in plan(problem, options, max_scores) {
         let rows = |x: &Tensor<B, 4>| x.clone().slice_dim(2, block.queries.clone());
         if block.keys.is_empty() {
             dqs.push(rows(&inputs.q).zeros_like());
@@ -194,4 +208,32 @@ fn unify_dtype<B: FusedOps>(inputs: AttentionInputs<B>) -> AttentionInputs<B> {
 
 fn resolve_scale<B: FusedOps>(options: &AttentionOptions<B>, problem: Problem) -> f64 {
     options.scale.unwrap_or(1.0 / (problem.head_dim as f64).sqrt())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn_flex::Flex;
+    use burn_tensor::{Distribution, Tolerance};
+
+    /// The conformance checks hold whole attentions against the reference; this one holds blocks against the whole.
+    #[test]
+    fn blocks_of_queries_give_what_the_whole_gives() {
+        let device = Default::default();
+        let draw = |heads, length| Tensor::<Flex, 4>::random([2, heads, length, 6], Distribution::Default, &device);
+        let inputs = AttentionInputs { q: draw(4, 7), k: draw(2, 9), v: draw(2, 9) };
+        let grad = draw(4, 7);
+        let mask = Tensor::<Flex, 4>::random([2, 1, 7, 9], Distribution::Default, &device).greater_elem(0.7);
+        for causal in [false, true] {
+            let options = AttentionOptions { causal, mask: Some(mask.clone()), ..Default::default() };
+            let [whole, blocks] = [MAX_SCORES, 2 * 4 * 9 * 3].map(|max_scores| {
+                let forward = attend(inputs.clone(), &options, max_scores);
+                let grads = differentiate(inputs.clone(), &options, forward.clone(), grad.clone(), max_scores);
+                [forward.output, forward.lse, grads.q, grads.k, grads.v].map(Tensor::into_data)
+            });
+            for (whole, block) in whole.iter().zip(&blocks) {
+                block.assert_approx_eq::<f32>(whole, Tolerance::absolute(1e-5));
+            }
+        }
+    }
 }

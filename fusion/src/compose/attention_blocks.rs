@@ -9,7 +9,7 @@ use burn_tensor::{Bool, Int, Tensor};
 use std::ops::Range;
 
 /// Most scores that exist at a time, elements: 64 MiB in f32. Smaller blocks would leave the products too few rows.
-const MAX_SCORES: usize = 1 << 24;
+pub(super) const MAX_SCORES: usize = 1 << 24;
 
 /// Sizes of one attention.
 #[derive(Debug, Clone, Copy)]
@@ -45,15 +45,11 @@ pub(super) struct Block {
     pub keys: Range<usize>,
 }
 
-/// The blocks of one attention, covering its queries in order.
+/// The blocks of one attention, covering its queries in order, each of at most `max_scores` scores (or one query).
 ///
 /// # Panics
 /// When segments are given for queries and keys of different length, or don't end with them.
-pub(super) fn plan<B: Backend>(problem: Problem, options: &AttentionOptions<B>) -> Vec<Block> {
-    plan_within(problem, options, MAX_SCORES)
-}
-
-fn plan_within<B: Backend>(problem: Problem, options: &AttentionOptions<B>, max_scores: usize) -> Vec<Block> {
+pub(super) fn plan<B: Backend>(problem: Problem, options: &AttentionOptions<B>, max_scores: usize) -> Vec<Block> {
     let Problem { batch, heads, queries, keys, .. } = problem;
     let mut blocks = Vec::new();
     for (rows, columns) in split_segments(problem, options) {
@@ -130,7 +126,7 @@ mod tests {
         options: AttentionOptions<Flex>,
         max_scores: usize,
     ) -> Vec<(Range<usize>, Range<usize>)> {
-        plan_within(problem, &options, max_scores).into_iter().map(|block| (block.queries, block.keys)).collect()
+        plan(problem, &options, max_scores).into_iter().map(|block| (block.queries, block.keys)).collect()
     }
 
     #[test]

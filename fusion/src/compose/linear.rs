@@ -66,7 +66,7 @@ pub fn linear_backward<B: FusedOps, const D: usize>(
     };
     LinearGrads {
         x: rows::multiply(grad.clone(), weight.unpack()),
-        weight: rows::flatten(grad.clone()).transpose().matmul(rows::flatten(x)),
+        weight: rows::multiply_columns(grad.clone(), x),
         bias: rows::sum(grad),
     }
 }

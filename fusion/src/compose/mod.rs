@@ -20,4 +20,4 @@ pub mod rope;
 
 mod attention_blocks;
 mod routing;
-mod rows;
+pub(crate) mod rows;

@@ -1,14 +1,16 @@
 //! Rotary position embedding and the head norms before it.
 
+use super::rows::reshape;
 use crate::{FusedOps, KernelConfig, NormGrads, QkGrads, Rotary};
 use burn_tensor::Tensor;
 
 /// Default of [`FusedOps::rope`]: with halves `a` and `b` of a head, `(a·cos - b·sin, b·cos + a·sin)`.
 pub fn rope<B: FusedOps>(x: Tensor<B, 4>, rotary: &Rotary<B>, _config: &KernelConfig) -> Tensor<B, 4> {
     let half = x.dims()[3] / 2;
-    // [batch, 1, length, head_dim / 2]: one angle for all heads.
-    let cos = rotary.cos.clone().cast(x.dtype()).unsqueeze_dim::<4>(1);
-    let sin = rotary.sin.clone().cast(x.dtype()).unsqueeze_dim::<4>(1);
+    let [batch, length, _] = rotary.cos.dims();
+    // One angle for all heads.
+    let spread = |angles: &Tensor<B, 3>| reshape(angles.clone().cast(x.dtype()), [batch, 1, length, half]);
+    let (cos, sin) = (spread(&rotary.cos), spread(&rotary.sin));
     let a = x.clone().narrow(3, 0, half);
     let b = x.narrow(3, half, half);
     let first = a.clone() * cos.clone() - b.clone() * sin.clone();
