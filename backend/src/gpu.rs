@@ -4,9 +4,9 @@
 //! forwards to the backend that it decorates. Burn's own `Wgpu` and `Cuda` aliases wrap that backend in `Fusion` under their
 //! default features; Kiln decorates the bare one.
 
+use crate::Kiln;
 use crate::engine::Engine;
 use crate::routes::{Route, note};
-use crate::Kiln;
 use burn_backend::DeviceOps;
 use burn_backend::tensor::FloatTensor;
 use burn_cubecl::{

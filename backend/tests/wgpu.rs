@@ -32,10 +32,7 @@ fn with_device(test: impl FnOnce(&WgpuDevice)) {
 fn make_operands<B: FusedOps<Device = WgpuDevice>>(device: &WgpuDevice) -> (Tensor<B, 3>, Tensor<B, 1>) {
     let x: Vec<f32> = (0..2 * 3 * 33).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
     let gamma: Vec<f32> = (0..33).map(|i| 0.5 + i as f32 / 33.0).collect();
-    (
-        Tensor::from_data(TensorData::new(x, [2, 3, 33]), device),
-        Tensor::from_data(TensorData::new(gamma, [33]), device),
-    )
+    (Tensor::from_data(TensorData::new(x, [2, 3, 33]), device), Tensor::from_data(TensorData::new(gamma, [33]), device))
 }
 
 /// The RMS norm of `x` and the reciprocal deviations, in f64.

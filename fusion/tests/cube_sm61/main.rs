@@ -63,6 +63,17 @@ fn parse_line(line: &str) -> (String, BTreeMap<String, u32>) {
     (name, words.map(number).collect())
 }
 
+/// Units of this kernel that an SM of SM61 holds at once, of the 2,048 that it can: it has 65,536 registers, handed out to
+/// warps of 32 in steps of 256, 96 KiB of shared memory, and runs 32 blocks (CUDA C++ Programming Guide 12, table "Technical
+/// Specifications per Compute Capability"). Half of them hide the latency of a kernel that waits for memory.
+fn count_resident(kernel: &Kernel, used: &BTreeMap<String, u32>) -> u32 {
+    let warps = kernel.units.div_ceil(32);
+    let registers = (used["registers"] * 32).next_multiple_of(256) * warps;
+    let shared = kernel.shared_bytes as u32 + used["shared_bytes"];
+    let blocks = (65_536 / registers).min(96 * 1024 / shared.max(1)).min(2_048 / kernel.units).min(32);
+    blocks * kernel.units
+}
+
 #[test]
 fn rms_norm_compiles_for_sm61_without_spills() {
     let (f32, f16, bf16) = (DType::F32, DType::F16, DType::BF16);
@@ -94,8 +105,8 @@ fn rms_norm_compiles_for_sm61_without_spills() {
         assert_eq!(used["spill_bytes"], 0, "{name}");
         assert_eq!(used["stack_bytes"], 0, "{name}");
         assert_eq!(used["half_arithmetic"], 0, "{name}: f16 and bf16 are storage, not arithmetic");
-        // 2,048 units keep an SM full, if its 65,536 registers allow them 32 each.
-        assert!(used["registers"] <= 32, "{name}: {} registers", used["registers"]);
+        let resident = count_resident(kernel, &used);
+        assert!(resident >= 1024, "{name}: {resident} units on an SM");
         // The whole cube must find room in one block.
         assert!(kernel.units <= 1024 && kernel.shared_bytes + used["shared_bytes"] as usize <= 48 * 1024, "{name}");
     }
