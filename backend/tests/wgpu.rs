@@ -1,5 +1,7 @@
 //! `Kiln` over a Vulkan device: the fused op reaches the CubeCL kernel, everything else still works.
 
+use burn_autodiff::Autodiff;
+use burn_backend::Backend;
 use burn_cubecl::CubeBackend;
 use burn_kiln::{
     gpu::KilnWgpu,
@@ -8,6 +10,7 @@ use burn_kiln::{
 use burn_kiln_fusion::{FusedOps, KernelConfig};
 use burn_tensor::{Tensor, TensorData, Tolerance};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
+use std::{io::Write, panic::catch_unwind, sync::OnceLock};
 
 type Bare = CubeBackend<WgpuRuntime, f32, i32, u32>;
 
@@ -15,17 +18,15 @@ const EPSILON: f64 = 1e-6;
 
 /// Runs `test` on the device; without one it is skipped, or fails where `KILN_REQUIRE_GPU=1`.
 fn with_device(test: impl FnOnce(&WgpuDevice)) {
-    let found = std::panic::catch_unwind(|| {
-        Tensor::<Bare, 1>::zeros([1], &WgpuDevice::DefaultDevice).into_data();
-    });
-    match found {
-        Ok(()) => test(&WgpuDevice::DefaultDevice),
-        Err(_) => {
-            let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
-            assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
-            eprintln!("skipped: {missing}");
-        }
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    let device = WgpuDevice::DefaultDevice;
+    if *FOUND.get_or_init(|| catch_unwind(|| drop(Bare::name(&WgpuDevice::DefaultDevice))).is_ok()) {
+        return test(&device);
     }
+    let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
+    assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
+    // Not `eprintln`, which the test harness would swallow.
+    writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
 }
 
 /// `x` `[2, 3, 33]` and `gamma` `[33]`.
@@ -48,7 +49,7 @@ fn compute_reference(x: &TensorData, gamma: &TensorData) -> (TensorData, TensorD
     (TensorData::new(y, [2, 3, 33]), TensorData::new(rstd, [2, 3, 1]))
 }
 
-/// One test, since the counters are the process's.
+/// One test for all that counts: the counters are the process's.
 #[test]
 fn rms_norm_reaches_the_cubecl_kernel() {
     with_device(|device| {
@@ -73,7 +74,42 @@ fn rms_norm_reaches_the_cubecl_kernel() {
         let (x, gamma) = make_operands::<Bare>(device);
         Bare::rms_norm(x, gamma, EPSILON, &config).into_data().assert_approx_eq(&y, tolerance);
         assert_eq!(count(Route::CubeRmsNorm), before + 2);
+
+        check_training(device);
+        assert!(count(Route::CubeRmsNorm) > before + 2, "training never reached the kernel");
     });
+}
+
+/// With n = x · rstd and h = weight · gamma: dx = rstd · (h - n · mean(h · n)), dgamma = Σ weight · n (f64).
+fn compute_gradients(x: &[f32], gamma: &[f32], weight: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let d = gamma.len();
+    let (mut dx, mut dgamma) = (Vec::new(), vec![0.0; d]);
+    for (row, weight) in x.chunks(d).zip(weight.chunks(d)) {
+        let squares: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let scale = 1.0 / (squares / d as f64 + EPSILON).sqrt();
+        let n: Vec<f64> = row.iter().map(|&v| f64::from(v) * scale).collect();
+        let h: Vec<f64> = weight.iter().zip(gamma).map(|(&w, &g)| f64::from(w) * f64::from(g)).collect();
+        let mean = h.iter().zip(&n).map(|(h, n)| h * n).sum::<f64>() / d as f64;
+        dx.extend(h.iter().zip(&n).map(|(h, n)| (scale * (h - n * mean)) as f32));
+        for (sum, (&w, n)) in dgamma.iter_mut().zip(weight.iter().zip(&n)) {
+            *sum += f64::from(w) * n;
+        }
+    }
+    (dx, dgamma.into_iter().map(|sum| sum as f32).collect())
+}
+
+fn check_training(device: &WgpuDevice) {
+    type Trained = Autodiff<KilnWgpu>;
+    let (x, gamma) = make_operands::<Trained>(device);
+    let weight = x.clone().cos();
+    let (x, gamma) = (x.require_grad(), gamma.require_grad());
+    let y = Trained::rms_norm(x.clone(), gamma.clone(), EPSILON, &KernelConfig::default());
+    let grads = (y * weight.clone()).sum().backward();
+    let list = |data: TensorData| data.to_vec::<f32>().unwrap();
+    let (dx, dgamma) = compute_gradients(&list(x.to_data()), &list(gamma.to_data()), &list(weight.to_data()));
+    let tolerance = Tolerance::<f32>::rel_abs(1e-5, 2e-6);
+    x.grad(&grads).unwrap().into_data().assert_approx_eq(&TensorData::new(dx, [2, 3, 33]), tolerance);
+    gamma.grad(&grads).unwrap().into_data().assert_approx_eq(&TensorData::new(dgamma, [33]), tolerance);
 }
 
 #[test]
