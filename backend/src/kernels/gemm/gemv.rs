@@ -14,7 +14,7 @@ use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
 use super::scratch::Scratch;
 use crate::kernels::Storage;
-use crate::simd::{Isa, PANEL};
+use crate::simd::{Isa, Kernel, PANEL};
 use core::mem::MaybeUninit;
 
 /// How far ahead of its use a line of B is asked for, bytes.
@@ -43,15 +43,33 @@ impl Rows {
         }
         let mut copy = Scratch::take(rows * depth);
         let out = copy.as_mut_ptr();
-        // SAFETY: the caller's promise; the buffer has `rows` x `depth` floats.
+        isa.run(CopyRows { a, shape: [rows, depth], out });
+        Self { data: out, stride: depth as isize, _copy: Some(copy) }
+    }
+}
+
+/// Copies rows to contiguous f32. Only [`Rows::contiguous`] makes one, by its promise.
+#[derive(Debug, Clone, Copy)]
+struct CopyRows {
+    a: RawMatrix,
+    shape: [usize; 2],
+    out: *mut f32,
+}
+
+impl Kernel for CopyRows {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        let Self { a: RawMatrix { data, row_stride, col_stride }, shape, out } = self;
+        // SAFETY: the promise of `Rows::contiguous`; the buffer has `rows` x `depth` floats.
         unsafe {
-            match a.data {
-                RawFloats::F32(data) => copy_rows(isa, (data, a.row_stride, a.col_stride), [rows, depth], out),
-                RawFloats::Bf16(data) => copy_rows(isa, (data, a.row_stride, a.col_stride), [rows, depth], out),
-                RawFloats::F16(data) => copy_rows(isa, (data, a.row_stride, a.col_stride), [rows, depth], out),
+            match data {
+                RawFloats::F32(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
+                RawFloats::Bf16(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
+                RawFloats::F16(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
             }
         }
-        Self { data: out, stride: depth as isize, _copy: Some(copy) }
     }
 }
 
