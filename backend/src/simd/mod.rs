@@ -93,6 +93,13 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn copysign(self, magnitude: Self::V, sign: Self::V) -> Self::V;
     /// `2ⁿ` for an integral `n` of -126 ..= 127; anything else gives a meaningless number.
     fn pow2(self, n: Self::V) -> Self::V;
+    /// `a · 2ⁿ` for an integral `n` of -252 ..= 254, rounded once where the result is subnormal and `a` is 1/2 ..= 2.
+    #[inline(always)]
+    fn mul_pow2(self, a: Self::V, n: Self::V) -> Self::V {
+        // Two factors, as one register of f32 holds no 2⁻¹⁵⁰; the first product is exact.
+        let half = self.round(self.mul(n, self.splat(0.5)));
+        self.mul(self.mul(a, self.pow2(half)), self.pow2(self.sub(n, half)))
+    }
     /// `a < b`.
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a ≠ a`.

@@ -1,0 +1,16 @@
+//! The CPU engine: tensors of `Flex` and `NdArray` as slices, and the kernels on them.
+//!
+//! One implementation of [`crate::Engine`] for every [`CpuBackend`]. Files are named after what they route:
+//! each decides whether a kernel takes the operands, and hands them back if not.
+
+mod elementwise;
+mod embedding;
+mod engine;
+mod flex;
+mod linear;
+mod matmul;
+mod ndarray;
+mod storage;
+
+pub use engine::CpuPanels;
+pub use storage::{CpuBackend, OwnedFloats, View};

@@ -1,0 +1,109 @@
+//! Functions of one operand.
+
+use crate::kernels::math::{exp, gelu_erf, gelu_tanh, relu, sigmoid, silu, tanh};
+use crate::kernels::rows::{GRAIN, Source, Target, by_dtype, share};
+use crate::kernels::{Floats, FloatsMut, Launch, Storage};
+use crate::simd::{Isa, Kernel};
+
+/// A function of one operand. Errors: see [`crate::kernels::math`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnaryOp {
+    /// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
+    GeluTanh,
+    /// `x/2 · (1 + erf(x/√2))`.
+    GeluErf,
+    /// `x / (1 + e⁻ˣ)`.
+    Silu,
+    /// `1 / (1 + e⁻ˣ)`.
+    Sigmoid,
+    /// `max(x, 0)`.
+    Relu,
+    /// `eˣ`.
+    Exp,
+    /// `tanh(x)`.
+    Tanh,
+}
+
+/// `dst[i] = op(src[i])`.
+///
+/// # Panics
+/// If the lengths or the element types differ.
+pub fn unary(launch: Launch, op: UnaryOp, src: Floats<'_>, dst: FloatsMut<'_>) {
+    by_dtype!((src: Floats, dst: FloatsMut) => run(launch, op, Source::new(src), Target::new(dst)));
+}
+
+/// `x[i] = op(x[i])`.
+pub fn unary_in_place(launch: Launch, op: UnaryOp, x: FloatsMut<'_>) {
+    by_dtype!((x: FloatsMut) => {
+        let x = Target::new(x);
+        run(launch, op, x.source(), x);
+    });
+}
+
+fn run<S: Storage>(launch: Launch, op: UnaryOp, src: Source<S>, dst: Target<S>) {
+    assert_eq!(src.len(), dst.len(), "elements of the source and of the result");
+    match op {
+        UnaryOp::GeluTanh => split(launch, GeluTanh, src, dst),
+        UnaryOp::GeluErf => split(launch, GeluErf, src, dst),
+        UnaryOp::Silu => split(launch, Silu, src, dst),
+        UnaryOp::Sigmoid => split(launch, Sigmoid, src, dst),
+        UnaryOp::Relu => split(launch, Relu, src, dst),
+        UnaryOp::Exp => split(launch, Exp, src, dst),
+        UnaryOp::Tanh => split(launch, Tanh, src, dst),
+    }
+}
+
+fn split<S: Storage, F: Function>(launch: Launch, function: F, src: Source<S>, dst: Target<S>) {
+    share(launch, 2 * size_of::<S>() * dst.len()).split(dst.len(), GRAIN, |part| {
+        launch.tier.run(Map { function, src: src.part(&part), dst: dst.part(&part), len: part.len() });
+    });
+}
+
+/// A function as a type, so that each gets its own loop with its constants in registers.
+trait Function: Copy + Sync {
+    fn apply<I: Isa>(self, isa: I, x: I::V) -> I::V;
+}
+
+macro_rules! functions {
+    ($($name:ident: $function:ident),+) => {$(
+        #[derive(Clone, Copy)]
+        struct $name;
+        impl Function for $name {
+            #[inline(always)]
+            fn apply<I: Isa>(self, isa: I, x: I::V) -> I::V {
+                $function(isa, x)
+            }
+        }
+    )+};
+}
+
+functions!(GeluTanh: gelu_tanh, GeluErf: gelu_erf, Silu: silu, Sigmoid: sigmoid, Relu: relu, Exp: exp, Tanh: tanh);
+
+/// The function over `len` elements from `src` to `dst`, which are the same or do not overlap.
+struct Map<F, S> {
+    function: F,
+    src: *const S,
+    dst: *mut S,
+    len: usize,
+}
+
+impl<F: Function, S: Storage> Kernel for Map<F, S> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        let Self { function, src, dst, len } = self;
+        let whole = len / I::LANES * I::LANES;
+        for i in (0..whole).step_by(I::LANES) {
+            // SAFETY: `split` checked that both parts hold `len` elements; i + LANES ≤ len.
+            unsafe { S::store(isa, dst.add(i), function.apply(isa, S::load(isa, src.add(i)))) };
+        }
+        if whole < len {
+            // SAFETY: as above, with len - whole < LANES elements left.
+            unsafe {
+                let x = S::load_partial(isa, src.add(whole), len - whole);
+                S::store_partial(isa, dst.add(whole), function.apply(isa, x), len - whole);
+            }
+        }
+    }
+}

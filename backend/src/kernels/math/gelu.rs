@@ -1,0 +1,44 @@
+//! The Gaussian error linear unit, `x · Φ(x)` with the normal distribution function Φ (Hendrycks and Gimpel 2016).
+
+use super::exp::{exp, logistic};
+use super::polynomial;
+use crate::simd::Isa;
+
+/// Below this both forms round to 0; the bound keeps -∞ · 0 out.
+const LOWEST: f32 = -15.0;
+
+/// `√(8/π)` and 0.044715 of it: twice the argument of the hyperbolic tangent is `x (c₀ + c₁ x²)`.
+const TANH_ARGUMENT: [f32; 2] = [1.595_769_2, 0.071_354_814];
+
+/// `Φ(-t) e^{t²/2}` on 0 ≤ t ≤ 15 is the quotient of these, minimax: relative error below 2⁻²⁷. No coefficient is negative,
+/// so nothing cancels.
+const TAIL_OVER: [f32; 5] = [0.5, 0.439_283_73, 0.183_969_37, 0.040_881_205, 0.004_153_241_6];
+const TAIL_UNDER: [f32; 6] = [1.0, 1.676_452_5, 1.205_549_2, 0.471_409_3, 0.102_480_106, 0.010_410_521];
+
+/// `x/2 · (1 + tanh(√(2/π) (x + 0.044715 x³)))`.
+///
+/// Computed as `x / (1 + e^{-2u})`, which does not cancel in the negative tail. For x ≥ -1 within 3 ulp; below, the relative
+/// error grows with the exponent 2u, to 2⁻²² · |2u| (and absolutely it shrinks: below 2⁻²⁴ everywhere left of 0).
+#[inline(always)]
+pub fn gelu_tanh<I: Isa>(isa: I, x: I::V) -> I::V {
+    let slope = isa.mul_add(isa.splat(TANH_ARGUMENT[1]), isa.mul(x, x), isa.splat(TANH_ARGUMENT[0]));
+    let phi = logistic(isa, isa.mul(isa.abs(x), slope), isa.lt(x, isa.splat(0.0)));
+    isa.mul(isa.max(isa.splat(LOWEST), x), phi)
+}
+
+/// `x/2 · (1 + erf(x/√2))`.
+///
+/// `Φ(-t) = e^{-t²/2} R(t)` with a rational R, and `Φ(t) = 1 - Φ(-t)`: the negative tail keeps its digits.
+#[inline(always)]
+pub fn gelu_erf<I: Isa>(isa: I, x: I::V) -> I::V {
+    let one = isa.splat(1.0);
+    let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
+    let square = isa.mul(t, t);
+    // What the rounding of t² lost: with FMA exact; without, 0, and the error of the tail grows with t².
+    let lost = isa.mul_add(t, t, isa.sub(isa.splat(0.0), square));
+    let e = exp(isa, isa.mul(square, isa.splat(-0.5)));
+    let e = isa.mul_add(e, isa.mul(lost, isa.splat(-0.5)), e);
+    let tail = isa.div(isa.mul(e, polynomial(isa, t, TAIL_OVER)), polynomial(isa, t, TAIL_UNDER));
+    let phi = isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(one, tail));
+    isa.mul(isa.max(isa.splat(LOWEST), x), phi)
+}

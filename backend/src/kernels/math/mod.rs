@@ -1,0 +1,50 @@
+//! Vector functions of one register, generic over the instruction set.
+//!
+//! Errors are the largest found in a sweep of all f32 exponents against f64 (`tests/elementwise.rs`), in units in the last
+//! place (ulp) of the result. NaN gives NaN; an infinite argument gives the limit.
+
+mod exp;
+mod gelu;
+
+pub use exp::{exp, sigmoid, silu, tanh};
+pub use gelu::{gelu_erf, gelu_tanh};
+
+use crate::simd::Isa;
+
+/// An element-wise activation of the fused kernels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// [`gelu_tanh`].
+    GeluTanh,
+    /// [`gelu_erf`].
+    GeluErf,
+    /// [`silu`].
+    Silu,
+}
+
+/// `activation(x)`.
+#[inline(always)]
+pub fn activate<I: Isa>(isa: I, activation: Activation, x: I::V) -> I::V {
+    match activation {
+        Activation::GeluTanh => gelu_tanh(isa, x),
+        Activation::GeluErf => gelu_erf(isa, x),
+        Activation::Silu => silu(isa, x),
+    }
+}
+
+/// `max(x, 0)`; NaN stays NaN.
+#[inline(always)]
+pub fn relu<I: Isa>(isa: I, x: I::V) -> I::V {
+    // `max` gives its second operand for NaN.
+    isa.max(isa.splat(0.0), x)
+}
+
+/// `c₀ + c₁ x + c₂ x² + ..`, by Horner's rule.
+#[inline(always)]
+fn polynomial<I: Isa, const N: usize>(isa: I, x: I::V, coefficients: [f32; N]) -> I::V {
+    let mut sum = isa.splat(coefficients[N - 1]);
+    for c in coefficients.into_iter().rev().skip(1) {
+        sum = isa.mul_add(sum, x, isa.splat(c));
+    }
+    sum
+}
