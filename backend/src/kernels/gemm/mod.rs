@@ -1,4 +1,4 @@
-//! Matrix products on the CPU: `C = A·B + bias + residual` over strided f32, bf16 or f16.
+//! Matrix products on the CPU: `C = activation(A·B + bias) + residual` over strided f32, bf16 or f16.
 //!
 //! # Algorithm
 //!
