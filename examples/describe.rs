@@ -120,7 +120,11 @@ fn report(load: Duration, pictures: Duration, answer: &Generation) {
         answer.prompt_tokens
     );
     if let Some(rate) = answer.decode_rate() {
-        eprintln!("decode   {:9.1} ms  {rate:8.1} tokens/s  ({} tokens)", milliseconds(times.decode), answer.tokens.len());
+        eprintln!(
+            "decode   {:9.1} ms  {rate:8.1} tokens/s  ({} tokens)",
+            milliseconds(times.decode),
+            answer.tokens.len()
+        );
     }
     if let Some(peak) = memory::peak() {
         eprintln!("memory   {} at most", memory::format_bytes(peak));

@@ -72,9 +72,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
         std::fs::write(&path, text).map_err(|source| Error::File { path, source })
     };
     let tokenizer = match &arguments.tokenizer {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })?
-        }
+        Some(path) => std::fs::read_to_string(path).map_err(|source| Error::File { path: path.clone(), source })?,
         None => byte_level_tokenizer(config.text.vocab_size, &special_tokens(&config))
             .expect("every size here has room for 256 bytes"),
     };

@@ -159,7 +159,8 @@ impl<B: FusedOps> Checks<'_, B> {
         if self.precision == Precision::Bf16 {
             // Rounding may turn a near tie; that there are as many tokens, and that each exists, it may not.
             let vocab = self.model.config().text.vocab_size as u32;
-            let whole = answers.iter().all(|tokens| tokens.len() == expected.len() && tokens.iter().all(|&id| id < vocab));
+            let whole =
+                answers.iter().all(|tokens| tokens.len() == expected.len() && tokens.iter().all(|&id| id < vocab));
             let equal = answers[0].iter().zip(&expected).take_while(|(a, b)| a == b).count();
             self.push(case, "greedy", format!("{equal} of {} equal", expected.len()), "near ties may turn", whole);
         }

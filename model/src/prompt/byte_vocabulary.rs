@@ -40,7 +40,8 @@ pub fn byte_level_tokenizer(vocab_size: usize, special: &[(&str, u32)]) -> Optio
                     "normalized": false, "special": true })
         })
         .collect();
-    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false });
+    let byte_level =
+        json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false });
     let tokenizer = json!({
         "version": "1.0",
         "truncation": null,
