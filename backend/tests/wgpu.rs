@@ -26,7 +26,7 @@ fn with_device(test: impl FnOnce(&WgpuDevice)) {
     let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
     assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
     // Not `eprintln`, which the test harness would swallow.
-    writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
+    std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
 }
 
 /// `x` `[2, 3, 33]` and `gamma` `[33]`.

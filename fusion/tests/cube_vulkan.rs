@@ -31,7 +31,7 @@ fn with_device(test: impl FnOnce(&WgpuDevice)) {
     let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
     assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
     // Not `eprintln`, which the test harness would swallow.
-    writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
+    std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
 }
 
 fn encode(values: &[f64], dtype: DType) -> Vec<u8> {
@@ -209,7 +209,7 @@ fn rms_norm_reads_strided_operands_and_keeps_leading_dimensions() {
             transposed[i % d * rows + i / d] = v;
         }
         let mut x = upload(device, &transposed, &[2, 2, d], DType::F32);
-        x.meta = Box::new(Metadata::new(Shape::from(vec![2, 2, d]), burn_std::strides![2, 1, rows]));
+        *x.meta = Metadata::new(Shape::from(vec![2, 2, d]), burn_std::strides![2, 1, rows]);
         let gamma = upload(device, &[0.5; 6], &[d], DType::F32);
         let output = rms_norm(&x, &gamma, RmsNormOptions::new(EPSILON).with_rstd()).unwrap();
         let (y, rstd) = compute_reference(&values, &[0.5; 6]);
@@ -228,7 +228,7 @@ fn rms_norm_reads_padded_rows_in_place() {
         for pitch in [12, 9] {
             let values = make_values(10, 6, pitch, DType::F32);
             let mut x = upload(device, &values, &[6, pitch], DType::F32);
-            x.meta = Box::new(Metadata::new(Shape::from(vec![2, 3, 8]), burn_std::strides![3 * pitch, pitch, 1]));
+            *x.meta = Metadata::new(Shape::from(vec![2, 3, 8]), burn_std::strides![3 * pitch, pitch, 1]);
             let gamma = make_values(11, 1, 8, DType::F32);
             let rows: Vec<f64> = values.chunks(pitch).flat_map(|row| row[..8].to_vec()).collect();
             let y = rms_norm(&x, &upload(device, &gamma, &[8], DType::F32), RmsNormOptions::new(EPSILON)).unwrap().y;

@@ -49,7 +49,7 @@ impl Blueprint {
         let fits = |width: &usize| problem.d.is_multiple_of(*width) && problem.row_stride.is_multiple_of(*width);
         let vector = widths.filter(fits).max().unwrap_or(1);
         let vectors = u32::try_from(problem.d / vector).unwrap_or(u32::MAX).min(MAX_UNITS);
-        let most = 1 << limits.units.min(MAX_UNITS).max(1).ilog2();
+        let most = 1 << limits.units.clamp(1, MAX_UNITS).ilog2();
         let units = vectors.next_power_of_two().min(most).max(reduction.min_units());
         if units > limits.units {
             return Err(Unavailable::Units { found: units, limit: limits.units });
@@ -94,7 +94,8 @@ mod tests {
 
     #[test]
     fn vectors_divide_the_distance_between_rows() {
-        let padded = Problem { row_stride: 130, ..problem(128) };
+        let mut padded = problem(128);
+        padded.row_stride = 130;
         let blueprint = Blueprint::new(&padded, Strategy::Auto, &sm61(), [4, 2, 1].into_iter()).unwrap();
         assert_eq!((blueprint.vector, blueprint.units), (2, 64));
     }

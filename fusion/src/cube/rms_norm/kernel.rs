@@ -9,6 +9,7 @@ use cubecl::prelude::*;
 ///
 /// Launched with bounds checks: they cost a comparison a load in a kernel that waits for memory, and keep it safe code.
 #[cube(launch, address_type = "dynamic")]
+#[allow(clippy::collapsible_if)] // `#[cube]` resolves the outer one at compile time, the inner one on the device
 pub(super) fn rms_norm_rows<X: Float, G: Float, N: Size>(
     x: &Tensor<Vector<X, N>>,
     gamma: &Array<Vector<G, N>>,
@@ -20,8 +21,8 @@ pub(super) fn rms_norm_rows<X: Float, G: Float, N: Size>(
     recip_d: f32,
     epsilon: f32,
     #[comptime] blueprint: Blueprint,
-    #[define(X)] _x: StorageType,
-    #[define(G)] _gamma: StorageType,
+    #[define(X)] _x_dtype: StorageType,
+    #[define(G)] _gamma_dtype: StorageType,
 ) {
     let row = CUBE_POS;
     // The grid may have cubes to spare. A whole cube leaves here or none of it, so the barriers below stay converged.
