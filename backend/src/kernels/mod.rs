@@ -6,6 +6,7 @@
 pub mod elementwise;
 mod launch;
 pub mod math;
+pub mod norm;
 mod rows;
 mod storage;
 

@@ -1,6 +1,7 @@
 //! Slices that threads share: each thread works on its own rows or elements.
 
-use super::Launch;
+use super::{Launch, Storage};
+use crate::simd::Isa;
 use core::ops::Range;
 
 /// Bytes that a thread must move for its start to pay: waking a pool thread costs 5 to 10 µs, in which one core moves about
@@ -94,6 +95,44 @@ impl<S> Target<S> {
         assert!(part.start <= part.end && part.end <= self.len);
         // SAFETY: within the slice, by the check.
         unsafe { self.start.add(part.start) }
+    }
+}
+
+/// `n ≤ LANES` elements; the other lanes are 0.
+///
+/// # Safety
+/// `p` is readable for `n` elements.
+#[inline(always)]
+pub(crate) unsafe fn load<I: Isa, S: Storage>(isa: I, p: *const S, n: usize) -> I::V {
+    // SAFETY: the caller's promise.
+    unsafe { if n == I::LANES { S::load(isa, p) } else { S::load_partial(isa, p, n) } }
+}
+
+/// Stores `n ≤ LANES` lanes.
+///
+/// # Safety
+/// `p` is writable for `n` elements.
+#[inline(always)]
+pub(crate) unsafe fn store<I: Isa, S: Storage>(isa: I, p: *mut S, v: I::V, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if n == I::LANES { S::store(isa, p, v) } else { S::store_partial(isa, p, v, n) } }
+}
+
+/// `n ≤ LANES` elements; the other lanes are `fill`, which must be exact in `S`.
+///
+/// # Safety
+/// `p` is readable for `n` elements.
+#[inline(always)]
+pub(crate) unsafe fn load_or<I: Isa, S: Storage>(isa: I, p: *const S, n: usize, fill: f32) -> I::V {
+    let mut lanes = [S::from_f32(fill); 16];
+    debug_assert!(n <= I::LANES && I::LANES <= 16);
+    // SAFETY: the caller's promise; the array holds a whole register.
+    unsafe {
+        if n == I::LANES {
+            return S::load(isa, p);
+        }
+        core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
+        S::load(isa, lanes.as_ptr())
     }
 }
 
