@@ -1,6 +1,6 @@
 //! Element-wise kernels on every tier of this machine against f64.
 
-mod oracle;
+mod reference;
 
 use burn_kiln::kernels::elementwise::{
     BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, silu_mul_packed, unary,
@@ -9,14 +9,14 @@ use burn_kiln::kernels::elementwise::{
 use burn_kiln::kernels::{Floats, FloatsMut, Launch};
 use burn_kiln::simd::Tier;
 use half::{bf16, f16};
-use oracle::{Element, assert_close, erfc, exact, launches, random, ulps};
+use reference::{Element, assert_close, erfc, exact, launches, random, ulps};
 use proptest::prelude::*;
 
 const OPS: [UnaryOp; 7] =
     [UnaryOp::GeluTanh, UnaryOp::GeluErf, UnaryOp::Silu, UnaryOp::Sigmoid, UnaryOp::Relu, UnaryOp::Exp, UnaryOp::Tanh];
 
 /// The exact function. Far to the left gelu and silu are 0, which their formulas miss.
-fn reference(op: UnaryOp, x: f64) -> f64 {
+fn exactly(op: UnaryOp, x: f64) -> f64 {
     match op {
         UnaryOp::GeluTanh | UnaryOp::GeluErf | UnaryOp::Silu if x < -1e4 => -0.0,
         // x / (1 + exp(-2u)) does not cancel in f64 either.
@@ -37,7 +37,7 @@ fn sweep(tier: Tier, op: UnaryOp, xs: &[f32]) -> [(f64, f32); 2] {
     unary(Launch::single(tier), op, Floats::F32(xs), FloatsMut::F32(&mut ys));
     let mut worst = [(0.0, 0.0); 2];
     for (&x, &y) in xs.iter().zip(&ys) {
-        let want = reference(op, x as f64);
+        let want = exactly(op, x as f64);
         let error = ulps(y, want);
         assert!(error.is_finite(), "{tier} {op:?}({x:e}) = {y:e}, not {want:e}");
         let absolute = if error == 0.0 { 0.0 } else { (y as f64 - want).abs() * 2f64.powi(24) };

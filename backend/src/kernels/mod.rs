@@ -4,6 +4,7 @@
 //! each thread enters the instruction set once a tile.
 
 pub mod elementwise;
+pub mod gemm;
 mod launch;
 pub mod math;
 pub mod norm;

@@ -162,6 +162,11 @@ impl Floats<'_> {
         self.len() == 0
     }
 
+    /// True for single precision.
+    pub fn is_f32(&self) -> bool {
+        matches!(self, Self::F32(_))
+    }
+
     /// Burn's name of the element type.
     pub fn dtype(&self) -> DType {
         match self {

@@ -136,6 +136,27 @@ impl Isa for Avx2 {
         }
     }
     #[inline(always)]
+    fn transpose(self, rows: &mut [__m256; 16]) {
+        unsafe {
+            // 4 x 4 within each half register: half `h` of register `4 g + c` becomes column `4 h + c` of rows `4 g ..`.
+            for g in [0, 4] {
+                let (r0, r1, r2, r3) = (rows[g], rows[g + 1], rows[g + 2], rows[g + 3]);
+                let (lo01, hi01) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));
+                let (lo23, hi23) = (_mm256_unpacklo_ps(r2, r3), _mm256_unpackhi_ps(r2, r3));
+                rows[g] = _mm256_shuffle_ps::<0b01_00_01_00>(lo01, lo23);
+                rows[g + 1] = _mm256_shuffle_ps::<0b11_10_11_10>(lo01, lo23);
+                rows[g + 2] = _mm256_shuffle_ps::<0b01_00_01_00>(hi01, hi23);
+                rows[g + 3] = _mm256_shuffle_ps::<0b11_10_11_10>(hi01, hi23);
+            }
+            // 2 x 2 of the halves.
+            for c in 0..4 {
+                let (top, bottom) = (rows[c], rows[4 + c]);
+                rows[c] = _mm256_permute2f128_ps::<0x20>(top, bottom);
+                rows[4 + c] = _mm256_permute2f128_ps::<0x31>(top, bottom);
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
         unsafe { _mm256_loadu_ps(p) }
     }
@@ -179,7 +200,7 @@ impl Isa for Avx2 {
     }
     #[inline(always)]
     unsafe fn store_f16(self, p: *mut u16, v: __m256) {
-        unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v)) }
+        unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
     }
     #[inline(always)]
     fn prefetch(self, p: *const u8) {

@@ -134,6 +134,31 @@ impl Isa for Avx512 {
         unsafe { _mm512_reduce_max_ps(a) }
     }
     #[inline(always)]
+    fn transpose(self, rows: &mut [__m512; 16]) {
+        unsafe {
+            // 4 x 4 within each quarter: quarter `q` of register `4 g + c` becomes column `4 q + c` of rows `4 g ..`.
+            for g in [0, 4, 8, 12] {
+                let (r0, r1, r2, r3) = (rows[g], rows[g + 1], rows[g + 2], rows[g + 3]);
+                let (lo01, hi01) = (_mm512_unpacklo_ps(r0, r1), _mm512_unpackhi_ps(r0, r1));
+                let (lo23, hi23) = (_mm512_unpacklo_ps(r2, r3), _mm512_unpackhi_ps(r2, r3));
+                rows[g] = _mm512_shuffle_ps::<0b01_00_01_00>(lo01, lo23);
+                rows[g + 1] = _mm512_shuffle_ps::<0b11_10_11_10>(lo01, lo23);
+                rows[g + 2] = _mm512_shuffle_ps::<0b01_00_01_00>(hi01, hi23);
+                rows[g + 3] = _mm512_shuffle_ps::<0b11_10_11_10>(hi01, hi23);
+            }
+            // 4 x 4 of the quarters: even and odd quarters of two registers, twice.
+            for c in 0..4 {
+                let (u0, u1, u2, u3) = (rows[c], rows[4 + c], rows[8 + c], rows[12 + c]);
+                let (even01, odd01) = (_mm512_shuffle_f32x4::<0x88>(u0, u1), _mm512_shuffle_f32x4::<0xdd>(u0, u1));
+                let (even23, odd23) = (_mm512_shuffle_f32x4::<0x88>(u2, u3), _mm512_shuffle_f32x4::<0xdd>(u2, u3));
+                rows[c] = _mm512_shuffle_f32x4::<0x88>(even01, even23);
+                rows[4 + c] = _mm512_shuffle_f32x4::<0x88>(odd01, odd23);
+                rows[8 + c] = _mm512_shuffle_f32x4::<0xdd>(even01, even23);
+                rows[12 + c] = _mm512_shuffle_f32x4::<0xdd>(odd01, odd23);
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
         unsafe { _mm512_loadu_ps(p) }
     }

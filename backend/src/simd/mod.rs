@@ -110,6 +110,9 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn reduce_add(self, a: Self::V) -> f32;
     /// Largest lane; unspecified when one is NaN.
     fn reduce_max(self, a: Self::V) -> f32;
+    /// Transposes the square of the first `LANES` registers: lane `j` of register `i` becomes lane `i` of register `j`. The
+    /// other registers of the array are scratch.
+    fn transpose(self, rows: &mut [Self::V; 16]);
 
     /// # Safety
     /// `p` is readable for `LANES` floats.

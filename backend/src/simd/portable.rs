@@ -119,6 +119,12 @@ impl Isa for Portable {
         lanes.into_iter().fold(lanes[0], |m, x| if x > m { x } else { m })
     }
     #[inline(always)]
+    fn transpose(self, rows: &mut [f32x8; 16]) {
+        let mut square = [f32x8::splat(0.0); 8];
+        square.copy_from_slice(&rows[..8]);
+        rows[..8].copy_from_slice(&f32x8::transpose(square));
+    }
+    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32x8 {
         // SAFETY: the caller's promise.
         unsafe { read::<true>(p, 8) }

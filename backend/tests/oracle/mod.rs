@@ -1,112 +1,241 @@
-//! What the kernel tests share: f64 references, seeded numbers, and element types by name.
-#![allow(dead_code)]
+//! A product with its operands, computed by definition in f64 and compared with the kernels.
 
-use burn_kiln::kernels::{Floats, FloatsMut, Launch, Storage};
-use burn_kiln::simd::Tier;
+use burn_kiln::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Plan, Residual, gemm, gemm_packed};
+use burn_kiln::kernels::{Floats, FloatsMut};
 use half::{bf16, f16};
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// An element type as tests use it.
-pub trait Element: Storage + PartialEq + core::fmt::Debug {
-    /// Half the distance between 1 and the next number: the relative error of one rounding.
-    const ROUNDING: f64;
-    fn view(x: &[Self]) -> Floats<'_>;
-    fn view_mut(x: &mut [Self]) -> FloatsMut<'_>;
-}
-
-impl Element for f32 {
-    const ROUNDING: f64 = 5.96e-8;
-    fn view(x: &[Self]) -> Floats<'_> {
-        Floats::F32(x)
-    }
-    fn view_mut(x: &mut [Self]) -> FloatsMut<'_> {
-        FloatsMut::F32(x)
-    }
-}
-impl Element for bf16 {
-    const ROUNDING: f64 = 1.0 / 256.0;
-    fn view(x: &[Self]) -> Floats<'_> {
-        Floats::Bf16(x)
-    }
-    fn view_mut(x: &mut [Self]) -> FloatsMut<'_> {
-        FloatsMut::Bf16(x)
-    }
-}
-impl Element for f16 {
-    const ROUNDING: f64 = 1.0 / 2048.0;
-    fn view(x: &[Self]) -> Floats<'_> {
-        Floats::F16(x)
-    }
-    fn view_mut(x: &mut [Self]) -> FloatsMut<'_> {
-        FloatsMut::F16(x)
-    }
+/// An element type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Dtype {
+    F32,
+    Bf16,
+    F16,
 }
 
-/// Each tier of this machine with 1 and with 2 threads.
-pub fn launches() -> Vec<Launch> {
-    let both = |tier| [Launch { tier, threads: 1 }, Launch { tier, threads: 2 }];
-    Tier::available().into_iter().flat_map(both).collect()
-}
-
-/// `len` numbers of -2 to 2.
-pub fn random<S: Element>(len: usize, seed: u64) -> Vec<S> {
-    let mut rng = StdRng::seed_from_u64(seed);
-    (0..len).map(|_| S::from_f32(rng.random_range(-2.0..2.0))).collect()
-}
-
-/// The same in f64.
-pub fn exact<S: Element>(x: &[S]) -> Vec<f64> {
-    x.iter().map(|x| x.to_f32() as f64).collect()
-}
-
-/// How far `got` is from `want`, in units in the last place of an f32 near `want`; 0 for equal infinities and two NaNs,
-/// infinite for a difference in kind.
-pub fn ulps(got: f32, want: f64) -> f64 {
-    if want.is_nan() || got.is_nan() {
-        return if want.is_nan() && got.is_nan() { 0.0 } else { f64::INFINITY };
-    }
-    // What rounds to infinity may be the last finite number, and the other way around.
-    let limit = 2f64.powi(128);
-    let (got, want) = ((got as f64).clamp(-limit, limit), want.clamp(-limit, limit));
-    let exponent = if want == 0.0 { -126 } else { (want.abs().log2().floor() as i32).clamp(-126, 127) };
-    (got - want).abs() / 2f64.powi(exponent - 23)
-}
-
-/// Asserts that `got` is `want` within `relative · |want| + absolute`, NaN and infinities alike.
-#[track_caller]
-pub fn assert_close<S: Element>(got: &[S], want: &[f64], relative: f64, absolute: f64, what: &dyn core::fmt::Debug) {
-    assert_eq!(got.len(), want.len(), "{what:?}: lengths");
-    for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        let got = got.to_f32() as f64;
-        let fits = got == *want
-            || (got.is_nan() && want.is_nan())
-            || (got - want).abs() <= (relative + S::ROUNDING) * want.abs() + absolute;
-        assert!(fits, "{what:?}: element {i} is {got:e}, not {want:e}");
-    }
-}
-
-/// `1 - erf(x)`: its Taylor series near 0, its continued fraction (Lentz) elsewhere; 1e-13 relative.
-pub fn erfc(x: f64) -> f64 {
-    if x < 0.0 {
-        return 2.0 - erfc(-x);
-    }
-    if x < 1.0 {
-        let (mut term, mut sum, mut n) = (x, x, 0.0);
-        while f64::abs(term) > 1e-18 * f64::abs(sum) && n < 200.0 {
-            n += 1.0;
-            term *= -x * x / n;
-            sum += term / (2.0 * n + 1.0);
+impl Dtype {
+    /// Half a unit in the last place of 1.
+    fn rounding(self) -> f64 {
+        match self {
+            Self::F32 => f64::from(f32::EPSILON) / 2.0,
+            Self::Bf16 => 1.0 / 256.0,
+            Self::F16 => 1.0 / 2048.0,
         }
-        return 1.0 - core::f64::consts::FRAC_2_SQRT_PI * sum;
     }
-    if x > 30.0 {
-        return 0.0;
+}
+
+/// Numbers of one element type.
+#[derive(Debug, Clone)]
+pub enum Values {
+    F32(Vec<f32>),
+    Bf16(Vec<bf16>),
+    F16(Vec<f16>),
+}
+
+impl Values {
+    pub fn random(seed: u64, len: usize) -> Vec<f32> {
+        let mut random = StdRng::seed_from_u64(seed);
+        (0..len).map(|_| random.random_range(-1.0..1.0)).collect()
     }
-    // erfc(x) = exp(-x²)/√π · 1/(x + (1/2)/(x + 1/(x + (3/2)/(x + ..)))), from the inside out.
-    let mut fraction = x;
-    for n in (1..=200).rev() {
-        fraction = x + (n as f64 / 2.0) / fraction;
+
+    fn new(dtype: Dtype, values: &[f32]) -> Self {
+        match dtype {
+            Dtype::F32 => Self::F32(values.to_vec()),
+            Dtype::Bf16 => Self::Bf16(values.iter().map(|&x| bf16::from_f32(x)).collect()),
+            Dtype::F16 => Self::F16(values.iter().map(|&x| f16::from_f32(x)).collect()),
+        }
     }
-    (-x * x).exp() / (core::f64::consts::PI.sqrt() * fraction)
+
+    fn floats(&self) -> Floats<'_> {
+        match self {
+            Self::F32(x) => Floats::F32(x),
+            Self::Bf16(x) => Floats::Bf16(x),
+            Self::F16(x) => Floats::F16(x),
+        }
+    }
+
+    fn floats_mut(&mut self) -> FloatsMut<'_> {
+        match self {
+            Self::F32(x) => FloatsMut::F32(x),
+            Self::Bf16(x) => FloatsMut::Bf16(x),
+            Self::F16(x) => FloatsMut::F16(x),
+        }
+    }
+
+    fn get(&self, i: usize) -> f64 {
+        match self {
+            Self::F32(x) => x[i].into(),
+            Self::Bf16(x) => x[i].into(),
+            Self::F16(x) => x[i].into(),
+        }
+    }
+}
+
+/// A product to be checked.
+#[derive(Debug, Clone)]
+pub struct Case {
+    pub m: usize,
+    pub n: usize,
+    pub k: usize,
+    pub a: Dtype,
+    pub b: Dtype,
+    pub out: Dtype,
+    pub a_transposed: bool,
+    pub b_transposed: bool,
+    /// Distance of neighbours along the contiguous dimension of A and B.
+    pub step: isize,
+    pub bias: bool,
+    pub residual: bool,
+    pub accumulate: bool,
+    pub seed: u64,
+}
+
+impl Case {
+    pub fn new(m: usize, n: usize, k: usize) -> Self {
+        Self {
+            m,
+            n,
+            k,
+            a: Dtype::F32,
+            b: Dtype::F32,
+            out: Dtype::F32,
+            a_transposed: false,
+            b_transposed: false,
+            step: 1,
+            bias: false,
+            residual: false,
+            accumulate: false,
+            seed: 7,
+        }
+    }
+
+    /// Random operands, rounded to the element types.
+    pub fn values(self) -> Operands {
+        let Self { m, n, k, seed, .. } = self;
+        let round = |dtype, x: Vec<f32>| {
+            let rounded = Values::new(dtype, &x);
+            (0..x.len()).map(|i| rounded.get(i) as f32).collect()
+        };
+        Operands {
+            a: round(self.a, Values::random(seed ^ 1, m * k)),
+            b: round(self.b, Values::random(seed ^ 2, k * n)),
+            bias: Values::random(seed ^ 3, n),
+            residual: Values::random(seed ^ 4, m * n),
+            case: self,
+        }
+    }
+
+    pub fn check(&self, plan: &Plan) {
+        self.clone().values().check(plan);
+    }
+
+    pub fn check_packed(&self, plan: &Plan) {
+        self.clone().values().check_packed(plan);
+    }
+}
+
+/// A case with its numbers: A `[m, k]`, B `[k, n]`, both row-major.
+#[derive(Debug, Clone)]
+pub struct Operands {
+    pub case: Case,
+    pub a: Vec<f32>,
+    pub b: Vec<f32>,
+    pub bias: Vec<f32>,
+    pub residual: Vec<f32>,
+}
+
+/// Lays a row-major matrix out with the strides of a case; gaps hold NaN, which must not be read.
+fn lay_out(
+    dtype: Dtype,
+    values: &[f32],
+    [rows, cols]: [usize; 2],
+    transposed: bool,
+    step: isize,
+) -> (Values, usize, [isize; 2]) {
+    let (outer, inner) = if transposed { (cols, rows) } else { (rows, cols) };
+    let gap = step.unsigned_abs();
+    let pitch = inner * gap + 3;
+    let mut data = vec![f32::NAN; outer * pitch + 1];
+    let offset = if step < 0 { inner.saturating_sub(1) * gap } else { 0 };
+    for i in 0..rows {
+        for j in 0..cols {
+            let (o, x) = if transposed { (j, i) } else { (i, j) };
+            data[(offset as isize + (o * pitch) as isize + x as isize * step) as usize] = values[i * cols + j];
+        }
+    }
+    let strides = if transposed { [step, pitch as isize] } else { [pitch as isize, step] };
+    (Values::new(dtype, &data), offset, strides)
+}
+
+impl Operands {
+    /// [`gemm`] against the definition.
+    pub fn check(&self, plan: &Plan) {
+        let Case { m, n, k, a_transposed, b_transposed, step, .. } = self.case;
+        let (a, a_offset, a_strides) = lay_out(self.case.a, &self.a, [m, k], a_transposed, step);
+        let (b, b_offset, b_strides) = lay_out(self.case.b, &self.b, [k, n], b_transposed, step);
+        let a = Matrix::new(a.floats(), a_offset, [m, k], a_strides).unwrap();
+        let b = Matrix::new(b.floats(), b_offset, [k, n], b_strides).unwrap();
+        self.run(plan, |out, epilogue| gemm(plan, &a, &b, out, epilogue).unwrap());
+    }
+
+    /// [`gemm_packed`] against the definition.
+    pub fn check_packed(&self, plan: &Plan) {
+        let Case { m, n, k, a_transposed, step, .. } = self.case;
+        let (a, a_offset, a_strides) = lay_out(self.case.a, &self.a, [m, k], a_transposed, step);
+        let a = Matrix::new(a.floats(), a_offset, [m, k], a_strides).unwrap();
+        let rows: Vec<f32> = (0..n * k).map(|i| self.b[i % k * n + i / k]).collect();
+        let rows = Values::new(self.case.b, &rows);
+        let weight = PackedMatrix::pack(plan.launch, rows.floats(), [n, k]).unwrap();
+        self.run(plan, |out, epilogue| gemm_packed(plan, &a, &weight, out, epilogue).unwrap());
+    }
+
+    /// Runs `product` into an output with gaps, and compares.
+    fn run(&self, plan: &Plan, product: impl FnOnce(&mut OutMatrix<'_>, &Epilogue<'_>)) {
+        let Case { m, n, k, .. } = self.case;
+        let pitch = n + if n == 1 { 0 } else { 5 };
+        let mark = 12.5f32;
+        let before: Vec<f32> = (0..m * pitch + 2).map(|i| if i % 3 == 0 { mark } else { -0.75 }).collect();
+        let mut out = Values::new(self.case.out, &before);
+        let mut epilogue = Epilogue::bias(self.case.bias.then_some(Floats::F32(&self.bias)));
+        if self.case.residual {
+            epilogue.residual = Residual::Add(Matrix::row_major(Floats::F32(&self.residual), m, n).unwrap());
+        }
+        if self.case.accumulate {
+            epilogue.residual = Residual::Output;
+        }
+        let mut view = OutMatrix::new(out.floats_mut(), 1, [m, n], pitch).unwrap();
+        product(&mut view, &epilogue);
+        for (at, &was) in before.iter().enumerate() {
+            let (i, j) = (at.wrapping_sub(1) / pitch.max(1), at.wrapping_sub(1) % pitch.max(1));
+            let got = out.get(at);
+            if at == 0 || j >= n || i >= m {
+                assert_eq!(got, f64::from(was), "element {at} beside the output was written: {plan:?} {:?}", self.case);
+                continue;
+            }
+            let terms = (0..k).map(|p| f64::from(self.a[i * k + p]) * f64::from(self.b[p * n + j]));
+            let (mut want, mut size) = terms.fold((0.0, 0.0), |(sum, size): (f64, f64), x| (sum + x, size + x.abs()));
+            let more = [
+                (self.case.bias, self.bias[j]),
+                (self.case.residual, self.residual[i * n + j]),
+                (self.case.accumulate, was),
+            ];
+            for (_, x) in more.iter().filter(|(on, _)| *on) {
+                want += f64::from(*x);
+                size += f64::from(x.abs());
+            }
+            if !want.is_finite() {
+                assert!(got.is_nan() == want.is_nan() && (want.is_nan() || got == want), "{got} for {want}: {plan:?}");
+                continue;
+            }
+            // Each of k + 3 additions and products rounds by half a unit of at most the sum of magnitudes, and the store once more.
+            let unit = f64::from(f32::EPSILON) / 2.0;
+            let allowed = size * unit * (2 * k + 4) as f64 + (want.abs() + size * unit) * self.case.out.rounding();
+            assert!(
+                (got - want).abs() <= allowed,
+                "({i}, {j}): {got} for {want}, off by {:e} of {allowed:e}: {plan:?} {:?}",
+                got - want,
+                self.case
+            );
+        }
+    }
 }

@@ -1,0 +1,292 @@
+//! What happens to a product on its way to memory.
+
+use super::matrix::{GemmError, Matrix, OutMatrix, check};
+use super::raw::{RawFloats, RawFloatsMut};
+use crate::kernels::{Floats, Storage};
+use crate::simd::{Isa, Kernel};
+
+/// What a product does before its one store: `C = activation(A·B + bias) + residual`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Epilogue<'a> {
+    /// One number a column, `[n]`.
+    pub bias: Option<Floats<'a>>,
+    /// Added last.
+    pub residual: Residual<'a>,
+}
+
+/// The last term of a product.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Residual<'a> {
+    /// Nothing.
+    #[default]
+    None,
+    /// A matrix shaped like the output, with contiguous rows. Products of one batch all add the same.
+    Add(Matrix<'a>),
+    /// What the output holds.
+    Output,
+}
+
+impl<'a> Epilogue<'a> {
+    /// Only a bias, where there is one.
+    pub fn bias(bias: Option<Floats<'a>>) -> Self {
+        Self { bias, ..Self::default() }
+    }
+
+    /// Only a residual.
+    pub fn residual(residual: Residual<'a>) -> Self {
+        Self { residual, ..Self::default() }
+    }
+
+    /// True if the product is stored as it is.
+    pub fn is_none(&self) -> bool {
+        self.bias.is_none() && matches!(self.residual, Residual::None)
+    }
+
+    /// Fails where a part does not fit an output of `rows` x `cols`.
+    pub(super) fn check(&self, rows: usize, cols: usize) -> Result<(), GemmError> {
+        if let Some(bias) = self.bias {
+            check("elements of the bias", cols, bias.len())?;
+        }
+        if let Residual::Add(residual) = self.residual {
+            check("rows of the residual", rows, residual.rows())?;
+            check("columns of the residual", cols, residual.cols())?;
+            if cols > 1 {
+                check("column stride of the residual", 1, residual.strides()[1].unsigned_abs())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where tiles of a product go. Coordinates are those of the output.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sink {
+    out: RawFloatsMut,
+    out_stride: isize,
+    bias: Option<RawFloats>,
+    residual: Option<(RawFloats, isize)>,
+    accumulate: bool,
+    /// Where sums wait for the rest of the depth: the output itself if it is f32.
+    partial: *mut f32,
+    partial_stride: isize,
+}
+
+// SAFETY: as for `RawFloatsMut`: threads write disjoint rectangles.
+unsafe impl Send for Sink {}
+// SAFETY: as above.
+unsafe impl Sync for Sink {}
+
+/// Which part of the depth a tile sums.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Turn {
+    /// Nothing was summed before.
+    pub(super) first: bool,
+    /// Nothing comes after: the epilogue runs.
+    pub(super) last: bool,
+}
+
+impl Turn {
+    /// The whole depth at once.
+    pub(super) const WHOLE: Self = Self { first: true, last: true };
+}
+
+/// Part of the output: `rows` x `cols` elements from `(row, col)`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Region {
+    pub(super) row: usize,
+    pub(super) col: usize,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+}
+
+impl Sink {
+    /// The sink of a checked output and epilogue.
+    pub(super) fn new(out: &mut OutMatrix<'_>, epilogue: &Epilogue<'_>) -> Self {
+        let raw = out.raw();
+        let stride = out.row_stride() as isize;
+        let residual = match &epilogue.residual {
+            Residual::Add(matrix) => Some((matrix.raw().data, matrix.strides()[0])),
+            _ => None,
+        };
+        Self {
+            out: raw,
+            out_stride: stride,
+            bias: epilogue.bias.map(RawFloats::new),
+            residual,
+            accumulate: matches!(epilogue.residual, Residual::Output),
+            partial: if let RawFloatsMut::F32(p) = raw { p } else { core::ptr::null_mut() },
+            partial_stride: stride,
+        }
+    }
+
+    /// The sink of another product of the batch, whose output begins `by` elements on.
+    pub(super) fn offset(self, by: isize) -> Self {
+        Self { out: self.out.offset(by), partial: self.partial.wrapping_offset(by), ..self }
+    }
+
+    /// Whether sums of several turns need memory of their own: the output is too coarse for them, or holds what is added last.
+    pub(super) fn needs_partial(&self) -> bool {
+        self.accumulate || !matches!(self.out, RawFloatsMut::F32(_))
+    }
+
+    /// The same with sums of `region` waiting at `partial`, rows `stride` floats apart.
+    pub(super) fn with_partial(self, partial: *mut f32, region: Region, stride: usize) -> Self {
+        let stride = stride as isize;
+        let origin = partial.wrapping_offset(-(region.row as isize * stride + region.col as isize));
+        Self { partial: origin, partial_stride: stride, ..self }
+    }
+
+    /// Where a tile may be stored as it comes: the f32 address of element `(row, col)` and the row stride, unless the epilogue has
+    /// something to do or the output is not f32.
+    #[inline(always)]
+    pub(super) fn plain(&self, row: usize, col: usize, turn: Turn) -> Option<(*mut f32, isize)> {
+        let partial = self.partial.wrapping_offset(row as isize * self.partial_stride + col as isize);
+        if !turn.last {
+            return Some((partial, self.partial_stride));
+        }
+        let idle = self.bias.is_none() && self.residual.is_none() && !self.needs_partial();
+        idle.then_some((partial, self.partial_stride))
+    }
+
+    /// Adds a tile to what `turn` says was summed before, and stores the sum or, in the last turn, the result.
+    ///
+    /// `tile` holds `region.rows` rows, `tile_stride` floats apart, of `region.cols` floats rounded up to whole registers.
+    ///
+    /// # Safety
+    /// `tile` is readable for that; `region` lies within the output, this thread alone writes it now, and the partial sums of it are
+    /// valid unless `turn` is both first and last.
+    #[inline(always)]
+    pub(super) unsafe fn finish<I: Isa>(
+        &self,
+        isa: I,
+        tile: *const f32,
+        tile_stride: usize,
+        region: Region,
+        turn: Turn,
+    ) {
+        for i in 0..region.rows {
+            let row = (region.row + i) as isize;
+            let mut j = 0;
+            while j < region.cols {
+                let lanes = I::LANES.min(region.cols - j);
+                let col = region.col + j;
+                // SAFETY: the caller's promise; the bias has an element a column and the residual is shaped like the output
+                // (`Epilogue::check`), and no more than `lanes` elements are touched.
+                unsafe {
+                    let mut sum = isa.load(tile.add(i * tile_stride + j));
+                    let partial = self.partial.wrapping_offset(row * self.partial_stride + col as isize);
+                    if !turn.first {
+                        sum = isa.add(sum, load_up_to(isa, partial, lanes));
+                    }
+                    if turn.last {
+                        self.store(isa, sum, row, col, lanes);
+                    } else {
+                        store_up_to(isa, partial, sum, lanes);
+                    }
+                }
+                j += I::LANES;
+            }
+        }
+    }
+
+    /// Applies the epilogue to one register and stores it.
+    ///
+    /// # Safety
+    /// As for [`Sink::finish`], for `lanes` elements from `(row, col)`.
+    #[inline(always)]
+    unsafe fn store<I: Isa>(&self, isa: I, sum: I::V, row: isize, col: usize, lanes: usize) {
+        let mut sum = sum;
+        // SAFETY: the caller's promise.
+        unsafe {
+            if let Some(bias) = self.bias {
+                sum = isa.add(sum, load_any(isa, bias.offset(col as isize), lanes));
+            }
+            if let Some((residual, stride)) = self.residual {
+                sum = isa.add(sum, load_any(isa, residual.offset(row * stride + col as isize), lanes));
+            }
+            let by = row * self.out_stride + col as isize;
+            match self.out {
+                RawFloatsMut::F32(out) => self.store_as(isa, out.wrapping_offset(by), sum, lanes),
+                RawFloatsMut::Bf16(out) => self.store_as(isa, out.wrapping_offset(by), sum, lanes),
+                RawFloatsMut::F16(out) => self.store_as(isa, out.wrapping_offset(by), sum, lanes),
+            }
+        }
+    }
+
+    /// Adds what the output holds if asked to, and stores.
+    ///
+    /// # Safety
+    /// `out` is readable and writable for `lanes` elements.
+    #[inline(always)]
+    unsafe fn store_as<I: Isa, S: Storage>(&self, isa: I, out: *mut S, sum: I::V, lanes: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let sum = if self.accumulate { isa.add(sum, load_up_to(isa, out, lanes)) } else { sum };
+            store_up_to(isa, out, sum, lanes);
+        }
+    }
+}
+
+/// [`Sink::finish`] as a function of its own: it is called once a tile, and would crowd the registers of the loop before it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Finish<'a> {
+    sink: &'a Sink,
+    tile: *const f32,
+    tile_stride: usize,
+    region: Region,
+    turn: Turn,
+}
+
+impl<'a> Finish<'a> {
+    /// # Safety
+    /// As for [`Sink::finish`].
+    #[inline(always)]
+    pub(super) unsafe fn new(sink: &'a Sink, tile: *const f32, tile_stride: usize, region: Region, turn: Turn) -> Self {
+        Self { sink, tile, tile_stride, region, turn }
+    }
+}
+
+impl Kernel for Finish<'_> {
+    type Out = ();
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        // SAFETY: the promise of `new`.
+        unsafe { self.sink.finish(isa, self.tile, self.tile_stride, self.region, self.turn) }
+    }
+}
+
+/// Loads `n ≤ LANES` elements, the other lanes 0.
+///
+/// # Safety
+/// `p` is readable for `n` elements.
+#[inline(always)]
+pub(super) unsafe fn load_up_to<I: Isa, S: Storage>(isa: I, p: *const S, n: usize) -> I::V {
+    // SAFETY: the caller's promise.
+    unsafe { if n == I::LANES { S::load(isa, p) } else { S::load_partial(isa, p, n) } }
+}
+
+/// Stores the first `n ≤ LANES` lanes.
+///
+/// # Safety
+/// `p` is writable for `n` elements.
+#[inline(always)]
+pub(super) unsafe fn store_up_to<I: Isa, S: Storage>(isa: I, p: *mut S, v: I::V, n: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { if n == I::LANES { S::store(isa, p, v) } else { S::store_partial(isa, p, v, n) } }
+}
+
+/// Loads `n ≤ LANES` elements of any type.
+///
+/// # Safety
+/// `p` is readable for `n` elements.
+#[inline(always)]
+unsafe fn load_any<I: Isa>(isa: I, p: RawFloats, n: usize) -> I::V {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match p {
+            RawFloats::F32(p) => load_up_to(isa, p, n),
+            RawFloats::Bf16(p) => load_up_to(isa, p, n),
+            RawFloats::F16(p) => load_up_to(isa, p, n),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A constant weight, packed once into the panels that the kernels read.
+
+use super::driver::{Offsets, Problem};
+use super::epilogue::{Epilogue, Sink};
+use super::matrix::{GemmError, Matrix, OutMatrix, check};
+use super::part::RightOperand;
+use super::plan::{GEMV_ROWS, Plan, Variant};
+use super::raw::RawFloats;
+use crate::kernels::{Floats, Launch, Storage};
+use crate::simd::PANEL;
+use burn_backend::DType;
+use half::{bf16, f16};
+
+/// A weight `W` of shape `[n, k]` (the checkpoint's `[out, in]`) in panels of 16 rows, in its storage type:
+///
+/// ```text
+/// [n / 16][k][16]    element (j, p) of W is panels[j / 16][p][j % 16]; rows beyond n are 0
+/// ```
+///
+/// One layout serves products of many rows (a panel is a micropanel of B) and of few (a panel is one stream of memory), on every
+/// instruction set. Panels are aligned to 64 bytes. No other copy of the weight is kept.
+#[derive(Debug, Clone)]
+pub struct PackedMatrix {
+    panels: Panels,
+    n: usize,
+    k: usize,
+}
+
+/// One cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+// SAFETY: 64 bytes of which every pattern is valid, all zero included.
+unsafe impl bytemuck::Zeroable for Line {}
+// SAFETY: as above; no padding: the alignment is the size.
+unsafe impl bytemuck::Pod for Line {}
+
+/// Panels of one element type, in whole cache lines.
+#[derive(Debug, Clone)]
+enum Panels {
+    F32(Box<[Line]>),
+    Bf16(Box<[Line]>),
+    F16(Box<[Line]>),
+}
+
+impl PackedMatrix {
+    /// Packs `[n, k]` rows, on the threads of `launch`.
+    ///
+    /// # Errors
+    /// [`GemmError::Shape`] where `rows` has other than `n · k` elements.
+    pub fn pack(launch: Launch, rows: Floats<'_>, [n, k]: [usize; 2]) -> Result<Self, GemmError> {
+        check("elements of the weight", n.saturating_mul(k), rows.len())?;
+        let panels = match rows {
+            Floats::F32(rows) => Panels::F32(pack_rows(launch, rows, k)),
+            Floats::Bf16(rows) => Panels::Bf16(pack_rows(launch, rows, k)),
+            Floats::F16(rows) => Panels::F16(pack_rows(launch, rows, k)),
+        };
+        Ok(Self { panels, n, k })
+    }
+
+    /// Rows of W, the outputs of the layer.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// Columns of W, the inputs of the layer.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Element type.
+    pub fn dtype(&self) -> DType {
+        self.panels().dtype()
+    }
+
+    /// Bytes of the panels.
+    pub fn bytes(&self) -> usize {
+        let (Panels::F32(lines) | Panels::Bf16(lines) | Panels::F16(lines)) = &self.panels;
+        size_of_val::<[Line]>(lines)
+    }
+
+    /// The panels, `[n / 16][k][16]`, padded to a whole cache line.
+    pub fn panels(&self) -> Floats<'_> {
+        match &self.panels {
+            Panels::F32(lines) => Floats::F32(bytemuck::cast_slice(lines)),
+            Panels::Bf16(lines) => Floats::Bf16(bytemuck::cast_slice(lines)),
+            Panels::F16(lines) => Floats::F16(bytemuck::cast_slice(lines)),
+        }
+    }
+
+    /// The rows `[n, k]`, bit for bit what was packed, on the threads of `launch`.
+    pub fn unpack(&self, launch: Launch) -> UnpackedRows {
+        match self.panels() {
+            Floats::F32(panels) => UnpackedRows::F32(unpack_rows(launch, panels, [self.n, self.k])),
+            Floats::Bf16(panels) => UnpackedRows::Bf16(unpack_rows(launch, panels, [self.n, self.k])),
+            Floats::F16(panels) => UnpackedRows::F16(unpack_rows(launch, panels, [self.n, self.k])),
+        }
+    }
+
+    /// Row `i` as f32, `[k]`: an embedding looked up in a tied head.
+    ///
+    /// # Errors
+    /// [`GemmError::Shape`] where there is no row `i` or `out` is not `[k]`.
+    pub fn row(&self, i: usize, out: &mut [f32]) -> Result<(), GemmError> {
+        if i >= self.n {
+            return Err(GemmError::Shape { what: "row of the weight", expected: self.n, found: i });
+        }
+        check("elements of the row", self.k, out.len())?;
+        match self.panels() {
+            Floats::F32(panels) => read_row(panels, i, out),
+            Floats::Bf16(panels) => read_row(panels, i, out),
+            Floats::F16(panels) => read_row(panels, i, out),
+        }
+        Ok(())
+    }
+}
+
+/// The rows of an unpacked weight.
+#[derive(Debug, Clone, PartialEq)]
+pub enum UnpackedRows {
+    /// Single precision.
+    F32(Vec<f32>),
+    /// bfloat16.
+    Bf16(Vec<bf16>),
+    /// Half precision.
+    F16(Vec<f16>),
+}
+
+impl UnpackedRows {
+    /// The rows as a slice.
+    pub fn as_floats(&self) -> Floats<'_> {
+        match self {
+            Self::F32(rows) => Floats::F32(rows),
+            Self::Bf16(rows) => Floats::Bf16(rows),
+            Self::F16(rows) => Floats::F16(rows),
+        }
+    }
+}
+
+/// Panels that one thread packs at a time: enough to be worth a turn.
+fn panels_per_turn(k: usize) -> usize {
+    (1 << 16) / (PANEL * k.max(1)) + 1
+}
+
+/// Packs rows of `k`.
+fn pack_rows<S: Storage>(launch: Launch, rows: &[S], k: usize) -> Box<[Line]> {
+    let n = rows.len().checked_div(k).unwrap_or(0);
+    let bytes = n.div_ceil(PANEL) * PANEL * k * size_of::<S>();
+    let mut lines = bytemuck::zeroed_slice_box::<Line>(bytes.div_ceil(size_of::<Line>()));
+    let all: &mut [S] = bytemuck::cast_slice_mut(&mut lines);
+    let panel_len = (PANEL * k).max(1);
+    for_each_chunk(launch, all, panel_len * panels_per_turn(k), |first, chunk| {
+        for (at, panel) in chunk.chunks_mut(panel_len).enumerate() {
+            let top = (first / panel_len + at) * PANEL;
+            for (lane, row) in rows.chunks_exact(k.max(1)).skip(top).take(PANEL).enumerate() {
+                for (step, &x) in panel.chunks_exact_mut(PANEL).zip(row) {
+                    step[lane] = x;
+                }
+            }
+        }
+    });
+    lines
+}
+
+/// The inverse of [`pack_rows`].
+fn unpack_rows<S: Storage>(launch: Launch, panels: &[S], [n, k]: [usize; 2]) -> Vec<S> {
+    let mut rows = vec![S::zeroed(); n * k];
+    let panel_len = (PANEL * k).max(1);
+    for_each_chunk(launch, &mut rows, panel_len * panels_per_turn(k), |first, chunk| {
+        for (at, row) in chunk.chunks_exact_mut(k.max(1)).enumerate() {
+            let i = first / k.max(1) + at;
+            let panel = &panels[i / PANEL * panel_len..][..panel_len];
+            for (x, step) in row.iter_mut().zip(panel.chunks_exact(PANEL)) {
+                *x = step[i % PANEL];
+            }
+        }
+    });
+    rows
+}
+
+/// Reads row `i`.
+fn read_row<S: Storage>(panels: &[S], i: usize, out: &mut [f32]) {
+    let panel = &panels[i / PANEL * PANEL * out.len()..];
+    for (x, step) in out.iter_mut().zip(panel.chunks_exact(PANEL)) {
+        *x = step[i % PANEL].to_f32();
+    }
+}
+
+/// Calls `work(first, chunk)` over chunks of `len` elements of a slice, on the threads of `launch`.
+fn for_each_chunk<S: Send>(launch: Launch, all: &mut [S], len: usize, work: impl Fn(usize, &mut [S]) + Sync) {
+    use rayon::prelude::*;
+    if launch.threads <= 1 {
+        all.chunks_mut(len).enumerate().for_each(|(i, chunk)| work(i * len, chunk));
+    } else {
+        all.par_chunks_mut(len).enumerate().for_each(|(i, chunk)| work(i * len, chunk));
+    }
+}
+
+/// [`super::gemm`] with a packed weight: `C = A·Wᵀ + bias + residual`.
+///
+/// Shapes: A `[m, k]`, W `[n, k]`, C `[m, n]`. Up to [`GEMV_ROWS`] rows stream the panels once ([`super::packed_gemv`]); more run the
+/// blocked algorithm, which reads f32 panels in place.
+///
+/// # Errors
+/// [`GemmError::Shape`] where sizes do not match; the output is not touched then.
+pub fn gemm_packed(
+    plan: &Plan,
+    a: &Matrix<'_>,
+    weight: &PackedMatrix,
+    out: &mut OutMatrix<'_>,
+    epilogue: &Epilogue<'_>,
+) -> Result<(), GemmError> {
+    check("columns of the weight", a.cols(), weight.k)?;
+    check("rows of the output", a.rows(), out.rows())?;
+    check("columns of the output", weight.n, out.cols())?;
+    epilogue.check(out.rows(), out.cols())?;
+    let few = a.rows() <= GEMV_ROWS && plan.variant != Some(Variant::Blocked);
+    let problem = Problem {
+        a: a.raw(),
+        b: RightOperand::Panels(RawFloats::new(weight.panels())),
+        sink: Sink::new(out, epilogue),
+        shape: [a.rows(), weight.n, weight.k],
+        variant: if few { Variant::Dot } else { Variant::Blocked },
+    };
+    // SAFETY: the views are checked and match; the panels hold whole multiples of 16 columns over `k`; the output is borrowed.
+    unsafe { problem.run(plan, &[Offsets::default()]) };
+    Ok(())
+}

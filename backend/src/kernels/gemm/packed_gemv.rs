@@ -1,0 +1,147 @@
+//! Products of few rows with a packed weight: each panel is one stream of memory, read once for all rows.
+//!
+//! ```text
+//! for each panel of 16 columns
+//!     for p in 0..k
+//!         b = panel[p]                          one 64-byte line of f32, half a line of 16-bit elements
+//!         for i in 0..m
+//!             acc[i] += A[i][p] · b
+//! ```
+
+use super::epilogue::{Finish, Region, Turn};
+use super::gemv::{PREFETCH_BYTES, Rows};
+use super::part::Part;
+use super::plan::GEMV_ROWS;
+use super::raw::RawFloats;
+use crate::kernels::Storage;
+use crate::simd::{Isa, PANEL};
+
+/// Products of the few rows of `part` with panels.
+///
+/// # Safety
+/// As for [`Part::kernel`].
+#[inline(always)]
+pub(super) unsafe fn multiply_panels<I: Isa>(isa: I, part: &Part, panels: RawFloats) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match panels {
+            RawFloats::F32(data) => multiply_panels_as(isa, part, data),
+            RawFloats::Bf16(data) => multiply_panels_as(isa, part, data),
+            RawFloats::F16(data) => multiply_panels_as(isa, part, data),
+        }
+    }
+}
+
+/// [`multiply_panels`] for one element type.
+///
+/// # Safety
+/// As for [`multiply_panels`].
+#[inline(always)]
+unsafe fn multiply_panels_as<I: Isa, S: Storage>(isa: I, part: &Part, panels: *const S) {
+    let Region { row, col, rows, cols } = part.region;
+    let depth = part.depth;
+    debug_assert!(rows <= GEMV_ROWS && col.is_multiple_of(PANEL));
+    // SAFETY: the caller's promise.
+    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, depth) };
+    let mut tile = [0.0f32; GEMV_ROWS * PANEL];
+    let tile = tile.as_mut_ptr();
+    for j in (0..cols).step_by(PANEL) {
+        let panel = panels.wrapping_add((col + j) * depth);
+        let mut i = 0;
+        while i < rows {
+            let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
+            let out = tile.wrapping_add(i * PANEL);
+            // SAFETY: the caller's promise: those rows of A and the panel exist; the tile has 8 x 16 floats.
+            unsafe {
+                // A panel is one register of 16 lanes or two of 8: the shapes keep 4 to 8 sums going.
+                match (rows - i, I::LANES) {
+                    (1, _) => {
+                        multiply_panel::<I, S, 1, 4>(isa, left, panel, depth, out);
+                        i += 1;
+                    }
+                    (2 | 3, _) => {
+                        multiply_panel::<I, S, 2, 2>(isa, left, panel, depth, out);
+                        i += 2;
+                    }
+                    (8.., 16) => {
+                        multiply_panel::<I, S, 8, 1>(isa, left, panel, depth, out);
+                        i += 8;
+                    }
+                    (_, 16) => {
+                        multiply_panel::<I, S, 4, 2>(isa, left, panel, depth, out);
+                        i += 4;
+                    }
+                    _ => {
+                        multiply_panel::<I, S, 4, 1>(isa, left, panel, depth, out);
+                        i += 4;
+                    }
+                }
+            }
+        }
+        let region = Region { row, col: col + j, rows, cols: PANEL.min(cols - j) };
+        // SAFETY: all of the tile's rows were written; the region lies in the part's.
+        isa.run(unsafe { Finish::new(&part.sink, tile, PANEL, region, Turn::WHOLE) });
+    }
+}
+
+/// `M` rows of A times one panel, with `U` sums each: `out[i · PANEL ..][..PANEL]`.
+///
+/// # Safety
+/// `M` rows of `a` are readable for `depth` and the panel for `depth · PANEL`; `out` is writable for `M · PANEL` floats.
+#[inline(always)]
+unsafe fn multiply_panel<I: Isa, S: Storage, const M: usize, const U: usize>(
+    isa: I,
+    (a, a_stride): (*const f32, isize),
+    panel: *const S,
+    depth: usize,
+    out: *mut f32,
+) {
+    let regs = PANEL / I::LANES;
+    let mut acc = [[[isa.splat(0.0); 2]; M]; U];
+    let mut p = 0;
+    while p + U <= depth {
+        for (u, sums) in acc.iter_mut().enumerate() {
+            // SAFETY: step `p + u` lies within the depth.
+            unsafe { add_step(isa, (a.add(p + u), a_stride), panel.add((p + u) * PANEL), sums) };
+        }
+        p += U;
+    }
+    for p in p..depth {
+        // SAFETY: as above.
+        unsafe { add_step(isa, (a.add(p), a_stride), panel.add(p * PANEL), &mut acc[0]) };
+    }
+    for i in 0..M {
+        for j in 0..regs {
+            let mut sum = acc[0][i][j];
+            for more in &acc[1..] {
+                sum = isa.add(sum, more[i][j]);
+            }
+            // SAFETY: the caller's promise.
+            unsafe { isa.store(out.add(i * PANEL + j * I::LANES), sum) };
+        }
+    }
+}
+
+/// One step of the depth: `sums[i] += a[i · a_stride] · b[..PANEL]`.
+///
+/// # Safety
+/// `M` rows of `a` are readable for a float, `b` for a row of a panel.
+#[inline(always)]
+unsafe fn add_step<I: Isa, S: Storage, const M: usize>(
+    isa: I,
+    (a, a_stride): (*const f32, isize),
+    b: *const S,
+    sums: &mut [[I::V; 2]; M],
+) {
+    isa.prefetch(b.cast::<u8>().wrapping_add(PREFETCH_BYTES));
+    for j in 0..PANEL / I::LANES {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let v = S::load(isa, b.add(j * I::LANES));
+            for (i, sum) in sums.iter_mut().enumerate() {
+                let x = isa.splat(a.offset(i as isize * a_stride).read());
+                sum[j] = isa.mul_add(x, v, sum[j]);
+            }
+        }
+    }
+}

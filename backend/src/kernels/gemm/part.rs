@@ -1,0 +1,249 @@
+//! One thread's share of a product: the five loops around the register tile.
+
+use super::blocking::{Blocking, Tile};
+use super::epilogue::{Region, Sink, Turn};
+use super::gemv;
+use super::microkernel::{Left, Right, TileProduct, UNPACKED_ROWS};
+use super::packed_gemv;
+use super::packing::{SLACK, pack};
+use super::plan::Variant;
+use super::raw::{RawFloats, RawMatrix};
+use super::scratch::{Scratch, round_to_line};
+use crate::kernels::Storage;
+use crate::simd::{Isa, Kernel, PANEL};
+
+/// The right operand.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RightOperand {
+    /// A strided matrix `[k, n]`.
+    View(RawMatrix),
+    /// Panels of a [`super::PackedMatrix`]: `[n / 16][k][16]`.
+    Panels(RawFloats),
+}
+
+/// A rectangle of one product, over the whole depth.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) a: RawMatrix,
+    pub(super) b: RightOperand,
+    pub(super) depth: usize,
+    pub(super) sink: Sink,
+    pub(super) region: Region,
+    pub(super) variant: Variant,
+    pub(super) blocking: Blocking,
+}
+
+impl Part {
+    /// The work as a kernel.
+    ///
+    /// # Safety
+    /// `a` is readable for the rows of the region, `b` for its columns, both over `depth`; a region of panels begins at a whole panel;
+    /// the region is as [`Sink::finish`] asks; `variant` applies to the operands.
+    pub(super) unsafe fn kernel(self) -> PartKernel {
+        PartKernel(self)
+    }
+}
+
+/// A [`Part`] whose operands are promised.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PartKernel(Part);
+
+impl Kernel for PartKernel {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        let part = &self.0;
+        // SAFETY: the promise of `Part::kernel`.
+        unsafe {
+            match (part.variant, part.b) {
+                (Variant::Dot, RightOperand::View(b)) => gemv::multiply_dots(isa, part, b),
+                (Variant::Axpy, RightOperand::View(b)) => gemv::multiply_axpys(isa, part, b),
+                (Variant::Unpacked, RightOperand::View(b)) => part.multiply_unpacked(isa, b),
+                (Variant::Dot | Variant::Axpy, RightOperand::Panels(b)) => packed_gemv::multiply_panels(isa, part, b),
+                (Variant::Blocked | Variant::Unpacked, _) => part.multiply_blocked(isa),
+            }
+        }
+    }
+}
+
+/// A block of A and B that is in the caches: one turn of the three outer loops.
+#[derive(Debug, Clone, Copy)]
+struct Block<'a> {
+    a: *const f32,
+    depth: usize,
+    region: Region,
+    turn: Turn,
+    sink: &'a Sink,
+}
+
+impl Part {
+    /// The blocked algorithm (see [`super`]).
+    ///
+    /// # Safety
+    /// As for [`Part::kernel`].
+    #[inline(always)]
+    unsafe fn multiply_blocked<I: Isa>(&self, isa: I) {
+        let Region { row, col, rows, cols } = self.region;
+        let tile = Tile { mr: I::MR, nr: I::PANELS * PANEL };
+        let Blocking { mc, kc, nc } = self.blocking.fit(tile, rows, cols, self.depth);
+        let a_len = round_to_line(mc * kc + SLACK);
+        let b_len = if self.packs_b(tile) { round_to_line(nc * kc + SLACK) } else { 0 };
+        let partial_len = if self.depth > kc && self.sink.needs_partial() { rows * nc } else { 0 };
+        let mut scratch = Scratch::take(a_len + b_len + partial_len);
+        let a_buffer = scratch.as_mut_ptr();
+        let (b_buffer, partial) = (a_buffer.wrapping_add(a_len), a_buffer.wrapping_add(a_len + b_len));
+
+        for jc in (0..cols).step_by(nc) {
+            let wide = Region { row, col: col + jc, rows, cols: nc.min(cols - jc) };
+            let sink = if partial_len == 0 { self.sink } else { self.sink.with_partial(partial, wide, nc) };
+            let mut pc = 0;
+            loop {
+                let depth = kc.min(self.depth - pc);
+                let turn = Turn { first: pc == 0, last: pc + depth == self.depth };
+                // SAFETY: the buffer has `nc` x `kc` floats and slack; the caller's promise for B.
+                let b = unsafe { self.prepare_b(isa, wide, pc..pc + depth, b_buffer) };
+                for ic in (0..rows).step_by(mc) {
+                    let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
+                    let block = Block { a: a_buffer, depth, region, turn, sink: &sink };
+                    // SAFETY: the buffer has `mc` x `kc` floats and slack; the caller's promise for A and the region.
+                    unsafe {
+                        pack(isa, self.a.from(region.row, pc), [region.rows, depth], I::MR, a_buffer);
+                        match b {
+                            Prepared::F32(b) => block.multiply(isa, b),
+                            Prepared::Bf16(b) => block.multiply(isa, b),
+                            Prepared::F16(b) => block.multiply(isa, b),
+                        }
+                    }
+                }
+                pc += depth;
+                // A depth of 0 takes one turn, of nothing: the epilogue still runs.
+                if pc >= self.depth {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether a block of B goes through the packing buffer: a strided one, and 16-bit panels that enough rows of A share to widen them
+    /// once instead of once a tile.
+    #[inline(always)]
+    fn packs_b(&self, tile: Tile) -> bool {
+        match self.b {
+            RightOperand::View(_) => true,
+            RightOperand::Panels(RawFloats::F32(_)) => false,
+            RightOperand::Panels(_) => self.region.rows > 2 * tile.mr,
+        }
+    }
+
+    /// Panels of the columns of `region`, over the part of the depth.
+    ///
+    /// # Safety
+    /// `buffer` has room for them and for the slack if [`Part::packs_b`]; as for [`Part::kernel`].
+    #[inline(always)]
+    unsafe fn prepare_b<I: Isa>(
+        &self,
+        isa: I,
+        region: Region,
+        depths: core::ops::Range<usize>,
+        buffer: *mut f32,
+    ) -> Prepared {
+        let (step, depth) = (PANEL as isize, depths.len());
+        let packed = Prepared::F32(Right { data: buffer, depth_stride: step, panel_stride: (depth * PANEL) as isize });
+        let data = match self.b {
+            RightOperand::View(b) => {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    pack(isa, b.from(depths.start, region.col).transposed(), [region.cols, depth], PANEL, buffer);
+                }
+                return packed;
+            }
+            RightOperand::Panels(data) => data,
+        };
+        let panel_stride = (self.depth * PANEL) as isize;
+        let data = data.offset((region.col / PANEL * self.depth + depths.start) as isize * step);
+        if self.packs_b(Tile { mr: I::MR, nr: I::PANELS * PANEL }) {
+            for panel in 0..region.cols.div_ceil(PANEL) {
+                let lanes =
+                    RawMatrix { data: data.offset(panel as isize * panel_stride), row_stride: 1, col_stride: step };
+                // SAFETY: the caller's promise: whole panels are readable, and the buffer holds them all.
+                unsafe { pack(isa, lanes, [PANEL, depth], PANEL, buffer.add(panel * depth * PANEL)) };
+            }
+            return packed;
+        }
+        match data {
+            RawFloats::F32(data) => Prepared::F32(Right { data, depth_stride: step, panel_stride }),
+            RawFloats::Bf16(data) => Prepared::Bf16(Right { data, depth_stride: step, panel_stride }),
+            RawFloats::F16(data) => Prepared::F16(Right { data, depth_stride: step, panel_stride }),
+        }
+    }
+
+    /// The register tile over operands where they lie; only columns that do not fill a tile are packed.
+    ///
+    /// # Safety
+    /// As for [`Part::kernel`].
+    #[inline(always)]
+    unsafe fn multiply_unpacked<I: Isa>(&self, isa: I, b: RawMatrix) {
+        let Region { row, col, rows, cols } = self.region;
+        let (RawFloats::F32(_), RawFloats::F32(_)) = (self.a.data, b.data) else { return };
+        let nr = I::PANELS * PANEL;
+        let edge_len = if cols.is_multiple_of(nr) { 0 } else { nr * self.depth + SLACK };
+        let mut scratch = (edge_len > 0).then(|| Scratch::take(edge_len));
+        for jr in (0..cols).step_by(nr) {
+            let columns = nr.min(cols - jr);
+            let from = b.from(0, col + jr);
+            let RawFloats::F32(mut data) = from.data else { return };
+            let (mut depth_stride, mut panel_stride) = (b.row_stride, PANEL as isize);
+            if let (Some(scratch), true) = (&mut scratch, columns < nr) {
+                let buffer = scratch.as_mut_ptr();
+                // SAFETY: the buffer has `nr` x `depth` floats and slack; the caller's promise for B.
+                unsafe { pack(isa, from.transposed(), [columns, self.depth], PANEL, buffer) };
+                data = buffer;
+                depth_stride = PANEL as isize;
+                panel_stride = (PANEL * self.depth) as isize;
+            }
+            let right = Right { data, depth_stride, panel_stride };
+            for ir in (0..rows).step_by(UNPACKED_ROWS) {
+                let RawMatrix { data, row_stride, col_stride } = self.a.from(row + ir, 0);
+                let RawFloats::F32(data) = data else { return };
+                let left = Left { data, row_stride, depth_stride: col_stride };
+                let region = Region { row: row + ir, col: col + jr, rows: UNPACKED_ROWS.min(rows - ir), cols: columns };
+                let place = (region, Turn::WHOLE);
+                // SAFETY: the caller's promise; B is readable for `nr` columns, packed where it has fewer.
+                isa.run(unsafe { TileProduct::<f32, false>::new(left, right, self.depth, place, &self.sink) });
+            }
+        }
+    }
+}
+
+/// Panels that the register tile reads.
+#[derive(Debug, Clone, Copy)]
+enum Prepared {
+    F32(Right<f32>),
+    Bf16(Right<half::bf16>),
+    F16(Right<half::f16>),
+}
+
+impl Block<'_> {
+    /// The two inner loops: a micropanel of B stays in the L1 cache while those of A pass by.
+    ///
+    /// # Safety
+    /// The packed A holds the rows of the region and `b` its columns.
+    #[inline(always)]
+    unsafe fn multiply<I: Isa, S: Storage>(&self, isa: I, b: Right<S>) {
+        let Region { row, col, rows, cols } = self.region;
+        let nr = I::PANELS * PANEL;
+        for jr in (0..cols).step_by(nr) {
+            let right = Right { data: b.data.wrapping_offset((jr / PANEL) as isize * b.panel_stride), ..b };
+            for ir in (0..rows).step_by(I::MR) {
+                let left =
+                    Left { data: self.a.wrapping_add(ir * self.depth), row_stride: 1, depth_stride: I::MR as isize };
+                let region =
+                    Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: nr.min(cols - jr) };
+                let place = (region, self.turn);
+                // SAFETY: the caller's promise; panels are padded to whole ones.
+                isa.run(unsafe { TileProduct::<S, true>::new(left, right, self.depth, place, self.sink) });
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Which algorithm a product runs.
+
+use super::{Blocking, Matrix};
+use crate::kernels::Launch;
+use burn_kiln_fusion::KernelConfig;
+
+/// The algorithms of a product `[m, k] · [k, n]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// Few rows against B whose columns are contiguous (a weight `[n, k]`): dot products ([`super::gemv`]).
+    Dot,
+    /// Few rows against B whose rows are contiguous: B is streamed row by row into the output ([`super::gemv`]).
+    Axpy,
+    /// Everything is in the L1 cache: the register tile reads A and B where they lie.
+    Unpacked,
+    /// Packed blocks.
+    Blocked,
+}
+
+/// How a product runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Instruction set and threads.
+    pub launch: Launch,
+    /// Block sizes of [`Variant::Blocked`].
+    pub blocking: Blocking,
+    /// The algorithm; `None` chooses one by shape. One that does not apply to the operands is replaced by a choice.
+    pub variant: Option<Variant>,
+}
+
+impl From<Launch> for Plan {
+    /// Block sizes for this machine, the algorithm by shape.
+    fn from(launch: Launch) -> Self {
+        Self { launch, blocking: Blocking::detect(launch), variant: None }
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Launch::default().into()
+    }
+}
+
+impl From<&KernelConfig> for Plan {
+    /// What a configuration asks for, the rest for this machine.
+    fn from(config: &KernelConfig) -> Self {
+        let plan = Self::from(Launch::from(config));
+        Self { blocking: plan.blocking.with(&config.tiling), ..plan }
+    }
+}
+
+/// Up to this many rows of A, B is read once and not packed: packing writes and reads B once more, which that many rows of
+/// arithmetic do not pay for.
+pub const GEMV_ROWS: usize = 8;
+
+/// Up to this size of every dimension both operands fit the L1 cache (3 x 32² floats are 12 KB), and packing would take as long as
+/// multiplying.
+pub const UNPACKED_SIZE: usize = 32;
+
+impl Variant {
+    /// Whether this algorithm can multiply these operands.
+    pub fn applies(self, a: &Matrix<'_>, b: &Matrix<'_>) -> bool {
+        let [row_stride, col_stride] = b.strides();
+        match self {
+            Self::Dot => a.rows() <= GEMV_ROWS && row_stride == 1,
+            Self::Axpy => a.rows() <= GEMV_ROWS && col_stride == 1,
+            Self::Unpacked => a.data().is_f32() && b.data().is_f32() && col_stride == 1,
+            Self::Blocked => true,
+        }
+    }
+
+    /// The algorithm by shape and strides.
+    pub fn choose(a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
+        let small = [a.rows(), a.cols(), b.cols()].into_iter().all(|size| size <= UNPACKED_SIZE);
+        let by_preference = [Self::Dot, Self::Axpy, Self::Unpacked];
+        by_preference
+            .into_iter()
+            .filter(|&variant| variant != Self::Unpacked || small)
+            .find(|variant| variant.applies(a, b))
+            .unwrap_or(Self::Blocked)
+    }
+}
+
+impl Plan {
+    /// The algorithm that runs these operands.
+    pub(super) fn variant_for(&self, a: &Matrix<'_>, b: &Matrix<'_>) -> Variant {
+        match self.variant {
+            Some(variant) if variant.applies(a, b) => variant,
+            _ => Variant::choose(a, b),
+        }
+    }
+}
+
+/// Multiply-adds below which a second thread is not woken: about 20 µs of one AVX2 core, several times what a wake-up takes.
+const WORK_PER_THREAD: usize = 1 << 20;
+
+/// Multiply-adds of a part that is worth its own turn where there are more parts than threads (so that a thread that is held up does
+/// less): about 1 ms of one AVX2 core.
+const WORK_PER_PART: usize = 32 << 20;
+
+/// How many threads share `work` multiply-adds, at most `threads`.
+pub(super) fn choose_threads(threads: usize, work: usize) -> usize {
+    (work / WORK_PER_THREAD).clamp(1, threads.max(1))
+}
+
+/// How many parts `work` multiply-adds are cut into for `threads` threads.
+pub(super) fn choose_parts(threads: usize, work: usize) -> usize {
+    if threads <= 1 { 1 } else { (work / WORK_PER_PART).clamp(threads, 4 * threads) }
+}
