@@ -11,12 +11,15 @@ use rand::{Rng, SeedableRng};
 pub trait Element: Storage + PartialEq + core::fmt::Debug {
     /// Half the distance between 1 and the next number: the relative error of one rounding.
     const ROUNDING: f64;
+    /// Half the distance between subnormal numbers.
+    const SUBNORMAL: f64;
     fn view(x: &[Self]) -> Floats<'_>;
     fn view_mut(x: &mut [Self]) -> FloatsMut<'_>;
 }
 
 impl Element for f32 {
     const ROUNDING: f64 = 5.96e-8;
+    const SUBNORMAL: f64 = 7.1e-46;
     fn view(x: &[Self]) -> Floats<'_> {
         Floats::F32(x)
     }
@@ -26,6 +29,7 @@ impl Element for f32 {
 }
 impl Element for bf16 {
     const ROUNDING: f64 = 1.0 / 256.0;
+    const SUBNORMAL: f64 = 7.1e-46 * 65536.0;
     fn view(x: &[Self]) -> Floats<'_> {
         Floats::Bf16(x)
     }
@@ -35,6 +39,7 @@ impl Element for bf16 {
 }
 impl Element for f16 {
     const ROUNDING: f64 = 1.0 / 2048.0;
+    const SUBNORMAL: f64 = 1.0 / 33_554_432.0;
     fn view(x: &[Self]) -> Floats<'_> {
         Floats::F16(x)
     }
@@ -81,7 +86,7 @@ pub fn assert_close<S: Element>(got: &[S], want: &[f64], relative: f64, absolute
         let got = got.to_f32() as f64;
         let fits = got == *want
             || (got.is_nan() && want.is_nan())
-            || (got - want).abs() <= (relative + S::ROUNDING) * want.abs() + absolute;
+            || (got - want).abs() <= (relative + S::ROUNDING) * want.abs() + absolute + S::SUBNORMAL;
         assert!(fits, "{what:?}: element {i} is {got:e}, not {want:e}");
     }
 }

@@ -1,8 +1,7 @@
 //! A residual addition and the RMS norm of its sum, in one pass over memory.
 
 use super::rms::{RmsNorm, reciprocal_root, scale};
-use super::weights::Weights;
-use crate::kernels::rows::{GRAIN, Source, Target, by_dtype, load, share, store};
+use crate::kernels::rows::{AnySource, GRAIN, Source, Target, by_dtype, load, share, store};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -61,7 +60,7 @@ fn run<S: Storage>(
         assert_eq!(rows, rstd.len(), "one rstd a row");
         Target::new(rstd)
     });
-    let gamma = Weights::new(norm.gamma);
+    let gamma = AnySource::new(norm.gamma);
     share(launch, 4 * size_of::<S>() * len).split(rows, GRAIN.div_ceil(d.max(1)), |part| {
         let elements = part.start * d..part.end * d;
         launch.tier.run(Part {
@@ -85,7 +84,7 @@ struct Part<S> {
     sum: *mut S,
     normed: *mut S,
     rstd: Option<*mut f32>,
-    gamma: Weights,
+    gamma: AnySource,
     epsilon: f64,
     rows: usize,
     d: usize,

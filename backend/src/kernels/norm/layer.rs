@@ -1,8 +1,8 @@
 //! Layer norm (Ba, Kiros and Hinton 2016).
 
+use super::operand::Rows;
 use super::rms::reciprocal_root;
-use super::weights::{Rows, Weights};
-use crate::kernels::rows::{GRAIN, Source, Target, by_dtype, load, share, store};
+use crate::kernels::rows::{AnySource, GRAIN, Source, Target, by_dtype, load, share, store};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -71,12 +71,12 @@ fn run<S: Storage>(
     });
     let beta = norm.beta.map(|beta| {
         assert_eq!(d, beta.len(), "as many elements of beta as of gamma");
-        Weights::new(beta)
+        AnySource::new(beta)
     });
     if d == 0 {
         return;
     }
-    let gamma = Weights::new(norm.gamma);
+    let gamma = AnySource::new(norm.gamma);
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
         launch.tier.run(Part {
             x: x.part(&(part.start * stride..(part.end - 1) * stride + d)),
@@ -98,8 +98,8 @@ struct Part<S> {
     stride: usize,
     out: *mut S,
     moments: Option<[*mut f32; 2]>,
-    gamma: Weights,
-    beta: Option<Weights>,
+    gamma: AnySource,
+    beta: Option<AnySource>,
     epsilon: f64,
     rows: usize,
     d: usize,

@@ -7,10 +7,11 @@
 
 mod add;
 mod layer;
+mod operand;
 mod rms;
-mod weights;
 
 pub use add::{add_norm, add_norm_in_place};
 pub use layer::{LayerNorm, Moments, layer_norm, layer_norm_in_place};
+pub use operand::Rows;
 pub use rms::{RmsNorm, rms_norm, rms_norm_in_place};
-pub use weights::Rows;
+pub(super) use rms::{reciprocal_root, sum_squares};

@@ -1,7 +1,7 @@
 //! RMS norm (Zhang and Sennrich 2019).
 
-use super::weights::{Rows, Weights};
-use crate::kernels::rows::{GRAIN, Source, Target, by_dtype, load, share, store};
+use super::operand::Rows;
+use crate::kernels::rows::{AnySource, GRAIN, Source, Target, by_dtype, load, share, store};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -58,7 +58,7 @@ fn run<S: Storage>(
     if d == 0 {
         return;
     }
-    let gamma = Weights::new(norm.gamma);
+    let gamma = AnySource::new(norm.gamma);
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
         let rows = part.len();
         launch.tier.run(Part {
@@ -80,7 +80,7 @@ struct Part<S> {
     stride: usize,
     out: *mut S,
     rstd: Option<*mut f32>,
-    gamma: Weights,
+    gamma: AnySource,
     epsilon: f64,
     rows: usize,
     d: usize,
@@ -107,7 +107,7 @@ impl<S: Storage> Kernel for Part<S> {
 
 /// `1/√(sum/d + epsilon)`, rounded to f32 once.
 #[inline(always)]
-pub(super) fn reciprocal_root(sum: f32, d: usize, epsilon: f64) -> f32 {
+pub(crate) fn reciprocal_root(sum: f32, d: usize, epsilon: f64) -> f32 {
     (1.0 / (sum as f64 / d as f64 + epsilon).sqrt()) as f32
 }
 
@@ -141,7 +141,14 @@ pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usi
 /// # Safety
 /// `x`, `gamma` and `out` hold `d` elements; `x` and `out` are the same or do not overlap.
 #[inline(always)]
-pub(super) unsafe fn scale<I: Isa, S: Storage>(isa: I, x: *const S, rstd: f32, gamma: Weights, out: *mut S, d: usize) {
+pub(super) unsafe fn scale<I: Isa, S: Storage>(
+    isa: I,
+    x: *const S,
+    rstd: f32,
+    gamma: AnySource,
+    out: *mut S,
+    d: usize,
+) {
     let rstd = isa.splat(rstd);
     for at in (0..d).step_by(I::LANES) {
         let n = I::LANES.min(d - at);
