@@ -7,7 +7,7 @@ use burn::tensor::DType;
 use burn_flex::Flex;
 use burn_kiln_fusion::FusedOps;
 use burn_ndarray::NdArray;
-use fixture::{Case, max_abs};
+use fixture::Case;
 use qwen3_vl_burn::checkpoint::CheckpointError;
 use qwen3_vl_burn::generate::{FinishReason, GenerateOptions, generate_greedy};
 use qwen3_vl_burn::vision::VisionOutput;
@@ -21,6 +21,11 @@ const LOGITS_TOLERANCE: f64 = 5e-5;
 /// bf16 rounds at other places here (weights and cache only) than in HF's bf16 model, so only the size of the error is compared:
 /// it must not exceed HF's own by more than this factor.
 const BF16_FACTOR: f64 = 1.5;
+
+/// Largest magnitude.
+fn max_abs(values: &[f32]) -> f64 {
+    values.iter().map(|v| f64::from(v.abs())).fold(0.0, f64::max)
+}
 
 /// Largest error of a tensor relative to the largest expected value.
 fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
