@@ -5,6 +5,8 @@ mod fixture;
 
 use burn::tensor::DType;
 use burn_flex::Flex;
+use burn_kiln::Kiln;
+use burn_kiln::routes::{Route, count};
 use burn_kiln_fusion::FusedOps;
 use burn_ndarray::NdArray;
 use fixture::Case;
@@ -115,6 +117,46 @@ fn video_on_flex() {
 }
 
 #[test]
+fn text_on_kiln() {
+    check_case::<Kiln<Flex>>("text");
+}
+
+/// The model reaches the kernel of every op that it is made of.
+#[test]
+fn image_on_kiln() {
+    let routes = [
+        Route::Linear,
+        Route::Attention,
+        Route::LayerNorm,
+        Route::RmsNorm,
+        Route::AddNorm,
+        Route::Rope,
+        Route::Gated,
+        Route::Embedding,
+    ];
+    let before = routes.map(count);
+    check_case::<Kiln<Flex>>("image");
+    for (route, before) in routes.into_iter().zip(before) {
+        assert!(count(route) > before, "the model does not reach {route}");
+    }
+}
+
+#[test]
+fn two_images_on_kiln() {
+    check_case::<Kiln<Flex>>("two-images");
+}
+
+#[test]
+fn video_on_kiln() {
+    check_case::<Kiln<Flex>>("video");
+}
+
+#[test]
+fn image_on_kiln_over_ndarray() {
+    check_case::<Kiln<NdArray>>("image");
+}
+
+#[test]
 fn text_on_ndarray() {
     check_case::<NdArray>("tiny-dense", "text");
 }
@@ -134,11 +176,20 @@ fn video_on_ndarray() {
     check_case::<NdArray>("tiny-dense", "video");
 }
 
-/// bf16 weights and cache, f32 elsewhere: no further from HF's f32 logits than HF's own bf16 model, up to the factor.
+#[test]
+fn bf16_on_kiln_loses_what_hf_loses() {
+    check_bf16::<Kiln<Flex>>();
+}
+
 #[test]
 fn bf16_loses_what_hf_loses() {
+    check_bf16::<Flex>();
+}
+
+/// bf16 weights and cache, f32 elsewhere: no further from HF's f32 logits than HF's own bf16 model, up to the factor.
+fn check_bf16<B: FusedOps>() {
     let options = LoadOptions::default().with_dtype(DType::BF16);
-    let model = Qwen3Vl::<Flex>::load(fixture::folder("tiny-dense"), &Default::default(), options).unwrap();
+    let model = Qwen3Vl::<B>::load(fixture::folder("tiny-dense"), &Default::default(), options).unwrap();
     assert_eq!(model.cache_dtype(), DType::BF16);
     for name in ["text", "image"] {
         let case = Case::open("tiny-dense", name);
