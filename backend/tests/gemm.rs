@@ -318,7 +318,7 @@ proptest! {
         };
         for tier in Tier::available() {
             let variant = blocked.then_some(Variant::Blocked);
-            let plan = Plan { launch: Launch { tier, threads }, blocking: Blocking { mc, kc, nc }, variant };
+            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { tier, threads }.into() };
             case.check(&plan);
             case.check_packed(&plan);
         }

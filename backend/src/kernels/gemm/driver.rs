@@ -164,6 +164,7 @@ impl Problem {
                 region,
                 variant: self.variant,
                 blocking: plan.blocking,
+                prefetch: plan.prefetch,
             };
             // SAFETY: the caller's promise; regions of a grid tile the output without overlap and begin at whole panels.
             plan.launch.tier.run(unsafe { part.kernel() });

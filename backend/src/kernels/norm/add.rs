@@ -55,7 +55,7 @@ fn run<S: Storage>(
     let (d, len) = (norm.gamma.len(), x.len());
     assert!(len == 0 || (d > 0 && len.is_multiple_of(d)), "rows of {d} in {len} elements");
     assert_eq!([len; 3], [residual.len(), sum.len(), normed.len()], "elements of the residual, the sum and the norm");
-    let rows = if d == 0 { 0 } else { len / d };
+    let rows = len.checked_div(d).unwrap_or(0);
     let rstd = rstd.map(|rstd| {
         assert_eq!(rows, rstd.len(), "one rstd a row");
         Target::new(rstd)

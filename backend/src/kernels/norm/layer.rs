@@ -48,7 +48,7 @@ pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsM
 pub fn layer_norm_in_place(launch: Launch, norm: LayerNorm<'_>, x: FloatsMut<'_>, moments: Option<Moments<'_>>) {
     let d = norm.gamma.len();
     by_dtype!((x: FloatsMut) => {
-        let rows = if d == 0 { 0 } else { x.len() / d };
+        let rows = x.len().checked_div(d).unwrap_or(0);
         let x = Target::new(x);
         run(launch, norm, x.source(), d, x, rows, moments);
     });

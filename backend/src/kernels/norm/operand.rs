@@ -20,7 +20,7 @@ impl<'a> Rows<'a> {
     /// If `data` is no whole number of rows.
     pub fn contiguous(data: Floats<'a>, d: usize) -> Self {
         assert!(data.is_empty() || (d > 0 && data.len().is_multiple_of(d)), "rows of {d} in {} elements", data.len());
-        Self { data, rows: if d == 0 { 0 } else { data.len() / d }, stride: d }
+        Self { data, rows: data.len().checked_div(d).unwrap_or(0), stride: d }
     }
 
     /// Elements up to the end of the last row, each of `d`.

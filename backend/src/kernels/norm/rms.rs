@@ -34,7 +34,7 @@ pub fn rms_norm(launch: Launch, norm: RmsNorm<'_>, x: Rows<'_>, out: FloatsMut<'
 pub fn rms_norm_in_place(launch: Launch, norm: RmsNorm<'_>, x: FloatsMut<'_>, rstd: Option<&mut [f32]>) {
     let d = norm.gamma.len();
     by_dtype!((x: FloatsMut) => {
-        let rows = if d == 0 { 0 } else { x.len() / d };
+        let rows = x.len().checked_div(d).unwrap_or(0);
         let x = Target::new(x);
         run(launch, norm, x.source(), d, x, rows, rstd);
     });
