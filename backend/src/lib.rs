@@ -4,6 +4,8 @@ pub mod cpu;
 pub mod decorator;
 pub mod engine;
 pub mod fused;
+#[cfg(feature = "wgpu")]
+pub mod gpu;
 pub mod kernels;
 pub mod routes;
 mod scope;

@@ -18,6 +18,8 @@ pub mod compose;
 pub mod config;
 #[cfg(feature = "testing")]
 pub mod conformance;
+#[cfg(feature = "cubecl")]
+pub mod cube;
 mod kv_cache;
 mod ops;
 mod options;

@@ -183,8 +183,18 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Panics
     /// When the cache has no room for the prompt.
     pub fn prefill(&self, prompt: PreparedPrompt<B>, cache: Option<&mut Cache<B>>, logits: Logits) -> Tensor<B, 3> {
-        let hidden = self.language_model.forward(prompt.inputs, cache, &self.kernels);
-        self.project(hidden, logits)
+        self.project(self.run(prompt, cache), logits)
+    }
+
+    /// Runs the decoder over a prompt. An empty cache takes the prompt's keys and values.
+    ///
+    /// # Shapes
+    /// Output `[1, length, hidden]`, before the final norm.
+    ///
+    /// # Panics
+    /// When the cache has no room for the prompt.
+    pub fn run(&self, prompt: PreparedPrompt<B>, cache: Option<&mut Cache<B>>) -> Tensor<B, 3> {
+        self.language_model.forward(prompt.inputs, cache, &self.kernels)
     }
 
     /// Runs the decoder over one token that follows those in the cache, at `position` on all three axes.

@@ -7,7 +7,7 @@ use burn::tensor::DType;
 use burn_flex::Flex;
 use burn_kiln_fusion::FusedOps;
 use burn_ndarray::NdArray;
-use fixture::{Case, max_abs};
+use fixture::Case;
 use qwen3_vl_burn::checkpoint::CheckpointError;
 use qwen3_vl_burn::generate::{FinishReason, GenerateOptions, generate_greedy};
 use qwen3_vl_burn::vision::VisionOutput;
@@ -21,6 +21,11 @@ const LOGITS_TOLERANCE: f64 = 5e-5;
 /// bf16 rounds at other places here (weights and cache only) than in HF's bf16 model, so only the size of the error is compared:
 /// it must not exceed HF's own by more than this factor.
 const BF16_FACTOR: f64 = 1.5;
+
+/// Largest magnitude.
+fn max_abs(values: &[f32]) -> f64 {
+    values.iter().map(|v| f64::from(v.abs())).fold(0.0, f64::max)
+}
 
 /// Largest error of a tensor relative to the largest expected value.
 fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
@@ -80,9 +85,9 @@ fn check_positions<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
     assert_eq!(modalities, case.integers("mm_token_type_ids"), "{}", case.name);
 }
 
-fn check_case<B: FusedOps>(name: &str) {
-    let model = Qwen3Vl::<B>::load(fixture::folder("tiny-dense"), &Default::default(), LoadOptions::default()).unwrap();
-    let case = Case::open("tiny-dense", name);
+fn check_case<B: FusedOps>(checkpoint: &str, name: &str) {
+    let model = Qwen3Vl::<B>::load(fixture::folder(checkpoint), &Default::default(), LoadOptions::default()).unwrap();
+    let case = Case::open(checkpoint, name);
     check_positions(&model, &case);
     check_vision(&model, &case);
     check_logits(&model, &case);
@@ -91,42 +96,42 @@ fn check_case<B: FusedOps>(name: &str) {
 
 #[test]
 fn text_on_flex() {
-    check_case::<Flex>("text");
+    check_case::<Flex>("tiny-dense", "text");
 }
 
 #[test]
 fn image_on_flex() {
-    check_case::<Flex>("image");
+    check_case::<Flex>("tiny-dense", "image");
 }
 
 #[test]
 fn two_images_on_flex() {
-    check_case::<Flex>("two-images");
+    check_case::<Flex>("tiny-dense", "two-images");
 }
 
 #[test]
 fn video_on_flex() {
-    check_case::<Flex>("video");
+    check_case::<Flex>("tiny-dense", "video");
 }
 
 #[test]
 fn text_on_ndarray() {
-    check_case::<NdArray>("text");
+    check_case::<NdArray>("tiny-dense", "text");
 }
 
 #[test]
 fn image_on_ndarray() {
-    check_case::<NdArray>("image");
+    check_case::<NdArray>("tiny-dense", "image");
 }
 
 #[test]
 fn two_images_on_ndarray() {
-    check_case::<NdArray>("two-images");
+    check_case::<NdArray>("tiny-dense", "two-images");
 }
 
 #[test]
 fn video_on_ndarray() {
-    check_case::<NdArray>("video");
+    check_case::<NdArray>("tiny-dense", "video");
 }
 
 /// bf16 weights and cache, f32 elsewhere: no further from HF's f32 logits than HF's own bf16 model, up to the factor.

@@ -43,7 +43,7 @@ mod packing;
 mod part;
 mod plan;
 mod raw;
-mod scratch;
+pub(in crate::kernels) mod scratch;
 
 pub use blocking::{Blocking, Tile};
 pub use cache::Caches;
