@@ -176,6 +176,26 @@ fn large_products_split_over_threads() {
     }
 }
 
+/// Every element is summed in the same order, however the output is divided.
+#[test]
+fn threads_change_no_bit() {
+    for tier in Tier::available() {
+        for (m, n, k) in [(150, 170, 500), (3, 900, 700)] {
+            let (a, b) = (Values::random(5, m * k), Values::random(6, k * n));
+            let a = Matrix::row_major(Floats::F32(&a), m, k).unwrap();
+            let b = Matrix::row_major(Floats::F32(&b), k, n).unwrap();
+            let product = |threads| {
+                let mut out = vec![0.0; m * n];
+                let mut view = OutMatrix::row_major(FloatsMut::F32(&mut out), m, n).unwrap();
+                gemm(&Launch { tier, threads }.into(), &a, &b, &mut view, &Epilogue::default()).unwrap();
+                out
+            };
+            let one = product(1);
+            assert!([2, 3, 8].into_iter().all(|threads| product(threads) == one), "{tier}");
+        }
+    }
+}
+
 #[test]
 fn packing_is_exact() {
     for threads in [1, 2] {

@@ -232,3 +232,35 @@ impl Grid {
         Region { row, col, rows: self.part[0].min(self.shape[0] - row), cols: self.part[1].min(self.shape[1] - col) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::{Floats, FloatsMut};
+
+    /// Each element of the output lies in one part.
+    #[test]
+    fn grids_tile_the_output() {
+        let mut c = [0.0f32];
+        let a = Matrix::row_major(Floats::F32(&[0.0]), 1, 1).unwrap();
+        let mut out = OutMatrix::row_major(FloatsMut::F32(&mut c), 1, 1).unwrap();
+        let sink = Sink::new(&mut out, &Epilogue::default());
+        let tile = Tile { mr: 6, nr: 16 };
+        for variant in [Variant::Dot, Variant::Blocked] {
+            for (m, n) in [(1, 1), (5, 100), (16, 17), (100, 3), (97, 203)] {
+                for parts in [1, 2, 3, 7, 16, 1000] {
+                    let b = RightOperand::View(a.raw());
+                    let problem = Problem { a: a.raw(), b, sink, shape: [m, n, 9], variant };
+                    let grid = Grid::choose(&problem, tile, parts, 4);
+                    let mut hits = vec![0; m * n];
+                    for index in 0..grid.len() {
+                        let Region { row, col, rows, cols } = grid.region(index);
+                        assert!(rows > 0 && cols > 0 && col % PANEL == 0, "{grid:?}");
+                        (row..row + rows).for_each(|i| (col..col + cols).for_each(|j| hits[i * n + j] += 1));
+                    }
+                    assert!(hits.iter().all(|&hit| hit == 1), "{m} x {n} in {parts}: {grid:?}");
+                }
+            }
+        }
+    }
+}
