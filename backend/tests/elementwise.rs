@@ -135,7 +135,9 @@ fn unary_of_every_length_and_type() {
     }
 }
 
-const ARITHMETIC: [(BinaryOp, fn(f64, f64) -> f64); 4] = [
+type Exact = fn(f64, f64) -> f64;
+
+const ARITHMETIC: [(BinaryOp, Exact); 4] = [
     (BinaryOp::Add, |a, b| a + b),
     (BinaryOp::Sub, |a, b| a - b),
     (BinaryOp::Mul, |a, b| a * b),
