@@ -1,4 +1,16 @@
 //! `Kiln<B>`: a Burn backend decorator with tiled, cache-blocked, SIMD CPU kernels.
 
+pub mod cpu;
+pub mod decorator;
+pub mod engine;
+pub mod fused;
+#[cfg(feature = "wgpu")]
+pub mod gpu;
 pub mod kernels;
+pub mod routes;
+mod scope;
 pub mod simd;
+
+pub use decorator::Kiln;
+pub use engine::Engine;
+pub use scope::{DefaultIsSet, current, scope, set_default};

@@ -6,6 +6,7 @@ use burn_kiln::kernels::gemm::{
     Batch, Blocking, Epilogue, GemmError, Matrix, Offsets, OutMatrix, PackedMatrix, Plan, Residual, UnpackedRows,
     Variant, gemm, gemm_batched,
 };
+use burn_kiln::kernels::math::Activation;
 use burn_kiln::kernels::{Floats, FloatsMut, Launch};
 use burn_kiln::simd::Tier;
 use half::{bf16, f16};
@@ -123,6 +124,23 @@ fn epilogues() {
                     case.check(&small_blocks(launch));
                     case.check(&launch.into());
                     case.check_packed(&small_blocks(launch));
+                    case.check_packed(&launch.into());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn activations() {
+    for launch in launches() {
+        for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu] {
+            for (bias, residual, accumulate) in [(false, false, false), (true, true, false), (true, false, true)] {
+                for (m, n, k) in [(20, 45, 40), (4, 45, 40), (28, 64, 12), (16, 20, 0)] {
+                    let activation = Some(activation);
+                    let case = Case { bias, residual, accumulate, activation, ..Case::new(m, n, k) };
+                    case.check(&small_blocks(launch));
+                    case.check(&launch.into());
                     case.check_packed(&launch.into());
                 }
             }
@@ -300,7 +318,7 @@ proptest! {
         };
         for tier in Tier::available() {
             let variant = blocked.then_some(Variant::Blocked);
-            let plan = Plan { launch: Launch { tier, threads }, blocking: Blocking { mc, kc, nc }, variant };
+            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { tier, threads }.into() };
             case.check(&plan);
             case.check_packed(&plan);
         }

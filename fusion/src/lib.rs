@@ -1,5 +1,41 @@
 //! The fused-operation vocabulary of Kiln.
+//!
+//! A model calls [`FusedOps`]; what runs depends on the backend:
+//!
+//! - on `Flex`, `NdArray`, `CubeBackend` and `Fusion<B>`: the default compositions of [`compose`], in plain Burn ops. They
+//!   are the baseline that every kernel is measured against;
+//! - on `Kiln<B>` (crate `burn-kiln`): Kiln's kernels, with the same compositions where no kernel serves the operands;
+//! - on `Autodiff<B>`: the forward of `B` and the hand-written backward passes of [`FusedOps`].
+//!
+//! [`mod@reference`] holds the same operations in plain `f64` loops: the oracle of every test. The feature `testing` adds
+//! `conformance`, which holds any backend against it.
+//!
+//! This crate depends on no kernel of the CPU; the arrows go `fusion <- backend <- model`.
+
+mod autodiff;
+mod backends;
+pub mod compose;
 pub mod config;
+#[cfg(feature = "testing")]
+pub mod conformance;
+#[cfg(feature = "cubecl")]
+pub mod cube;
 mod kv_cache;
+mod ops;
+mod options;
+pub mod reference;
+mod weight;
+
 pub use config::KernelConfig;
 pub use kv_cache::{CacheFull, KvCache};
+pub use ops::FusedOps;
+pub use options::{
+    Activation, AdamWOptions, AdamWState, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, LossOptions,
+    MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, Targets,
+};
+pub use options::{
+    AddNorm, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward, GatedMlpGrads, LayerNormForward,
+    LinearForward, LinearGrads, LossForward, LossGrads, MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward,
+    PlainMlpGrads, QkGrads, RmsNormForward,
+};
+pub use weight::Weight;

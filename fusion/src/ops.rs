@@ -1,10 +1,11 @@
 //! The vocabulary.
 
 use crate::{
-    Activation, AddNorm, AddNormGrads, AdamWOptions, AdamWState, AttentionForward, AttentionGrads, AttentionInputs,
-    AttentionOptions, Epilogue, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, KvCache, LayerNormForward,
-    LinearForward, LinearGrads, LossForward, LossGrads, LossOptions, MoeGrads, MoeOptions, MoeWeights, Norm, NormGrads,
-    NormLinearGrads, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, QkGrads, RmsNormForward, Rotary, Targets, Weight, compose,
+    Activation, AdamWOptions, AdamWState, AddNorm, AddNormGrads, AttentionForward, AttentionGrads, AttentionInputs,
+    AttentionOptions, Epilogue, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, KvCache,
+    LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossOptions, MoeGrads, MoeOptions,
+    MoeWeights, Norm, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, QkGrads,
+    RmsNormForward, Rotary, Targets, Weight, compose,
 };
 use burn_backend::Backend;
 use burn_tensor::{Int, Tensor};
@@ -278,7 +279,12 @@ pub trait FusedOps: Backend {
     ///
     /// # Shapes
     /// `x` and output `[tokens, hidden]`.
-    fn moe(x: Tensor<Self, 2>, weights: &MoeWeights<Self>, options: MoeOptions, config: &KernelConfig) -> Tensor<Self, 2> {
+    fn moe(
+        x: Tensor<Self, 2>,
+        weights: &MoeWeights<Self>,
+        options: MoeOptions,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
         compose::moe::moe(x, weights, options, config)
     }
 

@@ -1,6 +1,7 @@
 //! A product with its operands, computed by definition in f64 and compared with the kernels.
 
 use burn_kiln::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Plan, Residual, gemm, gemm_packed};
+use burn_kiln::kernels::math::Activation;
 use burn_kiln::kernels::{Floats, FloatsMut};
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -87,6 +88,7 @@ pub struct Case {
     pub bias: bool,
     pub residual: bool,
     pub accumulate: bool,
+    pub activation: Option<Activation>,
     pub seed: u64,
 }
 
@@ -105,6 +107,7 @@ impl Case {
             bias: false,
             residual: false,
             accumulate: false,
+            activation: None,
             seed: 7,
         }
     }
@@ -197,6 +200,7 @@ impl Operands {
         let before: Vec<f32> = (0..m * pitch + 2).map(|i| if i % 3 == 0 { mark } else { -0.75 }).collect();
         let mut out = Values::new(self.case.out, &before);
         let mut epilogue = Epilogue::bias(self.case.bias.then_some(Floats::F32(&self.bias)));
+        epilogue.activation = self.case.activation;
         if self.case.residual {
             epilogue.residual = Residual::Add(Matrix::row_major(Floats::F32(&self.residual), m, n).unwrap());
         }
@@ -214,12 +218,17 @@ impl Operands {
             }
             let terms = (0..k).map(|p| f64::from(self.a[i * k + p]) * f64::from(self.b[p * n + j]));
             let (mut want, mut size) = terms.fold((0.0, 0.0), |(sum, size): (f64, f64), x| (sum + x, size + x.abs()));
-            let more = [
-                (self.case.bias, self.bias[j]),
-                (self.case.residual, self.residual[i * n + j]),
-                (self.case.accumulate, was),
-            ];
-            for (_, x) in more.iter().filter(|(on, _)| *on) {
+            if self.case.bias {
+                want += f64::from(self.bias[j]);
+                size += f64::from(self.bias[j].abs());
+            }
+            if let Some(activation) = self.case.activation {
+                // Slopes are at most 1.13; the function itself is good to a few units of its argument.
+                size = 1.2 * size + 4.0 * want.abs();
+                want = activate(activation, want);
+            }
+            let last = [(self.case.residual, self.residual[i * n + j]), (self.case.accumulate, was)];
+            for (_, x) in last.iter().filter(|(on, _)| *on) {
                 want += f64::from(*x);
                 size += f64::from(x.abs());
             }
@@ -238,4 +247,25 @@ impl Operands {
             );
         }
     }
+}
+
+/// The activations by definition.
+fn activate(activation: Activation, x: f64) -> f64 {
+    match activation {
+        Activation::GeluTanh => {
+            x / 2.0 * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
+        }
+        Activation::GeluErf => x / 2.0 * (1.0 + erf(x / std::f64::consts::SQRT_2)),
+        Activation::Silu => x / (1.0 + (-x).exp()),
+    }
+}
+
+/// `2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!`, whose terms have one sign (Abramowitz and Stegun 7.1.6).
+fn erf(x: f64) -> f64 {
+    let (mut term, mut sum) = (x, 0.0);
+    for n in 0..400 {
+        sum += term;
+        term *= 2.0 * x * x / f64::from(2 * n + 3);
+    }
+    (2.0 / std::f64::consts::PI.sqrt() * (-x * x).exp() * sum).clamp(-1.0, 1.0)
 }

@@ -12,13 +12,21 @@ use super::epilogue::{Finish, Region, Turn, load_up_to, store_up_to};
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
-use super::scratch::Scratch;
+use super::scratch::{Scratch, round_to_line};
 use crate::kernels::Storage;
 use crate::simd::{Isa, Kernel, PANEL};
 use core::mem::MaybeUninit;
 
-/// How far ahead of its use a line of B is asked for, bytes.
-pub(super) const PREFETCH_BYTES: usize = 1024;
+/// How many bytes of the next rows of B are asked for while some are read: half of the smallest L2 cache. Rows that are longer look
+/// ahead in themselves.
+const AHEAD_BYTES: usize = 128 << 10;
+
+/// How far ahead to ask for lines of B where `rows` rows, `stride` elements apart, are read side by side: at the same column of the
+/// next such rows, which no hardware predicts, or `prefetch` bytes further in long rows. 0 where `prefetch` is.
+fn look_ahead<S>(prefetch: usize, rows: usize, stride: isize) -> isize {
+    let next = rows as isize * stride * size_of::<S>() as isize;
+    if prefetch > 0 && next.unsigned_abs() <= AHEAD_BYTES { next } else { prefetch as isize }
+}
 
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
@@ -32,19 +40,22 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// The first `rows` rows of `a`, copied unless they are contiguous f32 already.
+    /// The first `rows` rows of `a`, copied unless they are contiguous f32 already and do not collide in the L1 cache.
     ///
     /// # Safety
     /// `a` is readable for `rows` x `depth`.
     #[inline(always)]
     pub(super) unsafe fn contiguous<I: Isa>(isa: I, a: RawMatrix, rows: usize, depth: usize) -> Self {
-        if let (RawFloats::F32(data), 1) = (a.data, a.col_stride) {
+        // Rows a multiple of a page apart fall into the same few lines of the L1 cache.
+        let collide = rows > 1 && a.row_stride % (4096 / size_of::<f32>() as isize) == 0;
+        if let (RawFloats::F32(data), 1, false) = (a.data, a.col_stride, collide) {
             return Self { data, stride: a.row_stride, _copy: None };
         }
-        let mut copy = Scratch::take(rows * depth);
+        let stride = round_to_line(depth) + LINE_BYTES / size_of::<f32>();
+        let mut copy = Scratch::take(rows * stride);
         let out = copy.as_mut_ptr();
-        isa.run(CopyRows { a, shape: [rows, depth], out });
-        Self { data: out, stride: depth as isize, _copy: Some(copy) }
+        isa.run(CopyRows { a, shape: [rows, depth], out, stride });
+        Self { data: out, stride: stride as isize, _copy: Some(copy) }
     }
 }
 
@@ -54,6 +65,7 @@ struct CopyRows {
     a: RawMatrix,
     shape: [usize; 2],
     out: *mut f32,
+    stride: usize,
 }
 
 impl Kernel for CopyRows {
@@ -61,8 +73,9 @@ impl Kernel for CopyRows {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        let Self { a: RawMatrix { data, row_stride, col_stride }, shape, out } = self;
-        // SAFETY: the promise of `Rows::contiguous`; the buffer has `rows` x `depth` floats.
+        let Self { a: RawMatrix { data, row_stride, col_stride }, shape, out, stride } = self;
+        let out = (out, stride);
+        // SAFETY: the promise of `Rows::contiguous`; the buffer has `rows` x `stride` floats.
         unsafe {
             match data {
                 RawFloats::F32(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
@@ -76,13 +89,13 @@ impl Kernel for CopyRows {
 /// Copies `rows` x `depth` strided elements to contiguous f32.
 ///
 /// # Safety
-/// `data` with its strides is readable for them and `out` writable.
+/// `data` with its strides is readable for them and `out` writable, rows `stride` floats apart.
 #[inline(always)]
 unsafe fn copy_rows<I: Isa, S: Storage>(
     isa: I,
     (data, row_stride, col_stride): (*const S, isize, isize),
     [rows, depth]: [usize; 2],
-    out: *mut f32,
+    (out, stride): (*mut f32, usize),
 ) {
     for i in 0..rows {
         let row = data.wrapping_offset(i as isize * row_stride);
@@ -92,10 +105,10 @@ unsafe fn copy_rows<I: Isa, S: Storage>(
             unsafe {
                 if col_stride == 1 {
                     let n = I::LANES.min(depth - p);
-                    store_up_to(isa, out.add(i * depth + p), load_up_to(isa, row.add(p), n), n);
+                    store_up_to(isa, out.add(i * stride + p), load_up_to(isa, row.add(p), n), n);
                     p += n;
                 } else {
-                    out.add(i * depth + p).write(row.offset(p as isize * col_stride).read().to_f32());
+                    out.add(i * stride + p).write(row.offset(p as isize * col_stride).read().to_f32());
                     p += 1;
                 }
             }
@@ -110,6 +123,9 @@ struct WeightRows<S> {
     stride: isize,
     /// Rows from `data` on that exist; the last one stands for those that do not.
     len: usize,
+    depth: usize,
+    /// How much further a line is asked for, bytes.
+    ahead: isize,
 }
 
 /// Products of the few rows of `part` with B whose columns are contiguous.
@@ -141,32 +157,37 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
     let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
     let mut tile = [0.0f32; GEMV_ROWS * PANEL];
     let tile = tile.as_mut_ptr();
+    let ahead = look_ahead::<S>(part.prefetch, 4, stride);
     for j in (0..cols).step_by(PANEL) {
         let some = PANEL.min(cols - j);
         for jj in (0..some).step_by(4) {
-            let w = WeightRows {
+            let weight = WeightRows {
                 data: weight.wrapping_offset((col + j + jj) as isize * stride),
                 stride,
                 len: 4.min(some - jj),
+                depth: part.depth,
+                ahead,
             };
             let mut i = 0;
             while i < rows {
                 let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
                 let out = tile.wrapping_add(i * PANEL + jj);
-                // SAFETY: the caller's promise: those rows of A and W exist; the tile has room for 8 x 16 and 4 columns from `jj` fit.
+                // The rows of A after the first ones find W in a cache.
+                let w = if i == 0 { weight } else { WeightRows { ahead: 0, ..weight } };
+                // SAFETY: the caller's promise: those rows of A and W exist; the tile has `GEMV_ROWS` x 16 floats and 4 columns from `jj` fit.
                 unsafe {
                     match rows - i {
                         1 => {
-                            multiply_rows::<I, S, 1, 4, 2>(isa, left, w, part.depth, out);
+                            multiply_rows::<I, S, 1, 4, 2>(isa, left, w, out);
                             i += 1;
                         }
                         2 | 3 => {
-                            multiply_rows::<I, S, 2, 4, 1>(isa, left, w, part.depth, out);
+                            multiply_rows::<I, S, 2, 4, 1>(isa, left, w, out);
                             i += 2;
                         }
                         // 4 x 4 sums fill 32 registers half; of 16 they would leave none.
                         _ if I::MR > 6 => {
-                            multiply_rows::<I, S, 4, 4, 1>(isa, left, w, part.depth, out);
+                            multiply_rows::<I, S, 4, 4, 1>(isa, left, w, out);
                             i += 4;
                         }
                         _ => {
@@ -175,8 +196,8 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
                                 len: w.len.saturating_sub(2).max(1),
                                 ..w
                             };
-                            multiply_rows::<I, S, 4, 2, 1>(isa, left, w, part.depth, out);
-                            multiply_rows::<I, S, 4, 2, 1>(isa, left, second, part.depth, out.wrapping_add(2));
+                            multiply_rows::<I, S, 4, 2, 1>(isa, left, w, out);
+                            multiply_rows::<I, S, 4, 2, 1>(isa, left, second, out.wrapping_add(2));
                             i += 4;
                         }
                     }
@@ -184,7 +205,7 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
             }
         }
         let region = Region { row, col: col + j, rows, cols: some };
-        // SAFETY: the tile has 8 x 16 floats; the region lies in the part's.
+        // SAFETY: the tile has `GEMV_ROWS` x 16 floats; the region lies in the part's.
         isa.run(unsafe { Finish::new(&part.sink, tile, PANEL, region, Turn::WHOLE) });
     }
 }
@@ -192,15 +213,15 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
 /// `M` rows of A times `R` rows of W, each with `U` sums: `out[i · PANEL + r]`.
 ///
 /// # Safety
-/// `M` rows of `a` and the `len` rows of `w` are readable for `depth`; `out` is writable.
+/// `M` rows of `a` and the `len` rows of `w` are readable for its depth; `out` is writable.
 #[inline(always)]
 unsafe fn multiply_rows<I: Isa, S: Storage, const M: usize, const R: usize, const U: usize>(
     isa: I,
     (a, a_stride): (*const f32, isize),
     w: WeightRows<S>,
-    depth: usize,
     out: *mut f32,
 ) {
+    let depth = w.depth;
     let mut rows = [w.data; R];
     for (r, row) in rows.iter_mut().enumerate() {
         *row = w.data.wrapping_offset(r.min(w.len - 1) as isize * w.stride);
@@ -211,7 +232,8 @@ unsafe fn multiply_rows<I: Isa, S: Storage, const M: usize, const R: usize, cons
         for (r, row) in rows.iter().enumerate() {
             let bytes = U * I::LANES * size_of::<S>();
             for line in 0..bytes.div_ceil(LINE_BYTES) {
-                isa.prefetch(row.wrapping_add(p).cast::<u8>().wrapping_add(PREFETCH_BYTES + line * LINE_BYTES));
+                let at = row.wrapping_add(p).cast::<u8>().wrapping_add(line * LINE_BYTES);
+                isa.prefetch(at.wrapping_offset(w.ahead));
             }
             for u in 0..U {
                 // SAFETY: `U` registers from `p` lie within the depth.
@@ -252,8 +274,8 @@ unsafe fn multiply_rows<I: Isa, S: Storage, const M: usize, const R: usize, cons
     }
 }
 
-/// Floats of C that stay in the L1 cache while B streams by: half of 32 KB.
-const AXPY_FLOATS: usize = 4096;
+/// Floats of C, of the rows of B that are read and of those that come next, which stay in the L1 cache: 24 of 32 KB.
+const AXPY_FLOATS: usize = 6144;
 
 /// Rows of B that are added at a time: each load and store of C serves that many multiply-adds.
 const AXPY_DEPTH: usize = 4;
@@ -287,7 +309,9 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S
     let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
     let mut tile = MaybeUninit::<[f32; AXPY_FLOATS]>::uninit();
     let tile: *mut f32 = tile.as_mut_ptr().cast();
-    let width = AXPY_FLOATS / rows.max(1) / PANEL * PANEL;
+    let width = AXPY_FLOATS / (rows + 2 * AXPY_DEPTH) / PANEL * PANEL;
+    // The same columns of the next rows: the hardware follows no row for longer than `width`.
+    let ahead = if part.prefetch > 0 { AXPY_DEPTH as isize * stride * size_of::<S>() as isize } else { 0 };
     for j in (0..cols).step_by(width) {
         let some = width.min(cols - j);
         // SAFETY: `rows` x `width` floats fit the array; the caller's promise for A and B.
@@ -295,16 +319,20 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S
             core::ptr::write_bytes(tile, 0, rows * width);
             let mut p = 0;
             while p < part.depth {
-                let b = b.wrapping_add(j).wrapping_offset(p as isize * stride);
+                let data = b.wrapping_add(j).wrapping_offset(p as isize * stride);
                 let deep = p + AXPY_DEPTH <= part.depth;
-                for i in 0..rows {
-                    let x = a.data.wrapping_offset(i as isize * a.stride).wrapping_add(p);
-                    let out = tile.add(i * width);
-                    if deep {
-                        add_rows::<I, S, AXPY_DEPTH>(isa, x, (b, stride), some, out);
-                    } else {
-                        add_rows::<I, S, 1>(isa, x, (b, stride), some, out);
+                let mut i = 0;
+                while i < rows {
+                    let x = (a.data.wrapping_offset(i as isize * a.stride).wrapping_add(p), a.stride);
+                    let out = (tile.add(i * width), width);
+                    let b = InputRows { data, stride, cols: some, ahead: if i == 0 { ahead } else { 0 } };
+                    match (deep, i + 2 <= rows) {
+                        (true, true) => add_rows::<I, S, 2, AXPY_DEPTH>(isa, x, b, out),
+                        (true, false) => add_rows::<I, S, 1, AXPY_DEPTH>(isa, x, b, out),
+                        (false, true) => add_rows::<I, S, 2, 1>(isa, x, b, out),
+                        (false, false) => add_rows::<I, S, 1, 1>(isa, x, b, out),
                     }
+                    i += 2;
                 }
                 p += if deep { AXPY_DEPTH } else { 1 };
             }
@@ -314,36 +342,79 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S
     }
 }
 
-/// `out[..cols] += Σ x[t] · b[t][..cols]` over `T` rows of B.
+/// Rows of B with contiguous columns.
+#[derive(Debug, Clone, Copy)]
+struct InputRows<S> {
+    data: *const S,
+    stride: isize,
+    cols: usize,
+    /// How much further a line is asked for, bytes.
+    ahead: isize,
+}
+
+/// `out[i][..cols] += Σ x[i][t] · b[t][..cols]` for `M` rows of A over `T` rows of B. Operands are pointers and row strides.
 ///
 /// # Safety
-/// `x` is readable for `T` floats, `T` rows of `b` for `cols` elements; `out` has `cols` floats rounded up to whole registers.
+/// `M` rows of `x` are readable for `T` floats, `T` rows of `b` for `cols` elements; each row of `out` has `cols` floats rounded up to
+/// whole registers.
 #[inline(always)]
-unsafe fn add_rows<I: Isa, S: Storage, const T: usize>(
+unsafe fn add_rows<I: Isa, S: Storage, const M: usize, const T: usize>(
     isa: I,
-    x: *const f32,
-    (b, stride): (*const S, isize),
-    cols: usize,
-    out: *mut f32,
+    (x, x_stride): (*const f32, isize),
+    b: InputRows<S>,
+    (out, out_stride): (*mut f32, usize),
 ) {
-    let mut xs = [isa.splat(0.0); T];
-    for (t, v) in xs.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *v = isa.splat(unsafe { x.add(t).read() });
-    }
-    let mut j = 0;
-    while j < cols {
-        let n = I::LANES.min(cols - j);
-        // SAFETY: the caller's promise; no more than the rest of a row of B is loaded.
-        unsafe {
-            let mut sum = isa.load(out.add(j));
-            for (t, &x) in xs.iter().enumerate() {
-                let row = b.wrapping_offset(t as isize * stride).wrapping_add(j);
-                isa.prefetch(row.cast::<u8>().wrapping_add(PREFETCH_BYTES));
-                sum = isa.mul_add(x, load_up_to(isa, row, n), sum);
-            }
-            isa.store(out.add(j), sum);
+    let InputRows { data: b, stride: b_stride, cols, ahead } = b;
+    let mut xs = [[isa.splat(0.0); T]; M];
+    for (i, row) in xs.iter_mut().enumerate() {
+        for (t, v) in row.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *v = isa.splat(unsafe { x.offset(i as isize * x_stride).add(t).read() });
         }
-        j += n;
+    }
+    let whole = cols / I::LANES * I::LANES;
+    for j in (0..whole).step_by(I::LANES) {
+        let mut row = [isa.splat(0.0); T];
+        for (t, v) in row.iter_mut().enumerate() {
+            let at = b.wrapping_offset(t as isize * b_stride).wrapping_add(j);
+            isa.prefetch(at.cast::<u8>().wrapping_offset(ahead));
+            // SAFETY: a whole register from `j` lies within the row.
+            *v = unsafe { S::load(isa, at) };
+        }
+        // SAFETY: as above.
+        unsafe { add_register(isa, &xs, &row, (out.add(j), out_stride)) };
+    }
+    if whole < cols {
+        let mut row = [isa.splat(0.0); T];
+        for (t, v) in row.iter_mut().enumerate() {
+            let at = b.wrapping_offset(t as isize * b_stride).wrapping_add(whole);
+            // SAFETY: no more than the rest of the row is loaded.
+            *v = unsafe { S::load_partial(isa, at, cols - whole) };
+        }
+        // SAFETY: the output has whole registers.
+        unsafe { add_register(isa, &xs, &row, (out.add(whole), out_stride)) };
+    }
+}
+
+/// One register of each row of [`add_rows`]: `out[i] += Σ x[i][t] · b[t]`.
+///
+/// # Safety
+/// `M` rows of `out` are readable and writable for a register.
+#[inline(always)]
+unsafe fn add_register<I: Isa, const M: usize, const T: usize>(
+    isa: I,
+    xs: &[[I::V; T]; M],
+    row: &[I::V; T],
+    (out, stride): (*mut f32, usize),
+) {
+    for (i, xs) in xs.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sum = isa.load(out.add(i * stride));
+            for (&x, &b) in xs.iter().zip(row) {
+                sum = isa.mul_add(x, b, sum);
+            }
+            isa.store(out.add(i * stride), sum);
+        }
     }
 }

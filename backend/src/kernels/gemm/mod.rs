@@ -1,4 +1,4 @@
-//! Matrix products on the CPU: `C = A·B + bias + residual` over strided f32, bf16 or f16.
+//! Matrix products on the CPU: `C = activation(A·B + bias) + residual` over strided f32, bf16 or f16.
 //!
 //! # Algorithm
 //!
@@ -51,4 +51,4 @@ pub use driver::{Batch, Offsets, gemm, gemm_batched};
 pub use epilogue::{Epilogue, Residual};
 pub use matrix::{GemmError, Matrix, OutMatrix};
 pub use packed::{PackedMatrix, UnpackedRows, gemm_packed};
-pub use plan::{GEMV_ROWS, Plan, UNPACKED_SIZE, Variant};
+pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, UNPACKED_SIZE, Variant};

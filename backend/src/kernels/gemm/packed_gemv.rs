@@ -9,7 +9,7 @@
 //! ```
 
 use super::epilogue::{Finish, Region, Turn};
-use super::gemv::{PREFETCH_BYTES, Rows};
+use super::gemv::Rows;
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::RawFloats;
@@ -51,28 +51,30 @@ unsafe fn multiply_panels_as<I: Isa, S: Storage>(isa: I, part: &Part, panels: *c
         while i < rows {
             let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
             let out = tile.wrapping_add(i * PANEL);
-            // SAFETY: the caller's promise: those rows of A and the panel exist; the tile has 8 x 16 floats.
+            // The rows after the first ones find the panel in a cache.
+            let panel = Panel { data: panel, depth, ahead: if i == 0 { part.prefetch } else { 0 } };
+            // SAFETY: the caller's promise: those rows of A and the panel exist; the tile has `GEMV_ROWS` x 16 floats.
             unsafe {
                 // A panel is one register of 16 lanes or two of 8: the shapes keep 4 to 8 sums going.
                 match (rows - i, I::LANES) {
                     (1, _) => {
-                        multiply_panel::<I, S, 1, 4>(isa, left, panel, depth, out);
+                        multiply_panel::<I, S, 1, 4>(isa, left, panel, out);
                         i += 1;
                     }
                     (2 | 3, _) => {
-                        multiply_panel::<I, S, 2, 2>(isa, left, panel, depth, out);
+                        multiply_panel::<I, S, 2, 2>(isa, left, panel, out);
                         i += 2;
                     }
                     (8.., 16) => {
-                        multiply_panel::<I, S, 8, 1>(isa, left, panel, depth, out);
+                        multiply_panel::<I, S, 8, 1>(isa, left, panel, out);
                         i += 8;
                     }
                     (_, 16) => {
-                        multiply_panel::<I, S, 4, 2>(isa, left, panel, depth, out);
+                        multiply_panel::<I, S, 4, 2>(isa, left, panel, out);
                         i += 4;
                     }
                     _ => {
-                        multiply_panel::<I, S, 4, 1>(isa, left, panel, depth, out);
+                        multiply_panel::<I, S, 4, 1>(isa, left, panel, out);
                         i += 4;
                     }
                 }
@@ -84,31 +86,39 @@ unsafe fn multiply_panels_as<I: Isa, S: Storage>(isa: I, part: &Part, panels: *c
     }
 }
 
+/// One panel, `[depth][16]`, of which the line `ahead` bytes further is asked for.
+#[derive(Debug, Clone, Copy)]
+struct Panel<S> {
+    data: *const S,
+    depth: usize,
+    ahead: usize,
+}
+
 /// `M` rows of A times one panel, with `U` sums each: `out[i · PANEL ..][..PANEL]`.
 ///
 /// # Safety
-/// `M` rows of `a` are readable for `depth` and the panel for `depth · PANEL`; `out` is writable for `M · PANEL` floats.
+/// `M` rows of `a` are readable for the depth of the panel, and the panel itself; `out` is writable for `M · PANEL` floats.
 #[inline(always)]
 unsafe fn multiply_panel<I: Isa, S: Storage, const M: usize, const U: usize>(
     isa: I,
     (a, a_stride): (*const f32, isize),
-    panel: *const S,
-    depth: usize,
+    panel: Panel<S>,
     out: *mut f32,
 ) {
+    let Panel { data: panel, depth, ahead } = panel;
     let regs = PANEL / I::LANES;
     let mut acc = [[[isa.splat(0.0); 2]; M]; U];
     let mut p = 0;
     while p + U <= depth {
         for (u, sums) in acc.iter_mut().enumerate() {
             // SAFETY: step `p + u` lies within the depth.
-            unsafe { add_step(isa, (a.add(p + u), a_stride), panel.add((p + u) * PANEL), sums) };
+            unsafe { add_step(isa, (a.add(p + u), a_stride), (panel.add((p + u) * PANEL), ahead), sums) };
         }
         p += U;
     }
     for p in p..depth {
         // SAFETY: as above.
-        unsafe { add_step(isa, (a.add(p), a_stride), panel.add(p * PANEL), &mut acc[0]) };
+        unsafe { add_step(isa, (a.add(p), a_stride), (panel.add(p * PANEL), ahead), &mut acc[0]) };
     }
     for i in 0..M {
         for j in 0..regs {
@@ -130,10 +140,10 @@ unsafe fn multiply_panel<I: Isa, S: Storage, const M: usize, const U: usize>(
 unsafe fn add_step<I: Isa, S: Storage, const M: usize>(
     isa: I,
     (a, a_stride): (*const f32, isize),
-    b: *const S,
+    (b, ahead): (*const S, usize),
     sums: &mut [[I::V; 2]; M],
 ) {
-    isa.prefetch(b.cast::<u8>().wrapping_add(PREFETCH_BYTES));
+    isa.prefetch(b.cast::<u8>().wrapping_add(ahead));
     for j in 0..PANEL / I::LANES {
         // SAFETY: the caller's promise.
         unsafe {

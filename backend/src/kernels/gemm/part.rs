@@ -31,6 +31,7 @@ pub(super) struct Part {
     pub(super) region: Region,
     pub(super) variant: Variant,
     pub(super) blocking: Blocking,
+    pub(super) prefetch: usize,
 }
 
 impl Part {

@@ -1,0 +1,62 @@
+//! Tensors of `NdArray`: shared `ndarray` arrays. It has no bf16 or f16.
+
+use super::storage::{BoolView, CpuBackend, OwnedFloats, View};
+use crate::kernels::{Floats, FloatsMut};
+use burn_ndarray::{FloatNdArrayElement, IntNdArrayElement, NdArray, NdArrayTensor, QuantElement, SharedArray};
+use burn_std::Shape;
+use ndarray::{ArcArray, ArrayView, IxDyn};
+
+/// An array as a slice in memory order with sizes, strides and the offset of the first element. `None` for arrays with gaps
+/// (slices of larger ones), repeated elements (broadcast ones) or negative strides.
+#[allow(clippy::type_complexity)]
+fn parts<'a, E>(array: &ArrayView<'a, E, IxDyn>) -> Option<(&'a [E], Vec<usize>, Vec<usize>)> {
+    let data = array.to_slice_memory_order()?;
+    let strides = array.strides().iter().map(|&s| usize::try_from(s).ok()).collect::<Option<_>>()?;
+    Some((data, array.shape().to_vec(), strides))
+}
+
+impl<E, I, Q> CpuBackend for NdArray<E, I, Q>
+where
+    E: FloatNdArrayElement,
+    I: IntNdArrayElement,
+    Q: QuantElement,
+    NdArrayTensor: From<SharedArray<E>> + From<SharedArray<I>>,
+{
+    fn view(tensor: &NdArrayTensor) -> Option<View<'_>> {
+        let NdArrayTensor::F32(storage) = tensor else { return None };
+        let (data, shape, strides) = parts(&storage.view())?;
+        Some(View { data: Floats::F32(data), offset: 0, shape, strides })
+    }
+
+    fn view_mut(tensor: &mut NdArrayTensor) -> Option<FloatsMut<'_>> {
+        let NdArrayTensor::F32(storage) = tensor else { return None };
+        if !storage.is_unique() {
+            return None;
+        }
+        storage.ensure_owned().as_slice_mut().map(FloatsMut::F32)
+    }
+
+    fn view_bool(tensor: &NdArrayTensor) -> Option<BoolView<'_>> {
+        let NdArrayTensor::Bool(storage) = tensor else { return None };
+        let (data, shape, strides) = parts(&storage.view())?;
+        Some(BoolView { data: bytemuck::cast_slice(data), offset: 0, shape, strides })
+    }
+
+    fn indices(tensor: &NdArrayTensor) -> Option<Vec<usize>> {
+        fn collect<T: Copy + TryInto<usize>>(array: ArrayView<'_, T, IxDyn>) -> Option<Vec<usize>> {
+            array.iter().map(|&i| i.try_into().ok()).collect()
+        }
+        match tensor {
+            NdArrayTensor::I64(storage) => collect(storage.view()),
+            NdArrayTensor::I32(storage) => collect(storage.view()),
+            NdArrayTensor::U32(storage) => collect(storage.view()),
+            _ => None,
+        }
+    }
+
+    fn from_floats(floats: OwnedFloats, shape: Shape) -> Option<NdArrayTensor> {
+        let OwnedFloats::F32(x) = floats else { return None };
+        let array = ArcArray::from_shape_vec(IxDyn(&shape.to_vec()), x).ok()?;
+        Some(NdArrayTensor::from(array))
+    }
+}

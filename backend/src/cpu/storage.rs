@@ -1,0 +1,197 @@
+//! A backend's tensors as slices.
+
+use crate::kernels::{Floats, FloatsMut};
+use burn_backend::DType;
+use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn_kiln_fusion::FusedOps;
+use burn_std::Shape;
+use half::{bf16, f16};
+
+/// A strided tensor of floats. Strides and offset are in elements; strides are not negative.
+#[derive(Debug, Clone)]
+pub struct View<'a> {
+    /// The buffer.
+    pub data: Floats<'a>,
+    /// Index of the first element.
+    pub offset: usize,
+    /// Sizes.
+    pub shape: Vec<usize>,
+    /// Elements between neighbours in each dimension.
+    pub strides: Vec<usize>,
+}
+
+/// A strided tensor of truth values, one byte each, 0 or 1.
+#[derive(Debug, Clone)]
+pub struct BoolView<'a> {
+    /// The buffer.
+    pub data: &'a [u8],
+    /// Index of the first element.
+    pub offset: usize,
+    /// Sizes.
+    pub shape: Vec<usize>,
+    /// Elements between neighbours in each dimension.
+    pub strides: Vec<usize>,
+}
+
+/// A new contiguous buffer.
+#[derive(Debug, Clone)]
+pub enum OwnedFloats {
+    /// Single precision.
+    F32(Vec<f32>),
+    /// bfloat16.
+    Bf16(Vec<bf16>),
+    /// Half precision.
+    F16(Vec<f16>),
+}
+
+impl OwnedFloats {
+    /// `len` zeros of `dtype`, `None` for a type that kernels don't store.
+    pub fn zeros(dtype: DType, len: usize) -> Option<Self> {
+        match dtype {
+            DType::F32 => Some(Self::F32(vec![0.0; len])),
+            DType::BF16 => Some(Self::Bf16(vec![bf16::ZERO; len])),
+            DType::F16 => Some(Self::F16(vec![f16::ZERO; len])),
+            _ => None,
+        }
+    }
+
+    /// The buffer, to read.
+    pub fn as_floats(&self) -> Floats<'_> {
+        match self {
+            Self::F32(x) => Floats::F32(x),
+            Self::Bf16(x) => Floats::Bf16(x),
+            Self::F16(x) => Floats::F16(x),
+        }
+    }
+
+    /// The buffer, to write.
+    pub fn as_floats_mut(&mut self) -> FloatsMut<'_> {
+        match self {
+            Self::F32(x) => FloatsMut::F32(x),
+            Self::Bf16(x) => FloatsMut::Bf16(x),
+            Self::F16(x) => FloatsMut::F16(x),
+        }
+    }
+}
+
+/// A backend whose tensors are memory of the CPU.
+pub trait CpuBackend: FusedOps {
+    /// The tensor as slices; `None` for f64, for negative strides and for buffers that are not aligned to their element.
+    fn view(tensor: &FloatTensor<Self>) -> Option<View<'_>>;
+
+    /// The tensor's own buffer, if nobody else holds it and it is contiguous from end to end.
+    fn view_mut(tensor: &mut FloatTensor<Self>) -> Option<FloatsMut<'_>>;
+
+    /// Truth values as slices.
+    fn view_bool(tensor: &BoolTensor<Self>) -> Option<BoolView<'_>>;
+
+    /// Integers in row-major order; `None` for one that is negative.
+    fn indices(tensor: &IntTensor<Self>) -> Option<Vec<usize>>;
+
+    /// A tensor that owns `floats`; `None` if the backend has no such dtype.
+    fn from_floats(floats: OwnedFloats, shape: Shape) -> Option<FloatTensor<Self>>;
+}
+
+impl<'a> View<'a> {
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The elements as one slice, if they are contiguous in row-major order.
+    pub fn contiguous(&self) -> Option<Floats<'a>> {
+        let mut expected = 1;
+        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
+            if size != 1 && stride != expected {
+                return if self.is_empty() { Some(self.slice(0, 0)) } else { None };
+            }
+            expected *= size;
+        }
+        Some(self.slice(self.offset, self.len()))
+    }
+
+    /// The buffer from `start` on; nothing where that is past its end.
+    pub fn data_from(&self, start: usize) -> Floats<'a> {
+        let start = start.min(self.data.len());
+        self.slice(start, self.data.len() - start)
+    }
+
+    /// True for no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn slice(&self, start: usize, len: usize) -> Floats<'a> {
+        match self.data {
+            Floats::F32(x) => Floats::F32(&x[start..start + len]),
+            Floats::Bf16(x) => Floats::Bf16(&x[start..start + len]),
+            Floats::F16(x) => Floats::F16(&x[start..start + len]),
+        }
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.data.dtype()
+    }
+
+    /// The last dimension, 1 for a scalar.
+    pub fn last(&self) -> usize {
+        self.shape.last().copied().unwrap_or(1)
+    }
+
+    /// `[rows, d]` with one stride between rows, where the leading dimensions allow it.
+    pub fn as_rows(&self) -> Option<Rows> {
+        let (&d, lead) = self.shape.split_last()?;
+        let (&d_stride, lead_strides) = self.strides.split_last()?;
+        let mut rows = 1;
+        let mut stride = 0;
+        for (&size, &step) in lead.iter().zip(lead_strides).rev() {
+            if size == 1 {
+                continue;
+            }
+            if rows == 1 {
+                stride = step;
+            } else if step != stride * rows {
+                return None;
+            }
+            rows *= size;
+        }
+        Some(Rows { rows, d, row_stride: if rows == 1 { d * d_stride.max(1) } else { stride }, stride: d_stride })
+    }
+}
+
+/// A tensor as rows of its last dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    /// Product of the leading dimensions.
+    pub rows: usize,
+    /// The last dimension.
+    pub d: usize,
+    /// Elements between rows.
+    pub row_stride: usize,
+    /// Elements between columns.
+    pub stride: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(shape: &[usize], strides: &[usize]) -> View<'static> {
+        View { data: Floats::F32(&[0.0; 64]), offset: 0, shape: shape.into(), strides: strides.into() }
+    }
+
+    #[test]
+    fn contiguous_ignores_strides_of_single_elements() {
+        assert_eq!(view(&[2, 1, 3], &[3, 99, 1]).contiguous().map(|x| x.len()), Some(6));
+        assert!(view(&[2, 3], &[1, 2]).contiguous().is_none());
+        assert_eq!(view(&[0, 3], &[7, 7]).contiguous().map(|x| x.len()), Some(0));
+    }
+
+    #[test]
+    fn rows_merge_what_has_one_stride() {
+        assert_eq!(view(&[2, 3, 4], &[24, 8, 1]).as_rows(), Some(Rows { rows: 6, d: 4, row_stride: 8, stride: 1 }));
+        assert_eq!(view(&[2, 3, 4], &[30, 8, 1]).as_rows(), None);
+        assert_eq!(view(&[1, 1, 4], &[9, 9, 1]).as_rows(), Some(Rows { rows: 1, d: 4, row_stride: 4, stride: 1 }));
+    }
+}

@@ -1,0 +1,226 @@
+//! What Kiln needs of the backend that it decorates.
+
+use burn_backend::ops::AttentionModuleOptions;
+use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn_backend::{Backend, Scalar};
+use burn_kiln_fusion::{Activation, FusedOps, KernelConfig};
+use std::sync::Arc;
+
+pub use crate::kernels::elementwise::{BinaryOp, UnaryOp};
+pub use crate::kernels::softmax::SoftmaxKind;
+
+impl From<Activation> for UnaryOp {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::GeluTanh => Self::GeluTanh,
+            Activation::GeluErf => Self::GeluErf,
+            Activation::Silu => Self::Silu,
+        }
+    }
+}
+
+/// Operands of Burn's attention, handed back whole when no kernel takes them.
+#[derive(Debug)]
+pub struct AttentionOperands<B: Backend> {
+    /// `[batch, heads, queries, head_dim]`.
+    pub query: FloatTensor<B>,
+    /// `[batch, kv_heads, keys, head_dim]`.
+    pub key: FloatTensor<B>,
+    /// `[batch, kv_heads, keys, value_dim]`.
+    pub value: FloatTensor<B>,
+    /// Broadcasts to `[batch, heads, queries, keys]`; true where a key is hidden.
+    pub mask: Option<BoolTensor<B>>,
+    /// Broadcasts to `[batch, heads, queries, keys]`.
+    pub bias: Option<FloatTensor<B>>,
+}
+
+/// How the fused attention differs from Burn's: segments, and the log-sum-exp as a second result.
+#[derive(Debug, Clone)]
+pub struct FusedAttention {
+    /// Scale, softcap and causality.
+    pub options: AttentionModuleOptions,
+    /// Ends of the segments of a packed sequence.
+    pub segments: Option<Arc<[usize]>>,
+    /// Whether the log-sum-exp of each query is wanted.
+    pub with_lse: bool,
+}
+
+/// A weight `[out, in]` as an engine sees it.
+#[derive(Debug)]
+pub enum EngineWeight<'a, B: Engine> {
+    /// The checkpoint's rows.
+    Plain(FloatTensor<B>),
+    /// What the engine packed.
+    Packed(&'a B::Panels),
+}
+
+/// What a linear layer does before its store.
+#[derive(Debug)]
+pub struct LinearEpilogue<B: Backend> {
+    /// `[out]`.
+    pub bias: Option<FloatTensor<B>>,
+    /// After the bias.
+    pub activation: Option<Activation>,
+    /// Shaped like the output, added last.
+    pub residual: Option<FloatTensor<B>>,
+}
+
+/// The kernels of one backend. A hook runs its kernel, or hands the operands back when it has none for them (dtype, layout,
+/// device, too small to pay, switched off): what happens then is Kiln's business.
+///
+/// The defaults decline everything.
+#[allow(unused_variables)]
+pub trait Engine: FusedOps {
+    /// A packed weight.
+    type Panels: Clone + core::fmt::Debug + Send + Sync + 'static;
+
+    /// Packs a weight `[out, in]`.
+    fn try_pack(weight: FloatTensor<Self>, config: &KernelConfig) -> Result<Self::Panels, FloatTensor<Self>> {
+        Err(weight)
+    }
+
+    /// The rows that were packed, bit for bit.
+    fn unpack_panels(panels: &Self::Panels) -> FloatTensor<Self>;
+
+    /// `lhs · rhs`, batched and broadcast as Burn's matmul.
+    fn try_matmul(
+        lhs: FloatTensor<Self>,
+        rhs: FloatTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
+        Err((lhs, rhs))
+    }
+
+    /// Burn's linear: `x · weight + bias`, weight `[in, out]`.
+    #[allow(clippy::type_complexity)]
+    fn try_module_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
+        Err((x, weight, bias))
+    }
+
+    /// The fused linear: `activation(x·Wᵀ + bias) + residual`, weight `[out, in]`.
+    fn try_linear(
+        x: FloatTensor<Self>,
+        weight: &EngineWeight<'_, Self>,
+        epilogue: LinearEpilogue<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, LinearEpilogue<Self>)> {
+        Err((x, epilogue))
+    }
+
+    /// A function of each element.
+    fn try_unary(
+        op: UnaryOp,
+        x: FloatTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        Err(x)
+    }
+
+    /// Arithmetic, broadcast as Burn's.
+    fn try_binary(
+        op: BinaryOp,
+        lhs: FloatTensor<Self>,
+        rhs: FloatTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
+        Err((lhs, rhs))
+    }
+
+    /// Arithmetic with a number.
+    fn try_binary_scalar(
+        op: BinaryOp,
+        lhs: FloatTensor<Self>,
+        rhs: Scalar,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        Err(lhs)
+    }
+
+    /// `silu(gate) ⊙ up`.
+    fn try_silu_mul(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
+        Err((gate, up))
+    }
+
+    /// Softmax over one dimension.
+    fn try_softmax(
+        kind: SoftmaxKind,
+        x: FloatTensor<Self>,
+        dim: usize,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        Err(x)
+    }
+
+    /// Layer norm over the last dimension.
+    #[allow(clippy::type_complexity)]
+    fn try_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: Option<FloatTensor<Self>>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
+        Err((x, gamma, beta))
+    }
+
+    /// RMS norm over the last dimension: the output and the reciprocal deviations `[.., 1]`.
+    #[allow(clippy::type_complexity)]
+    fn try_rms_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<(FloatTensor<Self>, FloatTensor<Self>), (FloatTensor<Self>, FloatTensor<Self>)> {
+        Err((x, gamma))
+    }
+
+    /// `[x + residual, its RMS norm, the reciprocal deviations]`; declined operands come back in their order.
+    fn try_add_norm(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<[FloatTensor<Self>; 3], [FloatTensor<Self>; 3]> {
+        Err([x, residual, gamma])
+    }
+
+    /// Rotary embedding of `x` `[batch, heads, length, head_dim]`, after the RMS norm of each head where `norm` gives its weight
+    /// and epsilon. `cos` and `sin` are `[batch, length, head_dim / 2]`.
+    fn try_rope(
+        x: FloatTensor<Self>,
+        norm: Option<(&FloatTensor<Self>, f64)>,
+        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        Err(x)
+    }
+
+    /// Attention: the output, and the log-sum-exp `[batch, heads, queries, 1]` if wanted.
+    #[allow(clippy::type_complexity)]
+    fn try_attention(
+        operands: AttentionOperands<Self>,
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
+        Err(operands)
+    }
+
+    /// Rows by id as f32: `[.., hidden]` for ids of shape `[..]`.
+    fn try_embedding(
+        weight: &EngineWeight<'_, Self>,
+        ids: IntTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, IntTensor<Self>> {
+        Err(ids)
+    }
+}

@@ -1,0 +1,279 @@
+//! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
+//! reach the kernels again.
+
+use crate::engine::UnaryOp;
+use crate::engine::{AttentionOperands, EngineWeight, FusedAttention, LinearEpilogue};
+use crate::{Engine, Kiln};
+use burn_backend::ops::AttentionModuleOptions;
+use burn_backend::tensor::FloatTensor;
+use burn_kiln_fusion::{
+    AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
+    KvCache, RmsNormForward, Rotary, Weight, compose,
+};
+use burn_tensor::{Int, Tensor, TensorPrimitive};
+
+/// A weight as `Kiln<B>` holds it.
+#[derive(Debug, Clone)]
+pub enum KilnPacked<B: Engine> {
+    /// Packed by the engine.
+    Panels(B::Panels),
+    /// The engine has no packed form for this dtype or device.
+    Plain(FloatTensor<B>),
+}
+
+/// The tensor's primitive.
+fn lower<B: Engine, const D: usize>(tensor: Tensor<Kiln<B>, D>) -> FloatTensor<B> {
+    tensor.into_primitive().tensor()
+}
+
+/// The primitive as a tensor.
+fn lift<B: Engine, const D: usize>(primitive: FloatTensor<B>) -> Tensor<Kiln<B>, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+/// What the engine sees of a weight.
+fn engine_weight<B: Engine>(weight: &Weight<Kiln<B>>) -> EngineWeight<'_, B> {
+    match weight {
+        Weight::Plain(tensor) => EngineWeight::Plain(lower(tensor.clone())),
+        Weight::Packed(KilnPacked::Panels(panels)) => EngineWeight::Packed(panels),
+        Weight::Packed(KilnPacked::Plain(tensor)) => EngineWeight::Plain(tensor.clone()),
+    }
+}
+
+impl<B: Engine> FusedOps for Kiln<B> {
+    type Packed = KilnPacked<B>;
+
+    fn pack(weight: Tensor<Self, 2>, config: &KernelConfig) -> Self::Packed {
+        match B::try_pack(lower(weight), config) {
+            Ok(panels) => KilnPacked::Panels(panels),
+            Err(tensor) => KilnPacked::Plain(tensor),
+        }
+    }
+
+    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
+        match packed {
+            KilnPacked::Panels(panels) => lift(B::unpack_panels(panels)),
+            KilnPacked::Plain(tensor) => lift(tensor.clone()),
+        }
+    }
+
+    fn linear<const D: usize>(
+        x: Tensor<Self, D>,
+        weight: &Weight<Self>,
+        epilogue: Epilogue<Self, D>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        let fused = config.fusion.linear_epilogue;
+        let (inner, outer) = if fused { (epilogue, Epilogue::default()) } else { (Epilogue::default(), epilogue) };
+        let operands = LinearEpilogue {
+            bias: inner.bias.map(lower),
+            activation: inner.activation,
+            residual: inner.residual.map(lower),
+        };
+        match B::try_linear(lower(x), &engine_weight(weight), operands, config) {
+            Ok(output) => compose::linear::apply_epilogue(lift(output), outer, config),
+            Err((x, back)) => {
+                let epilogue = if fused {
+                    Epilogue {
+                        bias: back.bias.map(lift),
+                        activation: back.activation,
+                        residual: back.residual.map(lift),
+                    }
+                } else {
+                    outer
+                };
+                compose::linear::linear(lift(x), weight, epilogue, config)
+            }
+        }
+    }
+
+    fn rms_norm<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        match B::try_rms_norm(lower(x), lower(gamma), epsilon, config) {
+            Ok((output, _)) => lift(output),
+            Err((x, gamma)) => compose::norm::rms_norm(lift(x), lift(gamma), epsilon, config),
+        }
+    }
+
+    fn rms_norm_forward<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> RmsNormForward<Self, D> {
+        match B::try_rms_norm(lower(x), lower(gamma), epsilon, config) {
+            Ok((output, rstd)) => RmsNormForward { output: lift(output), rstd: lift(rstd) },
+            Err((x, gamma)) => compose::norm::rms_norm_forward(lift(x), lift(gamma), epsilon, config),
+        }
+    }
+
+    fn layer_norm<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        beta: Option<Tensor<Self, 1>>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        match B::try_layer_norm(lower(x), lower(gamma), beta.map(lower), epsilon, config) {
+            Ok(output) => lift(output),
+            Err((x, gamma, beta)) => compose::norm::layer_norm(lift(x), lift(gamma), beta.map(lift), epsilon, config),
+        }
+    }
+
+    fn add_norm<const D: usize>(
+        x: Tensor<Self, D>,
+        residual: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> AddNorm<Self, D> {
+        if !config.fusion.add_norm {
+            return compose::norm::add_norm(x, residual, gamma, epsilon, config);
+        }
+        match B::try_add_norm(lower(x), lower(residual), lower(gamma), epsilon, config) {
+            Ok([sum, normed, rstd]) => AddNorm { sum: lift(sum), normed: lift(normed), rstd: lift(rstd) },
+            Err([x, residual, gamma]) => compose::norm::add_norm(lift(x), lift(residual), lift(gamma), epsilon, config),
+        }
+    }
+
+    fn gelu_tanh<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
+        match B::try_unary(UnaryOp::GeluTanh, lower(x), config) {
+            Ok(output) => lift(output),
+            Err(x) => compose::activation::gelu_tanh(lift(x), config),
+        }
+    }
+
+    fn gelu_erf<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
+        match B::try_unary(UnaryOp::GeluErf, lower(x), config) {
+            Ok(output) => lift(output),
+            Err(x) => compose::activation::gelu_erf(lift(x), config),
+        }
+    }
+
+    fn silu<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
+        match B::try_unary(UnaryOp::Silu, lower(x), config) {
+            Ok(output) => lift(output),
+            Err(x) => compose::activation::silu(lift(x), config),
+        }
+    }
+
+    fn mlp_gated<const D: usize>(
+        x: Tensor<Self, D>,
+        weights: &GatedMlpWeights<Self>,
+        residual: Option<Tensor<Self, D>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        if !config.fusion.mlp {
+            return compose::mlp::mlp_gated(x, weights, residual, config);
+        }
+        let gate = Self::linear(x.clone(), &weights.gate, Epilogue::default(), config);
+        let up = Self::linear(x, &weights.up, Epilogue::default(), config);
+        let hidden = match B::try_silu_mul(lower(gate), lower(up), config) {
+            Ok(hidden) => lift(hidden),
+            Err((gate, up)) => Self::silu(lift(gate), config) * lift(up),
+        };
+        Self::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
+    }
+
+    fn rope(x: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
+        let (cos, sin) = (lower(rotary.cos.clone()), lower(rotary.sin.clone()));
+        match B::try_rope(lower(x), None, (&cos, &sin), config) {
+            Ok(output) => lift(output),
+            Err(x) => compose::rope::rope(lift(x), rotary, config),
+        }
+    }
+
+    fn qk_norm_rope(
+        (q, k): (Tensor<Self, 4>, Tensor<Self, 4>),
+        (q_gamma, k_gamma): (Tensor<Self, 1>, Tensor<Self, 1>),
+        epsilon: f64,
+        rotary: &Rotary<Self>,
+        config: &KernelConfig,
+    ) -> (Tensor<Self, 4>, Tensor<Self, 4>) {
+        if !config.fusion.qk_norm_rope {
+            return compose::rope::qk_norm_rope((q, k), (q_gamma, k_gamma), epsilon, rotary, config);
+        }
+        let (cos, sin) = (lower(rotary.cos.clone()), lower(rotary.sin.clone()));
+        let one = |x: Tensor<Self, 4>, gamma: Tensor<Self, 1>| {
+            let weight = lower(gamma.clone());
+            match B::try_rope(lower(x), Some((&weight, epsilon)), (&cos, &sin), config) {
+                Ok(output) => lift(output),
+                Err(x) => Self::rope(Self::rms_norm(lift(x), gamma, epsilon, config), rotary, config),
+            }
+        };
+        (one(q, q_gamma), one(k, k_gamma))
+    }
+
+    fn embedding(weight: &Weight<Self>, ids: Tensor<Self, 2, Int>, config: &KernelConfig) -> Tensor<Self, 3> {
+        match B::try_embedding(&engine_weight(weight), ids.into_primitive(), config) {
+            Ok(rows) => lift(rows),
+            Err(ids) => compose::embedding::embedding(weight, Tensor::from_primitive(ids), config),
+        }
+    }
+
+    fn attention(
+        inputs: AttentionInputs<Self>,
+        options: &AttentionOptions<Self>,
+        cache: Option<&mut KvCache<Self>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 4> {
+        let AttentionInputs { q, k, v } = inputs;
+        let (k, v) = match cache {
+            None => (k, v),
+            Some(cache) => {
+                let fresh = (k.clone(), v.clone());
+                cache.append(k, v).unwrap_or_else(|full| panic!("attention: {full}"));
+                cache.view().unwrap_or(fresh)
+            }
+        };
+        match try_attention(AttentionInputs { q, k, v }, options, false, config) {
+            Ok((output, _)) => output,
+            Err(inputs) => compose::attention::attention(inputs, options, None, config),
+        }
+    }
+
+    fn attention_forward(
+        inputs: AttentionInputs<Self>,
+        options: &AttentionOptions<Self>,
+        config: &KernelConfig,
+    ) -> AttentionForward<Self> {
+        match try_attention(inputs, options, true, config) {
+            Ok((output, Some(lse))) => AttentionForward { output, lse },
+            Ok((_, None)) => unreachable!("the engine was asked for the log-sum-exp"),
+            Err(inputs) => compose::attention::attention_forward(inputs, options, config),
+        }
+    }
+}
+
+/// The engine's attention, on tensors.
+#[allow(clippy::type_complexity)]
+fn try_attention<B: Engine>(
+    inputs: AttentionInputs<Kiln<B>>,
+    options: &AttentionOptions<Kiln<B>>,
+    with_lse: bool,
+    config: &KernelConfig,
+) -> Result<(Tensor<Kiln<B>, 4>, Option<Tensor<Kiln<B>, 4>>), AttentionInputs<Kiln<B>>> {
+    if !config.fusion.attention {
+        return Err(inputs);
+    }
+    let fused = FusedAttention {
+        options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
+        segments: options.segments.clone(),
+        with_lse,
+    };
+    let operands = AttentionOperands {
+        query: lower(inputs.q),
+        key: lower(inputs.k),
+        value: lower(inputs.v),
+        mask: options.mask.clone().map(Tensor::into_primitive),
+        bias: options.bias.clone().map(lower),
+    };
+    match B::try_attention(operands, &fused, config) {
+        Ok((output, lse)) => Ok((lift(output), lse.map(lift))),
+        Err(back) => Err(AttentionInputs { q: lift(back.query), k: lift(back.key), v: lift(back.value) }),
+    }
+}

@@ -1,0 +1,76 @@
+//! Counters of the kernels that ran: proof that an op of a model reaches its kernel.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A kernel, or a group of kernels of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(usize)]
+pub enum Route {
+    /// Matrix product of two tensors.
+    Matmul,
+    /// Matrix product with a weight `[out, in]`, plain or packed, with its epilogue.
+    Linear,
+    /// The same with a packed weight.
+    LinearPacked,
+    /// Tiled attention.
+    Attention,
+    /// Softmax and log-softmax.
+    Softmax,
+    /// Layer norm.
+    LayerNorm,
+    /// RMS norm.
+    RmsNorm,
+    /// Residual addition and RMS norm in one pass.
+    AddNorm,
+    /// Rotary embedding, alone or after the norm of each head.
+    Rope,
+    /// Activations and the exponential.
+    Unary,
+    /// Arithmetic of two tensors, or of a tensor and a number.
+    Binary,
+    /// SiLU of the gate times up.
+    Gated,
+    /// Rows of a weight by id.
+    Embedding,
+    /// RMS norm on a CubeCL device.
+    CubeRmsNorm,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Self; 14] = [
+        Self::Matmul,
+        Self::Linear,
+        Self::LinearPacked,
+        Self::Attention,
+        Self::Softmax,
+        Self::LayerNorm,
+        Self::RmsNorm,
+        Self::AddNorm,
+        Self::Rope,
+        Self::Unary,
+        Self::Binary,
+        Self::Gated,
+        Self::Embedding,
+        Self::CubeRmsNorm,
+    ];
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+static COUNTS: [AtomicU64; Route::ALL.len()] = [const { AtomicU64::new(0) }; Route::ALL.len()];
+
+/// How often `route` has run in this process.
+pub fn count(route: Route) -> u64 {
+    COUNTS[route as usize].load(Ordering::Relaxed)
+}
+
+/// Notes that `route` runs.
+pub(crate) fn note(route: Route) {
+    COUNTS[route as usize].fetch_add(1, Ordering::Relaxed);
+}

@@ -1,0 +1,113 @@
+//! A plain Burn model on `Kiln<B>` reaches the kernels, and gives what it gives on `B`.
+//!
+//! One test a process would see its own counts alone; here counts only grow, so each check asks for an increase.
+
+use burn::module::Module;
+use burn::nn::attention::{MhaInput, MultiHeadAttentionConfig};
+use burn::nn::{EmbeddingConfig, LayerNormConfig, LinearConfig};
+use burn::tensor::module::attention;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Distribution, Tensor, activation, backend::Backend};
+use burn_flex::Flex;
+use burn_kiln::routes::{Route, count};
+use burn_kiln::{Engine, Kiln};
+use burn_ndarray::NdArray;
+
+/// Runs `work` and fails unless `route` ran in it.
+fn reaches<T>(route: Route, work: impl FnOnce() -> T) -> T {
+    let before = count(route);
+    let result = work();
+    assert!(count(route) > before, "{route} was not reached");
+    result
+}
+
+fn random<B: Backend, const D: usize>(shape: [usize; D]) -> Tensor<B, D> {
+    Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Default::default())
+}
+
+/// The same numbers on another backend.
+fn on<C: Backend, B: Backend, const D: usize>(x: &Tensor<B, D>) -> Tensor<C, D> {
+    Tensor::from_data(x.to_data(), &Default::default())
+}
+
+fn assert_close<B: Backend, C: Backend, const D: usize>(a: Tensor<B, D>, b: Tensor<C, D>) {
+    a.into_data().assert_approx_eq::<f32>(&b.into_data(), burn::tensor::Tolerance::rel_abs(1e-4, 1e-5));
+}
+
+fn plain_modules_reach_kernels<B: Engine>() {
+    let device = Default::default();
+    let x = random::<Kiln<B>, 3>([2, 7, 32]);
+
+    let linear = LinearConfig::new(32, 48).init::<Kiln<B>>(&device);
+    let y = reaches(Route::Linear, || linear.forward(x.clone()));
+    let weight = on::<B, _, 2>(&linear.weight.val()).unsqueeze::<3>();
+    let bias = on::<B, _, 1>(&linear.bias.as_ref().expect("a bias").val()).unsqueeze::<3>();
+    assert_close(y, on::<B, _, 3>(&x).matmul(weight) + bias);
+
+    let norm = LayerNormConfig::new(32).init::<Kiln<B>>(&device);
+    let y = reaches(Route::LayerNorm, || norm.forward(x.clone()));
+    let (mean, var) = (on::<B, _, 3>(&x).mean_dim(2), on::<B, _, 3>(&x).var_bias(2));
+    assert_close(y, (on::<B, _, 3>(&x) - mean) / (var + 1e-5).sqrt());
+
+    let y = reaches(Route::Softmax, || activation::softmax(x.clone(), 2));
+    assert_close(y, activation::softmax(on::<B, _, 3>(&x), 2));
+    let y = reaches(Route::Softmax, || activation::log_softmax(x.clone(), 1));
+    assert_close(y, activation::log_softmax(on::<B, _, 3>(&x), 1));
+    let y = reaches(Route::Unary, || burn::nn::Gelu::new().forward(x.clone()));
+    assert_close(y, activation::gelu(on::<B, _, 3>(&x)));
+    let y = reaches(Route::Binary, || x.clone() + x.clone());
+    assert_close(y, on::<B, _, 3>(&x) * 2.0);
+    let y = reaches(Route::Matmul, || x.clone().matmul(x.clone().swap_dims(1, 2)));
+    assert_close(y, on::<B, _, 3>(&x).matmul(on::<B, _, 3>(&x).swap_dims(1, 2)));
+
+    let heads = random::<Kiln<B>, 4>([2, 4, 9, 16]);
+    let options = AttentionModuleOptions { is_causal: true, ..Default::default() };
+    let run = |x: Tensor<Kiln<B>, 4>| attention(x.clone(), x.clone(), x, None, None, options);
+    let y = reaches(Route::Attention, || run(heads.clone()));
+    let z = on::<B, _, 4>(&heads);
+    assert_close(y, attention(z.clone(), z.clone(), z, None, None, options));
+}
+
+#[test]
+fn plain_modules_reach_kernels_on_flex() {
+    plain_modules_reach_kernels::<Flex>();
+}
+
+#[test]
+fn plain_modules_reach_kernels_on_ndarray() {
+    plain_modules_reach_kernels::<NdArray>();
+}
+
+/// `nn::MultiHeadAttention` decomposes before it reaches a backend: its products and softmax have kernels all the same.
+#[test]
+fn multi_head_attention_reaches_products_and_softmax() {
+    let device = Default::default();
+    let mha = MultiHeadAttentionConfig::new(32, 4).with_dropout(0.0).init::<Kiln<Flex>>(&device);
+    let x = random::<Kiln<Flex>, 3>([2, 5, 32]);
+    let y = reaches(Route::Linear, || {
+        reaches(Route::Matmul, || reaches(Route::Softmax, || mha.forward(MhaInput::self_attn(x.clone())).context))
+    });
+    assert_eq!(y.dims(), [2, 5, 32]);
+    assert!(mha.num_params() > 0);
+}
+
+#[test]
+fn gradients_reach_the_kernels() {
+    type B = burn_autodiff::Autodiff<Kiln<Flex>>;
+    let device = Default::default();
+    let linear = LinearConfig::new(16, 8).init::<B>(&device);
+    let embedding = EmbeddingConfig::new(10, 16).init::<B>(&device);
+    let ids = Tensor::<B, 2, burn::tensor::Int>::from_data([[1, 2, 3]], &device);
+    let y = linear.forward(embedding.forward(ids));
+    let grads = reaches(Route::Matmul, || y.sum().backward());
+    assert!(linear.weight.val().grad(&grads).is_some());
+}
+
+#[test]
+fn a_scope_switches_kernels_off() {
+    let none = std::sync::Arc::new(burn_kiln_fusion::KernelConfig::none());
+    let x = random::<Kiln<Flex>, 2>([64, 64]);
+    let on_kernels = x.clone().matmul(x.clone());
+    let off = burn_kiln::scope(&none, || x.clone().matmul(x.clone()));
+    assert_close(on_kernels, off);
+}

@@ -1,0 +1,123 @@
+//! `Kiln` over a Vulkan device: the fused op reaches the CubeCL kernel, everything else still works.
+
+use burn_autodiff::Autodiff;
+use burn_backend::Backend;
+use burn_cubecl::CubeBackend;
+use burn_kiln::{
+    gpu::KilnWgpu,
+    routes::{Route, count},
+};
+use burn_kiln_fusion::{FusedOps, KernelConfig};
+use burn_tensor::{Tensor, TensorData, Tolerance};
+use burn_wgpu::{WgpuDevice, WgpuRuntime};
+use std::{io::Write, panic::catch_unwind, sync::OnceLock};
+
+type Bare = CubeBackend<WgpuRuntime, f32, i32, u32>;
+
+const EPSILON: f64 = 1e-6;
+
+/// Runs `test` on the device; without one it is skipped, or fails where `KILN_REQUIRE_GPU=1`.
+fn with_device(test: impl FnOnce(&WgpuDevice)) {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    let device = WgpuDevice::DefaultDevice;
+    if *FOUND.get_or_init(|| catch_unwind(|| drop(Bare::name(&WgpuDevice::DefaultDevice))).is_ok()) {
+        return test(&device);
+    }
+    let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
+    assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
+    // Not `eprintln`, which the test harness would swallow.
+    writeln!(std::io::stderr(), "skipped: {missing}").unwrap();
+}
+
+/// `x` `[2, 3, 33]` and `gamma` `[33]`.
+fn make_operands<B: FusedOps<Device = WgpuDevice>>(device: &WgpuDevice) -> (Tensor<B, 3>, Tensor<B, 1>) {
+    let x: Vec<f32> = (0..2 * 3 * 33).map(|i| (i as f32 * 0.37).sin() * 3.0).collect();
+    let gamma: Vec<f32> = (0..33).map(|i| 0.5 + i as f32 / 33.0).collect();
+    (Tensor::from_data(TensorData::new(x, [2, 3, 33]), device), Tensor::from_data(TensorData::new(gamma, [33]), device))
+}
+
+/// The RMS norm of `x` and the reciprocal deviations, in f64.
+fn compute_reference(x: &TensorData, gamma: &TensorData) -> (TensorData, TensorData) {
+    let (x, gamma): (Vec<f32>, Vec<f32>) = (x.to_vec().unwrap(), gamma.to_vec().unwrap());
+    let (mut y, mut rstd) = (Vec::new(), Vec::new());
+    for row in x.chunks(gamma.len()) {
+        let squares: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let scale = 1.0 / (squares / gamma.len() as f64 + EPSILON).sqrt();
+        y.extend(row.iter().zip(&gamma).map(|(&v, &g)| (f64::from(v) * scale * f64::from(g)) as f32));
+        rstd.push(scale as f32);
+    }
+    (TensorData::new(y, [2, 3, 33]), TensorData::new(rstd, [2, 3, 1]))
+}
+
+/// One test for all that counts: the counters are the process's.
+#[test]
+fn rms_norm_reaches_the_cubecl_kernel() {
+    with_device(|device| {
+        let (x, gamma) = make_operands::<KilnWgpu>(device);
+        let (y, rstd) = compute_reference(&x.to_data(), &gamma.to_data());
+        let tolerance = Tolerance::<f32>::rel_abs(2e-6, 1e-7);
+        let config = KernelConfig::default();
+
+        let before = count(Route::CubeRmsNorm);
+        let output = KilnWgpu::rms_norm(x.clone(), gamma.clone(), EPSILON, &config);
+        assert_eq!(count(Route::CubeRmsNorm), before + 1);
+        output.into_data().assert_approx_eq(&y, tolerance);
+
+        let forward = KilnWgpu::rms_norm_forward(x.clone(), gamma.clone(), EPSILON, &config);
+        assert_eq!(count(Route::CubeRmsNorm), before + 2);
+        forward.output.into_data().assert_approx_eq(&y, tolerance);
+        forward.rstd.into_data().assert_approx_eq(&rstd, tolerance);
+
+        // Switched off, and on the bare backend: the composition, with the same numbers.
+        let off = KilnWgpu::rms_norm(x, gamma, EPSILON, &KernelConfig::none());
+        off.into_data().assert_approx_eq(&y, tolerance);
+        let (x, gamma) = make_operands::<Bare>(device);
+        Bare::rms_norm(x, gamma, EPSILON, &config).into_data().assert_approx_eq(&y, tolerance);
+        assert_eq!(count(Route::CubeRmsNorm), before + 2);
+
+        check_training(device);
+        assert!(count(Route::CubeRmsNorm) > before + 2, "training never reached the kernel");
+    });
+}
+
+/// With n = x · rstd and h = weight · gamma: dx = rstd · (h - n · mean(h · n)), dgamma = Σ weight · n (f64).
+fn compute_gradients(x: &[f32], gamma: &[f32], weight: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let d = gamma.len();
+    let (mut dx, mut dgamma) = (Vec::new(), vec![0.0; d]);
+    for (row, weight) in x.chunks(d).zip(weight.chunks(d)) {
+        let squares: f64 = row.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+        let scale = 1.0 / (squares / d as f64 + EPSILON).sqrt();
+        let n: Vec<f64> = row.iter().map(|&v| f64::from(v) * scale).collect();
+        let h: Vec<f64> = weight.iter().zip(gamma).map(|(&w, &g)| f64::from(w) * f64::from(g)).collect();
+        let mean = h.iter().zip(&n).map(|(h, n)| h * n).sum::<f64>() / d as f64;
+        dx.extend(h.iter().zip(&n).map(|(h, n)| (scale * (h - n * mean)) as f32));
+        for (sum, (&w, n)) in dgamma.iter_mut().zip(weight.iter().zip(&n)) {
+            *sum += f64::from(w) * n;
+        }
+    }
+    (dx, dgamma.into_iter().map(|sum| sum as f32).collect())
+}
+
+fn check_training(device: &WgpuDevice) {
+    type Trained = Autodiff<KilnWgpu>;
+    let (x, gamma) = make_operands::<Trained>(device);
+    let weight = x.clone().cos();
+    let (x, gamma) = (x.require_grad(), gamma.require_grad());
+    let y = Trained::rms_norm(x.clone(), gamma.clone(), EPSILON, &KernelConfig::default());
+    let grads = (y * weight.clone()).sum().backward();
+    let list = |data: TensorData| data.to_vec::<f32>().unwrap();
+    let (dx, dgamma) = compute_gradients(&list(x.to_data()), &list(gamma.to_data()), &list(weight.to_data()));
+    let tolerance = Tolerance::<f32>::rel_abs(1e-5, 2e-6);
+    x.grad(&grads).unwrap().into_data().assert_approx_eq(&TensorData::new(dx, [2, 3, 33]), tolerance);
+    gamma.grad(&grads).unwrap().into_data().assert_approx_eq(&TensorData::new(dgamma, [33]), tolerance);
+}
+
+#[test]
+fn other_ops_run_as_cubecl_runs_them() {
+    with_device(|device| {
+        let a = Tensor::<KilnWgpu, 2>::from_data([[1.0, 2.0], [3.0, 4.0]], device);
+        let b = Tensor::<KilnWgpu, 2>::from_data([[0.5, -1.0], [2.0, 1.0]], device);
+        let product = a.matmul(b).into_data();
+        product.assert_approx_eq(&TensorData::from([[4.5, 1.0], [9.5, 1.0]]), Tolerance::<f32>::default());
+    });
+}

@@ -1,0 +1,182 @@
+//! The vocabulary on `Autodiff<B>`: the forward of `B` and hand-written backward passes.
+//!
+//! Burn's own `Autodiff` would record the default compositions op by op: correct, but a fused kernel of `B` would never be
+//! reached. Here each op is one node of the tape (two where it has two outputs); it calls `B`'s `*_forward` and, in reverse,
+//! `B`'s `*_backward`.
+//!
+//! - Nothing tracked: `B`'s op runs and nothing is recorded.
+//! - A parent that wants no gradient costs none: a frozen matrix (LoRA) gets no weight gradient, and the inputs that only
+//!   that would need are not kept.
+//! - Attention with a cache, and attention with a trained bias, run their composition on `Autodiff` itself.
+//!
+//! A node never calls `.backward()`: the tape's lock is held while it runs.
+
+mod activation;
+mod attention;
+mod embedding;
+mod linear;
+mod loss;
+mod mlp;
+mod moe;
+mod norm;
+mod norm_linear;
+mod rope;
+mod tape;
+
+use crate::{
+    Activation, AdamWOptions, AdamWState, AddNorm, AttentionInputs, AttentionOptions, Epilogue, FusedOps,
+    GatedMlpWeights, KernelConfig, KvCache, LossForward, LossOptions, MoeOptions, MoeWeights, Norm, PlainMlpWeights,
+    Rotary, Targets, Weight,
+};
+use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn_tensor::{Int, Tensor};
+
+impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
+    type Packed = Tensor<Self, 2>;
+
+    fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
+        weight
+    }
+
+    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
+        packed.clone()
+    }
+
+    fn linear<const D: usize>(
+        x: Tensor<Self, D>,
+        weight: &Weight<Self>,
+        epilogue: Epilogue<Self, D>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        linear::linear(x, weight, epilogue, config)
+    }
+
+    fn rms_norm<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        norm::rms_norm(x, gamma, epsilon, config)
+    }
+
+    fn layer_norm<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        beta: Option<Tensor<Self, 1>>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        norm::layer_norm(x, gamma, beta, epsilon, config)
+    }
+
+    fn norm_linear<const D: usize>(
+        x: Tensor<Self, D>,
+        norm: &Norm<Self>,
+        weight: &Weight<Self>,
+        bias: Option<Tensor<Self, 1>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        norm_linear::norm_linear(x, norm, weight, bias, config)
+    }
+
+    fn add_norm<const D: usize>(
+        x: Tensor<Self, D>,
+        residual: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> AddNorm<Self, D> {
+        norm::add_norm(x, residual, gamma, epsilon, config)
+    }
+
+    fn gelu_tanh<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
+        activation::activate(Activation::GeluTanh, x, config)
+    }
+
+    fn gelu_erf<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
+        activation::activate(Activation::GeluErf, x, config)
+    }
+
+    fn silu<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
+        activation::activate(Activation::Silu, x, config)
+    }
+
+    fn mlp_gated<const D: usize>(
+        x: Tensor<Self, D>,
+        weights: &GatedMlpWeights<Self>,
+        residual: Option<Tensor<Self, D>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        mlp::mlp_gated(x, weights, residual, config)
+    }
+
+    fn mlp_plain<const D: usize>(
+        x: Tensor<Self, D>,
+        weights: &PlainMlpWeights<Self>,
+        residual: Option<Tensor<Self, D>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        mlp::mlp_plain(x, weights, residual, config)
+    }
+
+    fn moe(
+        x: Tensor<Self, 2>,
+        weights: &MoeWeights<Self>,
+        options: MoeOptions,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
+        moe::moe(x, weights, options, config)
+    }
+
+    fn rope(x: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
+        rope::rope(x, rotary, config)
+    }
+
+    fn qk_norm_rope(
+        qk: (Tensor<Self, 4>, Tensor<Self, 4>),
+        gammas: (Tensor<Self, 1>, Tensor<Self, 1>),
+        epsilon: f64,
+        rotary: &Rotary<Self>,
+        config: &KernelConfig,
+    ) -> (Tensor<Self, 4>, Tensor<Self, 4>) {
+        rope::qk_norm_rope(qk, gammas, epsilon, rotary, config)
+    }
+
+    fn embedding(weight: &Weight<Self>, ids: Tensor<Self, 2, Int>, config: &KernelConfig) -> Tensor<Self, 3> {
+        embedding::embedding(weight, ids, config)
+    }
+
+    fn attention(
+        inputs: AttentionInputs<Self>,
+        options: &AttentionOptions<Self>,
+        cache: Option<&mut KvCache<Self>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 4> {
+        attention::attention(inputs, options, cache, config)
+    }
+
+    fn lm_head_cross_entropy(
+        hidden: Tensor<Self, 2>,
+        weight: &Weight<Self>,
+        targets: Targets<Self>,
+        options: LossOptions,
+        config: &KernelConfig,
+    ) -> LossForward<Self> {
+        loss::lm_head_cross_entropy(hidden, weight, targets, options, config)
+    }
+
+    /// The step of `B`: an update is not differentiated.
+    fn adamw_step<const D: usize>(
+        parameter: Tensor<Self, D>,
+        grad: Tensor<Self, D>,
+        state: AdamWState<Self, D>,
+        options: AdamWOptions,
+        config: &KernelConfig,
+    ) -> (Tensor<Self, D>, AdamWState<Self, D>) {
+        let state = AdamWState { moment_1: state.moment_1.inner(), moment_2: state.moment_2.inner() };
+        let (parameter, state) = B::adamw_step(parameter.inner(), grad.inner(), state, options, config);
+        let moments = (Tensor::from_inner(state.moment_1), Tensor::from_inner(state.moment_2));
+        (Tensor::from_inner(parameter), AdamWState { moment_1: moments.0, moment_2: moments.1 })
+    }
+}

@@ -1,0 +1,194 @@
+//! Norms as nodes.
+//!
+//! A residual addition with its norm has two outputs, and a node of Burn's tape has one. It becomes two nodes, over values
+//! that one fused forward gave:
+//! ```text
+//! x ──┐
+//!     ├─ SumNode ── sum ──┬── (the residual stream goes on)
+//! r ──┘                   └─ RmsNode ── normed      (reads rstd)
+//! ```
+//! `RmsNode` runs before `SumNode` in reverse. The gradient that has come to `sum` by then, nearly always all of it, is
+//! taken off the tape and goes into the fused backward, which saves the separate addition; what comes later is added by the
+//! tape.
+
+use super::tape::{Taped, is_any_tracked, lift, lower, optional_parent, parent, record, register};
+use crate::{AddNorm, FusedOps, KernelConfig, LayerNormForward};
+use burn_autodiff::ops::{Backward, Ops};
+use burn_autodiff::{
+    Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
+};
+use burn_tensor::{DType, Tensor};
+use std::sync::Arc;
+
+/// Parents: `x`, `gamma`.
+#[derive(Debug)]
+struct RmsNormNode<const D: usize>;
+
+#[derive(Debug, Clone)]
+struct RmsNormState<B: FusedOps, const D: usize> {
+    x: Tensor<B, D>,
+    gamma: Tensor<B, 1>,
+    rstd: Tensor<B, D>,
+    config: KernelConfig,
+}
+
+pub(super) fn rms_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+    x: Tensor<Autodiff<B, C>, D>,
+    gamma: Tensor<Autodiff<B, C>, 1>,
+    epsilon: f64,
+    config: &KernelConfig,
+) -> Tensor<Autodiff<B, C>, D> {
+    let parents = [parent(&x), parent(&gamma)];
+    let (x, gamma) = (x.inner(), gamma.inner());
+    if !is_any_tracked::<B, C>(&parents) {
+        return Tensor::from_inner(B::rms_norm(x, gamma, epsilon, config));
+    }
+    let forward = B::rms_norm_forward(x.clone(), gamma.clone(), epsilon, config);
+    let state = RmsNormState { x, gamma, rstd: forward.rstd, config: config.clone() };
+    record(RmsNormNode::<D>, parents, state, forward.output)
+}
+
+impl<B: FusedOps, const D: usize> Backward<B, 2> for RmsNormNode<D> {
+    type State = RmsNormState<B, D>;
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = lift(grads.consume::<B>(&ops.node));
+        let RmsNormState { x, gamma, rstd, config } = ops.state;
+        let [x_id, gamma_id] = ops.parents.map(|node| node.map(|node| node.id));
+        let dtypes = (x.dtype(), gamma.dtype());
+        let norm = B::rms_norm_backward(x, gamma, rstd, grad, &config);
+        register(grads, x_id, norm.x, dtypes.0);
+        register(grads, gamma_id, norm.gamma, dtypes.1);
+    }
+}
+
+/// Parents: `x`, `gamma`, `beta`.
+#[derive(Debug)]
+struct LayerNormNode<const D: usize>;
+
+#[derive(Debug, Clone)]
+struct LayerNormState<B: FusedOps, const D: usize> {
+    x: Tensor<B, D>,
+    gamma: Tensor<B, 1>,
+    beta_dtype: Option<DType>,
+    forward: LayerNormForward<B, D>,
+    config: KernelConfig,
+}
+
+pub(super) fn layer_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+    x: Tensor<Autodiff<B, C>, D>,
+    gamma: Tensor<Autodiff<B, C>, 1>,
+    beta: Option<Tensor<Autodiff<B, C>, 1>>,
+    epsilon: f64,
+    config: &KernelConfig,
+) -> Tensor<Autodiff<B, C>, D> {
+    let x_parent = parent(&x);
+    let beta_parent = optional_parent(&beta, &x_parent);
+    let parents = [x_parent, parent(&gamma), beta_parent];
+    let (x, gamma, beta) = (x.inner(), gamma.inner(), lower(beta));
+    if !is_any_tracked::<B, C>(&parents) {
+        return Tensor::from_inner(FusedOps::layer_norm(x, gamma, beta, epsilon, config));
+    }
+    let beta_dtype = beta.as_ref().map(Tensor::dtype);
+    let forward = B::layer_norm_forward(x.clone(), gamma.clone(), beta, epsilon, config);
+    let output = forward.output.clone();
+    let state = LayerNormState { x, gamma, beta_dtype, forward, config: config.clone() };
+    record(LayerNormNode::<D>, parents, state, output)
+}
+
+impl<B: FusedOps, const D: usize> Backward<B, 3> for LayerNormNode<D> {
+    type State = LayerNormState<B, D>;
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = lift(grads.consume::<B>(&ops.node));
+        let LayerNormState { x, gamma, beta_dtype, forward, config } = ops.state;
+        let [x_id, gamma_id, beta_id] = ops.parents.map(|node| node.map(|node| node.id));
+        let dtypes = (x.dtype(), gamma.dtype());
+        let norm = FusedOps::layer_norm_backward(x, gamma, forward, grad, &config);
+        register(grads, x_id, norm.x, dtypes.0);
+        register(grads, gamma_id, norm.gamma, dtypes.1);
+        if let Some(beta) = norm.beta {
+            register(grads, beta_id, beta, beta_dtype.unwrap_or(dtypes.1));
+        }
+    }
+}
+
+/// Parents: `x`, `residual`. Both get the gradient as it is.
+#[derive(Debug)]
+struct SumNode;
+
+impl<B: FusedOps> Backward<B, 2> for SumNode {
+    type State = ();
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad = grads.consume::<B>(&ops.node);
+        for parent in ops.parents.into_iter().flatten() {
+            grads.register::<B>(parent.id, grad.clone());
+        }
+    }
+}
+
+/// Parents: `sum`, `gamma`.
+#[derive(Debug)]
+struct AddNormNode<C, const D: usize>(core::marker::PhantomData<C>);
+
+#[derive(Debug, Clone)]
+struct AddNormState<B: FusedOps, C: CheckpointStrategy, const D: usize> {
+    forward: AddNorm<B, D>,
+    gamma: Tensor<B, 1>,
+    /// Names `sum` to the tape; see [`name_without_holding`].
+    sum: Taped<B, C>,
+    config: KernelConfig,
+}
+
+pub(super) fn add_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+    x: Tensor<Autodiff<B, C>, D>,
+    residual: Tensor<Autodiff<B, C>, D>,
+    gamma: Tensor<Autodiff<B, C>, 1>,
+    epsilon: f64,
+    config: &KernelConfig,
+) -> AddNorm<Autodiff<B, C>, D> {
+    let summands = [parent(&x), parent(&residual)];
+    let gamma_parent = parent(&gamma);
+    let gamma = gamma.inner();
+    let forward = B::add_norm(x.inner(), residual.inner(), gamma.clone(), epsilon, config);
+    let rstd = Tensor::from_inner(forward.rstd.clone());
+    let sum = if is_any_tracked::<B, C>(&summands) {
+        record(SumNode, summands, (), forward.sum.clone())
+    } else {
+        Tensor::from_inner(forward.sum.clone())
+    };
+    let parents = [parent(&sum), gamma_parent];
+    let normed = if is_any_tracked::<B, C>(&parents) {
+        let output = forward.normed.clone();
+        let state =
+            AddNormState { forward, gamma, sum: name_without_holding::<B, C>(&parents[0]), config: config.clone() };
+        record(AddNormNode::<C, D>(core::marker::PhantomData), parents, state, output)
+    } else {
+        Tensor::from_inner(forward.normed)
+    };
+    AddNorm { sum, normed, rstd }
+}
+
+impl<B: FusedOps, C: CheckpointStrategy, const D: usize> Backward<B, 2> for AddNormNode<C, D> {
+    type State = AddNormState<B, C, D>;
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let grad_normed = lift(grads.consume::<B>(&ops.node));
+        let AddNormState { forward, gamma, sum, config } = ops.state;
+        let [sum_id, gamma_id] = ops.parents.map(|node| node.map(|node| node.id));
+        let dtypes = (forward.sum.dtype(), gamma.dtype());
+        let grad_sum = grads.remove::<B>(&sum).map(lift);
+        let norm = B::add_norm_backward(forward, gamma, grad_sum, grad_normed, &config);
+        register(grads, sum_id, norm.x, dtypes.0);
+        register(grads, gamma_id, norm.gamma, dtypes.1);
+    }
+}
+
+/// A name for the gradient of `tensor`, with a reference count of its own: the tape frees what nobody outside it holds, and
+/// a tape that held itself would never be freed.
+fn name_without_holding<B: FusedOps, C: CheckpointStrategy>(tensor: &Taped<B, C>) -> Taped<B, C> {
+    let mut name = tensor.clone();
+    name.rc = Arc::new(name.node.id);
+    name
+}

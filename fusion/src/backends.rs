@@ -1,0 +1,53 @@
+//! Burn's own backends: the default compositions, on plain tensors.
+
+use crate::{FusedOps, KernelConfig};
+use burn_backend::Backend;
+use burn_flex::Flex;
+use burn_fusion::{Fusion, FusionBackend};
+use burn_ndarray::{FloatNdArrayElement, IntNdArrayElement, NdArray, NdArrayTensor, QuantElement, SharedArray};
+use burn_tensor::Tensor;
+
+impl FusedOps for Flex {
+    type Packed = Tensor<Self, 2>;
+
+    fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
+        weight
+    }
+
+    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
+        packed.clone()
+    }
+}
+
+impl<E, I, Q> FusedOps for NdArray<E, I, Q>
+where
+    E: FloatNdArrayElement,
+    I: IntNdArrayElement,
+    Q: QuantElement,
+    NdArrayTensor: From<SharedArray<E>> + From<SharedArray<I>>,
+{
+    type Packed = Tensor<Self, 2>;
+
+    fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
+        weight
+    }
+
+    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
+        packed.clone()
+    }
+}
+
+impl<B: FusionBackend> FusedOps for Fusion<B>
+where
+    Self: Backend,
+{
+    type Packed = Tensor<Self, 2>;
+
+    fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
+        weight
+    }
+
+    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
+        packed.clone()
+    }
+}

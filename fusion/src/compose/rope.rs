@@ -1,0 +1,65 @@
+//! Rotary position embedding and the head norms before it.
+
+use super::rows::reshape;
+use crate::{FusedOps, KernelConfig, NormGrads, QkGrads, Rotary};
+use burn_tensor::Tensor;
+
+/// Default of [`FusedOps::rope`]: with halves `a` and `b` of a head, `(a·cos - b·sin, b·cos + a·sin)`.
+pub fn rope<B: FusedOps>(x: Tensor<B, 4>, rotary: &Rotary<B>, _config: &KernelConfig) -> Tensor<B, 4> {
+    let half = x.dims()[3] / 2;
+    let [batch, length, _] = rotary.cos.dims();
+    // One angle for all heads.
+    let spread = |angles: &Tensor<B, 3>| reshape(angles.clone().cast(x.dtype()), [batch, 1, length, half]);
+    let (cos, sin) = (spread(&rotary.cos), spread(&rotary.sin));
+    let a = x.clone().narrow(3, 0, half);
+    let b = x.narrow(3, half, half);
+    let first = a.clone() * cos.clone() - b.clone() * sin.clone();
+    let second = b * cos + a * sin;
+    Tensor::cat(vec![first, second], 3)
+}
+
+/// Default of [`FusedOps::rope_backward`].
+pub fn rope_backward<B: FusedOps>(grad: Tensor<B, 4>, rotary: &Rotary<B>, config: &KernelConfig) -> Tensor<B, 4> {
+    B::rope(grad, &Rotary { cos: rotary.cos.clone(), sin: -rotary.sin.clone() }, config)
+}
+
+/// Default of [`FusedOps::qk_norm_rope`].
+pub fn qk_norm_rope<B: FusedOps>(
+    (q, k): (Tensor<B, 4>, Tensor<B, 4>),
+    (q_gamma, k_gamma): (Tensor<B, 1>, Tensor<B, 1>),
+    epsilon: f64,
+    rotary: &Rotary<B>,
+    config: &KernelConfig,
+) -> (Tensor<B, 4>, Tensor<B, 4>) {
+    let q = B::rms_norm(q, q_gamma, epsilon, config);
+    let k = B::rms_norm(k, k_gamma, epsilon, config);
+    (B::rope(q, rotary, config), B::rope(k, rotary, config))
+}
+
+/// Default of [`FusedOps::qk_norm_rope_backward`].
+pub fn qk_norm_rope_backward<B: FusedOps>(
+    (q, k): (Tensor<B, 4>, Tensor<B, 4>),
+    (q_gamma, k_gamma): (Tensor<B, 1>, Tensor<B, 1>),
+    epsilon: f64,
+    rotary: &Rotary<B>,
+    (q_grad, k_grad): (Tensor<B, 4>, Tensor<B, 4>),
+    config: &KernelConfig,
+) -> QkGrads<B> {
+    let q = norm_rope_backward(q, q_gamma, epsilon, rotary, q_grad, config);
+    let k = norm_rope_backward(k, k_gamma, epsilon, rotary, k_grad, config);
+    QkGrads { q: q.x, k: k.x, q_gamma: q.gamma, k_gamma: k.gamma }
+}
+
+/// Gradients of the norm and rotation of one of the two: the rotation back, then the norm's.
+pub fn norm_rope_backward<B: FusedOps>(
+    x: Tensor<B, 4>,
+    gamma: Tensor<B, 1>,
+    epsilon: f64,
+    rotary: &Rotary<B>,
+    grad: Tensor<B, 4>,
+    config: &KernelConfig,
+) -> NormGrads<B, 4> {
+    let grad = B::rope_backward(grad, rotary, config);
+    let forward = B::rms_norm_forward(x.clone(), gamma.clone(), epsilon, config);
+    B::rms_norm_backward(x, gamma, forward.rstd, grad, config)
+}

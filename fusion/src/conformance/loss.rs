@@ -1,0 +1,90 @@
+//! The loss, in chunks that don't divide the positions.
+
+use super::case::{Case, Setting, check_case, check_output};
+use super::compare::{reshape, upload_ids};
+use super::{Sampler, Suite};
+use crate::reference::{Array, measure_cross_entropy};
+use crate::{FusedOps, LossForward, LossOptions, Targets, Weight};
+use burn_tensor::Tensor;
+
+const IGNORED: i64 = -100;
+
+/// Checks [`FusedOps::lm_head_cross_entropy`] and its gradients, with ignored targets, none that counts, and no position.
+pub fn check<B: FusedOps>(suite: &Suite<B>) {
+    for chunk in [1, 3, 100] {
+        check_case(suite, &LossCase::new([5, 4], 7, chunk, |position| position != 1));
+        check_output(suite, &LossCase::new([19, 33], 131, chunk, |position| position % 4 != 0));
+    }
+    check_output(suite, &LossCase::new([3, 4], 7, 2, |_| false));
+    check_output(suite, &LossCase::new([0, 4], 7, 2, |_| true));
+}
+
+/// Operands: hidden states and the head.
+struct LossCase {
+    shape: [usize; 2],
+    vocab: usize,
+    chunk: usize,
+    targets: Vec<i64>,
+    operands: [Array; 2],
+}
+
+impl LossCase {
+    fn new(shape: [usize; 2], vocab: usize, chunk: usize, counts: impl Fn(usize) -> bool) -> Self {
+        let mut sampler = Sampler::new(12);
+        let ids = sampler.draw_ids(shape[0], vocab).into_iter().enumerate();
+        let targets = ids.map(|(position, id)| if counts(position) { id as i64 } else { IGNORED }).collect();
+        let operands = [sampler.draw(&shape), sampler.draw(&[vocab, shape[1]])];
+        Self { shape, vocab, chunk, targets, operands }
+    }
+
+    fn options(&self) -> LossOptions {
+        LossOptions { ignore_index: IGNORED, chunk: self.chunk }
+    }
+
+    fn build<B: FusedOps>(
+        &self,
+        operands: &[Tensor<B, 1>],
+        setting: &Setting<'_>,
+    ) -> (Tensor<B, 2>, Weight<B>, Targets<B>) {
+        let hidden = reshape(operands[0].clone(), self.shape);
+        let head = reshape(operands[1].clone(), [self.vocab, self.shape[1]]);
+        let targets = upload_ids(&self.targets, [self.targets.len()], &hidden.device());
+        (hidden, setting.form.shape(head, setting.config), targets)
+    }
+}
+
+impl Case for LossCase {
+    fn describe(&self) -> String {
+        let Self { shape, vocab, chunk, targets, .. } = self;
+        format!("lm_head_cross_entropy of {shape:?} over {vocab}, chunks of {chunk}, targets {targets:?}")
+    }
+
+    fn operands(&self) -> &[Array] {
+        &self.operands
+    }
+
+    fn expect(&self, operands: &[Array]) -> Array {
+        Array::new(&[1], vec![measure_cross_entropy(&operands[0], &operands[1], &self.targets, IGNORED)])
+    }
+
+    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+        let (hidden, head, targets) = self.build(operands, setting);
+        let LossForward { loss, lse } =
+            B::lm_head_cross_entropy(hidden, &head, targets, self.options(), setting.config);
+        assert_eq!(lse.dims(), [self.shape[0], 1], "log-sum-exp of {}", self.describe());
+        loss
+    }
+
+    fn run_backward<B: FusedOps>(
+        &self,
+        operands: &[Tensor<B, 1>],
+        grad: Tensor<B, 1>,
+        setting: &Setting<'_>,
+    ) -> Vec<Option<Tensor<B, 1>>> {
+        let (hidden, head, targets) = self.build(operands, setting);
+        let (options, config) = (self.options(), setting.config);
+        let lse = B::lm_head_cross_entropy(hidden.clone(), &head, targets.clone(), options, config).lse;
+        let grads = B::lm_head_cross_entropy_backward((hidden, &head, targets), lse, grad, options, config);
+        vec![Some(grads.hidden.flatten(0, 1)), Some(grads.weight.flatten(0, 1))]
+    }
+}

@@ -1,0 +1,27 @@
+//! CubeCL kernels, compiled just in time for the device at hand: NVIDIA from SM61 (Pascal) up, and Vulkan.
+//!
+//! A kernel goes through five words, and a reader finds each in the file of that name:
+//!
+//! ```text
+//! Problem    what is asked: sizes and storage types            knows no device
+//! Strategy   how the caller wants it done, `Auto` by default   knows no device
+//! Blueprint  what is baked into the kernel (its JIT key)       problem x strategy x device properties
+//! kernel     the `#[cube]` function                            knows its blueprint only
+//! launch     the one entry: checks, makes the blueprint, runs  returns CubeError before anything runs
+//! ```
+//!
+//! Two rules hold for every kernel here:
+//! - **Store small, compute in f32.** CubeCL lists f16 and bf16 as usable on every architecture, but SM61 multiplies f16 at
+//!   1/64 of the f32 rate. Buffers may hold f16 or bf16; a value is converted as it is loaded and as it is stored.
+//! - **Check before launching.** A launch past a device's limit leaves its outputs untouched and reports nothing until the
+//!   client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
+
+mod backend;
+mod error;
+mod limits;
+mod reduce;
+pub mod rms_norm;
+
+pub use error::{CubeError, Unavailable};
+pub use reduce::Reduction;
+pub use rms_norm::{RmsNormOptions, RmsNormOutput, rms_norm};

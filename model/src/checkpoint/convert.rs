@@ -1,0 +1,107 @@
+//! Between f32, bf16 and f16, and from misaligned bytes to aligned ones.
+
+use burn_std::{Bytes, bf16, f16};
+use half::slice::HalfFloatSliceExt;
+use std::mem::size_of;
+
+/// Elements that are converted at a time: 16 KiB of f32, half of a small L1 data cache.
+const CHUNK: usize = 4096;
+
+/// How weights are stored, or wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Float {
+    F32,
+    BF16,
+    F16,
+}
+
+impl Float {
+    /// Bytes of one element.
+    pub(super) fn size(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::BF16 | Self::F16 => 2,
+        }
+    }
+}
+
+/// A finite value that became infinite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct OutOfRange {
+    /// Its place in the source.
+    pub(super) index: usize,
+    /// What it was.
+    pub(super) value: f32,
+}
+
+/// Copies `source` (any alignment) to aligned bytes, each element converted from `from` to `to`, rounded to nearest even.
+///
+/// The bytes are little-endian, as in the file; so is every machine that Burn runs on.
+pub(super) fn convert(source: &[u8], from: Float, to: Float) -> Result<Bytes, OutOfRange> {
+    match to {
+        _ if from == to && from == Float::F32 => Ok(Bytes::from_elems(copy_aligned::<u32>(source))),
+        _ if from == to => Ok(Bytes::from_elems(copy_aligned::<u16>(source))),
+        Float::F32 => {
+            let mut output = Vec::with_capacity(source.len() / from.size());
+            for_each_chunk(source, from, |_, floats| {
+                output.extend_from_slice(floats);
+                Ok(())
+            })?;
+            Ok(Bytes::from_elems(output))
+        }
+        Float::BF16 => narrow::<bf16>(source, from, |value| value.is_infinite()),
+        Float::F16 => narrow::<f16>(source, from, |value| value.is_infinite()),
+    }
+}
+
+fn copy_aligned<E: bytemuck::Pod>(source: &[u8]) -> Vec<E> {
+    let mut output = vec![E::zeroed(); source.len() / size_of::<E>()];
+    bytemuck::cast_slice_mut(&mut output).copy_from_slice(source);
+    output
+}
+
+/// Converts to a 16-bit format; `is_infinite` looks at the result.
+fn narrow<E>(source: &[u8], from: Float, is_infinite: fn(E) -> bool) -> Result<Bytes, OutOfRange>
+where
+    E: bytemuck::Pod + Send + Sync,
+    [E]: HalfFloatSliceExt,
+{
+    let mut output = Vec::with_capacity(source.len() / from.size());
+    let mut chunk = [E::zeroed(); CHUNK];
+    for_each_chunk(source, from, |offset, floats| {
+        let halves = &mut chunk[..floats.len()];
+        halves.convert_from_f32_slice(floats);
+        let lost = halves.iter().zip(floats).position(|(&half, float)| is_infinite(half) && float.is_finite());
+        if let Some(place) = lost {
+            return Err(OutOfRange { index: offset + place, value: floats[place] });
+        }
+        output.extend_from_slice(halves);
+        Ok(())
+    })?;
+    Ok(Bytes::from_elems(output))
+}
+
+/// Calls `consume` with up to [`CHUNK`] elements of `source` at a time, as f32, and the index of the first.
+fn for_each_chunk(
+    source: &[u8],
+    from: Float,
+    mut consume: impl FnMut(usize, &[f32]) -> Result<(), OutOfRange>,
+) -> Result<(), OutOfRange> {
+    let mut floats = [0.0f32; CHUNK];
+    let mut halves = [0u16; CHUNK];
+    for (number, bytes) in source.chunks(CHUNK * from.size()).enumerate() {
+        let floats = &mut floats[..bytes.len() / from.size()];
+        if from == Float::F32 {
+            bytemuck::cast_slice_mut(floats).copy_from_slice(bytes);
+        } else {
+            let halves = &mut halves[..bytes.len() / size_of::<u16>()];
+            bytemuck::cast_slice_mut(halves).copy_from_slice(bytes);
+            match from {
+                Float::BF16 => bytemuck::cast_slice::<_, bf16>(halves).convert_to_f32_slice(floats),
+                _ => bytemuck::cast_slice::<_, f16>(halves).convert_to_f32_slice(floats),
+            }
+        }
+        consume(number * CHUNK, floats)?;
+    }
+    Ok(())
+}

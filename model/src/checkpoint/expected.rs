@@ -1,0 +1,213 @@
+//! The tensors that a configuration needs, by the names that released checkpoints give them, and the comparison with what a
+//! checkpoint has.
+//!
+//! A linear layer's weight is `[out, in]`; a mixture's experts are fused and `[expert, in, out]`.
+
+use super::{Checkpoint, CheckpointError};
+use crate::Result;
+use crate::config::{Qwen3VlConfig, TextConfig, VisionConfig};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The token embedding, `[vocab, hidden]`.
+pub(super) const EMBEDDING: &str = "model.language_model.embed_tokens.weight";
+/// The vocabulary head, `[vocab, hidden]`; absent where it is the token embedding.
+pub(super) const HEAD: &str = "lm_head.weight";
+
+/// A tensor that the model needs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExpectedTensor {
+    /// Its name in the checkpoint.
+    pub name: String,
+    /// Its shape there.
+    pub shape: Vec<usize>,
+}
+
+/// Every tensor of the model that `config` describes, in the order of the computation.
+///
+/// `config` must be valid ([`Qwen3VlConfig::validate`]). A tied model's `lm_head.weight` isn't in the list.
+pub fn expected_tensors(config: &Qwen3VlConfig) -> Vec<ExpectedTensor> {
+    let mut list = TensorList::default();
+    list_vision(&mut list, &config.vision);
+    list_text(&mut list, &config.text);
+    list.0
+}
+
+#[derive(Default)]
+struct TensorList(Vec<ExpectedTensor>);
+
+impl TensorList {
+    fn push(&mut self, name: impl Into<String>, shape: &[usize]) {
+        self.0.push(ExpectedTensor { name: name.into(), shape: shape.to_vec() });
+    }
+
+    /// A layer with a bias: `{name}.weight` of shape `shape`, `{name}.bias` of its first size.
+    fn push_biased(&mut self, name: &str, shape: &[usize]) {
+        self.push(format!("{name}.weight"), shape);
+        self.push(format!("{name}.bias"), &shape[..1]);
+    }
+}
+
+fn list_vision(list: &mut TensorList, vision: &VisionConfig) {
+    let (hidden, merged, out) = (vision.hidden_size, vision.merged_size(), vision.out_hidden_size);
+    let patch = vision.patch_size;
+    let patch_shape = [hidden, vision.in_channels, vision.temporal_patch_size, patch, patch];
+    list.push_biased("model.visual.patch_embed.proj", &patch_shape);
+    list.push("model.visual.pos_embed.weight", &[vision.num_position_embeddings, hidden]);
+    for block in 0..vision.depth {
+        let name = |part: &str| format!("model.visual.blocks.{block}.{part}");
+        list.push_biased(&name("norm1"), &[hidden]);
+        list.push_biased(&name("attn.qkv"), &[3 * hidden, hidden]);
+        list.push_biased(&name("attn.proj"), &[hidden, hidden]);
+        list.push_biased(&name("norm2"), &[hidden]);
+        list.push_biased(&name("mlp.linear_fc1"), &[vision.intermediate_size, hidden]);
+        list.push_biased(&name("mlp.linear_fc2"), &[hidden, vision.intermediate_size]);
+    }
+    // The merger normalises patches and then joins them; the DeepStack mergers join first.
+    let deepstack =
+        (0..vision.deepstack_visual_indexes.len()).map(|tap| (format!("deepstack_merger_list.{tap}"), merged));
+    for (merger, normed) in deepstack.chain([("merger".to_owned(), hidden)]) {
+        list.push_biased(&format!("model.visual.{merger}.norm"), &[normed]);
+        list.push_biased(&format!("model.visual.{merger}.linear_fc1"), &[merged, merged]);
+        list.push_biased(&format!("model.visual.{merger}.linear_fc2"), &[out, merged]);
+    }
+}
+
+fn list_text(list: &mut TensorList, text: &TextConfig) {
+    let hidden = text.hidden_size;
+    list.push(EMBEDDING, &[text.vocab_size, hidden]);
+    for layer in 0..text.num_hidden_layers {
+        let name = |part: &str| format!("model.language_model.layers.{layer}.{part}");
+        list.push(name("input_layernorm.weight"), &[hidden]);
+        let projections = [
+            ("q_proj", [text.q_dim(), hidden]),
+            ("k_proj", [text.kv_dim(), hidden]),
+            ("v_proj", [text.kv_dim(), hidden]),
+            ("o_proj", [hidden, text.q_dim()]),
+        ];
+        for (projection, shape) in projections {
+            let projection = name(&format!("self_attn.{projection}"));
+            if text.attention_bias {
+                list.push_biased(&projection, &shape);
+            } else {
+                list.push(format!("{projection}.weight"), &shape);
+            }
+        }
+        list.push(name("self_attn.q_norm.weight"), &[text.head_dim]);
+        list.push(name("self_attn.k_norm.weight"), &[text.head_dim]);
+        list.push(name("post_attention_layernorm.weight"), &[hidden]);
+        match &text.moe {
+            Some(moe) if text.is_moe_layer(layer) => {
+                let (experts, width) = (moe.num_experts, moe.moe_intermediate_size);
+                list.push(name("mlp.gate.weight"), &[experts, hidden]);
+                list.push(name("mlp.experts.gate_up_proj"), &[experts, hidden, 2 * width]);
+                list.push(name("mlp.experts.down_proj"), &[experts, width, hidden]);
+            }
+            _ => {
+                list.push(name("mlp.gate_proj.weight"), &[text.intermediate_size, hidden]);
+                list.push(name("mlp.up_proj.weight"), &[text.intermediate_size, hidden]);
+                list.push(name("mlp.down_proj.weight"), &[hidden, text.intermediate_size]);
+            }
+        }
+    }
+    list.push("model.language_model.norm.weight", &[hidden]);
+    if !text.tie_word_embeddings {
+        list.push(HEAD, &[text.vocab_size, hidden]);
+    }
+}
+
+/// Whether a checkpoint may have the tensor `name` though the model doesn't need it: the head of a tied model, which some tools
+/// save, and rotary frequencies, which older HF versions saved and which are computed.
+fn is_tolerated(name: &str) -> bool {
+    name == HEAD || name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq")
+}
+
+/// How a checkpoint's tensors differ from those that a model needs. Its `Display` shows up to eight of each kind, and how many
+/// there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShapeReport {
+    /// Needed, and not there.
+    pub missing: Vec<String>,
+    /// There, and neither needed nor tolerated.
+    pub surplus: Vec<String>,
+    /// There, with another shape.
+    pub misshaped: Vec<MisshapedTensor>,
+}
+
+/// A tensor whose shape isn't the one that the model needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MisshapedTensor {
+    /// Its name.
+    pub name: String,
+    /// The shape that the model needs.
+    pub expected: Vec<usize>,
+    /// The shape that it has.
+    pub found: Vec<usize>,
+}
+
+impl ShapeReport {
+    /// Whether there is no difference.
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.surplus.is_empty() && self.misshaped.is_empty()
+    }
+}
+
+impl fmt::Display for ShapeReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let misshaped: Vec<_> = self
+            .misshaped
+            .iter()
+            .map(|tensor| format!("{} is {:?}, expected {:?}", tensor.name, tensor.found, tensor.expected))
+            .collect();
+        let kinds = [("missing", &self.missing), ("surplus", &self.surplus), ("of another shape", &misshaped)];
+        let mut separator = "";
+        for (kind, tensors) in kinds {
+            if !tensors.is_empty() {
+                write!(f, "{separator}{} {kind}: ", tensors.len())?;
+                list_some(f, tensors)?;
+                separator = "; ";
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list_some(f: &mut fmt::Formatter<'_>, tensors: &[String]) -> fmt::Result {
+    const SHOWN: usize = 8;
+    let shown = &tensors[..tensors.len().min(SHOWN)];
+    f.write_str(&shown.join(", "))?;
+    match tensors.len() - shown.len() {
+        0 => Ok(()),
+        more => write!(f, ", and {more} more"),
+    }
+}
+
+impl Checkpoint {
+    /// Compares the checkpoint with what the model needs, before any tensor is read.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Mismatch`], one error with every missing, surplus and misshaped tensor. A surplus `lm_head.weight`
+    /// (of a tied model) or rotary `inv_freq` is tolerated.
+    pub fn check(&self, expected: &[ExpectedTensor]) -> Result<()> {
+        let mut report = ShapeReport::default();
+        let wanted: BTreeMap<&str, &[usize]> =
+            expected.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+        for tensor in expected {
+            match self.shape(&tensor.name) {
+                Err(_) => report.missing.push(tensor.name.clone()),
+                Ok(found) if found != tensor.shape => report.misshaped.push(MisshapedTensor {
+                    name: tensor.name.clone(),
+                    expected: tensor.shape.clone(),
+                    found: found.to_vec(),
+                }),
+                Ok(_) => {}
+            }
+        }
+        report.surplus =
+            self.names().filter(|name| !wanted.contains_key(name) && !is_tolerated(name)).map(str::to_owned).collect();
+        if report.is_empty() {
+            return Ok(());
+        }
+        Err(CheckpointError::Mismatch { dir: self.dir().to_owned(), report: Box::new(report) }.into())
+    }
+}

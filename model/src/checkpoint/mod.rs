@@ -1,0 +1,148 @@
+//! Checkpoints: safetensors files, mapped and not read, every header checked before it is believed.
+//!
+//! ```no_run
+//! use qwen3_vl_burn::checkpoint::{Checkpoint, expected_tensors};
+//! use qwen3_vl_burn::Qwen3VlConfig;
+//!
+//! let config = Qwen3VlConfig::from_dir("Qwen3-VL-2B-Instruct")?;
+//! let checkpoint = Checkpoint::open("Qwen3-VL-2B-Instruct")?;
+//! checkpoint.check(&expected_tensors(&config))?;
+//! # Ok::<(), qwen3_vl_burn::Error>(())
+//! ```
+
+mod convert;
+mod error;
+mod expected;
+mod head;
+mod header;
+mod index;
+mod load;
+mod loader;
+mod mapping;
+mod open;
+mod progress;
+mod random;
+
+pub use error::CheckpointError;
+pub use expected::{ExpectedTensor, MisshapedTensor, ShapeReport, expected_tensors};
+pub use loader::Loader;
+pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
+pub use random::write_random;
+
+use crate::Result;
+use burn::tensor::DType;
+use mapping::MappedFile;
+use safetensors::Dtype;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// An opened checkpoint: its files mapped, its tensors known by name.
+///
+/// The files must not change while it, or any tensor from it, is alive. A file that is truncated meanwhile ends the process with
+/// SIGBUS; no error can be returned for that.
+#[derive(Debug)]
+pub struct Checkpoint {
+    dir: PathBuf,
+    files: Vec<MappedFile>,
+    entries: BTreeMap<String, Entry>,
+}
+
+/// Where a tensor is.
+#[derive(Debug)]
+struct Entry {
+    /// Its file, an index into `Checkpoint::files`.
+    file: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Its bytes in the file.
+    range: Range<usize>,
+}
+
+impl Checkpoint {
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Bytes of all tensors together.
+    pub fn total_bytes(&self) -> u64 {
+        self.entries.values().map(|entry| entry.range.len() as u64).sum()
+    }
+
+    /// Shape of the tensor `name`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unknown`].
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        Ok(&self.entry(name)?.shape)
+    }
+
+    /// Dtype of the tensor `name`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unknown`]; [`CheckpointError::StoredDtype`] unless it is f32, bf16 or f16.
+    pub fn dtype(&self, name: &str) -> Result<DType> {
+        let entry = self.entry(name)?;
+        match entry.dtype {
+            Dtype::F32 => Ok(DType::F32),
+            Dtype::BF16 => Ok(DType::BF16),
+            Dtype::F16 => Ok(DType::F16),
+            other => Err(CheckpointError::StoredDtype {
+                tensor: name.to_owned(),
+                file: self.file_of(entry).path().to_owned(),
+                found: other.to_string(),
+            }
+            .into()),
+        }
+    }
+
+    /// The bytes of the tensor `name` as they lie in the file, without a copy. They keep the mapping alive.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unknown`].
+    pub fn bytes(&self, name: &str) -> Result<bytes::Bytes> {
+        let entry = self.entry(name)?;
+        Ok(self.file_of(entry).slice(entry.range.clone()))
+    }
+
+    /// Gives the memory of the tensor's pages back to the system; reading it again brings them from the file. For a tensor that
+    /// has been copied, converted or packed. Does nothing on systems without `madvise`, or below 64 KiB.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unknown`].
+    pub fn release(&self, name: &str) -> Result<()> {
+        let entry = self.entry(name)?;
+        self.file_of(entry).release(entry.range.clone());
+        Ok(())
+    }
+
+    /// Asks the system to fetch the tensor's pages from the file before they are read. Does nothing on systems without
+    /// `madvise`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Unknown`].
+    pub fn prefetch(&self, name: &str) -> Result<()> {
+        let entry = self.entry(name)?;
+        self.file_of(entry).prefetch(entry.range.clone());
+        Ok(())
+    }
+
+    fn entry(&self, name: &str) -> Result<&Entry, CheckpointError> {
+        self.entries.get(name).ok_or_else(|| CheckpointError::Unknown { tensor: name.to_owned() })
+    }
+
+    fn file_of(&self, entry: &Entry) -> &MappedFile {
+        &self.files[entry.file]
+    }
+}

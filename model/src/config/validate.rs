@@ -1,0 +1,192 @@
+//! What each field of a configuration must be. Everything is checked here, before a tensor is allocated.
+
+use super::{ConfigError, HiddenAct, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
+use crate::Result;
+use burn::tensor::DType;
+
+// Bounds far above any released size (hidden 5120, 94 layers, 151936 tokens, 128 experts): past them a value is damage, not
+// a model, and it should be named rather than end in an allocation failure.
+
+/// Largest width of anything, elements.
+const MAX_WIDTH: usize = 1 << 20;
+/// Most layers of a tower.
+const MAX_LAYERS: usize = 1 << 12;
+/// Largest vocabulary.
+const MAX_VOCAB: usize = 1 << 24;
+/// Longest sequence, tokens.
+const MAX_POSITIONS: usize = 1 << 30;
+/// Most experts in a layer.
+const MAX_EXPERTS: usize = 1 << 14;
+/// Largest patch side, frames a patch, merge side, or number of channels.
+const MAX_PATCH: usize = 1 << 8;
+
+impl Qwen3VlConfig {
+    /// Checks every field and how they fit together.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`] found: [`Invalid`](ConfigError::Invalid) with field, value and requirement,
+    /// [`Unsupported`](ConfigError::Unsupported), or [`Overflow`](ConfigError::Overflow) if the weights could not be addressed
+    /// in f32.
+    pub fn validate(&self) -> Result<()> {
+        validate_text(&self.text)?;
+        validate_vision(&self.vision, &self.text)?;
+        self.validate_tokens()?;
+        let bytes = self.weight_bytes(DType::F32)?;
+        if isize::try_from(bytes).is_err() {
+            return Err(ConfigError::Overflow { what: "size of the weights" }.into());
+        }
+        Ok(())
+    }
+
+    fn validate_tokens(&self) -> Result<(), ConfigError> {
+        let vision_tokens = [
+            ("image_token_id", self.image_token_id),
+            ("video_token_id", self.video_token_id),
+            ("vision_start_token_id", self.vision_start_token_id),
+            ("vision_end_token_id", self.vision_end_token_id),
+        ];
+        let others = [
+            ("text_config.bos_token_id", self.text.bos_token_id),
+            ("text_config.pad_token_id", self.text.pad_token_id),
+        ];
+        let eos = self.text.eos_token_ids.iter().map(|&id| ("text_config.eos_token_id", id));
+        let others = others.into_iter().filter_map(|(field, id)| Some((field, id?)));
+        for (field, id) in vision_tokens.into_iter().chain(eos).chain(others) {
+            let vocab = self.text.vocab_size;
+            require(field, id, (id as usize) < vocab, || format!("less than text_config.vocab_size ({vocab})"))?;
+        }
+        for (i, &(field, id)) in vision_tokens.iter().enumerate() {
+            if let Some((other, _)) = vision_tokens[..i].iter().find(|&&(_, earlier)| earlier == id) {
+                return Err(ConfigError::invalid(field, id, format!("different from {other}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An error that names `field` unless `holds`.
+fn require(
+    field: &str,
+    value: impl ToString,
+    holds: bool,
+    required: impl FnOnce() -> String,
+) -> Result<(), ConfigError> {
+    if holds { Ok(()) } else { Err(ConfigError::invalid(field, value, required())) }
+}
+
+/// Each size must be in `1 ..= max`.
+fn require_sizes(sizes: &[(&str, usize, usize)]) -> Result<(), ConfigError> {
+    for &(field, size, max) in sizes {
+        require(field, size, (1..=max).contains(&size), || format!("between 1 and {max}"))?;
+    }
+    Ok(())
+}
+
+fn validate_text(text: &TextConfig) -> Result<(), ConfigError> {
+    require_sizes(&[
+        ("text_config.vocab_size", text.vocab_size, MAX_VOCAB),
+        ("text_config.hidden_size", text.hidden_size, MAX_WIDTH),
+        ("text_config.intermediate_size", text.intermediate_size, MAX_WIDTH),
+        ("text_config.num_hidden_layers", text.num_hidden_layers, MAX_LAYERS),
+        ("text_config.num_attention_heads", text.num_attention_heads, MAX_WIDTH),
+        ("text_config.num_key_value_heads", text.num_key_value_heads, MAX_WIDTH),
+        ("text_config.head_dim", text.head_dim, MAX_WIDTH),
+        ("text_config.max_position_embeddings", text.max_position_embeddings, MAX_POSITIONS),
+    ])?;
+    let heads = text.num_attention_heads;
+    require(
+        "text_config.num_key_value_heads",
+        text.num_key_value_heads,
+        heads.is_multiple_of(text.num_key_value_heads),
+        || format!("a divisor of num_attention_heads ({heads})"),
+    )?;
+    // Rotate-half pairs element i with element i + head_dim / 2.
+    require("text_config.head_dim", text.head_dim, text.head_dim.is_multiple_of(2), || "even".into())?;
+    validate_mrope(text)?;
+    let eps = text.rms_norm_eps;
+    require("text_config.rms_norm_eps", eps, eps.is_finite() && eps > 0.0, || "positive and finite".into())?;
+    let theta = text.rope_theta;
+    require("text_config.rope_theta", theta, theta.is_finite() && theta > 0.0, || "positive and finite".into())?;
+    if text.hidden_act != HiddenAct::Silu {
+        // The gated MLP is a fused op with SiLU inside.
+        return Err(ConfigError::unsupported("text_config.hidden_act", format!("{:?}", text.hidden_act), "silu"));
+    }
+    text.moe.as_ref().map_or(Ok(()), |moe| validate_moe(moe, text.num_hidden_layers))
+}
+
+/// Height takes frequencies `1, 4, .., 3·h - 2` and width `2, 5, .., 3·w - 1` of `head_dim / 2`; time has the rest.
+fn validate_mrope(text: &TextConfig) -> Result<(), ConfigError> {
+    const FIELD: &str = "text_config.rope_scaling.mrope_section";
+    let (half, section) = (text.head_dim / 2, text.mrope_section);
+    let shown = || format!("{section:?}");
+    let sum = section.iter().try_fold(0usize, |sum, &part| sum.checked_add(part));
+    require(FIELD, shown(), sum == Some(half), || format!("three numbers whose sum is head_dim / 2 ({half})"))?;
+    // The sum bounds each part by head_dim / 2, so these products are small.
+    let last = (3 * section[1]).saturating_sub(2).max((3 * section[2]).saturating_sub(1));
+    require(FIELD, shown(), last < half, || {
+        format!("such that interleaving stays below head_dim / 2 ({half}): it reaches frequency {last}")
+    })
+}
+
+fn validate_moe(moe: &MoeConfig, layers: usize) -> Result<(), ConfigError> {
+    require_sizes(&[
+        ("text_config.num_experts", moe.num_experts, MAX_EXPERTS),
+        ("text_config.num_experts_per_tok", moe.num_experts_per_tok, MAX_EXPERTS),
+        ("text_config.moe_intermediate_size", moe.moe_intermediate_size, MAX_WIDTH),
+        ("text_config.decoder_sparse_step", moe.decoder_sparse_step, MAX_LAYERS),
+    ])?;
+    let (chosen, experts) = (moe.num_experts_per_tok, moe.num_experts);
+    require("text_config.num_experts_per_tok", chosen, chosen <= experts, || {
+        format!("at most num_experts ({experts})")
+    })?;
+    for &layer in &moe.mlp_only_layers {
+        require("text_config.mlp_only_layers", layer, layer < layers, || {
+            format!("layers below num_hidden_layers ({layers})")
+        })?;
+    }
+    Ok(())
+}
+
+fn validate_vision(vision: &VisionConfig, text: &TextConfig) -> Result<(), ConfigError> {
+    require_sizes(&[
+        ("vision_config.depth", vision.depth, MAX_LAYERS),
+        ("vision_config.hidden_size", vision.hidden_size, MAX_WIDTH),
+        ("vision_config.intermediate_size", vision.intermediate_size, MAX_WIDTH),
+        ("vision_config.num_heads", vision.num_heads, MAX_WIDTH),
+        ("vision_config.out_hidden_size", vision.out_hidden_size, MAX_WIDTH),
+        ("vision_config.in_channels", vision.in_channels, MAX_PATCH),
+        ("vision_config.patch_size", vision.patch_size, MAX_PATCH),
+        ("vision_config.temporal_patch_size", vision.temporal_patch_size, MAX_PATCH),
+        ("vision_config.spatial_merge_size", vision.spatial_merge_size, MAX_PATCH),
+        ("vision_config.num_position_embeddings", vision.num_position_embeddings, MAX_VOCAB),
+    ])?;
+    let (hidden, heads) = (vision.hidden_size, vision.num_heads);
+    require("vision_config.num_heads", heads, hidden.is_multiple_of(heads), || {
+        format!("a divisor of hidden_size ({hidden})")
+    })?;
+    // Half of the rotary pairs turn with the row, half with the column.
+    require("vision_config.num_heads", heads, vision.head_dim().is_multiple_of(4), || {
+        format!("such that hidden_size / num_heads (here {}) is a multiple of 4", vision.head_dim())
+    })?;
+    let out = vision.out_hidden_size;
+    require("vision_config.out_hidden_size", out, out == text.hidden_size, || {
+        format!("text_config.hidden_size ({})", text.hidden_size)
+    })?;
+    let positions = vision.num_position_embeddings;
+    require("vision_config.num_position_embeddings", positions, positions.isqrt().pow(2) == positions, || {
+        "a square number".into()
+    })?;
+    validate_deepstack(vision, text.num_hidden_layers)
+}
+
+fn validate_deepstack(vision: &VisionConfig, text_layers: usize) -> Result<(), ConfigError> {
+    const FIELD: &str = "vision_config.deepstack_visual_indexes";
+    let (taps, depth) = (&vision.deepstack_visual_indexes, vision.depth);
+    for &tap in taps {
+        require(FIELD, tap, tap < depth, || format!("blocks below vision_config.depth ({depth})"))?;
+    }
+    require(FIELD, format!("{taps:?}"), taps.is_sorted_by(|a, b| a < b), || "in ascending order".into())?;
+    require(FIELD, format!("{taps:?}"), taps.len() <= text_layers, || {
+        format!("no longer than text_config.num_hidden_layers ({text_layers})")
+    })
+}

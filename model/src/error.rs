@@ -1,0 +1,38 @@
+//! The error of the whole crate: one variant for each part of it, each holding that part's own typed error.
+
+pub use crate::checkpoint::CheckpointError;
+pub use crate::config::ConfigError;
+pub use crate::generate::GenerateError;
+pub use crate::inputs::InputError;
+pub use crate::processor::ImageError;
+pub use crate::prompt::PromptError;
+
+/// What this crate's functions return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Anything that can go wrong between a folder of files and an answer.
+///
+/// Every variant wraps the error of one part of the crate, so that `?` works across parts while a caller can still match on
+/// the values inside (`Error::Config(ConfigError::Invalid { field, .. })`).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// `config.json` is missing, malformed, out of range, or describes another model.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The checkpoint's files are missing, damaged, or do not belong to the configuration.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A picture or video cannot be decoded or processed.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A prompt cannot be made, or doesn't match its pictures.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// Inputs that don't fit the model.
+    #[error(transparent)]
+    Input(#[from] InputError),
+    /// Generation cannot go on.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+}

@@ -1,0 +1,227 @@
+//! A model out of a checkpoint.
+//!
+//! The configuration is read and validated, every name and shape of the checkpoint compared with what it needs, a model of lazy
+//! parameters made, and each parameter given its tensor: one at a time, and, where the backend takes the mapped bytes as they
+//! are, without a copy.
+
+use crate::checkpoint::{Checkpoint, LoadProgress, LoadStep, NoProgress, expected_tensors};
+use crate::config::Qwen3VlConfig;
+use crate::{Qwen3Vl, Result};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
+use std::path::Path;
+
+/// How a checkpoint is loaded.
+pub struct LoadOptions<'a> {
+    /// In what weight matrices are held: f32, bf16 or f16; `None`, as they are stored. Norms and biases are always f32: they
+    /// are few, and are used as f32.
+    pub dtype: Option<DType>,
+    /// Is told of every tensor.
+    pub progress: Box<dyn LoadProgress + 'a>,
+}
+
+impl Default for LoadOptions<'_> {
+    fn default() -> Self {
+        Self { dtype: None, progress: Box::new(NoProgress) }
+    }
+}
+
+impl<'a> LoadOptions<'a> {
+    /// Weight matrices in `dtype`.
+    pub fn with_dtype(mut self, dtype: DType) -> Self {
+        self.dtype = Some(dtype);
+        self
+    }
+
+    /// Tells `progress` of every tensor.
+    pub fn with_progress(mut self, progress: impl LoadProgress + 'a) -> Self {
+        self.progress = Box::new(progress);
+        self
+    }
+}
+
+impl<B: Backend> Qwen3Vl<B> {
+    /// Loads the checkpoint in the folder `dir`: `config.json` and `model.safetensors`, or its shards.
+    ///
+    /// # Errors
+    /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among the latter
+    /// `BackendDtype` for a dtype that the backend has not.
+    pub fn load(dir: impl AsRef<Path>, device: &B::Device, options: LoadOptions<'_>) -> Result<Self> {
+        let config = Qwen3VlConfig::from_dir(dir.as_ref())?;
+        let checkpoint = Checkpoint::open(dir)?;
+        Self::load_checkpoint(&config, &checkpoint, device, options)
+    }
+
+    /// Loads an opened checkpoint. Tensors that are the mapping itself keep it alive.
+    ///
+    /// # Errors
+    /// As [`Qwen3Vl::load`].
+    pub fn load_checkpoint(
+        config: &Qwen3VlConfig,
+        checkpoint: &Checkpoint,
+        device: &B::Device,
+        options: LoadOptions<'_>,
+    ) -> Result<Self> {
+        config.validate()?;
+        checkpoint.check(&expected_tensors(config))?;
+        let mut filler = Filler {
+            checkpoint,
+            device,
+            patch_shape: patch_shape(config),
+            options,
+            path: Vec::new(),
+            done: 0,
+            total: checkpoint.total_bytes(),
+            outcome: Ok(()),
+        };
+        let model = config.init::<B>(device).map(&mut filler);
+        filler.outcome?;
+        let keeps_bf16 = model.language_model.embed_tokens.weight.val().dtype() == DType::BF16;
+        Ok(model.with_cache_dtype(if keeps_bf16 { DType::BF16 } else { DType::F32 }))
+    }
+}
+
+/// Path of the one parameter that is held in another shape than it is stored in.
+const PATCH_EMBED: &str = "visual.patch_embed.proj.weight";
+
+/// The convolution's stored shape: `[hidden, channels, frames, side, side]`.
+fn patch_shape(config: &Qwen3VlConfig) -> [usize; 5] {
+    let vision = &config.vision;
+    let side = vision.patch_size;
+    [vision.hidden_size, vision.in_channels, vision.temporal_patch_size, side, side]
+}
+
+/// Where a parameter's path in the module differs from its name in the checkpoint, and why. All other parts are the same: the
+/// fields carry HF's names.
+const RENAMED: [(&str, &str, &str); 4] = [
+    ("visual.", "model.visual.", "HF nests both towers in a base model, and puts the head beside it"),
+    ("language_model.", "model.language_model.", "as above"),
+    (".mlp.Dense.", ".mlp.", "Burn puts the variant of an enum into the path"),
+    (".mlp.Sparse.", ".mlp.", "as above"),
+];
+
+/// The checkpoint's name of the parameter at `path`.
+fn checkpoint_name(path: &str) -> String {
+    RENAMED.iter().fold(path.to_owned(), |name, (module, stored, _reason)| {
+        if module.starts_with('.') {
+            name.replacen(module, stored, 1)
+        } else {
+            name.strip_prefix(module).map_or(name.clone(), |rest| format!("{stored}{rest}"))
+        }
+    })
+}
+
+/// Gives each parameter its tensor.
+///
+/// Never reads a parameter: reading a lazy one runs its initialiser. After an error the rest stays lazy.
+struct Filler<'a, 'o, B: Backend> {
+    checkpoint: &'a Checkpoint,
+    device: &'a B::Device,
+    patch_shape: [usize; 5],
+    options: LoadOptions<'o>,
+    path: Vec<String>,
+    done: u64,
+    total: u64,
+    outcome: Result<()>,
+}
+
+impl<B: Backend> Filler<'_, '_, B> {
+    /// The tensor of the parameter at `path`, of shape `shape`.
+    fn read<const D: usize>(&mut self, path: &str, shape: [usize; D]) -> Result<Tensor<B, D>> {
+        let name = checkpoint_name(path);
+        let dtype = if D == 1 { Some(DType::F32) } else { self.options.dtype };
+        let tensor = if path == PATCH_EMBED {
+            self.checkpoint.tensor::<B, 5>(&name, self.patch_shape, dtype, self.device)?.reshape(shape)
+        } else {
+            self.checkpoint.tensor(&name, shape, dtype, self.device)?
+        };
+        self.done += self.checkpoint.bytes(&name)?.len() as u64;
+        self.options.progress.advance(LoadStep { done: self.done, total: self.total, tensor: &name });
+        Ok(tensor)
+    }
+}
+
+impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
+        if self.outcome.is_err() {
+            return param;
+        }
+        let path = self.path.join(".");
+        match self.read(&path, param.lazy_shape().dims()) {
+            Ok(tensor) => {
+                let id = param.id;
+                param.transform_for_load(tensor, id)
+            }
+            Err(error) => {
+                self.outcome = Err(error);
+                param
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::ModuleVisitor;
+    use burn_flex::Flex;
+    use std::collections::BTreeMap;
+
+    /// Collects names and shapes, without reading a parameter.
+    #[derive(Default)]
+    struct Lister {
+        path: Vec<String>,
+        found: BTreeMap<String, Vec<usize>>,
+    }
+
+    impl ModuleVisitor<Flex> for Lister {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.to_owned());
+        }
+
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Flex, D>>) {
+            assert!(!param.is_initialized(), "{}", self.path.join("."));
+            let path = self.path.join(".");
+            self.found.insert(checkpoint_name(&path), param.lazy_shape().to_vec());
+        }
+    }
+
+    /// The released 2B and 30B-A3B sizes, a tied and an untied head, dense and sparse layers: each parameter has the name and
+    /// size of a tensor of the checkpoint, none is left over, and none is allocated.
+    #[test]
+    fn every_parameter_has_its_tensor() {
+        for mixture in [false, true] {
+            let config = released_config(mixture);
+            let mut lister = Lister::default();
+            config.init::<Flex>(&Default::default()).visit(&mut lister);
+            let mut expected: BTreeMap<_, _> =
+                expected_tensors(&config).into_iter().map(|tensor| (tensor.name, tensor.shape)).collect();
+            let patches = expected.get_mut("model.visual.patch_embed.proj.weight").unwrap();
+            *patches = vec![patches[0], patches[1..].iter().product()];
+            assert_eq!(lister.found, expected);
+        }
+    }
+
+    fn released_config(mixture: bool) -> Qwen3VlConfig {
+        use crate::config::{MoeConfig, TextConfig, VisionConfig};
+        let mut text = TextConfig::new(151_936, 2048, 6144, 28, 16, 8, 128, [24, 20, 20], !mixture);
+        if mixture {
+            text.moe = Some(MoeConfig::new(128, 8, 768).with_mlp_only_layers(vec![3]));
+        }
+        let vision = VisionConfig::new(24, 1024, 4096, 16, 2048, vec![5, 11, 17]);
+        Qwen3VlConfig::new(text, vision, 151_655, 151_656, 151_652, 151_653)
+    }
+}

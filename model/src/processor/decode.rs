@@ -1,0 +1,95 @@
+//! Files to 8-bit RGB.
+//!
+//! The header is read first: a picture beyond [`DecodeLimits`] is refused before any of it is decoded. Whatever the file holds
+//! (grey, palette, 16 bits, CMYK) becomes 8-bit RGB; transparent pixels are blended with white; an EXIF orientation is applied;
+//! of an animation the first frame counts.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+
+use super::{ImageError, jpeg};
+
+/// What a picture may announce in its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Most pixels along a side.
+    pub max_side: u32,
+    /// Most pixels in all.
+    pub max_pixels: u64,
+    /// Most bytes of decoded samples (up to 8 a pixel).
+    pub max_bytes: u64,
+}
+
+impl Default for DecodeLimits {
+    /// 65,535 a side (what JPEG can express), 178,956,970 pixels (where Pillow calls a picture a bomb), 1 GiB.
+    fn default() -> Self {
+        Self { max_side: 65_535, max_pixels: 178_956_970, max_bytes: 1 << 30 }
+    }
+}
+
+/// Reads and decodes the picture at `path`.
+///
+/// # Errors
+/// [`ImageError::Read`], and those of [`decode_bytes`].
+pub fn decode_path(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<RgbImage, ImageError> {
+    let path = path.as_ref();
+    let data = std::fs::read(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
+    decode_bytes(&data, limits)
+}
+
+/// Decodes the file held in `data`, whose format is found from its first bytes.
+///
+/// # Errors
+/// [`ImageError::UnknownFormat`], [`ImageError::TooLarge`] and [`ImageError::TooManyBytes`] before decoding;
+/// [`ImageError::Decode`] and [`ImageError::Truncated`] for damaged data; [`ImageError::Empty`] for a side of zero.
+pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, ImageError> {
+    let format = image::guess_format(data).map_err(|_| ImageError::UnknownFormat { bytes: data.len() })?;
+    if format == ImageFormat::Jpeg && !jpeg::reaches_end(data) {
+        return Err(ImageError::Truncated { bytes: data.len() });
+    }
+    let mut reader = ImageReader::with_format(Cursor::new(data), format);
+    let mut inner = image::Limits::no_limits();
+    inner.max_alloc = Some(limits.max_bytes);
+    reader.limits(inner);
+    let mut decoder = reader.into_decoder().map_err(ImageError::Decode)?;
+
+    let (width, height) = decoder.dimensions();
+    if width == 0 || height == 0 {
+        return Err(ImageError::Empty { height: height as usize, width: width as usize });
+    }
+    if width.max(height) > limits.max_side || u64::from(width) * u64::from(height) > limits.max_pixels {
+        let DecodeLimits { max_side, max_pixels, .. } = *limits;
+        return Err(ImageError::TooLarge { height, width, max_side, max_pixels });
+    }
+    if decoder.total_bytes() > limits.max_bytes {
+        let (bytes, max_bytes) = (decoder.total_bytes(), limits.max_bytes);
+        return Err(ImageError::TooManyBytes { height, width, bytes, max_bytes });
+    }
+
+    // Damaged metadata is no damage to the picture: it stays as it lies.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(ImageError::Decode)?;
+    picture.apply_orientation(orientation);
+    Ok(flatten(picture))
+}
+
+/// Converts to 8-bit RGB, blending transparent pixels with white: `(c * a + 255 * (255 - a)) / 255`, rounded.
+fn flatten(picture: DynamicImage) -> RgbImage {
+    if !picture.color().has_alpha() {
+        return picture.into_rgb8();
+    }
+    let picture = picture.into_rgba8();
+    let (width, height) = picture.dimensions();
+    let samples = picture.pixels().flat_map(|pixel| {
+        let [red, green, blue, alpha] = pixel.0.map(u32::from);
+        [red, green, blue].map(|sample| ((sample * alpha + 255 * (255 - alpha) + 127) / 255) as u8)
+    });
+    let mut flat = RgbImage::new(width, height);
+    for (target, sample) in flat.iter_mut().zip(samples) {
+        *target = sample;
+    }
+    flat
+}

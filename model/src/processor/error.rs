@@ -1,0 +1,157 @@
+//! What can be wrong with a picture, a video or the settings that process it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a picture, a video or a preprocessor configuration was refused.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// The first bytes belong to no supported format (PNG, JPEG, WebP, GIF, BMP).
+    #[error("{bytes} bytes are no PNG, JPEG, WebP, GIF or BMP picture")]
+    UnknownFormat {
+        /// Length of the data.
+        bytes: usize,
+    },
+
+    /// The data is damaged, or uses a feature of its format that the decoder lacks.
+    #[error("cannot decode the picture: {0}")]
+    Decode(#[source] image::ImageError),
+
+    /// A JPEG file ends before its end-of-image marker.
+    #[error("the JPEG data ends after {bytes} bytes without an end-of-image marker")]
+    Truncated {
+        /// Length of the data.
+        bytes: usize,
+    },
+
+    /// A side of the picture is zero.
+    #[error("a picture of {height} x {width} (height x width) pixels is empty")]
+    Empty {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+    },
+
+    /// The header announces a picture beyond the limits; nothing was decoded.
+    #[error(
+        "a picture of {height} x {width} (height x width) pixels is beyond the limits: {max_side} a side, {max_pixels} in all"
+    )]
+    TooLarge {
+        /// Announced height in pixels.
+        height: u32,
+        /// Announced width in pixels.
+        width: u32,
+        /// Most pixels a side.
+        max_side: u32,
+        /// Most pixels in all.
+        max_pixels: u64,
+    },
+
+    /// Decoding would take more memory than the limits allow; nothing was decoded.
+    #[error(
+        "a picture of {height} x {width} (height x width) pixels takes {bytes} bytes decoded, more than {max_bytes}"
+    )]
+    TooManyBytes {
+        /// Announced height in pixels.
+        height: u32,
+        /// Announced width in pixels.
+        width: u32,
+        /// Bytes that the decoder would write.
+        bytes: u64,
+        /// Most bytes allowed.
+        max_bytes: u64,
+    },
+
+    /// One side is more than [`super::MAX_ASPECT_RATIO`] times the other.
+    #[error(
+        "a picture of {height} x {width} (height x width) pixels has an aspect ratio of {ratio:.1}, more than {max}"
+    )]
+    AspectRatio {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+        /// Longer side over the shorter one.
+        ratio: f64,
+        /// The largest ratio allowed.
+        max: f64,
+    },
+
+    /// Resizing is switched off and the picture doesn't consist of whole merge blocks.
+    #[error(
+        "without resizing, both sides must be multiples of {factor} pixels; the picture is {height} x {width} (height x width)"
+    )]
+    NotDivisible {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+        /// Side of a merge block in pixels, `patch_size * merge_size`.
+        factor: usize,
+    },
+
+    /// The resampler refused the picture.
+    #[error("cannot resize {from:?} to {to:?} (height, width): {reason}")]
+    Resize {
+        /// Height and width before.
+        from: (usize, usize),
+        /// Height and width asked for.
+        to: (usize, usize),
+        /// What the resampler said.
+        reason: String,
+    },
+
+    /// A video without frames.
+    #[error("a video needs at least one frame")]
+    NoFrames,
+
+    /// The frames of a video differ in size.
+    #[error("frame {index} is {found:?} (height, width), the first one is {expected:?}")]
+    FrameSize {
+        /// Index of the frame that differs.
+        index: usize,
+        /// Height and width of the first frame.
+        expected: (usize, usize),
+        /// Height and width of this frame.
+        found: (usize, usize),
+    },
+
+    /// A frame rate that is not a positive, finite number.
+    #[error("{fps} frames a second is no frame rate")]
+    FrameRate {
+        /// The value given.
+        fps: f64,
+    },
+
+    /// A settings file is not the JSON that it should be.
+    #[error("{} holds no preprocessor settings: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+
+    /// A setting has a value that cannot work.
+    #[error("preprocessor setting `{name}` is {value}, which is not {expected}")]
+    Setting {
+        /// Name of the setting as in `preprocessor_config.json`.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
+    },
+}

@@ -1,0 +1,30 @@
+//! Pictures and video frames in, patch rows out.
+//!
+//! A picture goes through five steps, each a file: it is decoded to 8-bit RGB ([`decode_path`], [`decode_bytes`]), its target
+//! size is chosen ([`smart_resize`]), it is resampled (bicubic with antialias), each sample is mapped to `(x / 255 - mean) / std`,
+//! and the samples are laid out as one row for each patch. [`ImageProcessor`] runs them in order with the settings of a
+//! checkpoint ([`PreprocessorConfig`], [`VideoConfig`]).
+//!
+//! What comes out equals what HF transformers' `Qwen2VLImageProcessorFast` and `Qwen3VLVideoProcessor` compute, up to one level
+//! of an 8-bit sample where two resamplers round differently (`tests/processor.rs`).
+
+mod config;
+mod config_file;
+mod decode;
+mod error;
+mod frames;
+mod grid;
+mod jpeg;
+mod normalize;
+mod patches;
+mod pipeline;
+mod resize;
+mod size;
+
+pub use config::{PreprocessorConfig, VideoConfig};
+pub use decode::{DecodeLimits, decode_bytes, decode_path};
+pub use error::ImageError;
+pub use frames::{DEFAULT_SOURCE_FPS, compute_timestamps, sample_frames};
+pub use grid::Grid;
+pub use pipeline::{ImageProcessor, ProcessedImage, ProcessedImages};
+pub use size::{MAX_ASPECT_RATIO, smart_resize, smart_resize_video};

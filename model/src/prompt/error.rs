@@ -1,0 +1,133 @@
+//! What can be wrong with a tokenizer, a template or a prompt.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::Modality;
+use crate::processor::Grid;
+
+/// Why a prompt could not be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PromptError {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// A file is not the JSON that it should be.
+    #[error("{} is not the JSON that it should be: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+
+    /// A tokenizer file is damaged.
+    #[error("{} is no tokenizer: {reason}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What the tokenizer library said.
+        reason: String,
+    },
+
+    /// A tokenizer of another kind than Qwen's, whose tokens are bytes.
+    #[error("{} has {found} for a decoder; only byte-level tokenizers are supported", path.display())]
+    Decoder {
+        /// The file.
+        path: PathBuf,
+        /// The decoder found.
+        found: String,
+    },
+
+    /// The tokenizer refused a text.
+    #[error("cannot encode a text of {bytes} bytes: {reason}")]
+    Encode {
+        /// Length of the text.
+        bytes: usize,
+        /// What the tokenizer library said.
+        reason: String,
+    },
+
+    /// The tokenizer lacks a token that prompts with pictures need.
+    #[error("the tokenizer has no token `{token}`")]
+    MissingToken {
+        /// The token.
+        token: &'static str,
+    },
+
+    /// A chat template is not valid Jinja, or failed on these messages.
+    #[error("chat template {origin}: {source}")]
+    Template {
+        /// Where the template came from.
+        origin: String,
+        /// What the template engine said, with the line.
+        source: minijinja::Error,
+    },
+
+    /// A chat template refused the messages through `raise_exception`.
+    #[error("chat template {origin} refuses these messages: {message}")]
+    Refused {
+        /// Where the template came from.
+        origin: String,
+        /// What the template said.
+        message: String,
+    },
+
+    /// A prompt has more or fewer placeholders than pictures (or videos) were given.
+    #[error("the prompt has {placeholders} {modality} placeholders, {given} were given")]
+    Count {
+        /// Pictures or videos.
+        modality: Modality,
+        /// Placeholders in the prompt.
+        placeholders: usize,
+        /// Pictures or videos given.
+        given: usize,
+    },
+
+    /// A grid doesn't consist of whole merge blocks.
+    #[error("{modality} {index} has {grid:?}, which is not whole blocks of {merge} x {merge} patches")]
+    Grid {
+        /// Picture or video.
+        modality: Modality,
+        /// Which one, from 0.
+        index: usize,
+        /// Its grid in patches.
+        grid: Grid,
+        /// Side of a merge block in patches.
+        merge: usize,
+    },
+
+    /// A video needs one timestamp for each temporal patch.
+    #[error("video {index} has {expected} temporal patches and {found} timestamps")]
+    Timestamps {
+        /// Which video, from 0.
+        index: usize,
+        /// Its temporal patches.
+        expected: usize,
+        /// Timestamps given.
+        found: usize,
+    },
+
+    /// A run of image (or video) tokens is not as long as its grid.
+    #[error("{modality} {index} needs {expected} tokens, the prompt has {found} at position {position}")]
+    RunLength {
+        /// Picture or video frame.
+        modality: Modality,
+        /// Which picture, or which frame of all videos, from 0.
+        index: usize,
+        /// Index of its first token in the prompt.
+        position: usize,
+        /// Tokens of its grid.
+        expected: usize,
+        /// Tokens in the prompt.
+        found: usize,
+    },
+}

@@ -1,0 +1,31 @@
+//! Conversations in, token ids out.
+//!
+//! [`Message`]s are rendered by the checkpoint's own [`ChatTemplate`] into one text, in which each picture and video is a
+//! placeholder; [`expand_prompt`] repeats the placeholders once for every image token, adds the timestamps of videos, and encodes
+//! the text with the [`Tokenizer`]. Generated ids become text again through a [`TokenStream`].
+//!
+//! Rendered texts and ids equal what HF transformers' `Qwen3VLProcessor` gives (`tests/prompt.rs`).
+
+mod builtin;
+mod byte_level;
+mod byte_vocabulary;
+mod error;
+mod expand;
+mod json;
+mod message;
+mod modality;
+mod stream;
+mod template;
+mod template_file;
+mod tokenizer;
+
+pub use builtin::CHATML_TEMPLATE;
+pub use byte_vocabulary::{CHAT_TOKENS, byte_level_tokenizer};
+pub use error::PromptError;
+pub use expand::{ExpandedPrompt, VideoPrompt, VisionTokens, expand_prompt};
+pub use message::{Content, Message};
+pub use minijinja::Value as TemplateValue;
+pub use modality::{Modality, classify_tokens};
+pub use stream::TokenStream;
+pub use template::{ChatTemplate, RenderOptions};
+pub use tokenizer::Tokenizer;

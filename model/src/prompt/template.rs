@@ -1,0 +1,125 @@
+//! Chat templates: messages in, prompt text out.
+//!
+//! Templates are Jinja, as HF runs it: `trim_blocks` and `lstrip_blocks`, loop controls, Python's string methods, `tojson` in
+//! Python's format, and `raise_exception`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use minijinja::{Environment, Error, ErrorKind, Value};
+use minijinja_contrib::pycompat::unknown_method_callback;
+
+use super::{CHATML_TEMPLATE, Message, PromptError, json, template_file};
+
+/// A checkpoint's chat template.
+#[derive(Clone, Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    origin: String,
+}
+
+/// What a template is told besides the messages.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RenderOptions {
+    /// Whether the text ends where the assistant's answer begins (true by default).
+    pub add_generation_prompt: bool,
+    /// Whether pictures and videos are numbered (`Picture 1: ..`).
+    pub add_vision_id: bool,
+    /// Descriptions of tools, for templates that know them. These values keep the order of keys, which shows in the prompt: read
+    /// them from JSON text directly.
+    pub tools: Vec<Value>,
+    /// Further variables of the template (`enable_thinking`, ..).
+    pub variables: BTreeMap<String, Value>,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        Self { add_generation_prompt: true, add_vision_id: false, tools: Vec::new(), variables: BTreeMap::new() }
+    }
+}
+
+impl ChatTemplate {
+    /// Parses a template; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// [`PromptError::Template`] for what is no valid Jinja.
+    pub fn new(source: impl Into<String>, origin: impl Into<String>) -> Result<Self, PromptError> {
+        let mut environment = Environment::new();
+        environment.set_trim_blocks(true);
+        environment.set_lstrip_blocks(true);
+        environment.set_unknown_method_callback(unknown_method_callback);
+        environment.add_filter("tojson", |value: Value, kwargs| json::format_json(&value, kwargs));
+        environment.add_function("raise_exception", raise_exception);
+        let template = Self { environment, source: source.into(), origin: origin.into() };
+        template.environment.template_from_str(&template.source).map_err(|source| template.blame(source))?;
+        Ok(template)
+    }
+
+    /// The built-in [`CHATML_TEMPLATE`].
+    ///
+    /// # Errors
+    /// [`PromptError::Template`], never in a tested build.
+    pub fn chatml() -> Result<Self, PromptError> {
+        Self::new(CHATML_TEMPLATE, "built-in ChatML")
+    }
+
+    /// Reads the template from the folder of a checkpoint: `chat_template.jinja`, `chat_template.json`, or the `chat_template` of
+    /// `tokenizer_config.json`, in this order; the built-in one where there is none.
+    ///
+    /// # Errors
+    /// [`PromptError::Read`] and [`PromptError::Json`] for files that cannot be used, [`PromptError::Template`] for what is no
+    /// valid Jinja.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self, PromptError> {
+        match template_file::find_template(folder.as_ref())? {
+            Some((source, path)) => Self::new(source, path.display().to_string()),
+            None => Self::chatml(),
+        }
+    }
+
+    /// Renders a conversation.
+    ///
+    /// # Errors
+    /// [`PromptError::Refused`] when the template raises an exception of its own, [`PromptError::Template`] when it fails.
+    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, PromptError> {
+        let mut variables = options.variables.clone();
+        let messages: Vec<Value> = messages.iter().map(Message::to_template_value).collect();
+        variables.insert("messages".to_owned(), Value::from(messages));
+        variables.insert("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt));
+        variables.insert("add_vision_id".to_owned(), Value::from(options.add_vision_id));
+        if !options.tools.is_empty() {
+            variables.insert("tools".to_owned(), Value::from(options.tools.clone()));
+        }
+        let template = self.environment.template_from_str(&self.source).map_err(|source| self.blame(source))?;
+        template.render(&variables).map_err(|source| self.blame(source))
+    }
+
+    fn blame(&self, source: Error) -> PromptError {
+        let origin = self.origin.clone();
+        match find_exception(&source) {
+            Some(message) => PromptError::Refused { origin, message },
+            None => PromptError::Template { origin, source },
+        }
+    }
+}
+
+/// What a template raises through `raise_exception`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Exception(String);
+
+fn raise_exception(message: String) -> Result<String, Error> {
+    Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Exception(message)))
+}
+
+/// Finds the exception among the causes of an error: macros and includes wrap it.
+fn find_exception(error: &Error) -> Option<String> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(Exception(message)) = error.downcast_ref() {
+            return Some(message.clone());
+        }
+        cause = error.source();
+    }
+    None
+}

@@ -1,0 +1,76 @@
+//! Grouped-query attention of a decoder layer.
+
+use super::LayerContext;
+use crate::config::TextConfig;
+use crate::layers::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn_kiln_fusion::{AttentionInputs, FusedOps, KvCache};
+
+/// Causal grouped-query attention with RMS norms on the heads of queries and keys, and rotary positions.
+#[derive(Module, Debug)]
+pub struct TextAttention<B: Backend> {
+    /// `hidden` to `heads · head_dim`.
+    pub q_proj: Linear<B>,
+    /// `hidden` to `kv_heads · head_dim`.
+    pub k_proj: Linear<B>,
+    /// `hidden` to `kv_heads · head_dim`.
+    pub v_proj: Linear<B>,
+    /// `heads · head_dim` to `hidden`.
+    pub o_proj: Linear<B>,
+    /// Over each query head.
+    pub q_norm: RmsNorm<B>,
+    /// Over each key head.
+    pub k_norm: RmsNorm<B>,
+    /// Width of a head, elements.
+    pub head_dim: usize,
+}
+
+impl<B: Backend> TextAttention<B> {
+    pub(super) fn new(config: &TextConfig, device: &B::Device) -> Self {
+        let linear =
+            |d_input, d_output| LinearConfig::new(d_input, d_output).with_bias(config.attention_bias).init(device);
+        let norm = RmsNormConfig::new(config.head_dim).with_epsilon(config.rms_norm_eps);
+        Self {
+            q_proj: linear(config.hidden_size, config.q_dim()),
+            k_proj: linear(config.hidden_size, config.kv_dim()),
+            v_proj: linear(config.hidden_size, config.kv_dim()),
+            o_proj: linear(config.q_dim(), config.hidden_size),
+            q_norm: norm.init(device),
+            k_norm: norm.init(device),
+            head_dim: config.head_dim,
+        }
+    }
+}
+
+impl<B: FusedOps> TextAttention<B> {
+    /// Attention of normalised rows, output projection included. With a cache, its tokens come before those of `x`.
+    ///
+    /// # Shapes
+    /// `x` and output `[batch, length, hidden]`.
+    pub fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        context: &LayerContext<'_, B>,
+        cache: Option<&mut KvCache<B>>,
+    ) -> Tensor<B, 3> {
+        let config = context.kernels;
+        let [batch, length, _] = x.dims();
+        // [batch, length, heads · head_dim] -> [batch, heads, length, head_dim]
+        let split = |rows: Tensor<B, 3>| {
+            let heads = rows.dims()[2] / self.head_dim;
+            rows.reshape([batch, length, heads, self.head_dim]).swap_dims(1, 2)
+        };
+        let q = split(self.q_proj.forward(x.clone(), config));
+        let k = split(self.k_proj.forward(x.clone(), config));
+        let v = split(self.v_proj.forward(x, config));
+        let gammas = (self.q_norm.weight.val(), self.k_norm.weight.val());
+        let (q, k) = B::qk_norm_rope((q, k), gammas, self.q_norm.epsilon, context.rotary, config);
+        let heads = q.dims()[1];
+        let mixed = <B as FusedOps>::attention(AttentionInputs { q, k, v }, context.attention, cache, config);
+        // [batch, heads, length, head_dim] -> [batch, length, heads · head_dim]
+        let mixed = mixed.swap_dims(1, 2).reshape([batch, length, heads * self.head_dim]);
+        self.o_proj.forward(mixed, config)
+    }
+}

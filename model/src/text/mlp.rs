@@ -1,0 +1,76 @@
+//! The MLP of a decoder layer: one gated MLP, or a mixture of experts.
+
+use super::SparseMlp;
+use crate::config::TextConfig;
+use crate::layers::{Linear, LinearConfig};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn_kiln_fusion::{FusedOps, GatedMlpWeights, KernelConfig};
+
+/// `down(silu(gate(x)) ⊙ up(x))` (SwiGLU, Shazeer 2020).
+#[derive(Module, Debug)]
+pub struct GatedMlp<B: Backend> {
+    /// `hidden` to `intermediate`.
+    pub gate_proj: Linear<B>,
+    /// `hidden` to `intermediate`.
+    pub up_proj: Linear<B>,
+    /// `intermediate` to `hidden`.
+    pub down_proj: Linear<B>,
+}
+
+impl<B: Backend> GatedMlp<B> {
+    fn new(config: &TextConfig, device: &B::Device) -> Self {
+        let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
+        Self {
+            gate_proj: LinearConfig::new(hidden, intermediate).init(device),
+            up_proj: LinearConfig::new(hidden, intermediate).init(device),
+            down_proj: LinearConfig::new(intermediate, hidden).init(device),
+        }
+    }
+}
+
+impl<B: FusedOps> GatedMlp<B> {
+    /// `down(silu(gate(x)) ⊙ up(x)) + residual`.
+    ///
+    /// # Shapes
+    /// `x`, `residual` and output `[batch, length, hidden]`.
+    pub fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>, config: &KernelConfig) -> Tensor<B, 3> {
+        let weights =
+            GatedMlpWeights { gate: self.gate_proj.weight(), up: self.up_proj.weight(), down: self.down_proj.weight() };
+        B::mlp_gated(x, &weights, Some(residual), config)
+    }
+}
+
+/// What stands in the MLP's place in a layer.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // one value a layer: boxing would only cost the derive its `Module`
+pub enum Mlp<B: Backend> {
+    /// One gated MLP.
+    Dense(GatedMlp<B>),
+    /// A mixture of gated MLPs.
+    Sparse(SparseMlp<B>),
+}
+
+impl<B: Backend> Mlp<B> {
+    /// The MLP of layer `layer`.
+    pub(super) fn new(config: &TextConfig, layer: usize, device: &B::Device) -> Self {
+        match &config.moe {
+            Some(moe) if config.is_moe_layer(layer) => Self::Sparse(SparseMlp::new(config.hidden_size, moe, device)),
+            _ => Self::Dense(GatedMlp::new(config, device)),
+        }
+    }
+}
+
+impl<B: FusedOps> Mlp<B> {
+    /// `mlp(x) + residual`.
+    ///
+    /// # Shapes
+    /// `x`, `residual` and output `[batch, length, hidden]`.
+    pub fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>, config: &KernelConfig) -> Tensor<B, 3> {
+        match self {
+            Self::Dense(mlp) => mlp.forward(x, residual, config),
+            Self::Sparse(mlp) => mlp.forward(x, residual, config),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Interleaved multimodal rotary angles.
+//!
+//! ```text
+//! f_i      = θ^(-2i / head_dim),  i < head_dim / 2
+//! axis(i)  = height  where i = 3j + 1, j < section[1]
+//!            width   where i = 3j + 2, j < section[2]
+//!            time    elsewhere
+//! angle(i) = position[axis(i)] · f_i
+//! ```
+//!
+//! Frequencies and angles are f32, as in HF: at position 262143 an angle computed otherwise would be off by hundredths of a radian.
+//! Source: Qwen3-VL technical report, "Interleaved MRoPE".
+
+use crate::config::TextConfig;
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use burn_kiln_fusion::Rotary;
+use std::sync::Arc;
+
+/// The axes of a position, as indices into [`Positions::ids`](crate::positions::Positions::ids).
+const TIME: usize = 0;
+const HEIGHT: usize = 1;
+const WIDTH: usize = 2;
+
+/// The frequencies of a head and the axis that each turns with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultimodalRotary {
+    frequencies: Arc<[(f32, usize)]>,
+}
+
+impl MultimodalRotary {
+    /// The frequencies of `config`.
+    pub fn new(config: &TextConfig) -> Self {
+        let dim = config.rotary_dim();
+        let section = config.mrope_section;
+        let axis = |i: usize| match (i % 3, i / 3) {
+            (HEIGHT, j) if j < section[HEIGHT] => HEIGHT,
+            (WIDTH, j) if j < section[WIDTH] => WIDTH,
+            _ => TIME,
+        };
+        let frequency = |i: usize| 1.0 / (config.rope_theta as f32).powf((2 * i) as f32 / dim as f32);
+        Self { frequencies: (0..dim / 2).map(|i| (frequency(i), axis(i))).collect() }
+    }
+
+    /// Cosines and sines for a batch of one sequence.
+    ///
+    /// # Shapes
+    /// `positions` `[length]` an axis, `cos` and `sin` `[1, length, head_dim / 2]`.
+    pub fn forward<B: Backend>(&self, positions: &[Vec<i64>; 3], device: &B::Device) -> Rotary<B> {
+        let length = positions[TIME].len();
+        let shape = [1, length, self.frequencies.len()];
+        let angles = (0..length).flat_map(|token| {
+            self.frequencies.iter().map(move |&(frequency, axis)| positions[axis][token] as f32 * frequency)
+        });
+        let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|angle| (angle.cos(), angle.sin())).unzip();
+        let upload = |values: Vec<f32>| Tensor::from_data(TensorData::new(values, shape), device);
+        Rotary { cos: upload(cos), sin: upload(sin) }
+    }
+}
+
+/// Positions of `count` text tokens from `start` on: the same on all axes.
+pub(crate) fn list_text_positions(start: i64, count: usize) -> [Vec<i64>; 3] {
+    let axis: Vec<i64> = (start..).take(count).collect();
+    [axis.clone(), axis.clone(), axis]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn_flex::Flex;
+
+    /// head_dim 128 with the released section: 1, 4, .., 58 turn with height, 2, 5, .., 59 with width.
+    #[test]
+    fn released_section_is_interleaved() {
+        let rotary = MultimodalRotary::new(&config(128, [24, 20, 20]));
+        let on_axis = |wanted: usize| {
+            let frequencies = rotary.frequencies.iter().enumerate();
+            frequencies.filter(|(_, (_, axis))| *axis == wanted).map(|(i, _)| i).collect::<Vec<_>>()
+        };
+        assert_eq!(on_axis(HEIGHT), (1..=58).step_by(3).collect::<Vec<_>>());
+        assert_eq!(on_axis(WIDTH), (2..=59).step_by(3).collect::<Vec<_>>());
+        assert_eq!(on_axis(TIME).len(), 24);
+        assert_eq!(rotary.frequencies[0].0, 1.0);
+        // 5e6^(-1/2)
+        assert!((rotary.frequencies[32].0 - 4.472_136e-4).abs() < 1e-10);
+    }
+
+    #[test]
+    fn each_axis_turns_its_frequencies() {
+        let rotary = MultimodalRotary::new(&config(8, [2, 1, 1]));
+        let turned = rotary.forward::<Flex>(&[vec![3], vec![5], vec![7]], &Default::default());
+        let sin: Vec<f32> = turned.sin.into_data().to_vec().unwrap();
+        let expected = [3.0, 5.0, 7.0, 3.0].iter().enumerate().map(|(i, p)| (p * 5e6f64.powf(-(i as f64) / 4.0)).sin());
+        for (found, expected) in sin.iter().zip(expected) {
+            assert!((*found as f64 - expected).abs() < 1e-6, "{found} {expected}");
+        }
+    }
+
+    fn config(head_dim: usize, section: [usize; 3]) -> TextConfig {
+        TextConfig::new(1, 1, 1, 1, 1, 1, head_dim, section, true)
+    }
+}

@@ -1,0 +1,60 @@
+//! Attention between the patches of one frame.
+
+use crate::config::VisionConfig;
+use crate::layers::{LayerNorm, Linear, LinearConfig};
+use burn::module::Module;
+use burn::tensor::Tensor;
+use burn::tensor::backend::Backend;
+use burn_kiln_fusion::{AttentionInputs, AttentionOptions, FusedOps, KernelConfig, Rotary};
+
+/// Multi-head self-attention with queries, keys and values from one linear layer, and rotary positions.
+#[derive(Module, Debug)]
+pub struct VisionAttention<B: Backend> {
+    /// `hidden` to `3 · hidden`: all queries, all keys, all values.
+    pub qkv: Linear<B>,
+    /// `hidden` to `hidden`.
+    pub proj: Linear<B>,
+    /// Number of heads.
+    pub num_heads: usize,
+}
+
+impl<B: Backend> VisionAttention<B> {
+    pub(super) fn new(config: &VisionConfig, device: &B::Device) -> Self {
+        let hidden = config.hidden_size;
+        Self {
+            qkv: LinearConfig::new(hidden, 3 * hidden).with_bias(true).init(device),
+            proj: LinearConfig::new(hidden, hidden).with_bias(true).init(device),
+            num_heads: config.num_heads,
+        }
+    }
+}
+
+impl<B: FusedOps> VisionAttention<B> {
+    /// `x + proj(attention(norm(x)))`; `options` hold the ends of the frames.
+    ///
+    /// # Shapes
+    /// `x` and output `[batch, patches, hidden]`.
+    pub fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        norm: &LayerNorm<B>,
+        rotary: &Rotary<B>,
+        options: &AttentionOptions<B>,
+        config: &KernelConfig,
+    ) -> Tensor<B, 3> {
+        let [batch, patches, hidden] = x.dims();
+        let head_dim = hidden / self.num_heads;
+        let qkv = B::norm_linear(x.clone(), &norm.norm(), &self.qkv.weight(), self.qkv.bias(), config);
+        // [batch, patches, 3 · hidden] -> three views [batch, heads, patches, head_dim]
+        let qkv = qkv.reshape([batch, patches, 3 * self.num_heads, head_dim]).swap_dims(1, 2);
+        let heads = |i: usize| qkv.clone().narrow(1, i * self.num_heads, self.num_heads);
+        let q = B::rope(heads(0), rotary, config);
+        let k = B::rope(heads(1), rotary, config);
+        let inputs = AttentionInputs { q, k, v: heads(2) };
+        drop(qkv);
+        let mixed = <B as FusedOps>::attention(inputs, options, None, config);
+        // [batch, heads, patches, head_dim] -> [batch, patches, hidden]
+        let mixed = mixed.swap_dims(1, 2).reshape([batch, patches, hidden]);
+        self.proj.forward_residual(mixed, x, config)
+    }
+}

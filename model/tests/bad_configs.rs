@@ -1,0 +1,296 @@
+//! Every bad value of a configuration is a typed error that names the field and the value.
+
+mod files;
+
+use files::fixture;
+use qwen3_vl_burn::Error;
+use qwen3_vl_burn::config::{ConfigError, Qwen3VlConfig};
+use serde_json::{Value, json};
+use std::fs;
+
+fn read(name: &str) -> Value {
+    serde_json::from_str(&fs::read_to_string(fixture(name).join("config.json")).unwrap()).unwrap()
+}
+
+fn parse(json: &Value) -> Result<Qwen3VlConfig, ConfigError> {
+    match Qwen3VlConfig::from_json(&json.to_string()) {
+        Ok(config) => Ok(config),
+        Err(Error::Config(error)) => Err(error),
+        Err(other) => panic!("not a config error: {other}"),
+    }
+}
+
+/// The configuration of `fixture` with the value at `pointer` replaced (or added), and the error that this gives.
+fn error_with(fixture: &str, pointer: &str, value: Value) -> ConfigError {
+    let mut json = read(fixture);
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    json.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(key.to_owned(), value);
+    let error = parse(&json).expect_err(pointer);
+    assert!(error.to_string().contains(key), "{pointer}: {error}");
+    error
+}
+
+/// Asserts [`ConfigError::Invalid`] for the field at `pointer`, with this value in it.
+#[track_caller]
+fn assert_invalid(fixture: &str, pointer: &str, value: Value, shown: &str, required_part: &str) {
+    let error = error_with(fixture, pointer, value);
+    let ConfigError::Invalid { field, value, required } = &error else { panic!("{pointer}: {error:?}") };
+    assert_eq!(*field, pointer.trim_start_matches('/').replace('/', "."));
+    assert_eq!(value, shown, "{pointer}");
+    assert!(required.contains(required_part), "{pointer}: {required}");
+    let message = error.to_string();
+    assert!(message.contains(field.as_str()) && message.contains(value.as_str()), "{message}");
+}
+
+#[test]
+fn refuses_zero_sizes() {
+    for field in [
+        "text_config/vocab_size",
+        "text_config/hidden_size",
+        "text_config/intermediate_size",
+        "text_config/num_hidden_layers",
+        "text_config/num_attention_heads",
+        "text_config/num_key_value_heads",
+        "text_config/head_dim",
+        "text_config/max_position_embeddings",
+        "vision_config/depth",
+        "vision_config/hidden_size",
+        "vision_config/intermediate_size",
+        "vision_config/num_heads",
+        "vision_config/out_hidden_size",
+        "vision_config/in_channels",
+        "vision_config/patch_size",
+        "vision_config/temporal_patch_size",
+        "vision_config/spatial_merge_size",
+        "vision_config/num_position_embeddings",
+    ] {
+        assert_invalid("tiny-dense", &format!("/{field}"), json!(0), "0", "between 1 and");
+    }
+    for field in ["num_experts", "num_experts_per_tok", "moe_intermediate_size", "decoder_sparse_step"] {
+        assert_invalid("tiny-moe", &format!("/text_config/{field}"), json!(0), "0", "between 1 and");
+    }
+}
+
+#[test]
+fn refuses_absurd_sizes() {
+    let huge = u64::MAX;
+    for field in
+        ["text_config/hidden_size", "text_config/vocab_size", "vision_config/depth", "vision_config/patch_size"]
+    {
+        assert_invalid("tiny-dense", &format!("/{field}"), json!(huge), &huge.to_string(), "between 1 and");
+    }
+    assert_invalid("tiny-moe", "/text_config/num_experts", json!(1u64 << 40), "1099511627776", "between 1 and");
+}
+
+#[test]
+fn refuses_sizes_whose_product_overflows() {
+    let mut json = read("tiny-dense");
+    let text = json["text_config"].as_object_mut().unwrap();
+    for (field, value) in [
+        ("num_attention_heads", 1 << 20),
+        ("num_key_value_heads", 1 << 20),
+        ("head_dim", 1 << 20),
+        ("hidden_size", 1 << 20),
+        ("num_hidden_layers", 1 << 12),
+    ] {
+        text.insert(field.into(), json!(value));
+    }
+    text["rope_scaling"]["mrope_section"] = json!([(1 << 19) - 2, 1, 1]);
+    json["vision_config"]["out_hidden_size"] = json!(1 << 20);
+    let error = parse(&json).unwrap_err();
+    assert!(matches!(error, ConfigError::Overflow { what: "number of parameters" }), "{error:?}");
+}
+
+#[test]
+fn refuses_values_of_the_wrong_type() {
+    assert_invalid("tiny-dense", "/text_config/hidden_size", json!(-64), "-64", "a whole number");
+    assert_invalid("tiny-dense", "/text_config/hidden_size", json!("64"), "\"64\"", "a whole number");
+    assert_invalid("tiny-dense", "/text_config/hidden_size", json!(64.5), "64.5", "a whole number");
+    assert_invalid("tiny-dense", "/text_config/rms_norm_eps", json!("small"), "\"small\"", "a number");
+    assert_invalid("tiny-dense", "/text_config/attention_bias", json!(1), "1", "true or false");
+    assert_invalid("tiny-dense", "/text_config/hidden_act", json!(7), "7", "a string");
+    assert_invalid("tiny-dense", "/text_config", json!([1]), "[1]", "an object");
+    assert_invalid("tiny-dense", "/vision_config/deepstack_visual_indexes", json!(3), "3", "a list of whole numbers");
+    assert_invalid("tiny-dense", "/image_token_id", json!(-1), "-1", "a token id");
+    assert_invalid("tiny-dense", "/tie_word_embeddings", json!("yes"), "\"yes\"", "true or false");
+}
+
+#[test]
+fn names_missing_fields() {
+    for (section, field) in [
+        ("text_config", "hidden_size"),
+        ("text_config", "head_dim"),
+        ("text_config", "rms_norm_eps"),
+        ("text_config", "rope_theta"),
+        ("text_config", "hidden_act"),
+        ("vision_config", "depth"),
+        ("vision_config", "deepstack_visual_indexes"),
+    ] {
+        let mut json = read("tiny-dense");
+        json[section].as_object_mut().unwrap().remove(field).unwrap();
+        let error = parse(&json).unwrap_err();
+        let ConfigError::Missing { field: missing } = &error else { panic!("{error:?}") };
+        assert_eq!(*missing, format!("{section}.{field}"));
+        assert!(error.to_string().contains(missing), "{error}");
+    }
+    for field in ["text_config", "vision_config", "image_token_id", "vision_end_token_id", "model_type"] {
+        let mut json = read("tiny-dense");
+        json.as_object_mut().unwrap().remove(field).unwrap();
+        let error = parse(&json).unwrap_err();
+        assert!(matches!(&error, ConfigError::Missing { field: missing } if missing == field), "{error:?}");
+    }
+    let mut json = read("tiny-dense");
+    json["text_config"].as_object_mut().unwrap().remove("rope_scaling");
+    let error = parse(&json).unwrap_err();
+    assert!(matches!(&error, ConfigError::Missing { field } if field == "text_config.rope_parameters"), "{error:?}");
+}
+
+#[test]
+fn refuses_heads_that_do_not_fit() {
+    assert_invalid(
+        "tiny-dense",
+        "/text_config/num_key_value_heads",
+        json!(3),
+        "3",
+        "divisor of num_attention_heads (4)",
+    );
+    assert_invalid("tiny-dense", "/text_config/head_dim", json!(33), "33", "even");
+    assert_invalid("tiny-dense", "/vision_config/num_heads", json!(5), "5", "divisor of hidden_size (48)");
+    // 48 / 8 = 6, which has no halves of pairs.
+    assert_invalid("tiny-dense", "/vision_config/num_heads", json!(8), "8", "6) is a multiple of 4");
+    assert_invalid("tiny-dense", "/vision_config/out_hidden_size", json!(65), "65", "text_config.hidden_size (64)");
+    assert_invalid("tiny-dense", "/vision_config/num_position_embeddings", json!(65), "65", "a square");
+}
+
+#[test]
+fn refuses_rotary_sections_that_do_not_fit() {
+    let pointer = "/text_config/rope_scaling/mrope_section";
+    // head_dim 32: the sum must be 16.
+    assert_invalid("tiny-dense", pointer, json!([6, 5, 4]), "[6, 5, 4]", "sum is head_dim / 2 (16)");
+    assert_invalid("tiny-dense", pointer, json!([16]), "[16]", "three whole numbers");
+    // Width would take frequencies 2, 5, .., 17 of 16.
+    assert_invalid("tiny-dense", pointer, json!([5, 5, 6]), "[5, 5, 6]", "frequency 17");
+    assert_invalid("tiny-dense", pointer, json!([0, 16, 0]), "[0, 16, 0]", "frequency 46");
+    let huge = json!([u64::MAX, u64::MAX, 18]);
+    let shown = format!("[{0}, {0}, 18]", u64::MAX);
+    assert_invalid("tiny-dense", pointer, huge, &shown, "sum is head_dim / 2");
+}
+
+#[test]
+fn refuses_deepstack_taps_that_do_not_fit() {
+    let pointer = "/vision_config/deepstack_visual_indexes";
+    assert_invalid("tiny-dense", pointer, json!([1, 3, 6]), "6", "below vision_config.depth (6)");
+    assert_invalid("tiny-dense", pointer, json!([3, 1]), "[3, 1]", "ascending");
+    assert_invalid("tiny-dense", pointer, json!([1, 1]), "[1, 1]", "ascending");
+    assert_invalid("tiny-dense", pointer, json!([0, 1, 2, 3, 4]), "[0, 1, 2, 3, 4]", "num_hidden_layers (4)");
+}
+
+#[test]
+fn refuses_numbers_that_are_not_positive() {
+    assert_invalid("tiny-dense", "/text_config/rms_norm_eps", json!(-1e-6), "-0.000001", "positive and finite");
+    assert_invalid("tiny-dense", "/text_config/rms_norm_eps", json!(0), "0", "positive and finite");
+    assert_invalid("tiny-dense", "/text_config/rope_theta", json!(-5e6), "-5000000", "positive and finite");
+    // JSON has no NaN; a configuration built by hand can have one.
+    let mut config = parse(&read("tiny-dense")).unwrap();
+    config.text.rope_theta = f64::NAN;
+    let error = config.validate().unwrap_err();
+    assert!(
+        matches!(&error, Error::Config(ConfigError::Invalid { field, value, .. })
+            if field == "text_config.rope_theta" && value == "NaN"),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn refuses_experts_that_do_not_fit() {
+    assert_invalid("tiny-moe", "/text_config/num_experts_per_tok", json!(9), "9", "at most num_experts (8)");
+    assert_invalid("tiny-moe", "/text_config/mlp_only_layers", json!([1, 4]), "4", "num_hidden_layers (4)");
+    let mut json = read("tiny-moe");
+    json["text_config"].as_object_mut().unwrap().remove("num_experts");
+    let error = parse(&json).unwrap_err();
+    assert!(matches!(&error, ConfigError::Missing { field } if field == "text_config.num_experts"), "{error:?}");
+}
+
+#[test]
+fn refuses_tokens_that_do_not_fit() {
+    for field in ["image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id"] {
+        assert_invalid("tiny-dense", &format!("/{field}"), json!(320), "320", "text_config.vocab_size (320)");
+    }
+    assert_invalid("tiny-dense", "/text_config/eos_token_id", json!([3, 321]), "321", "vocab_size (320)");
+    assert_invalid("tiny-dense", "/text_config/bos_token_id", json!(1000), "1000", "vocab_size (320)");
+    assert_invalid("tiny-dense", "/video_token_id", json!(6), "6", "different from image_token_id");
+}
+
+#[test]
+fn refuses_other_models() {
+    for found in ["qwen2_5_vl", "llama"] {
+        let error = error_with("tiny-dense", "/model_type", json!(found));
+        assert!(matches!(&error, ConfigError::ModelType { found: name } if name == found), "{error:?}");
+        assert!(error.to_string().contains(found), "{error}");
+    }
+}
+
+#[track_caller]
+fn assert_unsupported(fixture: &str, pointer: &str, value: Value, shown: &str) {
+    let error = error_with(fixture, pointer, value);
+    let ConfigError::Unsupported { field, value, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(*field, pointer.trim_start_matches('/').replace('/', "."));
+    assert_eq!(value, shown);
+}
+
+#[test]
+fn refuses_what_it_does_not_run() {
+    assert_unsupported("tiny-dense", "/text_config/rope_scaling/rope_type", json!("yarn"), "yarn");
+    assert_unsupported("tiny-dense", "/text_config/rope_scaling/type", json!("dynamic"), "dynamic");
+    assert_unsupported("tiny-dense", "/text_config/rope_scaling/mrope_interleaved", json!(false), "false");
+    assert_unsupported("tiny-dense", "/text_config/partial_rotary_factor", json!(0.5), "0.5");
+    assert_unsupported("tiny-dense", "/text_config/hidden_act", json!("relu"), "relu");
+    assert_unsupported("tiny-dense", "/vision_config/hidden_act", json!("quick_gelu"), "quick_gelu");
+    // Known, but the decoder's gated MLP has SiLU inside.
+    assert_unsupported("tiny-dense", "/text_config/hidden_act", json!("gelu"), "Gelu");
+}
+
+#[test]
+fn refuses_quantised_checkpoints() {
+    let quantized = json!({ "quant_method": "fp8", "bits": 8 });
+    for pointer in ["/quantization_config", "/text_config/quantization_config", "/compression_config"] {
+        let error = error_with("tiny-dense", pointer, quantized.clone());
+        assert!(matches!(&error, ConfigError::Quantized { method, .. } if method == "fp8"), "{error:?}");
+        assert!(error.to_string().contains("fp8"), "{error}");
+    }
+}
+
+#[test]
+fn refuses_text_that_is_not_a_json_object() {
+    for json in ["", "{", "[]", "3", "{\"model_type\": NaN}", "\u{0}", "{\"a\":1,}"] {
+        let error = Qwen3VlConfig::from_json(json).unwrap_err();
+        assert!(matches!(error, Error::Config(ConfigError::Json { .. })), "{json}: {error:?}");
+    }
+    // Nesting that would exhaust the stack of a parser without a limit.
+    let deep = "[".repeat(100_000);
+    let error = Qwen3VlConfig::from_json(&format!("{{\"a\":{deep}")).unwrap_err();
+    assert!(matches!(error, Error::Config(ConfigError::Json { .. })), "{error:?}");
+}
+
+#[test]
+fn refuses_files_that_are_not_configurations() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Qwen3VlConfig::from_dir(dir.path()).unwrap_err();
+    assert!(matches!(error, Error::Config(ConfigError::Read { .. })), "{error:?}");
+    assert!(error.to_string().contains("config.json"), "{error}");
+
+    let path = dir.path().join("config.json");
+    fs::write(&path, vec![b' '; (1 << 20) + 1]).unwrap();
+    let error = Qwen3VlConfig::from_file(&path).unwrap_err();
+    assert!(matches!(error, Error::Config(ConfigError::TooLarge { limit: 1_048_576, .. })), "{error:?}");
+
+    fs::write(&path, b"\xff\xfe{}").unwrap();
+    let error = Qwen3VlConfig::from_file(&path).unwrap_err();
+    assert!(matches!(error, Error::Config(ConfigError::Json { .. })), "{error:?}");
+}
+
+#[test]
+fn long_values_are_cut_in_messages() {
+    let error = error_with("tiny-dense", "/text_config/hidden_size", json!("x".repeat(100_000)));
+    assert!(error.to_string().len() < 500, "{}", error.to_string().len());
+}

@@ -1,0 +1,140 @@
+//! Every kind of picture file against Pillow, and files that must be refused.
+
+mod case;
+
+use case::locate;
+use image::{ImageFormat, RgbImage};
+use qwen3_vl_burn::processor::{DecodeLimits, ImageError, ImageProcessor, decode_bytes, decode_path};
+
+fn decode(data: &[u8]) -> Result<RgbImage, ImageError> {
+    decode_bytes(data, &DecodeLimits::default())
+}
+
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(locate(&format!("pictures/{name}"))).unwrap()
+}
+
+/// Largest difference of a sample from what Pillow makes of the file.
+fn compare(name: &str) -> u8 {
+    let found = decode(&read(name)).unwrap();
+    let expected = image::load_from_memory_with_format(&read(&format!("{name}.rgb.png")), ImageFormat::Png).unwrap();
+    let expected = expected.into_rgb8();
+    assert_eq!(found.dimensions(), expected.dimensions(), "{name}");
+    found.iter().zip(expected.iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+#[test]
+fn lossless_files_equal_pillow() {
+    for name in ["rgb.bmp", "grey.png", "bits.png", "palette.png", "animation.gif", "grey16.png"] {
+        assert_eq!(compare(name), 0, "{name}");
+    }
+    for name in ["grey-alpha.png", "rgba.png", "palette-alpha.png", "rgba.webp"] {
+        assert_eq!(compare(name), 0, "{name}");
+    }
+}
+
+#[test]
+fn jpeg_files_equal_pillow_up_to_rounding() {
+    // Two inverse cosine transforms and colour conversions round differently by a few levels.
+    for name in
+        ["grey.jpg", "cmyk.jpg"].map(str::to_owned).into_iter().chain((2..=8).map(|n| format!("turned-{n}.jpg")))
+    {
+        let worst = compare(&name);
+        assert!(worst <= 4, "{name}: {worst}");
+    }
+}
+
+#[test]
+fn orientation_turns_the_picture() {
+    // The picture is 24 x 16; orientations 5 to 8 lay it on its side.
+    assert_eq!(decode(&read("turned-3.jpg")).unwrap().dimensions(), (24, 16));
+    assert_eq!(decode(&read("turned-6.jpg")).unwrap().dimensions(), (16, 24));
+}
+
+#[test]
+fn refuses_broken_files() {
+    let png = read("rgba.png");
+    assert!(matches!(decode(&png[..png.len() / 2]), Err(ImageError::Decode(_))));
+    let mut damaged = png.clone();
+    damaged[60] ^= 0x55;
+    assert!(matches!(decode(&damaged), Err(ImageError::Decode(_))));
+
+    let jpeg = read("turned-6.jpg");
+    for end in [jpeg.len() - 2, jpeg.len() / 2] {
+        assert!(matches!(decode(&jpeg[..end]), Err(ImageError::Truncated { bytes }) if bytes == end));
+    }
+    assert!(matches!(decode(b""), Err(ImageError::UnknownFormat { bytes: 0 })));
+    assert!(matches!(decode(b"no picture at all"), Err(ImageError::UnknownFormat { bytes: 17 })));
+    let missing = decode_path("no/such/file.png", &DecodeLimits::default());
+    assert!(matches!(missing, Err(ImageError::Read { path, .. }) if path.ends_with("file.png")));
+}
+
+/// Truncating any file anywhere gives a picture or an error, never a panic.
+#[test]
+fn any_prefix_is_handled() {
+    for name in ["rgb.bmp", "palette-alpha.png", "rgba.webp", "animation.gif", "cmyk.jpg", "turned-5.jpg"] {
+        let data = read(name);
+        for end in 0..data.len() {
+            let _ = decode(&data[..end]);
+        }
+    }
+}
+
+/// A PNG header that announces `width` x `height` RGBA pixels of 16 bits, and no data.
+fn announce(width: u32, height: u32) -> Vec<u8> {
+    let mut png = b"\x89PNG\r\n\x1A\n\0\0\0\x0DIHDR".to_vec();
+    png.extend(width.to_be_bytes());
+    png.extend(height.to_be_bytes());
+    png.extend([16, 6, 0, 0, 0]);
+    let check = checksum(&png[12..]);
+    png.extend(check.to_be_bytes());
+    png.extend(b"\0\0\0\0IDAT\x35\xAF\x06\x1E\0\0\0\0IEND\xAE\x42\x60\x82");
+    png
+}
+
+/// CRC-32 of a PNG chunk (PNG specification, annex D).
+fn checksum(data: &[u8]) -> u32 {
+    !data.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 })
+    })
+}
+
+#[test]
+fn refuses_bombs_before_decoding() {
+    let bomb = decode(&announce(60_000, 60_000));
+    assert!(matches!(bomb, Err(ImageError::TooLarge { height: 60_000, width: 60_000, .. })), "{bomb:?}");
+    let long = decode(&announce(70_000, 1));
+    assert!(matches!(long, Err(ImageError::TooLarge { width: 70_000, max_side: 65_535, .. })), "{long:?}");
+    // Within the pixel limit, but 8 bytes each.
+    let deep = decode(&announce(13_000, 13_000));
+    assert!(matches!(deep, Err(ImageError::TooManyBytes { bytes: 1_352_000_000, .. })), "{deep:?}");
+    // Other formats announce a size as well: 65,535 x 65,535.
+    let mut gif = read("animation.gif");
+    gif[6..10].fill(0xFF);
+    assert!(matches!(decode(&gif), Err(ImageError::TooLarge { .. })));
+    let mut bmp = read("rgb.bmp");
+    bmp[18..26].copy_from_slice(&[0xFF, 0xFF, 0, 0, 0xFF, 0xFF, 0, 0]);
+    assert!(matches!(decode(&bmp), Err(ImageError::TooLarge { .. })));
+    let mut jpeg = read("grey.jpg");
+    let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
+    jpeg[frame + 5..frame + 9].fill(0xFF);
+    assert!(matches!(decode(&jpeg), Err(ImageError::TooLarge { height: 65_535, width: 65_535, .. })));
+}
+
+#[test]
+fn limits_can_be_set() {
+    let strict = DecodeLimits { max_pixels: 100, ..Default::default() };
+    let processor = ImageProcessor::load(locate("tiny-dense")).unwrap().with_limits(strict);
+    let found = processor.process_bytes(&read("rgba.png"));
+    assert!(matches!(found, Err(ImageError::TooLarge { height: 16, width: 24, max_pixels: 100, .. })));
+}
+
+#[test]
+fn refuses_empty_pictures() {
+    assert!(decode(&announce(0, 5)).is_err());
+    let mut gif = read("animation.gif");
+    gif[6..8].fill(0);
+    assert!(matches!(decode(&gif), Err(ImageError::Empty { height: 16, width: 0 })));
+    let processor = ImageProcessor::load(locate("tiny-dense")).unwrap();
+    assert!(matches!(processor.process(&RgbImage::new(0, 0)), Err(ImageError::Empty { .. })));
+}
