@@ -1,7 +1,7 @@
 //! Norms over the last dimension.
 
 use super::storage::{CpuBackend, OwnedFloats, View};
-use crate::kernels::norm::{self, LayerNorm, RmsNorm, Rows};
+use crate::kernels::norm::{self, LayerNorm, Normed, RmsNorm, Rows};
 use crate::kernels::{Floats, Launch};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
@@ -75,7 +75,8 @@ pub(super) fn rms<B: CpuBackend>(
         let norm = RmsNorm { gamma: weight::<B>(&gamma, view.last())?, epsilon };
         let mut out = OwnedFloats::zeros(view.dtype(), len)?;
         let mut rstd = vec![0.0; operand.rows];
-        norm::rms_norm(Launch::from(config), norm, operand, out.as_floats_mut(), Some(&mut rstd));
+        let to = Normed { out: out.as_floats_mut(), rstd: Some(&mut rstd) };
+        norm::rms_norm(Launch::from(config), norm, operand, to);
         let rstd = B::from_floats(OwnedFloats::F32(rstd), column(&view.shape))?;
         Some((B::from_floats(out, x.shape())?, rstd))
     };
@@ -107,8 +108,8 @@ pub(super) fn add<B: CpuBackend>(
         let mut sum = OwnedFloats::zeros(view.dtype(), left.len())?;
         let mut normed = OwnedFloats::zeros(view.dtype(), left.len())?;
         let mut rstd = vec![0.0; left.len() / d];
-        let outputs = (sum.as_floats_mut(), normed.as_floats_mut());
-        norm::add_norm(Launch::from(config), norm, left, right, outputs.0, outputs.1, Some(&mut rstd));
+        let to = Normed { out: normed.as_floats_mut(), rstd: Some(&mut rstd) };
+        norm::add_norm(Launch::from(config), norm, [left, right], sum.as_floats_mut(), to);
         let rstd = B::from_floats(OwnedFloats::F32(rstd), column(&view.shape))?;
         Some([B::from_floats(sum, x.shape())?, B::from_floats(normed, x.shape())?, rstd])
     };

@@ -1,7 +1,7 @@
 //! Rotary embedding of heads, alone or after the RMS norm of each.
 
 use super::storage::{CpuBackend, OwnedFloats, View};
-use crate::kernels::norm::RmsNorm;
+use crate::kernels::norm::{Normed, RmsNorm};
 use crate::kernels::rope::{Angles, Heads, qk_norm_rope, rope};
 use crate::kernels::{Floats, Launch};
 use crate::routes::{Route, note};
@@ -43,7 +43,8 @@ pub(super) fn rotate<B: CpuBackend>(
         match norm {
             Some((gamma, epsilon)) => {
                 let gamma = B::view(gamma)?.contiguous().filter(|gamma| gamma.len() == operand.head_dim)?;
-                qk_norm_rope(launch, RmsNorm { gamma, epsilon }, operand, angles, out.as_floats_mut(), None);
+                let to = Normed::only(out.as_floats_mut());
+                qk_norm_rope(launch, RmsNorm { gamma, epsilon }, operand, angles, to);
             }
             None => rope(launch, operand, angles, out.as_floats_mut()),
         }

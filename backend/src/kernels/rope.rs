@@ -6,7 +6,7 @@
 //! y[i + h]   = x[i + h] · cos[i] + x[i] · sin[i]        h = head_dim / 2
 //! ```
 
-use super::norm::{RmsNorm, reciprocal_root, sum_squares};
+use super::norm::{Normed, RmsNorm, reciprocal_root, sum_squares};
 use super::rows::{AnySource, Source, Target, by_dtype, load, share, store};
 use super::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
@@ -66,37 +66,26 @@ pub struct Angles<'a> {
 /// If `head_dim` is odd, the lengths do not fit or the element types of `x` and `out` differ.
 pub fn rope(launch: Launch, x: Heads<'_>, angles: Angles<'_>, out: FloatsMut<'_>) {
     let data = x.data;
-    by_dtype!((data: Floats, out: FloatsMut) => run(launch, None, x, Source::new(data), angles, Target::new(out), None));
+    by_dtype!((data: Floats, out: FloatsMut) => run(launch, None, (x, Source::new(data)), angles, Target::new(out)));
 }
 
-/// RMS norm of each head of `x` at each position with `norm`, then [`rope`]. Where it is wanted, `rstd`
-/// `[batch, heads, length]` is that of the norms.
+/// RMS norm of each head of `x` at each position with `norm`, then [`rope`]: `to` is `[batch, heads, length, head_dim]`, its
+/// `rstd` `[batch, heads, length]`.
 ///
 /// # Panics
 /// As [`rope`], or if there is not one gamma for each element of a head.
-pub fn qk_norm_rope(
-    launch: Launch,
-    norm: RmsNorm<'_>,
-    x: Heads<'_>,
-    angles: Angles<'_>,
-    out: FloatsMut<'_>,
-    rstd: Option<&mut [f32]>,
-) {
-    let data = x.data;
-    let rstd = rstd.map(Target::new);
-    by_dtype!((data: Floats, out: FloatsMut) => {
-        run(launch, Some(norm), x, Source::new(data), angles, Target::new(out), rstd);
-    });
+pub fn qk_norm_rope(launch: Launch, norm: RmsNorm<'_>, x: Heads<'_>, angles: Angles<'_>, to: Normed<'_>) {
+    let (data, Normed { out, rstd }) = (x.data, to);
+    let norm = Some((norm, rstd.map(Target::new)));
+    by_dtype!((data: Floats, out: FloatsMut) => run(launch, norm, (x, Source::new(data)), angles, Target::new(out)));
 }
 
 fn run<S: Storage>(
     launch: Launch,
-    norm: Option<RmsNorm<'_>>,
-    x: Heads<'_>,
-    data: Source<S>,
+    norm: Option<(RmsNorm<'_>, Option<Target<f32>>)>,
+    (x, data): (Heads<'_>, Source<S>),
     angles: Angles<'_>,
     out: Target<S>,
-    rstd: Option<Target<f32>>,
 ) {
     let (d, rows) = (x.head_dim, x.batch * x.heads * x.length);
     x.check();
@@ -107,12 +96,10 @@ fn run<S: Storage>(
     let angle_stride = if angles.cos.len() == each { 0 } else { each };
     assert!(angles.cos.len() == each || angles.cos.len() == x.batch * each, "{} cosines", angles.cos.len());
     assert_eq!(angles.cos.len(), angles.sin.len(), "cosines and sines");
-    if let Some(rstd) = rstd {
-        assert_eq!(rows, rstd.len(), "one rstd a head and position");
-    }
-    let norm = norm.map(|norm| {
-        assert_eq!(d, norm.gamma.len(), "one gamma for each element of a head");
-        (AnySource::new(norm.gamma), norm.epsilon)
+    let norm = norm.map(|(RmsNorm { gamma, epsilon }, rstd)| {
+        assert_eq!(d, gamma.len(), "one gamma for each element of a head");
+        assert!(rstd.is_none_or(|rstd| rstd.len() == rows), "one rstd a head and position");
+        HeadNorm { gamma: AnySource::new(gamma), epsilon, rstd }
     });
     if out.len() == 0 {
         return;
@@ -128,16 +115,23 @@ fn run<S: Storage>(
         sin: Source::new(angles.sin),
         angle_stride,
         out,
-        rstd,
     };
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, 1, |part| {
         launch.tier.run(Part { rotation: &rotation, rows: part });
     });
 }
 
+/// The norm before the rotation.
+#[derive(Debug, Clone, Copy)]
+struct HeadNorm {
+    gamma: AnySource,
+    epsilon: f64,
+    rstd: Option<Target<f32>>,
+}
+
 /// All rows: heads at positions, in the order of the result.
 struct Rotation<S> {
-    norm: Option<(AnySource, f64)>,
+    norm: Option<HeadNorm>,
     x: Source<S>,
     strides: [usize; 3],
     heads: usize,
@@ -147,7 +141,6 @@ struct Rotation<S> {
     sin: Source<f32>,
     angle_stride: usize,
     out: Target<S>,
-    rstd: Option<Target<f32>>,
 }
 
 /// Rows of one thread.
@@ -172,10 +165,10 @@ impl<S: Storage> Kernel for Part<'_, S> {
             let out = all.out.part(&(row * d..(row + 1) * d));
             let (cos, sin) = (all.cos.part(&(angle..angle + half)), all.sin.part(&(angle..angle + half)));
             let mut rstd = 1.0;
-            if let Some((_, epsilon)) = all.norm {
+            if let Some(norm) = all.norm {
                 // SAFETY: the part was checked to hold d elements.
-                rstd = reciprocal_root(unsafe { sum_squares(isa, x, d) }, d, epsilon);
-                if let Some(to) = all.rstd {
+                rstd = reciprocal_root(unsafe { sum_squares(isa, x, d) }, d, norm.epsilon);
+                if let Some(to) = norm.rstd {
                     // SAFETY: the part was checked to hold the element, and no other thread has this row.
                     unsafe { to.part(&(row..row + 1)).write(rstd) };
                 }
@@ -186,7 +179,7 @@ impl<S: Storage> Kernel for Part<'_, S> {
                 // SAFETY: i + n ≤ half, and the parts were checked to hold d and half elements.
                 unsafe {
                     let (mut first, mut second) = (load(isa, x.add(i), n), load(isa, x.add(half + i), n));
-                    if let Some((gamma, _)) = all.norm {
+                    if let Some(HeadNorm { gamma, .. }) = all.norm {
                         first = isa.mul(isa.mul(first, rstd), gamma.load(isa, i, n));
                         second = isa.mul(isa.mul(second, rstd), gamma.load(isa, half + i, n));
                     }

@@ -86,6 +86,7 @@ pub fn assert_close<S: Element>(got: &[S], want: &[f64], relative: f64, absolute
         let got = got.to_f32() as f64;
         let fits = got == *want
             || (got.is_nan() && want.is_nan())
+            || got == S::from_f32(*want as f32).to_f32() as f64 // which may be infinite
             || (got - want).abs() <= (relative + S::ROUNDING) * want.abs() + absolute + S::SUBNORMAL;
         assert!(fits, "{what:?}: element {i} is {got:e}, not {want:e}");
     }

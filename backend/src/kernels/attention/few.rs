@@ -21,8 +21,7 @@ pub(super) use super::product::Rows;
 pub(super) unsafe fn scores<I: Isa, S: Storage>(
     isa: I,
     q: Rows<*const f32>,
-    keys: TileRows<S>,
-    values: TileRows<S>,
+    [keys, values]: [TileRows<S>; 2],
     s: Rows<*mut f32>,
     rows: usize,
 ) {
@@ -33,9 +32,9 @@ pub(super) unsafe fn scores<I: Isa, S: Storage>(
             let q = Rows { data: q.data.add(row * q.stride), ..q };
             let s = Rows { data: s.data.add(row * s.stride), ..s };
             row += match rows - row {
-                1 => scores_of::<I, S, 1>(isa, q, keys, values, s),
-                2 | 3 => scores_of::<I, S, 2>(isa, q, keys, values, s),
-                _ => scores_of::<I, S, 4>(isa, q, keys, values, s),
+                1 => scores_of::<I, S, 1>(isa, q, [keys, values], s),
+                2 | 3 => scores_of::<I, S, 2>(isa, q, [keys, values], s),
+                _ => scores_of::<I, S, 4>(isa, q, [keys, values], s),
             };
         }
     }
@@ -47,8 +46,7 @@ pub(super) unsafe fn scores<I: Isa, S: Storage>(
 unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
     isa: I,
     q: Rows<*const f32>,
-    keys: TileRows<S>,
-    values: TileRows<S>,
+    [keys, values]: [TileRows<S>; 2],
     s: Rows<*mut f32>,
 ) -> usize {
     // Elements of a cache line.

@@ -67,7 +67,19 @@ impl Running {
     }
 }
 
-/// Finishes the scores of a row against `keys`: softcap, bias, and -∞ where a key is hidden or there is none.
+/// A row of a tile of scores.
+#[derive(Debug, Clone)]
+pub(super) struct RowOfTile {
+    pub(super) row: usize,
+    /// Keys of the tile.
+    pub(super) keys: Range<usize>,
+    /// Keys that causal order and segments leave to the row.
+    pub(super) visible: Range<usize>,
+    /// Number of keys with padding.
+    pub(super) padded: usize,
+}
+
+/// Finishes the scores of a row: softcap, bias, and -∞ where a key is hidden or there is none.
 ///
 /// # Safety
 /// `s` is writable for `padded` scores, of which the first `keys.len()` are products.
@@ -76,10 +88,8 @@ pub(super) unsafe fn finish_scores<I: Isa>(
     isa: I,
     problem: &Problem<'_>,
     span: &Span,
-    row: usize,
-    (keys, visible): (Range<usize>, Range<usize>),
+    RowOfTile { row, keys, visible, padded }: RowOfTile,
     s: *mut f32,
-    padded: usize,
 ) {
     let (head, query) = span.row(row);
     let n = keys.len();

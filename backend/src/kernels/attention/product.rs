@@ -63,9 +63,9 @@ pub(super) unsafe fn multiply<I: Isa, const ADD: bool>(
         unsafe {
             let (b, c) = (b.add(column * depth), Rows { data: c.data.add(column), ..c });
             if columns - column >= panel::<I>() {
-                multiply_panel::<I, 2, ADD>(isa, a, b, c, rows, depth);
+                multiply_panel::<I, 2, ADD>(isa, a, b, c, [rows, depth]);
             } else {
-                multiply_panel::<I, 1, ADD>(isa, a, b, c, rows, depth);
+                multiply_panel::<I, 1, ADD>(isa, a, b, c, [rows, depth]);
             }
         }
     }
@@ -79,8 +79,7 @@ unsafe fn multiply_panel<I: Isa, const REGS: usize, const ADD: bool>(
     a: Rows<*const f32>,
     b: *const f32,
     c: Rows<*mut f32>,
-    rows: usize,
-    depth: usize,
+    [rows, depth]: [usize; 2],
 ) {
     for row in (0..rows).step_by(tile_rows::<I>()) {
         // SAFETY: the caller's promise: `rows` is a multiple of the tile's.

@@ -2,7 +2,7 @@
 
 use super::few::{add_values, scores};
 use super::merge::Block;
-use super::online::{Running, finish_scores};
+use super::online::{RowOfTile, Running, finish_scores};
 use super::packing::{TileRows, pack_keys, pack_values};
 use super::problem::{Problem, Span};
 use super::product::{Rows, multiply, pad_columns, tile_rows};
@@ -66,7 +66,7 @@ impl<S: Storage> Kernel for Unit<'_, S> {
         while first < end {
             let keys = first..(first + self.problem.tiles.keys).min(end);
             // SAFETY: as above; the keys are within the problem's.
-            unsafe { self.run_tile(isa, keys.clone(), &visible[..rows], buffers, few) };
+            unsafe { self.run_tile(isa, keys.clone(), &visible[..rows], buffers) };
             first = keys.end;
         }
         if self.partial.is_none() {
@@ -131,18 +131,11 @@ impl<S: Storage> Unit<'_, S> {
     /// # Safety
     /// The buffers are laid out for this unit, and `keys` are at most a tile of the problem's.
     #[inline(always)]
-    unsafe fn run_tile<I: Isa>(
-        &self,
-        isa: I,
-        keys: Range<usize>,
-        visible: &[(usize, usize)],
-        buffers: Buffers,
-        few: bool,
-    ) {
+    unsafe fn run_tile<I: Isa>(&self, isa: I, keys: Range<usize>, visible: &[(usize, usize)], buffers: Buffers) {
         let problem = self.problem;
         let (rows, n) = (visible.len(), keys.len());
         let padded_rows = rows.next_multiple_of(tile_rows::<I>());
-        let padded = pad_columns(n);
+        let (padded, few) = (pad_columns(n), rows <= FEW_ROWS);
         let tile = |source: Source<S>, [batch, head, position]: [usize; 3], d: usize| {
             let at = self.span.batch * batch + self.span.kv_head * head + keys.start * position;
             TileRows { data: source.part(&(at..at + (n - 1) * position + d)), stride: position, n, d }
@@ -154,7 +147,7 @@ impl<S: Storage> Unit<'_, S> {
         // SAFETY: the tiles of K and V were checked; the buffers hold padded rows and columns.
         unsafe {
             if few {
-                scores(isa, q, k, v, s, rows);
+                scores(isa, q, [k, v], s, rows);
             } else {
                 pack_keys(isa, k, buffers.k);
                 multiply::<I, false>(isa, q, buffers.k, s, [padded_rows, padded, problem.d]);
@@ -165,7 +158,8 @@ impl<S: Storage> Unit<'_, S> {
                     s.write_bytes(0, padded);
                     continue;
                 }
-                finish_scores(isa, problem, &self.span, row, (keys.clone(), begin..end), s, padded);
+                let place = RowOfTile { row, keys: keys.clone(), visible: begin..end, padded };
+                finish_scores(isa, problem, &self.span, place, s);
                 running.take(isa, row, s, padded);
             }
             if few {

@@ -1,11 +1,12 @@
 //! A residual addition and the RMS norm of its sum, in one pass over memory.
 
+use super::operand::Normed;
 use super::rms::{RmsNorm, reciprocal_root, scale};
 use crate::kernels::rows::{AnySource, GRAIN, Source, Target, by_dtype, load, share, store};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
-/// `sum = x + residual`, `normed = rms_norm(sum)`, both `[rows, d]`, and, where it is wanted, `rstd` `[rows]` of the sum.
+/// `sum = x + residual`, `normed = rms_norm(sum)`, both `[rows, d]`.
 ///
 /// The norm is that of the sum as it is stored, rounded to its element type.
 ///
@@ -14,15 +15,13 @@ use crate::simd::{Isa, Kernel};
 pub fn add_norm(
     launch: Launch,
     norm: RmsNorm<'_>,
-    x: Floats<'_>,
-    residual: Floats<'_>,
+    [x, residual]: [Floats<'_>; 2],
     sum: FloatsMut<'_>,
-    normed: FloatsMut<'_>,
-    rstd: Option<&mut [f32]>,
+    normed: Normed<'_>,
 ) {
-    by_dtype!((x: Floats, residual: Floats, sum: FloatsMut, normed: FloatsMut) => {
-        let (x, residual) = (Source::new(x), Source::new(residual));
-        run(launch, norm, x, residual, [Target::new(sum), Target::new(normed)], rstd);
+    let Normed { out, rstd } = normed;
+    by_dtype!((x: Floats, residual: Floats, sum: FloatsMut, out: FloatsMut) => {
+        run(launch, norm, [Source::new(x), Source::new(residual)], [Target::new(sum), Target::new(out)], rstd);
     });
 }
 
@@ -35,20 +34,19 @@ pub fn add_norm_in_place(
     norm: RmsNorm<'_>,
     x: FloatsMut<'_>,
     residual: Floats<'_>,
-    normed: FloatsMut<'_>,
-    rstd: Option<&mut [f32]>,
+    normed: Normed<'_>,
 ) {
-    by_dtype!((x: FloatsMut, residual: Floats, normed: FloatsMut) => {
+    let Normed { out, rstd } = normed;
+    by_dtype!((x: FloatsMut, residual: Floats, out: FloatsMut) => {
         let x = Target::new(x);
-        run(launch, norm, x.source(), Source::new(residual), [x, Target::new(normed)], rstd);
+        run(launch, norm, [x.source(), Source::new(residual)], [x, Target::new(out)], rstd);
     });
 }
 
 fn run<S: Storage>(
     launch: Launch,
     norm: RmsNorm<'_>,
-    x: Source<S>,
-    residual: Source<S>,
+    [x, residual]: [Source<S>; 2],
     [sum, normed]: [Target<S>; 2],
     rstd: Option<&mut [f32]>,
 ) {
@@ -102,7 +100,7 @@ impl<S: Storage> Kernel for Part<S> {
                 let sum = self.sum.add(at);
                 let squares = add(isa, self.x.add(at), self.residual.add(at), sum, self.d);
                 let rstd = reciprocal_root(squares, self.d, self.epsilon);
-                scale(isa, sum, rstd, self.gamma, self.normed.add(at), self.d);
+                scale(isa, sum, self.normed.add(at), self.d, (rstd, self.gamma));
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
                 }

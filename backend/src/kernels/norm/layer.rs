@@ -1,8 +1,8 @@
 //! Layer norm (Ba, Kiros and Hinton 2016).
 
-use super::operand::Rows;
+use super::operand::{Rows, Strided};
 use super::rms::reciprocal_root;
-use crate::kernels::rows::{AnySource, GRAIN, Source, Target, by_dtype, load, share, store};
+use crate::kernels::rows::{AnySource, GRAIN, Target, by_dtype, load, share, store};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -34,10 +34,9 @@ pub struct Moments<'a> {
 /// # Panics
 /// If the lengths do not fit or the element types of `x` and `out` differ.
 pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsMut<'_>, moments: Option<Moments<'_>>) {
-    let (rows, stride, extent, data) = (x.rows, x.stride, x.extent(norm.gamma.len()), x.data);
+    let data = x.data;
     by_dtype!((data: Floats, out: FloatsMut) => {
-        assert!(extent <= data.len(), "{rows} rows every {stride} elements in {}", data.len());
-        run(launch, norm, Source::new(data), stride, Target::new(out), rows, moments);
+        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out), moments);
     });
 }
 
@@ -46,23 +45,14 @@ pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsM
 /// # Panics
 /// As [`layer_norm`].
 pub fn layer_norm_in_place(launch: Launch, norm: LayerNorm<'_>, x: FloatsMut<'_>, moments: Option<Moments<'_>>) {
-    let d = norm.gamma.len();
     by_dtype!((x: FloatsMut) => {
-        let rows = x.len().checked_div(d).unwrap_or(0);
         let x = Target::new(x);
-        run(launch, norm, x.source(), d, x, rows, moments);
+        run(launch, norm, Strided::in_place(x, norm.gamma.len()), x, moments);
     });
 }
 
-fn run<S: Storage>(
-    launch: Launch,
-    norm: LayerNorm<'_>,
-    x: Source<S>,
-    stride: usize,
-    out: Target<S>,
-    rows: usize,
-    moments: Option<Moments<'_>>,
-) {
+fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Target<S>, moments: Option<Moments<'_>>) {
+    let Strided { x, rows, stride } = x;
     let d = norm.gamma.len();
     assert_eq!(rows * d, out.len(), "elements of {rows} rows of {d}");
     let moments = moments.map(|Moments { mean, rstd }| {

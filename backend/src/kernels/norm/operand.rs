@@ -1,6 +1,7 @@
-//! Rows with a stride, the operand of norms.
+//! Operands and results of norms.
 
-use crate::kernels::Floats;
+use crate::kernels::rows::{Source, Target};
+use crate::kernels::{Floats, FloatsMut};
 
 /// `rows` rows that begin every `stride` elements of `data`.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +25,46 @@ impl<'a> Rows<'a> {
     }
 
     /// Elements up to the end of the last row, each of `d`.
-    pub(super) fn extent(&self, d: usize) -> usize {
+    fn extent(&self, d: usize) -> usize {
         if self.rows == 0 { 0 } else { (self.rows - 1) * self.stride + d }
+    }
+}
+
+/// Where the result of an RMS norm goes.
+#[derive(Debug)]
+pub struct Normed<'a> {
+    /// `[rows, d]`.
+    pub out: FloatsMut<'a>,
+    /// `1/√(mean(x²) + epsilon)`, `[rows]`, where it is wanted (the backward does).
+    pub rstd: Option<&'a mut [f32]>,
+}
+
+impl<'a> Normed<'a> {
+    /// Without the reciprocal roots.
+    pub fn only(out: FloatsMut<'a>) -> Self {
+        Self { out, rstd: None }
+    }
+}
+
+/// [`Rows`] of a known element type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strided<S> {
+    pub(super) x: Source<S>,
+    pub(super) rows: usize,
+    pub(super) stride: usize,
+}
+
+impl<S> Strided<S> {
+    /// # Panics
+    /// If the rows of `d` elements reach past the slice.
+    pub(super) fn new(view: Rows<'_>, data: &[S], d: usize) -> Self {
+        let Rows { rows, stride, .. } = view;
+        assert!(view.extent(d) <= data.len(), "{rows} rows of {d} every {stride} elements in {}", data.len());
+        Self { x: Source::new(data), rows, stride }
+    }
+
+    /// All of what is written in place, as rows of `d`.
+    pub(super) fn in_place(x: Target<S>, d: usize) -> Self {
+        Self { x: x.source(), rows: x.len().checked_div(d).unwrap_or(0), stride: d }
     }
 }

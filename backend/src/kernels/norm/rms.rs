@@ -1,7 +1,7 @@
 //! RMS norm (Zhang and Sennrich 2019).
 
-use super::operand::Rows;
-use crate::kernels::rows::{AnySource, GRAIN, Source, Target, by_dtype, load, share, store};
+use super::operand::{Normed, Rows, Strided};
+use crate::kernels::rows::{AnySource, GRAIN, Target, by_dtype, load, share, store};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -14,16 +14,14 @@ pub struct RmsNorm<'a> {
     pub epsilon: f64,
 }
 
-/// `out[r] = x[r] · rstd[r] · gamma`, `rstd[r] = 1/√(mean(x[r]²) + epsilon)`, for `out` `[rows, d]` and, where it is wanted,
-/// `rstd` `[rows]`.
+/// `out[r] = x[r] · rstd[r] · gamma`, `rstd[r] = 1/√(mean(x[r]²) + epsilon)`.
 ///
 /// # Panics
 /// If the lengths do not fit or the element types of `x` and `out` differ.
-pub fn rms_norm(launch: Launch, norm: RmsNorm<'_>, x: Rows<'_>, out: FloatsMut<'_>, rstd: Option<&mut [f32]>) {
-    let (rows, stride, extent, data) = (x.rows, x.stride, x.extent(norm.gamma.len()), x.data);
+pub fn rms_norm(launch: Launch, norm: RmsNorm<'_>, x: Rows<'_>, to: Normed<'_>) {
+    let (data, Normed { out, rstd }) = (x.data, to);
     by_dtype!((data: Floats, out: FloatsMut) => {
-        assert!(extent <= data.len(), "{rows} rows every {stride} elements in {}", data.len());
-        run(launch, norm, Source::new(data), stride, Target::new(out), rows, rstd);
+        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out), rstd);
     });
 }
 
@@ -31,24 +29,16 @@ pub fn rms_norm(launch: Launch, norm: RmsNorm<'_>, x: Rows<'_>, out: FloatsMut<'
 ///
 /// # Panics
 /// As [`rms_norm`].
-pub fn rms_norm_in_place(launch: Launch, norm: RmsNorm<'_>, x: FloatsMut<'_>, rstd: Option<&mut [f32]>) {
-    let d = norm.gamma.len();
-    by_dtype!((x: FloatsMut) => {
-        let rows = x.len().checked_div(d).unwrap_or(0);
-        let x = Target::new(x);
-        run(launch, norm, x.source(), d, x, rows, rstd);
+pub fn rms_norm_in_place(launch: Launch, norm: RmsNorm<'_>, x: Normed<'_>) {
+    let Normed { out, rstd } = x;
+    by_dtype!((out: FloatsMut) => {
+        let out = Target::new(out);
+        run(launch, norm, Strided::in_place(out, norm.gamma.len()), out, rstd);
     });
 }
 
-fn run<S: Storage>(
-    launch: Launch,
-    norm: RmsNorm<'_>,
-    x: Source<S>,
-    stride: usize,
-    out: Target<S>,
-    rows: usize,
-    rstd: Option<&mut [f32]>,
-) {
+fn run<S: Storage>(launch: Launch, norm: RmsNorm<'_>, x: Strided<S>, out: Target<S>, rstd: Option<&mut [f32]>) {
+    let Strided { x, rows, stride } = x;
     let d = norm.gamma.len();
     assert_eq!(rows * d, out.len(), "elements of {rows} rows of {d}");
     let rstd = rstd.map(|rstd| {
@@ -96,7 +86,7 @@ impl<S: Storage> Kernel for Part<S> {
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let rstd = reciprocal_root(sum_squares(isa, x, self.d), self.d, self.epsilon);
-                scale(isa, x, rstd, self.gamma, self.out.add(row * self.d), self.d);
+                scale(isa, x, self.out.add(row * self.d), self.d, (rstd, self.gamma));
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
                 }
@@ -144,10 +134,9 @@ pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usi
 pub(super) unsafe fn scale<I: Isa, S: Storage>(
     isa: I,
     x: *const S,
-    rstd: f32,
-    gamma: AnySource,
     out: *mut S,
     d: usize,
+    (rstd, gamma): (f32, AnySource),
 ) {
     let rstd = isa.splat(rstd);
     for at in (0..d).step_by(I::LANES) {

@@ -1,7 +1,11 @@
 //! Over a dimension that is not the last: each register holds neighbouring columns, and no lane ever meets another.
 //!
-//! Strips of [`STRIP`] columns go down their dimension three times (maximum, sum, result). A strip of n rows is n cache-line
-//! pairs, so for n ≤ 256 it stays in the first-level cache between the passes.
+//! A strip of [`STRIP`] columns goes down its dimension twice, whole row pieces at a time, so that memory is read in long runs
+//! whatever the distance of the rows (which is often a power of two, where single columns would fight for one cache set):
+//! 1. in blocks of [`ROWS`] rows: the block's maxima, what came before relative to them, the block's exponentials;
+//! 2. the results.
+//!
+//! Maxima and sums of the strip stay in the first-level cache.
 
 use super::{Axis, SoftmaxKind};
 use crate::kernels::math::exp;
@@ -9,8 +13,11 @@ use crate::kernels::rows::{Source, Target, load, share, store};
 use crate::kernels::{Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
-/// Columns of a strip: two cache lines of f32, a whole number of registers on every tier.
-const STRIP: usize = 32;
+/// Columns of a strip: 2 KiB a row piece, long enough for the hardware's prefetch.
+const STRIP: usize = 512;
+
+/// Rows of a block: 16 KiB with the strip, and no more than the 8 ways of a first-level cache if all fall into the same sets.
+const ROWS: usize = 8;
 
 pub(super) fn run<S: Storage>(launch: Launch, kind: SoftmaxKind, axis: Axis, src: Source<S>, dst: Target<S>) {
     let strips = axis.inner.div_ceil(STRIP);
@@ -36,53 +43,87 @@ struct Strip<S> {
     width: usize,
 }
 
+/// What is known of the columns of a strip.
+struct Columns {
+    max: [f32; STRIP],
+    /// `Σ e^{x - max}`; at the end its reciprocal or logarithm.
+    sum: [f32; STRIP],
+}
+
 impl<S: Storage> Kernel for Strip<S> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        let Self { kind, src, dst, n, stride, width } = self;
-        for column in (0..width).step_by(I::LANES) {
-            let lanes = I::LANES.min(width - column);
-            // SAFETY: `run` took the pointers from checked parts of n rows of `width` elements; column + lanes ≤ width.
-            unsafe {
-                let (src, dst) = (src.add(column), dst.add(column));
-                let mut max = isa.splat(f32::NEG_INFINITY);
-                for row in 0..n {
+        let mut columns = Columns { max: [f32::NEG_INFINITY; STRIP], sum: [0.0; STRIP] };
+        for row in (0..self.n).step_by(ROWS) {
+            self.take_block(isa, row..(row + ROWS).min(self.n), &mut columns);
+        }
+        for sum in &mut columns.sum[..self.width] {
+            *sum = match self.kind {
+                SoftmaxKind::Plain => 1.0 / *sum,
+                SoftmaxKind::Log => sum.ln(),
+            };
+        }
+        self.write(isa, &columns);
+    }
+}
+
+impl<S: Storage> Strip<S> {
+    /// Maxima and sums with a block of rows.
+    #[inline(always)]
+    fn take_block<I: Isa>(&self, isa: I, rows: core::ops::Range<usize>, columns: &mut Columns) {
+        let mut old = columns.max;
+        let max = columns.max.as_mut_ptr();
+        // Where all so far is -∞, subtracting a finite number gives the 0 that the exponential of -∞ is.
+        let lowest = isa.splat(f32::MIN);
+        for row in rows.clone() {
+            for at in (0..self.width).step_by(I::LANES) {
+                // SAFETY: `run` took the pointer from a checked part of n rows; the arrays hold whole registers.
+                unsafe {
+                    let x = load(isa, self.src.add(row * self.stride + at), I::LANES.min(self.width - at));
                     // The second operand stays where the first is NaN.
-                    max = isa.max(load(isa, src.add(row * stride), lanes), max);
+                    isa.store(max.add(at), isa.max(x, isa.load(max.add(at))));
                 }
-                let mut sum = isa.splat(0.0);
-                for row in 0..n {
-                    sum = isa.add(sum, exp(isa, isa.sub(load(isa, src.add(row * stride), lanes), max)));
-                }
-                let last = match kind {
-                    SoftmaxKind::Plain => isa.div(isa.splat(1.0), sum),
-                    SoftmaxKind::Log => logarithm(isa, sum),
-                };
-                for row in 0..n {
-                    let shifted = isa.sub(load(isa, src.add(row * stride), lanes), max);
-                    let y = match kind {
-                        SoftmaxKind::Plain => isa.mul(exp(isa, shifted), last),
-                        SoftmaxKind::Log => isa.sub(shifted, last),
-                    };
-                    store(isa, dst.add(row * stride), y, lanes);
+            }
+        }
+        let (old, sum) = (old.as_mut_ptr(), columns.sum.as_mut_ptr());
+        for at in (0..self.width).step_by(I::LANES) {
+            // SAFETY: the arrays hold whole registers.
+            unsafe {
+                let (before, now) = (isa.max(isa.load(old.add(at)), lowest), isa.max(isa.load(max.add(at)), lowest));
+                isa.store(sum.add(at), isa.mul(isa.load(sum.add(at)), exp(isa, isa.sub(before, now))));
+            }
+        }
+        for row in rows {
+            for at in (0..self.width).step_by(I::LANES) {
+                // SAFETY: as above.
+                unsafe {
+                    let x = load(isa, self.src.add(row * self.stride + at), I::LANES.min(self.width - at));
+                    let e = exp(isa, isa.sub(x, isa.max(isa.load(max.add(at)), lowest)));
+                    isa.store(sum.add(at), isa.add(isa.load(sum.add(at)), e));
                 }
             }
         }
     }
-}
 
-/// `ln x`, lane by lane: once a column, next to n exponentials.
-#[inline(always)]
-fn logarithm<I: Isa>(isa: I, x: I::V) -> I::V {
-    let mut lanes = [0.0f32; 16];
-    // SAFETY: the array holds a whole register.
-    unsafe {
-        isa.store(lanes.as_mut_ptr(), x);
-        for lane in &mut lanes[..I::LANES] {
-            *lane = lane.ln();
+    /// The results.
+    #[inline(always)]
+    fn write<I: Isa>(&self, isa: I, columns: &Columns) {
+        for row in 0..self.n {
+            for at in (0..self.width).step_by(I::LANES) {
+                let lanes = I::LANES.min(self.width - at);
+                // SAFETY: `run` took the pointers from checked parts of n rows; the arrays hold whole registers.
+                unsafe {
+                    let (max, last) = (isa.load(columns.max.as_ptr().add(at)), isa.load(columns.sum.as_ptr().add(at)));
+                    let shifted = isa.sub(load(isa, self.src.add(row * self.stride + at), lanes), max);
+                    let y = match self.kind {
+                        SoftmaxKind::Plain => isa.mul(exp(isa, shifted), last),
+                        SoftmaxKind::Log => isa.sub(shifted, last),
+                    };
+                    store(isa, self.dst.add(row * self.stride + at), y, lanes);
+                }
+            }
         }
-        isa.load(lanes.as_ptr())
     }
 }

@@ -80,7 +80,7 @@ fn run<S: Storage>(launch: Launch, kind: SoftmaxKind, axis: Axis, src: Source<S>
         return;
     }
     if axis.inner == 1 {
-        rows::run(launch, kind, axis.outer, axis.n, src, dst);
+        rows::run(launch, kind, [axis.outer, axis.n], src, dst);
     } else {
         columns::run(launch, kind, axis, src, dst);
     }

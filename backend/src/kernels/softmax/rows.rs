@@ -20,8 +20,7 @@ pub(super) const BLOCK: usize = 4096;
 pub(super) fn run<S: Storage>(
     launch: Launch,
     kind: SoftmaxKind,
-    rows: usize,
-    d: usize,
+    [rows, d]: [usize; 2],
     src: Source<S>,
     dst: Target<S>,
 ) {
@@ -58,8 +57,8 @@ impl<S: Storage> Kernel for Part<S> {
                 } else {
                     let (max, sum) = normaliser(isa, src, d);
                     match kind {
-                        SoftmaxKind::Plain => write_plain(isa, src, max, 1.0 / sum, dst, d),
-                        SoftmaxKind::Log => write_log(isa, src, max, sum.ln(), dst, d),
+                        SoftmaxKind::Plain => write_plain(isa, src, [max, 1.0 / sum], dst, d),
+                        SoftmaxKind::Log => write_log(isa, src, [max, sum.ln()], dst, d),
                     }
                 }
             }
@@ -187,7 +186,7 @@ unsafe fn scale<I: Isa, S: Storage>(isa: I, x: *mut S, by: f32, d: usize) {
 /// # Safety
 /// `x` and `dst` hold `d` elements and are the same or do not overlap.
 #[inline(always)]
-unsafe fn write_plain<I: Isa, S: Storage>(isa: I, x: *const S, max: f32, by: f32, dst: *mut S, d: usize) {
+unsafe fn write_plain<I: Isa, S: Storage>(isa: I, x: *const S, [max, by]: [f32; 2], dst: *mut S, d: usize) {
     let (max, by) = (isa.splat(max), isa.splat(by));
     for at in (0..d).step_by(I::LANES) {
         let n = I::LANES.min(d - at);
@@ -204,7 +203,7 @@ unsafe fn write_plain<I: Isa, S: Storage>(isa: I, x: *const S, max: f32, by: f32
 /// # Safety
 /// `x` and `dst` hold `d` elements and are the same or do not overlap.
 #[inline(always)]
-unsafe fn write_log<I: Isa, S: Storage>(isa: I, x: *const S, max: f32, log_sum: f32, dst: *mut S, d: usize) {
+unsafe fn write_log<I: Isa, S: Storage>(isa: I, x: *const S, [max, log_sum]: [f32; 2], dst: *mut S, d: usize) {
     let (max, log_sum) = (isa.splat(max), isa.splat(log_sum));
     for at in (0..d).step_by(I::LANES) {
         let n = I::LANES.min(d - at);
