@@ -6,7 +6,8 @@ use burn_backend::{Backend, Scalar};
 use burn_kiln_fusion::{Activation, FusedOps, KernelConfig};
 use std::sync::Arc;
 
-pub use crate::kernels::{BinaryOp, UnaryOp};
+pub use crate::kernels::elementwise::{BinaryOp, UnaryOp};
+pub use crate::kernels::softmax::SoftmaxKind;
 
 impl From<Activation> for UnaryOp {
     fn from(activation: Activation) -> Self {
@@ -16,15 +17,6 @@ impl From<Activation> for UnaryOp {
             Activation::Silu => Self::Silu,
         }
     }
-}
-
-/// Which softmax.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SoftmaxKind {
-    /// `e^(x - max) / Σ e^(x - max)`.
-    Softmax,
-    /// `x - max - ln Σ e^(x - max)`.
-    LogSoftmax,
 }
 
 /// Operands of Burn's attention, handed back whole when no kernel takes them.

@@ -1,8 +1,8 @@
 //! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
 //! reach the kernels again.
 
+use crate::engine::UnaryOp;
 use crate::engine::{AttentionOperands, EngineWeight, FusedAttention, LinearEpilogue};
-use crate::kernels::UnaryOp;
 use crate::{Engine, Kiln};
 use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::FloatTensor;

@@ -65,7 +65,8 @@ fn read(path: &Path) -> String {
 
 /// The text between the braces that follow the first `head` which starts an item.
 fn block(source: &str, head: &str) -> String {
-    let code: String = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String =
+        source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let at = (code.match_indices(head))
         .map(|(at, _)| at)
         .find(|&at| {

@@ -4,7 +4,7 @@
 
 use burn::module::Module;
 use burn::nn::attention::{MhaInput, MultiHeadAttentionConfig};
-use burn::nn::{EmbeddingConfig, GeluConfig, LayerNormConfig, LinearConfig};
+use burn::nn::{EmbeddingConfig, LayerNormConfig, LinearConfig};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Distribution, Tensor, activation, backend::Backend};
@@ -53,7 +53,7 @@ fn plain_modules_reach_kernels<B: Engine>() {
     assert_close(y, activation::softmax(on::<B, _, 3>(&x), 2));
     let y = reaches(Route::Softmax, || activation::log_softmax(x.clone(), 1));
     assert_close(y, activation::log_softmax(on::<B, _, 3>(&x), 1));
-    let y = reaches(Route::Unary, || burn::nn::Gelu::forward(&GeluConfig::new().init(), x.clone()));
+    let y = reaches(Route::Unary, || burn::nn::Gelu::new().forward(x.clone()));
     assert_close(y, activation::gelu(on::<B, _, 3>(&x)));
     let y = reaches(Route::Binary, || x.clone() + x.clone());
     assert_close(y, on::<B, _, 3>(&x) * 2.0);

@@ -1,1 +1,9 @@
-//! Placeholder.
+//! What the programs share: the choice of a backend, the embedded checkpoint, memory and time, and the cases of `verify`.
+
+pub mod backend;
+pub mod embedded;
+mod error;
+pub mod memory;
+pub mod verify;
+
+pub use error::Error;

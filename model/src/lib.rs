@@ -13,6 +13,7 @@ pub mod prompt;
 mod qwen3_vl;
 pub mod text;
 pub mod vision;
+mod vl_processor;
 
 pub use checkpoint::Checkpoint;
 pub use config::Qwen3VlConfig;
@@ -20,3 +21,4 @@ pub use error::{Error, Result};
 pub use inputs::{InputError, InputLayout, ModelInputs};
 pub use load::LoadOptions;
 pub use qwen3_vl::{Logits, PreparedPrompt, Qwen3Vl};
+pub use vl_processor::Qwen3VlProcessor;

@@ -1,8 +1,9 @@
 //! Functions and arithmetic of elements.
 
 use super::storage::{CpuBackend, OwnedFloats, View};
-use crate::kernels::{
-    BinaryOp, Launch, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
+use crate::kernels::Launch;
+use crate::kernels::elementwise::{
+    BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
 };
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;

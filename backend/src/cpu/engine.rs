@@ -1,8 +1,10 @@
 //! [`Engine`] for the CPU backends.
 
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{elementwise, embedding, linear, matmul};
-use crate::engine::{BinaryOp, Engine, EngineWeight, LinearEpilogue, UnaryOp};
+use super::{attention, elementwise, embedding, linear, matmul, norm, rope, softmax};
+use crate::engine::{
+    AttentionOperands, BinaryOp, Engine, EngineWeight, FusedAttention, LinearEpilogue, SoftmaxKind, UnaryOp,
+};
 use crate::kernels::Launch;
 use crate::kernels::gemm::{PackedMatrix, UnpackedRows};
 use burn_backend::Scalar;
@@ -100,6 +102,61 @@ impl<B: CpuBackend> Engine for B {
         config: &KernelConfig,
     ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
         elementwise::gate::<B>(gate, up, config)
+    }
+
+    fn try_softmax(
+        kind: SoftmaxKind,
+        x: FloatTensor<Self>,
+        dim: usize,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        softmax::normalize::<B>(kind, x, dim, config)
+    }
+
+    fn try_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: Option<FloatTensor<Self>>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
+        norm::layer::<B>(x, gamma, beta, epsilon, config)
+    }
+
+    fn try_rms_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<(FloatTensor<Self>, FloatTensor<Self>), (FloatTensor<Self>, FloatTensor<Self>)> {
+        norm::rms::<B>(x, gamma, epsilon, config)
+    }
+
+    fn try_add_norm(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<[FloatTensor<Self>; 3], [FloatTensor<Self>; 3]> {
+        norm::add::<B>(x, residual, gamma, epsilon, config)
+    }
+
+    fn try_rope(
+        x: FloatTensor<Self>,
+        norm: Option<(&FloatTensor<Self>, f64)>,
+        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        rope::rotate::<B>(x, norm, angles, config)
+    }
+
+    fn try_attention(
+        operands: AttentionOperands<Self>,
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
+        attention::attend::<B>(operands, fused, config)
     }
 
     fn try_embedding(

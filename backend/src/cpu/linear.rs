@@ -4,7 +4,7 @@ use super::engine::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
 use crate::engine::{Engine, EngineWeight, LinearEpilogue};
 use crate::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Plan, Residual, gemm, gemm_packed};
-use crate::kernels::{BinaryOp, Floats, Launch, Operand, binary_in_place, unary_in_place};
+use crate::kernels::{Floats, Launch};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
@@ -88,7 +88,7 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
     let a = Matrix::new(view.data, view.offset, [rows.rows, rows.d], a_strides).ok()?;
     let plan = Plan::from(config);
     let multiply = |out: &mut OutMatrix<'_>, residual: Residual<'_>| -> Option<()> {
-        let epilogue = Epilogue { bias, residual };
+        let epilogue = Epilogue { bias, activation: epilogue.activation, residual };
         match weight {
             EngineWeight::Packed(panels) => gemm_packed(&plan, &a, &panels.matrix, out, &epilogue).ok(),
             EngineWeight::Plain(tensor) => {
@@ -109,14 +109,6 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
         }
         None => Residual::None,
     };
-    let in_store = if epilogue.activation.is_some() { Residual::None } else { residual };
-    multiply(&mut OutMatrix::row_major(out.as_floats_mut(), rows.rows, out_features).ok()?, in_store)?;
-    if let Some(activation) = epilogue.activation {
-        let launch = Launch::from(config);
-        unary_in_place(launch, activation.into(), out.as_floats_mut());
-        if let Residual::Add(residual) = residual {
-            binary_in_place(launch, BinaryOp::Add, out.as_floats_mut(), Operand::Same(residual.data()));
-        }
-    }
+    multiply(&mut OutMatrix::row_major(out.as_floats_mut(), rows.rows, out_features).ok()?, residual)?;
     B::from_floats(out, Shape::from(shape))
 }

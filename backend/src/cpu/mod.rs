@@ -3,6 +3,7 @@
 //! One implementation of [`crate::Engine`] for every [`CpuBackend`]. Files are named after what they route:
 //! each decides whether a kernel takes the operands, and hands them back if not.
 
+mod attention;
 mod elementwise;
 mod embedding;
 mod engine;
@@ -10,6 +11,9 @@ mod flex;
 mod linear;
 mod matmul;
 mod ndarray;
+mod norm;
+mod rope;
+mod softmax;
 mod storage;
 
 pub use engine::CpuPanels;

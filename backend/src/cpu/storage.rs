@@ -110,6 +110,17 @@ impl<'a> View<'a> {
         Some(self.slice(self.offset, self.len()))
     }
 
+    /// The buffer from `start` on; nothing where that is past its end.
+    pub fn data_from(&self, start: usize) -> Floats<'a> {
+        let start = start.min(self.data.len());
+        self.slice(start, self.data.len() - start)
+    }
+
+    /// True for no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn slice(&self, start: usize, len: usize) -> Floats<'a> {
         match self.data {
             Floats::F32(x) => Floats::F32(&x[start..start + len]),

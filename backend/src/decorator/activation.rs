@@ -22,12 +22,11 @@ impl<B: Engine> ActivationOps<Self> for Kiln<B> {
     }
 
     fn softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self> {
-        B::try_softmax(SoftmaxKind::Softmax, tensor, dim, &current()).unwrap_or_else(|tensor| B::softmax(tensor, dim))
+        B::try_softmax(SoftmaxKind::Plain, tensor, dim, &current()).unwrap_or_else(|tensor| B::softmax(tensor, dim))
     }
 
     fn log_softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self> {
-        B::try_softmax(SoftmaxKind::LogSoftmax, tensor, dim, &current())
-            .unwrap_or_else(|tensor| B::log_softmax(tensor, dim))
+        B::try_softmax(SoftmaxKind::Log, tensor, dim, &current()).unwrap_or_else(|tensor| B::log_softmax(tensor, dim))
     }
 
     forward! {

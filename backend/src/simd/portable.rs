@@ -30,6 +30,34 @@ unsafe fn read<const FULL: bool>(p: *const f32, n: usize) -> f32x8 {
     f32x8::from(lanes)
 }
 
+/// A function of its own for each kernel, as on the other tiers, so that a kernel that runs another one calls it.
+#[inline(never)]
+fn trampoline<K: Kernel>(isa: Portable, kernel: K) -> K::Out {
+    kernel.call(isa)
+}
+
+/// Widens 8 f16, without F16C some hundred instructions, which kernels should not repeat at each load.
+///
+/// # Safety
+/// `p` is readable for 8 values.
+#[inline(never)]
+unsafe fn widen_f16(p: *const u16) -> f32x8 {
+    // SAFETY: the caller's promise.
+    f32x8::from(core::array::from_fn(|i| f16::from_bits(unsafe { p.add(i).read() }).to_f32()))
+}
+
+/// Rounds to 8 f16.
+///
+/// # Safety
+/// `p` is writable for 8 values.
+#[inline(never)]
+unsafe fn narrow_f16(p: *mut u16, v: f32x8) {
+    for (i, x) in v.to_array().into_iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { p.add(i).write(f16::from_f32(x).to_bits()) };
+    }
+}
+
 impl Isa for Portable {
     type V = f32x8;
     type M = f32x8;
@@ -41,7 +69,7 @@ impl Isa for Portable {
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Out {
-        kernel.call(self)
+        trampoline(self, kernel)
     }
     #[inline(always)]
     fn splat(self, x: f32) -> f32x8 {
@@ -147,7 +175,7 @@ impl Isa for Portable {
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u16) -> f32x8 {
         // SAFETY: the caller's promise: 8 values.
-        f32x8::from(core::array::from_fn(|i| bf16::from_bits(unsafe { p.add(i).read() }).to_f32()))
+        f32x8::from(core::array::from_fn(|i| f32::from_bits(u32::from(unsafe { p.add(i).read() }) << 16)))
     }
     #[inline(always)]
     unsafe fn store_bf16(self, p: *mut u16, v: f32x8) {
@@ -159,14 +187,12 @@ impl Isa for Portable {
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> f32x8 {
         // SAFETY: the caller's promise: 8 values.
-        f32x8::from(core::array::from_fn(|i| f16::from_bits(unsafe { p.add(i).read() }).to_f32()))
+        unsafe { widen_f16(p) }
     }
     #[inline(always)]
     unsafe fn store_f16(self, p: *mut u16, v: f32x8) {
-        for (i, x) in v.to_array().into_iter().enumerate() {
-            // SAFETY: the caller's promise: 8 values.
-            unsafe { p.add(i).write(f16::from_f32(x).to_bits()) };
-        }
+        // SAFETY: the caller's promise: 8 values.
+        unsafe { narrow_f16(p, v) }
     }
     #[inline(always)]
     fn prefetch(self, _p: *const u8) {}

@@ -103,7 +103,6 @@ impl Tier {
     }
 
     /// Runs `kernel` on this tier, or on the portable one where the CPU lacks it.
-    #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Out {
         #[cfg(target_arch = "x86_64")]
         match self {

@@ -183,6 +183,26 @@ pub enum CheckpointError {
         /// Its value.
         value: f32,
     },
+    /// A checkpoint was to be written where there is one.
+    #[error("{} exists already: choose another folder, or remove it first", path.display())]
+    Exists {
+        /// The file that is there.
+        path: PathBuf,
+    },
+    /// A checkpoint cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A random checkpoint was asked for in a type that it is not made in.
+    #[error("random weights are made in F32 or BF16, not in {found:?}")]
+    RandomDtype {
+        /// The dtype asked for.
+        found: DType,
+    },
     /// The checkpoint's tensors are not the model's.
     #[error("the checkpoint in {} does not fit the configuration: {report}", dir.display())]
     Mismatch {

@@ -21,11 +21,13 @@ mod loader;
 mod mapping;
 mod open;
 mod progress;
+mod random;
 
 pub use error::CheckpointError;
 pub use expected::{ExpectedTensor, MisshapedTensor, ShapeReport, expected_tensors};
 pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
+pub use random::write_random;
 
 use crate::Result;
 use burn::tensor::DType;

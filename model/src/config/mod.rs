@@ -12,14 +12,17 @@
 mod activation;
 mod error;
 mod parse;
+mod released;
 mod section;
 mod size;
 mod text;
 mod validate;
 mod vision;
+mod write;
 
 pub use activation::HiddenAct;
 pub use error::ConfigError;
+pub use released::ReleasedSize;
 pub use text::{MoeConfig, TextConfig};
 pub use vision::VisionConfig;
 

@@ -8,6 +8,7 @@
 
 mod builtin;
 mod byte_level;
+mod byte_vocabulary;
 mod error;
 mod expand;
 mod json;
@@ -19,6 +20,7 @@ mod template_file;
 mod tokenizer;
 
 pub use builtin::CHATML_TEMPLATE;
+pub use byte_vocabulary::{CHAT_TOKENS, byte_level_tokenizer};
 pub use error::PromptError;
 pub use expand::{ExpandedPrompt, VideoPrompt, VisionTokens, expand_prompt};
 pub use message::{Content, Message};

@@ -4,12 +4,12 @@ use super::blocking::Tile;
 use super::epilogue::{Epilogue, Region, Sink};
 use super::matrix::{GemmError, Matrix, OutMatrix, check};
 use super::part::{Part, RightOperand};
-use super::plan::{GEMV_ROWS, Plan, Variant, choose_parts, choose_threads};
+use super::plan::{Plan, Variant, choose_parts, choose_threads};
 use super::raw::RawMatrix;
 use crate::simd::PANEL;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// `C = A · B` with an [`Epilogue`]: `C = A·B + bias + residual`, sums in f32.
+/// `C = A · B` with an [`Epilogue`]: `C = activation(A·B + bias) + residual`, sums in f32.
 ///
 /// Shapes: A `[m, k]`, B `[k, n]`, C `[m, n]`; f32, bf16 or f16 each, any strides of A and B. 2·m·n·k FLOP. A depth of 0 stores the
 /// epilogue of 0. NaN and infinities go where the sums of the definition put them.
@@ -146,7 +146,7 @@ impl Problem {
             return;
         }
         // Reading B takes as long as multiplying it by several rows.
-        let work = m.max(GEMV_ROWS).saturating_mul(n).saturating_mul(k.max(1)).saturating_mul(offsets.len());
+        let work = m.max(8).saturating_mul(n).saturating_mul(k.max(1)).saturating_mul(offsets.len());
         let threads = choose_threads(plan.launch.threads, work);
         let parts = choose_parts(threads, work).div_ceil(offsets.len());
         let grid = Grid::choose(self, Tile::of(plan.launch.tier), parts, threads);

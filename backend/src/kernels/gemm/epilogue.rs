@@ -2,6 +2,7 @@
 
 use super::matrix::{GemmError, Matrix, OutMatrix, check};
 use super::raw::{RawFloats, RawFloatsMut};
+use crate::kernels::math::{Activation, activate};
 use crate::kernels::{Floats, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -10,6 +11,8 @@ use crate::simd::{Isa, Kernel};
 pub struct Epilogue<'a> {
     /// One number a column, `[n]`.
     pub bias: Option<Floats<'a>>,
+    /// Applied after the bias.
+    pub activation: Option<Activation>,
     /// Added last.
     pub residual: Residual<'a>,
 }
@@ -39,7 +42,7 @@ impl<'a> Epilogue<'a> {
 
     /// True if the product is stored as it is.
     pub fn is_none(&self) -> bool {
-        self.bias.is_none() && matches!(self.residual, Residual::None)
+        self.bias.is_none() && self.activation.is_none() && matches!(self.residual, Residual::None)
     }
 
     /// Fails where a part does not fit an output of `rows` x `cols`.
@@ -64,6 +67,7 @@ pub(super) struct Sink {
     out: RawFloatsMut,
     out_stride: isize,
     bias: Option<RawFloats>,
+    activation: Option<Activation>,
     residual: Option<(RawFloats, isize)>,
     accumulate: bool,
     /// Where sums wait for the rest of the depth: the output itself if it is f32.
@@ -112,6 +116,7 @@ impl Sink {
             out: raw,
             out_stride: stride,
             bias: epilogue.bias.map(RawFloats::new),
+            activation: epilogue.activation,
             residual,
             accumulate: matches!(epilogue.residual, Residual::Output),
             partial: if let RawFloatsMut::F32(p) = raw { p } else { core::ptr::null_mut() },
@@ -144,7 +149,7 @@ impl Sink {
         if !turn.last {
             return Some((partial, self.partial_stride));
         }
-        let idle = self.bias.is_none() && self.residual.is_none() && !self.needs_partial();
+        let idle = self.bias.is_none() && self.activation.is_none() && self.residual.is_none() && !self.needs_partial();
         idle.then_some((partial, self.partial_stride))
     }
 
@@ -200,6 +205,9 @@ impl Sink {
         unsafe {
             if let Some(bias) = self.bias {
                 sum = isa.add(sum, load_any(isa, bias.offset(col as isize), lanes));
+            }
+            if let Some(activation) = self.activation {
+                sum = activate(isa, activation, sum);
             }
             if let Some((residual, stride)) = self.residual {
                 sum = isa.add(sum, load_any(isa, residual.offset(row * stride + col as isize), lanes));

@@ -14,7 +14,7 @@ use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
 use super::scratch::Scratch;
 use crate::kernels::Storage;
-use crate::simd::{Isa, PANEL};
+use crate::simd::{Isa, Kernel, PANEL};
 use core::mem::MaybeUninit;
 
 /// How far ahead of its use a line of B is asked for, bytes.
@@ -43,15 +43,33 @@ impl Rows {
         }
         let mut copy = Scratch::take(rows * depth);
         let out = copy.as_mut_ptr();
-        // SAFETY: the caller's promise; the buffer has `rows` x `depth` floats.
+        isa.run(CopyRows { a, shape: [rows, depth], out });
+        Self { data: out, stride: depth as isize, _copy: Some(copy) }
+    }
+}
+
+/// Copies rows to contiguous f32. Only [`Rows::contiguous`] makes one, by its promise.
+#[derive(Debug, Clone, Copy)]
+struct CopyRows {
+    a: RawMatrix,
+    shape: [usize; 2],
+    out: *mut f32,
+}
+
+impl Kernel for CopyRows {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        let Self { a: RawMatrix { data, row_stride, col_stride }, shape, out } = self;
+        // SAFETY: the promise of `Rows::contiguous`; the buffer has `rows` x `depth` floats.
         unsafe {
-            match a.data {
-                RawFloats::F32(data) => copy_rows(isa, (data, a.row_stride, a.col_stride), [rows, depth], out),
-                RawFloats::Bf16(data) => copy_rows(isa, (data, a.row_stride, a.col_stride), [rows, depth], out),
-                RawFloats::F16(data) => copy_rows(isa, (data, a.row_stride, a.col_stride), [rows, depth], out),
+            match data {
+                RawFloats::F32(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
+                RawFloats::Bf16(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
+                RawFloats::F16(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
             }
         }
-        Self { data: out, stride: depth as isize, _copy: Some(copy) }
     }
 }
 
@@ -135,7 +153,7 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
             while i < rows {
                 let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
                 let out = tile.wrapping_add(i * PANEL + jj);
-                // SAFETY: the caller's promise: those rows of A and W exist; the tile has room for 8 x 16 and 4 columns from `jj` fit.
+                // SAFETY: the caller's promise: those rows of A and W exist; the tile has `GEMV_ROWS` x 16 floats and 4 columns from `jj` fit.
                 unsafe {
                     match rows - i {
                         1 => {
@@ -166,7 +184,7 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
             }
         }
         let region = Region { row, col: col + j, rows, cols: some };
-        // SAFETY: the tile has 8 x 16 floats; the region lies in the part's.
+        // SAFETY: the tile has `GEMV_ROWS` x 16 floats; the region lies in the part's.
         isa.run(unsafe { Finish::new(&part.sink, tile, PANEL, region, Turn::WHOLE) });
     }
 }
@@ -277,16 +295,19 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S
             core::ptr::write_bytes(tile, 0, rows * width);
             let mut p = 0;
             while p < part.depth {
-                let b = b.wrapping_add(j).wrapping_offset(p as isize * stride);
+                let b = (b.wrapping_add(j).wrapping_offset(p as isize * stride), stride);
                 let deep = p + AXPY_DEPTH <= part.depth;
-                for i in 0..rows {
-                    let x = a.data.wrapping_offset(i as isize * a.stride).wrapping_add(p);
-                    let out = tile.add(i * width);
-                    if deep {
-                        add_rows::<I, S, AXPY_DEPTH>(isa, x, (b, stride), some, out);
-                    } else {
-                        add_rows::<I, S, 1>(isa, x, (b, stride), some, out);
+                let mut i = 0;
+                while i < rows {
+                    let x = (a.data.wrapping_offset(i as isize * a.stride).wrapping_add(p), a.stride);
+                    let out = (tile.add(i * width), width);
+                    match (deep, i + 2 <= rows) {
+                        (true, true) => add_rows::<I, S, 2, AXPY_DEPTH>(isa, x, b, some, out),
+                        (true, false) => add_rows::<I, S, 1, AXPY_DEPTH>(isa, x, b, some, out),
+                        (false, true) => add_rows::<I, S, 2, 1>(isa, x, b, some, out),
+                        (false, false) => add_rows::<I, S, 1, 1>(isa, x, b, some, out),
                     }
+                    i += 2;
                 }
                 p += if deep { AXPY_DEPTH } else { 1 };
             }
@@ -296,36 +317,69 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S
     }
 }
 
-/// `out[..cols] += Σ x[t] · b[t][..cols]` over `T` rows of B.
+/// `out[i][..cols] += Σ x[i][t] · b[t][..cols]` for `M` rows of A over `T` rows of B. Operands are pointers and row strides.
 ///
 /// # Safety
-/// `x` is readable for `T` floats, `T` rows of `b` for `cols` elements; `out` has `cols` floats rounded up to whole registers.
+/// `M` rows of `x` are readable for `T` floats, `T` rows of `b` for `cols` elements; each row of `out` has `cols` floats rounded up to
+/// whole registers.
 #[inline(always)]
-unsafe fn add_rows<I: Isa, S: Storage, const T: usize>(
+unsafe fn add_rows<I: Isa, S: Storage, const M: usize, const T: usize>(
     isa: I,
-    x: *const f32,
-    (b, stride): (*const S, isize),
+    (x, x_stride): (*const f32, isize),
+    (b, b_stride): (*const S, isize),
     cols: usize,
-    out: *mut f32,
+    (out, out_stride): (*mut f32, usize),
 ) {
-    let mut xs = [isa.splat(0.0); T];
-    for (t, v) in xs.iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        *v = isa.splat(unsafe { x.add(t).read() });
-    }
-    let mut j = 0;
-    while j < cols {
-        let n = I::LANES.min(cols - j);
-        // SAFETY: the caller's promise; no more than the rest of a row of B is loaded.
-        unsafe {
-            let mut sum = isa.load(out.add(j));
-            for (t, &x) in xs.iter().enumerate() {
-                let row = b.wrapping_offset(t as isize * stride).wrapping_add(j);
-                isa.prefetch(row.cast::<u8>().wrapping_add(PREFETCH_BYTES));
-                sum = isa.mul_add(x, load_up_to(isa, row, n), sum);
-            }
-            isa.store(out.add(j), sum);
+    let mut xs = [[isa.splat(0.0); T]; M];
+    for (i, row) in xs.iter_mut().enumerate() {
+        for (t, v) in row.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *v = isa.splat(unsafe { x.offset(i as isize * x_stride).add(t).read() });
         }
-        j += n;
+    }
+    let whole = cols / I::LANES * I::LANES;
+    for j in (0..whole).step_by(I::LANES) {
+        let mut row = [isa.splat(0.0); T];
+        for (t, v) in row.iter_mut().enumerate() {
+            let at = b.wrapping_offset(t as isize * b_stride).wrapping_add(j);
+            isa.prefetch(at.cast::<u8>().wrapping_add(PREFETCH_BYTES));
+            // SAFETY: a whole register from `j` lies within the row.
+            *v = unsafe { S::load(isa, at) };
+        }
+        // SAFETY: as above.
+        unsafe { add_register(isa, &xs, &row, (out.add(j), out_stride)) };
+    }
+    if whole < cols {
+        let mut row = [isa.splat(0.0); T];
+        for (t, v) in row.iter_mut().enumerate() {
+            let at = b.wrapping_offset(t as isize * b_stride).wrapping_add(whole);
+            // SAFETY: no more than the rest of the row is loaded.
+            *v = unsafe { S::load_partial(isa, at, cols - whole) };
+        }
+        // SAFETY: the output has whole registers.
+        unsafe { add_register(isa, &xs, &row, (out.add(whole), out_stride)) };
+    }
+}
+
+/// One register of each row of [`add_rows`]: `out[i] += Σ x[i][t] · b[t]`.
+///
+/// # Safety
+/// `M` rows of `out` are readable and writable for a register.
+#[inline(always)]
+unsafe fn add_register<I: Isa, const M: usize, const T: usize>(
+    isa: I,
+    xs: &[[I::V; T]; M],
+    row: &[I::V; T],
+    (out, stride): (*mut f32, usize),
+) {
+    for (i, xs) in xs.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut sum = isa.load(out.add(i * stride));
+            for (&x, &b) in xs.iter().zip(row) {
+                sum = isa.mul_add(x, b, sum);
+            }
+            isa.store(out.add(i * stride), sum);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Matrix products on the CPU: `C = A·B + bias + residual` over strided f32, bf16 or f16.
+//! Matrix products on the CPU: `C = activation(A·B + bias) + residual` over strided f32, bf16 or f16.
 //!
 //! # Algorithm
 //!
@@ -43,7 +43,7 @@ mod packing;
 mod part;
 mod plan;
 mod raw;
-mod scratch;
+pub(in crate::kernels) mod scratch;
 
 pub use blocking::{Blocking, Tile};
 pub use cache::Caches;

@@ -51,7 +51,7 @@ unsafe fn multiply_panels_as<I: Isa, S: Storage>(isa: I, part: &Part, panels: *c
         while i < rows {
             let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
             let out = tile.wrapping_add(i * PANEL);
-            // SAFETY: the caller's promise: those rows of A and the panel exist; the tile has 8 x 16 floats.
+            // SAFETY: the caller's promise: those rows of A and the panel exist; the tile has `GEMV_ROWS` x 16 floats.
             unsafe {
                 // A panel is one register of 16 lanes or two of 8: the shapes keep 4 to 8 sums going.
                 match (rows - i, I::LANES) {

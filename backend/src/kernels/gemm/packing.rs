@@ -15,7 +15,7 @@
 use super::epilogue::load_up_to;
 use super::raw::{RawFloats, RawMatrix};
 use crate::kernels::Storage;
-use crate::simd::Isa;
+use crate::simd::{Isa, Kernel, PANEL};
 
 /// Vectors of a matrix that become panels: vector `i` is `i · lane_stride` from the start, and its element `p` another
 /// `p · depth_stride`.
@@ -32,24 +32,45 @@ struct Strip<S> {
 pub(super) const SLACK: usize = 16;
 
 /// Packs the first `lanes` rows of `matrix`, to a depth of `depth` columns, into panels of `width` rows. (B is packed as the rows of
-/// its transpose.)
+/// its transpose.) A function of its own, as tiles are: it is called once a block.
 ///
 /// # Safety
 /// `matrix` is readable for `lanes` x `depth`; `out` is writable for `ceil(lanes / width) · width · depth + SLACK` floats.
 #[inline(always)]
-pub(super) unsafe fn pack<I: Isa>(isa: I, matrix: RawMatrix, [lanes, depth]: [usize; 2], width: usize, out: *mut f32) {
-    let RawMatrix { data, row_stride: lane_stride, col_stride: depth_stride } = matrix;
-    // SAFETY: the caller's promise.
-    unsafe {
-        match data {
-            RawFloats::F32(data) => {
-                pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
-            }
-            RawFloats::Bf16(data) => {
-                pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
-            }
-            RawFloats::F16(data) => {
-                pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
+pub(super) unsafe fn pack<I: Isa>(isa: I, matrix: RawMatrix, shape: [usize; 2], width: usize, out: *mut f32) {
+    isa.run(Pack { matrix, shape, width, out });
+}
+
+/// The arguments of [`pack`].
+#[derive(Debug, Clone, Copy)]
+struct Pack {
+    matrix: RawMatrix,
+    shape: [usize; 2],
+    width: usize,
+    out: *mut f32,
+}
+
+impl Kernel for Pack {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        let Self { matrix: RawMatrix { data, row_stride, col_stride }, shape: [lanes, depth], width, out } = self;
+        let (lane_stride, depth_stride) = (row_stride, col_stride);
+        // Only two widths occur; as constants they unroll the loops over a panel.
+        let width = if width == PANEL { PANEL } else { I::MR };
+        // SAFETY: the promise of `pack`, the only one to make a `Pack`.
+        unsafe {
+            match data {
+                RawFloats::F32(data) => {
+                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
+                }
+                RawFloats::Bf16(data) => {
+                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
+                }
+                RawFloats::F16(data) => {
+                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
+                }
             }
         }
     }

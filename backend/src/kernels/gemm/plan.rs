@@ -51,7 +51,7 @@ impl From<&KernelConfig> for Plan {
 
 /// Up to this many rows of A, B is read once and not packed: packing writes and reads B once more, which that many rows of
 /// arithmetic do not pay for.
-pub const GEMV_ROWS: usize = 8;
+pub const GEMV_ROWS: usize = 16;
 
 /// Up to this size of every dimension both operands fit the L1 cache (3 x 32² floats are 12 KB), and packing would take as long as
 /// multiplying.

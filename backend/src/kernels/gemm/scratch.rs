@@ -15,11 +15,11 @@ thread_local! {
 /// A buffer of this thread, given back when dropped. A product inside another one (a thread that steals work while it waits) gets
 /// a buffer of its own.
 #[derive(Debug)]
-pub(super) struct Scratch(Vec<Line>);
+pub(in crate::kernels) struct Scratch(Vec<Line>);
 
 impl Scratch {
     /// At least `floats` floats of unspecified value, aligned to 64 bytes.
-    pub(super) fn take(floats: usize) -> Self {
+    pub(in crate::kernels) fn take(floats: usize) -> Self {
         let mut lines = SPARE.take();
         if lines.len() * 16 < floats {
             // The old contents would only be copied.
@@ -30,7 +30,7 @@ impl Scratch {
     }
 
     /// The first float.
-    pub(super) fn as_mut_ptr(&mut self) -> *mut f32 {
+    pub(in crate::kernels) fn as_mut_ptr(&mut self) -> *mut f32 {
         self.0.as_mut_ptr().cast()
     }
 }
@@ -44,6 +44,6 @@ impl Drop for Scratch {
 }
 
 /// `floats` rounded up to whole cache lines, so that what follows in one buffer stays aligned.
-pub(super) const fn round_to_line(floats: usize) -> usize {
+pub(in crate::kernels) const fn round_to_line(floats: usize) -> usize {
     floats.div_ceil(16) * 16
 }

@@ -11,16 +11,7 @@ pub use gelu::{gelu_erf, gelu_tanh};
 
 use crate::simd::Isa;
 
-/// An element-wise activation of the fused kernels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// [`gelu_tanh`].
-    GeluTanh,
-    /// [`gelu_erf`].
-    GeluErf,
-    /// [`silu`].
-    Silu,
-}
+pub use burn_kiln_fusion::Activation;
 
 /// `activation(x)`.
 #[inline(always)]

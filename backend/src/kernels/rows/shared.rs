@@ -1,20 +1,10 @@
-//! Slices that threads share: each thread works on its own rows or elements.
+//! Slices that threads share.
 
-use super::Launch;
+use super::{load, store};
+use crate::kernels::{Floats, FloatsMut};
+use crate::simd::Isa;
 use core::ops::Range;
-
-/// Bytes that a thread must move for its start to pay: waking a pool thread costs 5 to 10 µs, in which one core moves about
-/// 64 KiB between L2 and itself.
-pub(crate) const BYTES_PER_THREAD: usize = 64 * 1024;
-
-/// Elements in a cache line of f32, and a whole number of registers on every tier: parts of a split begin at multiples of it,
-/// so that no two threads write one line (if the slice begins on one).
-pub(crate) const GRAIN: usize = 32;
-
-/// As many threads as `bytes` of traffic are worth.
-pub(crate) fn share(launch: Launch, bytes: usize) -> Launch {
-    launch.limit(bytes / BYTES_PER_THREAD)
-}
+use half::{bf16, f16};
 
 /// A slice that threads read while another view of the same memory may be written: an operand of an op that works in place.
 #[derive(Debug)]
@@ -97,18 +87,64 @@ impl<S> Target<S> {
     }
 }
 
-/// Runs `$body` with `$x` bound to each operand's slice, if all have one element type; else panics, naming the types.
-///
-/// `by_dtype!((a: Floats, b: FloatsMut) => run(a, b))`
-macro_rules! by_dtype {
-    (($($x:ident: $kind:ident),+) => $body:expr) => {
-        match ($($x,)+) {
-            ($($kind::F32($x),)+) => $body,
-            ($($kind::Bf16($x),)+) => $body,
-            ($($kind::F16($x),)+) => $body,
-            #[allow(unreachable_patterns)]
-            ($($x,)+) => panic!("one element type for all operands, not {:?}", [$($x.dtype()),+]),
-        }
-    };
+/// A [`Source`] of any element type: read a register at a time, next to operands of another type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AnySource {
+    F32(Source<f32>),
+    Bf16(Source<bf16>),
+    F16(Source<f16>),
 }
-pub(crate) use by_dtype;
+
+impl AnySource {
+    pub(crate) fn new(slice: Floats<'_>) -> Self {
+        match slice {
+            Floats::F32(x) => Self::F32(Source::new(x)),
+            Floats::Bf16(x) => Self::Bf16(Source::new(x)),
+            Floats::F16(x) => Self::F16(Source::new(x)),
+        }
+    }
+
+    /// `n ≤ LANES` elements from `at`; the other lanes are 0.
+    #[inline(always)]
+    pub(crate) fn load<I: Isa>(self, isa: I, at: usize, n: usize) -> I::V {
+        // SAFETY: `part` checks that the elements are within the slice.
+        unsafe {
+            match self {
+                Self::F32(x) => load(isa, x.part(&(at..at + n)), n),
+                Self::Bf16(x) => load(isa, x.part(&(at..at + n)), n),
+                Self::F16(x) => load(isa, x.part(&(at..at + n)), n),
+            }
+        }
+    }
+}
+
+/// A [`Target`] of any element type.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AnyTarget {
+    F32(Target<f32>),
+    Bf16(Target<bf16>),
+    F16(Target<f16>),
+}
+
+impl AnyTarget {
+    pub(crate) fn new(slice: FloatsMut<'_>) -> Self {
+        match slice {
+            FloatsMut::F32(x) => Self::F32(Target::new(x)),
+            FloatsMut::Bf16(x) => Self::Bf16(Target::new(x)),
+            FloatsMut::F16(x) => Self::F16(Target::new(x)),
+        }
+    }
+
+    /// Stores `n ≤ LANES` lanes from element `at` on.
+    #[inline(always)]
+    pub(crate) fn store<I: Isa>(self, isa: I, at: usize, v: I::V, n: usize) {
+        // SAFETY: `part` checks that the elements are within the slice.
+        unsafe {
+            match self {
+                Self::F32(x) => store(isa, x.part(&(at..at + n)), v, n),
+                Self::Bf16(x) => store(isa, x.part(&(at..at + n)), v, n),
+                Self::F16(x) => store(isa, x.part(&(at..at + n)), v, n),
+            }
+        }
+    }
+}

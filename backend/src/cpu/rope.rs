@@ -1,0 +1,59 @@
+//! Rotary embedding of heads, alone or after the RMS norm of each.
+
+use super::storage::{CpuBackend, OwnedFloats, View};
+use crate::kernels::norm::RmsNorm;
+use crate::kernels::rope::{Angles, Heads, qk_norm_rope, rope};
+use crate::kernels::{Floats, Launch};
+use crate::routes::{Route, note};
+use burn_backend::TensorMetadata;
+use burn_backend::tensor::FloatTensor;
+use burn_kiln_fusion::KernelConfig;
+
+/// A view `[batch, heads, length, head_dim]` whose last dimension is contiguous.
+pub(super) fn heads<'a>(view: &View<'a>) -> Option<Heads<'a>> {
+    let (&[batch, heads, length, head_dim], &[s0, s1, s2, s3]) = (view.shape.as_slice(), view.strides.as_slice())
+    else {
+        return None;
+    };
+    let data = view.data_from(view.offset);
+    let strides = [s0, s1, s2];
+    (s3 == 1 || head_dim <= 1).then_some(Heads { data, batch, heads, length, head_dim, strides })
+}
+
+/// The rotated heads, contiguous.
+pub(super) fn rotate<B: CpuBackend>(
+    x: FloatTensor<B>,
+    norm: Option<(&FloatTensor<B>, f64)>,
+    (cos, sin): (&FloatTensor<B>, &FloatTensor<B>),
+    config: &KernelConfig,
+) -> Result<FloatTensor<B>, FloatTensor<B>> {
+    let run = || {
+        let view = B::view(&x)?;
+        let operand = heads(&view)?;
+        let (Floats::F32(cos), Floats::F32(sin)) = (B::view(cos)?.contiguous()?, B::view(sin)?.contiguous()?) else {
+            return None;
+        };
+        let each = operand.length * (operand.head_dim / 2);
+        let fits = cos.len() == sin.len() && (cos.len() == each || cos.len() == operand.batch * each);
+        if !fits || !operand.head_dim.is_multiple_of(2) {
+            return None;
+        }
+        let mut out = OwnedFloats::zeros(view.dtype(), view.len())?;
+        let (launch, angles) = (Launch::from(config), Angles { cos, sin });
+        match norm {
+            Some((gamma, epsilon)) => {
+                let gamma = B::view(gamma)?.contiguous().filter(|gamma| gamma.len() == operand.head_dim)?;
+                qk_norm_rope(launch, RmsNorm { gamma, epsilon }, operand, angles, out.as_floats_mut(), None);
+            }
+            None => rope(launch, operand, angles, out.as_floats_mut()),
+        }
+        B::from_floats(out, x.shape())
+    };
+    match if config.simd.enabled { run() } else { None } {
+        Some(output) => {
+            note(Route::Rope);
+            Ok(output)
+        }
+        None => Err(x),
+    }
+}

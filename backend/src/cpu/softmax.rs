@@ -1,0 +1,34 @@
+//! Softmax over one dimension.
+
+use super::storage::{CpuBackend, OwnedFloats};
+use crate::kernels::Launch;
+use crate::kernels::softmax::{Axis, SoftmaxKind, softmax, softmax_in_place};
+use crate::routes::{Route, note};
+use burn_backend::TensorMetadata;
+use burn_backend::tensor::FloatTensor;
+use burn_kiln_fusion::KernelConfig;
+
+/// Softmax or log-softmax; in place where nobody else holds the buffer.
+pub(super) fn normalize<B: CpuBackend>(
+    kind: SoftmaxKind,
+    mut x: FloatTensor<B>,
+    dim: usize,
+    config: &KernelConfig,
+) -> Result<FloatTensor<B>, FloatTensor<B>> {
+    let shape = x.shape();
+    if !config.blocking.enabled || dim >= shape.num_dims() {
+        return Err(x);
+    }
+    let (launch, axis) = (Launch::from(config), Axis::of(shape.as_slice(), dim));
+    if let Some(buffer) = B::view_mut(&mut x) {
+        softmax_in_place(launch, kind, axis, buffer);
+        note(Route::Softmax);
+        return Ok(x);
+    }
+    let output = B::view(&x).and_then(|view| {
+        let mut out = OwnedFloats::zeros(view.dtype(), axis.len())?;
+        softmax(launch, kind, axis, view.contiguous()?, out.as_floats_mut());
+        B::from_floats(out, shape)
+    });
+    output.inspect(|_| note(Route::Softmax)).ok_or(x)
+}

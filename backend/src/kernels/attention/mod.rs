@@ -1,0 +1,131 @@
+//! Attention in memory of O(length): tiles with an online softmax (Dao et al. 2022, "FlashAttention"; Rabe and Staats 2021).
+//!
+//! ```text
+//! for each (sequence, key head, tile of queries)            units, shared out to threads
+//!     Q = scale · the queries of all heads of the group     [rows, d]
+//!     m = -∞, l = 0, O = 0
+//!     for each tile of keys that a query of the unit sees
+//!         S = Q·Kᵀ, softcap, + bias, hidden = -∞            [rows, keys]
+//!         m' = max(m, rows of S)
+//!         P = e^{S - m'},  l = l · e^{m - m'} + Σ P,  O = O · e^{m - m'} + P·V
+//!     output = O / l,  lse = m + ln l
+//! ```
+//!
+//! - Grouped-query attention: the query heads of one key head are rows of one unit, so that each tile of K and V is read and
+//!   packed once for all of them.
+//! - Many rows (prefill): K is packed transposed and V as it is, both in panels of two registers, and both products run in a
+//!   register tile ([`product`]).
+//! - Few rows (decode): K and V are read where they lie, once ([`few`]).
+//! - Fewer units than threads (a long cache, few heads): the keys are split too, and the partial `m, l, O` merged at the end.
+//!
+//! Causal order and packed segments are both an interval of keys for each query: tiles outside are never touched.
+//!
+//! A query that sees no key (all hidden, or no keys at all) gives 0 and an lse of -∞, as Burn's `attention_fallback` and Flex
+//! do. NaN in a score that is seen makes its row NaN, and so does a score of +∞. A hidden key counts nothing, whatever its
+//! score; its value is multiplied by 0 where its tile is computed at all, so an infinite or NaN value may still show.
+
+mod few;
+mod merge;
+mod online;
+mod packing;
+mod problem;
+mod product;
+mod tiles;
+mod unit;
+
+pub use problem::{AttentionOptions, Scores};
+pub use tiles::Tiles;
+
+use super::rope::Heads;
+use super::rows::{AnySource, AnyTarget, Source, Target};
+use super::{Floats, FloatsMut, Launch, Storage};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use merge::{Merge, Partials};
+use problem::Problem;
+use unit::Unit;
+
+/// Multiply-adds for which a thread is worth its start: 10 µs at 50 GFLOP/s.
+const WORK_PER_THREAD: usize = 1 << 18;
+
+/// Keys for which a thread is worth its start when the keys of one unit are split.
+const KEYS_PER_SPLIT: usize = 256;
+
+/// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v`, see [`AttentionOptions`].
+///
+/// Shapes: `q` `[batch, heads, queries, d]`, `k` `[batch, kv_heads, keys, d]`, `v` `[batch, kv_heads, keys, dv]`, of any
+/// strides but the last; `heads` is a multiple of `kv_heads`, and query head `h` reads key head `h / (heads / kv_heads)`.
+/// `out` is contiguous `[batch, heads, queries, dv]`. Where it is wanted, `lse` `[batch, heads, queries]` is
+/// `ln Σ e^score`. `k` and `v` have one element type; that of `q` and of `out` is free. Arithmetic is f32.
+///
+/// # Panics
+/// If shapes, lengths or element types do not fit.
+pub fn attention(
+    launch: Launch,
+    [q, k, v]: [Heads<'_>; 3],
+    options: &AttentionOptions<'_>,
+    out: FloatsMut<'_>,
+    lse: Option<&mut [f32]>,
+) {
+    let problem = Problem::new([&q, &k, &v], options, out.len(), lse.as_ref().map(|lse| lse.len()));
+    let operands = (AnySource::new(q.data), AnyTarget::new(out), lse.map(Target::new));
+    match (k.data, v.data) {
+        (Floats::F32(k), Floats::F32(v)) => run(launch, &problem, operands, Source::new(k), Source::new(v)),
+        (Floats::Bf16(k), Floats::Bf16(v)) => run(launch, &problem, operands, Source::new(k), Source::new(v)),
+        (Floats::F16(k), Floats::F16(v)) => run(launch, &problem, operands, Source::new(k), Source::new(v)),
+        (k, v) => panic!("one element type for keys and values, not {:?} and {:?}", k.dtype(), v.dtype()),
+    }
+}
+
+fn run<S: Storage>(
+    launch: Launch,
+    problem: &Problem<'_>,
+    (q, out, lse): (AnySource, AnyTarget, Option<Target<f32>>),
+    k: Source<S>,
+    v: Source<S>,
+) {
+    let cut = problem.cut();
+    let units = problem.batch * problem.kv_heads * cut.head_parts * cut.query_parts;
+    if units == 0 || problem.queries == 0 {
+        return;
+    }
+    let work = problem.batch * problem.heads * problem.queries * problem.keys * (problem.d + problem.dv);
+    let launch = launch.limit(work / WORK_PER_THREAD);
+    // Without threads to spare one part of the keys is all of them.
+    let splits = if units >= launch.threads {
+        1
+    } else {
+        launch.threads.div_ceil(units).min(problem.keys / KEYS_PER_SPLIT).max(1)
+    };
+    let rows = cut.heads * cut.queries;
+    let mut partials = Partials::take(problem, rows, if splits > 1 { units * splits } else { 0 });
+    let blocks = partials.blocks();
+    let unit = |index: usize, split: usize| Unit {
+        problem,
+        q,
+        k,
+        v,
+        out,
+        lse,
+        span: cut.span(problem, index),
+        keys: problem.keys * split / splits..problem.keys * (split + 1) / splits,
+        partial: (splits > 1).then(|| blocks.of(index * splits + split)),
+    };
+    let next = AtomicUsize::new(0);
+    // One part a thread: each takes the next unit that nobody has, as units differ in work.
+    launch.split(launch.threads.min(units * splits), 1, |part| {
+        for _ in part {
+            loop {
+                let item = next.fetch_add(1, Ordering::Relaxed);
+                if item >= units * splits {
+                    break;
+                }
+                launch.tier.run(unit(item / splits, item % splits));
+            }
+        }
+    });
+    if splits > 1 {
+        for index in 0..units {
+            launch.tier.run(Merge { unit: unit(index, 0), blocks, first: index * splits, splits });
+        }
+    }
+}

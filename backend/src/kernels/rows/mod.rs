@@ -1,0 +1,39 @@
+//! What row-wise and element-wise kernels share: slices of which each thread has its own part, how many threads a part is
+//! worth, and loads of registers that may be partial.
+
+mod registers;
+mod shared;
+
+pub(crate) use registers::{load, load_or, store};
+pub(crate) use shared::{AnySource, AnyTarget, Source, Target};
+
+use super::Launch;
+
+/// Bytes that a thread must move for its start to pay: waking a pool thread costs 5 to 10 µs, in which one core moves about
+/// 64 KiB between L2 and itself.
+pub(crate) const BYTES_PER_THREAD: usize = 64 * 1024;
+
+/// Elements in a cache line of f32, and a whole number of registers on every tier: parts of a split begin at multiples of it,
+/// so that no two threads write one line (if the slice begins on one).
+pub(crate) const GRAIN: usize = 32;
+
+/// As many threads as `bytes` of traffic are worth.
+pub(crate) fn share(launch: Launch, bytes: usize) -> Launch {
+    launch.limit(bytes / BYTES_PER_THREAD)
+}
+
+/// Runs `$body` with `$x` bound to each operand's slice, if all have one element type; else panics, naming the types.
+///
+/// `by_dtype!((a: Floats, b: FloatsMut) => run(a, b))`
+macro_rules! by_dtype {
+    (($($x:ident: $kind:ident),+) => $body:expr) => {
+        match ($($x,)+) {
+            ($($kind::F32($x),)+) => $body,
+            ($($kind::Bf16($x),)+) => $body,
+            ($($kind::F16($x),)+) => $body,
+            #[allow(unreachable_patterns)]
+            ($($x,)+) => panic!("one element type for all operands, not {:?}", [$($x.dtype()),+]),
+        }
+    };
+}
+pub(crate) use by_dtype;

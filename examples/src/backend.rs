@@ -1,0 +1,85 @@
+//! `--backend`, `--dtype` and `--threads`, and how a program runs on what they name.
+
+use crate::Error;
+use burn::tensor::DType;
+use burn_flex::Flex;
+use burn_kiln::Kiln;
+use burn_kiln_fusion::FusedOps;
+use burn_ndarray::NdArray;
+use clap::{Args, ValueEnum};
+
+/// Backends that this program was built with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Kiln's kernels over Flex.
+    Kiln,
+    /// Plain Flex, Burn's own CPU backend.
+    Flex,
+    /// Plain NdArray.
+    Ndarray,
+    /// Kiln's kernels over NdArray.
+    KilnNdarray,
+    /// Kiln's CubeCL kernels through Vulkan.
+    #[cfg(feature = "wgpu")]
+    Wgpu,
+}
+
+/// Types that weights and the KV cache are held in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// Single precision.
+    F32,
+    /// bfloat16 weights and KV cache; everything between them is f32.
+    Bf16,
+}
+
+impl Dtype {
+    /// Burn's name of it.
+    pub fn burn(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+/// Where a program runs.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// Backend
+    #[arg(long, value_enum, default_value = "kiln")]
+    pub backend: Backend,
+    /// Type of the weights and the KV cache; the stored one if not given
+    #[arg(long, value_enum)]
+    pub dtype: Option<Dtype>,
+    /// Threads; all cores if not given
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+/// A program that any backend can run.
+pub trait Program: Send {
+    /// What it returns.
+    type Out: Send;
+    /// Runs on `B`'s default device.
+    fn run<B: FusedOps>(self) -> Result<Self::Out, Error>;
+}
+
+impl Place {
+    /// Runs `program` on the backend, in a thread pool of the size asked for.
+    pub fn run<P: Program>(&self, program: P) -> Result<P::Out, Error> {
+        let threads = self.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
+        pool.install(|| match self.backend {
+            Backend::Kiln => program.run::<Kiln<Flex>>(),
+            Backend::Flex => program.run::<Flex>(),
+            Backend::Ndarray => program.run::<NdArray>(),
+            Backend::KilnNdarray => program.run::<Kiln<NdArray>>(),
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu => program.run::<burn_kiln::KilnWgpu>(),
+        })
+    }
+}

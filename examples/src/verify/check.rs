@@ -1,0 +1,187 @@
+//! The stages of a case, each compared with its reference.
+
+use super::{Case, Report, Row, Verdict};
+use crate::Error;
+use burn::tensor::{DType, Tensor};
+use burn_kiln_fusion::FusedOps;
+use qwen3_vl_burn::generate::{GenerateOptions, generate_greedy};
+use qwen3_vl_burn::processor::{DecodeLimits, ImageProcessor, ProcessedImages, decode_path};
+use qwen3_vl_burn::{Logits, Qwen3Vl};
+
+/// Largest error of the tower, relative to the stage's largest value, in f32. Sums of up to 1536 products in another order than
+/// PyTorch's differ by about `√1536 · 2⁻²⁴ = 2.3e-6` a layer.
+const VISION_TOLERANCE: f64 = 2e-5;
+/// The same for logits, after the decoder's layers.
+const LOGITS_TOLERANCE: f64 = 5e-5;
+/// In bf16, what the logits may lose against f32, as a multiple of what HF's own bf16 model loses.
+const BF16_FACTOR: f64 = 1.5;
+/// In bf16 there is no reference for the tower: eight bits of mantissa, `2⁻⁹` a rounding, over tens of roundings in sequence.
+const BF16_VISION_TOLERANCE: f64 = 5e-2;
+/// One 8-bit level of a pixel after `(x/255 - 0.5) / 0.5`, and the rounding of that.
+const PIXEL_LEVEL: f64 = 1.0 / 127.5 + 1e-6;
+/// The part of the pixels that must be equal (to f32 rounding), the others within a level.
+const EQUAL_PIXELS: f64 = 0.99;
+
+/// In what the model holds its weights, which decides the tolerances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// Against HF's f32, to rounding.
+    F32,
+    /// Against HF's f32, no worse than HF's bf16.
+    Bf16,
+}
+
+/// A model, the image processor of its checkpoint, and what has been found so far.
+pub struct Checks<'a, B: FusedOps> {
+    /// The model.
+    pub model: &'a Qwen3Vl<B>,
+    /// The image processor.
+    pub processor: &'a ImageProcessor,
+    /// Which tolerances.
+    pub precision: Precision,
+    /// What has been found.
+    pub report: Report,
+}
+
+impl<B: FusedOps> Checks<'_, B> {
+    /// Runs every stage that the case has a reference for.
+    ///
+    /// # Errors
+    /// Files that cannot be read and inputs that don't fit the model; a wrong number is a row of the report.
+    pub fn run(&mut self, case: &Case) -> Result<(), Error> {
+        self.check_pixels(case)?;
+        self.check_positions(case)?;
+        self.check_vision(case)?;
+        self.check_logits(case)?;
+        self.check_greedy(case)
+    }
+
+    fn push(&mut self, case: &Case, stage: &str, found: String, allowed: impl Into<String>, pass: bool) {
+        let verdict = if pass { Verdict::Pass } else { Verdict::Fail };
+        self.report.push(Row { case: case.name.clone(), stage: stage.into(), found, allowed: allowed.into(), verdict });
+    }
+
+    fn push_error(&mut self, case: &Case, stage: &str, error: f64, allowed: f64) {
+        self.push(case, stage, format!("{error:.2e}"), format!("{allowed:.2e}"), error <= allowed);
+    }
+
+    /// The pictures beside the case through the processor, against the pixels given.
+    fn check_pixels(&mut self, case: &Case) -> Result<(), Error> {
+        let inputs = case.inputs()?;
+        let (pictures, frames) = (case.pictures(), case.frames());
+        if !pictures.is_empty() {
+            let processed = pictures.iter().map(|path| self.processor.process_path(path));
+            let processed: ProcessedImages = processed.collect::<Result<Vec<_>, _>>()?.into_iter().collect();
+            self.compare_pixels(case, "pixels", &processed, &inputs.images);
+        }
+        if !frames.is_empty() && !inputs.videos.grids.is_empty() {
+            let limits = DecodeLimits::default();
+            let frames = frames.iter().map(|path| decode_path(path, &limits)).collect::<Result<Vec<_>, _>>()?;
+            let videos = self.processor.process_video(&frames)?;
+            let processed = [videos].into_iter().collect();
+            self.compare_pixels(case, "video pixels", &processed, &inputs.videos);
+        }
+        Ok(())
+    }
+
+    fn compare_pixels(&mut self, case: &Case, stage: &str, found: &ProcessedImages, expected: &ProcessedImages) {
+        if found.grids != expected.grids || found.pixel_values.len() != expected.pixel_values.len() {
+            let (found, expected) = (format!("{:?}", found.grids), format!("{:?}", expected.grids));
+            return self.push(case, stage, found, expected, false);
+        }
+        let errors = || errors(&found.pixel_values, &expected.pixel_values);
+        let largest = errors().fold(0.0, f64::max);
+        let equal = errors().filter(|&error| error <= 1e-6).count() as f64 / found.pixel_values.len().max(1) as f64;
+        let text = format!("{largest:.2e}, {:.2}% equal", equal * 100.0);
+        let pass = largest <= PIXEL_LEVEL && equal >= EQUAL_PIXELS;
+        self.push(case, stage, text, format!("{PIXEL_LEVEL:.2e}, {:.0}% equal", EQUAL_PIXELS * 100.0), pass);
+    }
+
+    fn check_positions(&mut self, case: &Case) -> Result<(), Error> {
+        let Some(expected) = case.integers("expect.position_ids")? else { return Ok(()) };
+        let layout = case.inputs()?.validate(self.model.config())?;
+        let found = layout.positions.ids.concat();
+        let wrong = found.iter().zip(&expected).filter(|(a, b)| a != b).count() + found.len().abs_diff(expected.len());
+        self.push(case, "positions", format!("{wrong} wrong"), "0 wrong", wrong == 0);
+        if let Some(expected) = case.integers("expect.rope_delta")? {
+            let found = vec![layout.positions.rope_delta];
+            self.push(case, "rope delta", format!("{found:?}"), format!("{expected:?}"), found == expected);
+        }
+        Ok(())
+    }
+
+    fn check_vision(&mut self, case: &Case) -> Result<(), Error> {
+        let inputs = case.inputs()?;
+        let Some(output) = self.model.encode(&inputs.images).or_else(|| self.model.encode(&inputs.videos)) else {
+            return Ok(());
+        };
+        let allowed = match self.precision {
+            Precision::F32 => VISION_TOLERANCE,
+            Precision::Bf16 => BF16_VISION_TOLERANCE,
+        };
+        let features = [("vision".to_owned(), output.features)];
+        let taps = output.deepstack.into_iter().enumerate().map(|(i, tap)| (format!("deepstack.{i}"), tap));
+        for (stage, found) in features.into_iter().chain(taps) {
+            if let Some(expected) = case.floats(&format!("expect.{stage}"))? {
+                let error = relative_error(&read(found), &expected);
+                self.push_error(case, &stage, error, allowed);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_logits(&mut self, case: &Case) -> Result<(), Error> {
+        let Some(expected) = case.floats("expect.logits")? else { return Ok(()) };
+        let allowed = match (self.precision, case.floats("expect.logits_bf16")?) {
+            (Precision::F32, _) => LOGITS_TOLERANCE,
+            (Precision::Bf16, Some(hf)) => BF16_FACTOR * relative_error(&hf, &expected),
+            (Precision::Bf16, None) => BF16_VISION_TOLERANCE,
+        };
+        let logits = self.model.forward(&case.inputs()?, Logits::All)?;
+        self.push_error(case, "logits", relative_error(&read(logits), &expected), allowed);
+        Ok(())
+    }
+
+    fn check_greedy(&mut self, case: &Case) -> Result<(), Error> {
+        let Some(expected) = case.integers("expect.greedy")? else { return Ok(()) };
+        let expected: Vec<u32> = expected.iter().map(|&id| id as u32).collect();
+        let mut answers = Vec::new();
+        for (stage, cache) in [("greedy", true), ("greedy uncached", false)] {
+            let options = GenerateOptions::new(expected.len()).with_cache(cache);
+            let answer = generate_greedy(self.model, &case.inputs()?, &options)?;
+            let equal = answer.tokens.iter().zip(&expected).take_while(|(a, b)| a == b).count();
+            let found = format!("{equal} of {} equal", expected.len());
+            if self.precision == Precision::F32 {
+                self.push(case, stage, found, "all equal", answer.tokens == expected);
+            }
+            answers.push(answer.tokens);
+        }
+        if self.precision == Precision::Bf16 {
+            // Rounding may turn a near tie; that there are as many tokens, and that each exists, it may not.
+            let vocab = self.model.config().text.vocab_size as u32;
+            let whole =
+                answers.iter().all(|tokens| tokens.len() == expected.len() && tokens.iter().all(|&id| id < vocab));
+            let equal = answers[0].iter().zip(&expected).take_while(|(a, b)| a == b).count();
+            self.push(case, "greedy", format!("{equal} of {} equal", expected.len()), "near ties may turn", whole);
+        }
+        Ok(())
+    }
+}
+
+fn read<B: FusedOps, const D: usize>(tensor: Tensor<B, D>) -> Vec<f32> {
+    let data = tensor.into_data().convert_dtype(DType::F32);
+    data.iter::<f32>().collect()
+}
+
+fn errors<'a>(found: &'a [f32], expected: &'a [f32]) -> impl Iterator<Item = f64> + 'a {
+    found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs())
+}
+
+/// Largest error relative to the largest expected value; infinite for another length, and where one is no number.
+fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
+    if found.len() != expected.len() || found.iter().any(|x| !x.is_finite()) {
+        return f64::INFINITY;
+    }
+    let largest = expected.iter().map(|x| f64::from(x.abs())).fold(f64::MIN_POSITIVE, f64::max);
+    errors(found, expected).fold(0.0, f64::max) / largest
+}
