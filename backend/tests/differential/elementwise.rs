@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 #[derive(Debug, Clone, Copy)]
-enum Arithmetic {
+pub enum Arithmetic {
     Add,
     Sub,
     Mul,
@@ -107,23 +107,30 @@ impl Op for Function {
         };
         operands[0].iter::<f64>().zip(expected.iter::<f64>()).map(bound).collect()
     }
+
+    /// GELU of -∞: B multiplies -∞ by 0, the kernel gives the limit. GELU of huge numbers: NdArray doubles them before it
+    /// halves them, so that they overflow.
+    fn forgives(&self, actual: f64, expected: f64) -> bool {
+        let limit = actual == 0.0 && expected.is_nan();
+        let overflow = expected == f64::INFINITY && actual.is_finite() && actual > f32::MAX as f64 / 2.0;
+        matches!(self, Self::Gelu) && (limit || overflow)
+    }
 }
 
 fn check_arithmetic<B: Engine>(has_halves: bool) {
-    let cases = (shapes(), dtypes(has_halves), values(), select(ARITHMETIC.to_vec()), settings())
-        .prop_flat_map(|(shape, dtype, values, op, setting)| {
-            let side = |shape: &Vec<usize>| {
-                broadcast(shape.clone()).prop_flat_map(move |shape| operand(shape, dtype, values))
-            };
+    let cases = (shapes(), dtypes(has_halves), values(), select(ARITHMETIC.to_vec()), settings()).prop_flat_map(
+        |(shape, dtype, values, op, setting)| {
+            let side =
+                |shape: &Vec<usize>| broadcast(shape.clone()).prop_flat_map(move |shape| operand(shape, dtype, values));
             ((side(&shape), side(&shape)), Just(op), Just(setting))
-        });
+        },
+    );
     for_each(cases, |((lhs, rhs), op, setting)| check::<B>(&op, &[lhs, rhs], &setting));
 }
 
 fn check_one_operand<B: Engine, O: Op + Clone + 'static>(has_halves: bool, ops: Vec<O>) {
-    let cases = (shapes(), dtypes(has_halves), values(), select(ops), settings()).prop_flat_map(
-        |(shape, dtype, values, op, setting)| (operand(shape, dtype, values), Just(op), Just(setting)),
-    );
+    let cases = (shapes(), dtypes(has_halves), values(), select(ops), settings())
+        .prop_flat_map(|(shape, dtype, values, op, setting)| (operand(shape, dtype, values), Just(op), Just(setting)));
     for_each(cases, |(x, op, setting)| check::<B>(&op, &[x], &setting));
 }
 

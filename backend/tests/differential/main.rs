@@ -9,7 +9,9 @@
 
 mod attention;
 mod check;
+mod dtypes;
 mod elementwise;
+mod errors;
 mod forwards;
 mod gradients;
 mod matmul;

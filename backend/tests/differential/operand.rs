@@ -34,6 +34,8 @@ impl Layout {
 pub enum Values {
     /// Between -3 and 3.
     Plain,
+    /// Some of them -∞: a bias that hides.
+    Hiding,
     /// Some of them infinite or NaN, and zeros of both signs.
     NonFinite,
     /// All that, and subnormal, tiny and huge ones.
@@ -58,9 +60,8 @@ pub struct Operand {
 const NON_FINITE: [f64; 5] = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 0.0, -0.0];
 
 /// Beyond f16 (6.6e4, 6e-8) and beyond f32 (3.4e38, 1.4e-45); around where f32's exponential ends (±88, -104).
-const EXTREME: [f64; 16] = [
-    6.5e4, -6.5e4, 6e-8, 1e-6, 3e38, -3e38, 1e-40, -1e-40, 1e300, -1e-310, 88.5, -88.5, 104.5, -104.5, -12.0, 1e-20,
-];
+const EXTREME: [f64; 16] =
+    [6.5e4, -6.5e4, 6e-8, 1e-6, 3e38, -3e38, 1e-40, -1e-40, 1e300, -1e-310, 88.5, -88.5, 104.5, -104.5, -12.0, 1e-20];
 
 impl Operand {
     /// A row-major operand of plain f32 numbers.
@@ -109,6 +110,7 @@ impl Operand {
     fn upload<B: Backend>(&self, stored: &[usize]) -> FloatTensor<B> {
         let mut rng = StdRng::seed_from_u64(self.seed);
         let mut draw = || match (self.values, rng.random_range(0..10)) {
+            (Values::Hiding, 0..2) => f64::NEG_INFINITY,
             (Values::NonFinite, 0) | (Values::Extreme, 0..2) => NON_FINITE[rng.random_range(0..NON_FINITE.len())],
             (Values::Extreme, 2..6) => EXTREME[rng.random_range(0..EXTREME.len())],
             _ => rng.random_range(-3.0..3.0),

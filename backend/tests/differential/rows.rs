@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 #[derive(Debug, Clone, Copy)]
-enum Normalise {
+pub enum Normalise {
     Softmax,
     LogSoftmax,
     Softmin,
@@ -20,7 +20,7 @@ enum Normalise {
 
 /// A softmax and the dimension that it goes over.
 #[derive(Debug, Clone, Copy)]
-struct Over(Normalise, usize);
+pub struct Over(pub Normalise, pub usize);
 
 impl Op for Over {
     fn run<B: Backend>(&self, mut operands: Vec<FloatTensor<B>>) -> FloatTensor<B> {
@@ -59,8 +59,8 @@ fn check_softmax<B: Engine>(has_halves: bool) {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct LayerNorm {
-    epsilon: f64,
+pub struct LayerNorm {
+    pub epsilon: f64,
 }
 
 impl Op for LayerNorm {
@@ -70,7 +70,8 @@ impl Op for LayerNorm {
         B::layer_norm(x, gamma, operands.next(), self.epsilon)
     }
 
-    /// `x - mean` has the rounding error of the row's largest element and of a sum over it, times `gamma / deviation`.
+    /// `x - mean` has the rounding error of the row's largest element and of a sum over it, times `gamma / deviation`; Flex's
+    /// variance, a mean of squares less the square of the mean, has that of the largest square.
     fn allow(&self, operands: &[TensorData], expected: &TensorData) -> Vec<f64> {
         let (unit, tiny) = (rounding(expected.dtype), smallest(expected.dtype));
         let x: Vec<f64> = operands[0].iter::<f64>().collect();
@@ -82,9 +83,15 @@ impl Op for LayerNorm {
             let mean = x.iter().sum::<f64>() / d as f64;
             let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / d as f64;
             let largest = x.iter().fold(0.0f64, |max, x| max.max(x.abs()));
-            let error = (d + 16) as f64 * unit * largest / (variance + self.epsilon).sqrt();
-            let one = |(y, gamma): (&f64, &f64)| error * gamma.abs() + 8.0 * unit * (y.abs() + gamma.abs()) + tiny;
-            y.iter().zip(&gamma).map(one).collect::<Vec<_>>()
+            let inverse = 1.0 / (variance + self.epsilon).sqrt();
+            let steps = (d + 16) as f64 * unit;
+            let one = |((x, y), gamma): ((&f64, &f64), &f64)| {
+                let normed = ((x - mean) * inverse * gamma).abs();
+                let centred = steps * largest * inverse * gamma.abs();
+                let deviation = steps * (largest * inverse).powi(2) * normed;
+                centred + deviation + 8.0 * unit * (y.abs() + gamma.abs()) + tiny
+            };
+            x.iter().zip(y).zip(&gamma).map(one).collect::<Vec<_>>()
         };
         rows.flat_map(bound).map(|bound| if bound.is_nan() { 0.0 } else { bound }).collect()
     }

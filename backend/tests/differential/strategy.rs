@@ -42,8 +42,13 @@ pub fn shapes() -> impl Strategy<Value = Vec<usize>> + Clone {
 /// An operand of a shape.
 pub fn operand(shape: Vec<usize>, dtype: DType, values: Values) -> impl Strategy<Value = Operand> {
     let layouts = prop_oneof![1 => Just(Layout::Contiguous), 2 => select(Layout::ALL.to_vec())];
-    (layouts, any::<u64>())
-        .prop_map(move |(layout, seed)| Operand { shape: shape.clone(), dtype, layout, values, seed })
+    (layouts, any::<u64>()).prop_map(move |(layout, seed)| Operand {
+        shape: shape.clone(),
+        dtype,
+        layout,
+        values,
+        seed,
+    })
 }
 
 /// All kinds of numbers.
