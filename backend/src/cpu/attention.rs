@@ -35,7 +35,7 @@ fn run<B: CpuBackend>(
     let (q_view, k_view, v_view) = (B::view(&operands.query)?, B::view(&operands.key)?, B::view(&operands.value)?);
     let (q, k, v) = (heads(&q_view)?, heads(&k_view)?, heads(&v_view)?);
     let keys_fit = k.batch == q.batch && v.batch == q.batch && v.heads == k.heads && v.length == k.length;
-    let heads_fit = k.heads > 0 && q.heads.is_multiple_of(k.heads) && q.head_dim == k.head_dim;
+    let heads_fit = k.heads > 0 && q.heads.is_multiple_of(k.heads) && q.head_dim == k.head_dim && q.head_dim > 0;
     let softcap = fused.options.softcap;
     // What does not fit, and a soft cap that is none, is an error that B reports.
     if !keys_fit || !heads_fit || k_view.dtype() != v_view.dtype() || softcap.is_some_and(|cap| cap <= 0.0) {

@@ -30,7 +30,8 @@ pub(super) fn module_linear<B: CpuBackend + Engine<Panels = CpuPanels>>(
     config: &KernelConfig,
 ) -> Result<FloatTensor<B>, (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>)> {
     // The same dtype throughout, as Burn requires: what it rejects is left to B to reject.
-    if weight.dtype() != x.dtype() || weight.shape().num_dims() != 2 {
+    let same = weight.dtype() == x.dtype() && bias.as_ref().is_none_or(|bias| bias.dtype() == x.dtype());
+    if !same || weight.shape().num_dims() != 2 {
         return Err((x, weight, bias));
     }
     let transposed = EngineWeight::Plain(B::float_transpose(weight.clone()));

@@ -4,12 +4,22 @@ use super::forward::forward;
 use crate::engine::{AttentionOperands, FusedAttention};
 use crate::scope::current;
 use crate::{Engine, Kiln};
+use burn_backend::TensorMetadata;
 use burn_backend::ops::{
     AttentionModuleOptions, ConvOptions, ConvTransposeOptions, DeformConv2dBackward, DeformConvOptions,
     InterpolateOptions, MaxPool1dBackward, MaxPool1dWithIndices, MaxPool2dBackward, MaxPool2dWithIndices, ModuleOps,
     UnfoldOptions,
 };
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+
+/// Whether Burn's attention takes the operands: one element type, as many key heads as query heads. Kernels take more; what B
+/// makes of that, an error or a broadcast, is B's to say.
+fn is_plain<B: Engine>(operands: &AttentionOperands<B>) -> bool {
+    let (query, key, value) = (&operands.query, &operands.key, &operands.value);
+    let floats = [Some(key), Some(value), operands.bias.as_ref()];
+    let one_type = floats.into_iter().flatten().all(|tensor| tensor.dtype() == query.dtype());
+    one_type && query.shape().as_slice().get(1) == key.shape().as_slice().get(1)
+}
 
 impl<B: Engine> ModuleOps<Self> for Kiln<B> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
@@ -37,7 +47,8 @@ impl<B: Engine> ModuleOps<Self> for Kiln<B> {
     ) -> FloatTensor<Self> {
         let operands = AttentionOperands { query, key, value, mask, bias: attn_bias };
         let fused = FusedAttention { options, segments: None, with_lse: false };
-        match B::try_attention(operands, &fused, &current()) {
+        let tried = if is_plain(&operands) { B::try_attention(operands, &fused, &current()) } else { Err(operands) };
+        match tried {
             Ok((output, _)) => output,
             Err(o) => <B as ModuleOps<B>>::attention(o.query, o.key, o.value, o.mask, o.bias, options),
         }

@@ -1,0 +1,95 @@
+//! The fused ops of `Kiln<B>`, their gradients and their nodes on the tape against the `f64` reference: with the default
+//! configuration, with everything off, with one switch of fusion off, and on every instruction set of this CPU.
+
+use burn_flex::Flex;
+use burn_kiln::Kiln;
+use burn_kiln::simd::Tier;
+use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::config::{FusionConfig, IsaChoice, SimdConfig, ThreadsConfig};
+use burn_kiln_fusion::conformance::{Suite, check_all};
+use burn_ndarray::NdArray;
+
+/// One test an op, for one suite.
+macro_rules! check_ops {
+    ($suite:expr) => {
+        check_ops!($suite; linear norm activation mlp moe rope embedding attention cache loss optim);
+    };
+    ($suite:expr; $($op:ident)*) => {
+        $(
+            #[test]
+            fn $op() {
+                burn_kiln_fusion::conformance::$op::check(&$suite);
+            }
+        )*
+    };
+}
+
+mod flex {
+    use super::*;
+    check_ops!(Suite::<Kiln<Flex>>::new(Default::default()).with_half_weights());
+}
+
+mod ndarray {
+    use super::*;
+    // No half precision: NdArray has none.
+    check_ops!(Suite::<Kiln<NdArray>>::new(Default::default()));
+}
+
+/// The outputs alone, with half weights: gradients are compositions of ops that the suites above check.
+fn check_outputs(config: KernelConfig) {
+    check_all(&Suite {
+        config: config.clone(),
+        gradients: false,
+        ..Suite::<Kiln<Flex>>::new(Default::default()).with_half_weights()
+    });
+    check_all(&Suite { config, gradients: false, ..Suite::<Kiln<NdArray>>::new(Default::default()) });
+}
+
+fn check_tier(tier: Tier, isa: IsaChoice) {
+    if !tier.is_available() {
+        return;
+    }
+    check_outputs(KernelConfig { simd: SimdConfig { enabled: true, isa }, ..KernelConfig::default() });
+}
+
+#[test]
+fn portable() {
+    check_tier(Tier::Portable, IsaChoice::Portable);
+}
+
+#[test]
+fn avx2() {
+    check_tier(Tier::Avx2, IsaChoice::Avx2);
+}
+
+#[test]
+fn avx512() {
+    check_tier(Tier::Avx512, IsaChoice::Avx512);
+}
+
+#[test]
+fn everything_off() {
+    check_all(&Suite { config: KernelConfig::none(), ..Suite::<Kiln<Flex>>::new(Default::default()) });
+    check_outputs(KernelConfig::none());
+}
+
+#[test]
+fn one_thread() {
+    check_outputs(KernelConfig { threads: ThreadsConfig { max: Some(1) }, ..KernelConfig::default() });
+}
+
+/// Each op as the composition of the single kernels.
+#[test]
+fn no_fusion() {
+    check_outputs(KernelConfig { fusion: KernelConfig::none().fusion, ..KernelConfig::default() });
+}
+
+/// Fused ops on the decorated backend's own products, and the other way round.
+#[test]
+fn single_sections_off() {
+    let (on, off) = (KernelConfig::default(), KernelConfig::none());
+    check_outputs(KernelConfig { tiling: off.tiling, ..on.clone() });
+    check_outputs(KernelConfig { simd: off.simd, ..on.clone() });
+    check_outputs(KernelConfig { blocking: off.blocking, prefetch: off.prefetch, ..on });
+    check_outputs(KernelConfig { fusion: FusionConfig::default(), ..KernelConfig::none() });
+}
