@@ -103,7 +103,7 @@ impl<'a> View<'a> {
         let mut expected = 1;
         for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
             if size != 1 && stride != expected {
-                return if self.len() == 0 { Some(self.slice(0, 0)) } else { None };
+                return if self.is_empty() { Some(self.slice(0, 0)) } else { None };
             }
             expected *= size;
         }
