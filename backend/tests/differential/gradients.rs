@@ -10,10 +10,13 @@ use burn_kiln::{Engine, Kiln};
 use burn_kiln_fusion::conformance::Sampler;
 use burn_ndarray::NdArray;
 
+/// Takes the gradient of one leaf from those of a backward pass.
+type ReadGradient<B> = Box<dyn Fn(&<B as AutodiffBackend>::Gradients) -> TensorData>;
+
 /// Leaves of a net, the same numbers on every backend.
 struct Leaves<B: AutodiffBackend> {
     sampler: Sampler,
-    made: Vec<Box<dyn Fn(&B::Gradients) -> TensorData>>,
+    made: Vec<ReadGradient<B>>,
 }
 
 impl<B: AutodiffBackend> Leaves<B> {

@@ -1,8 +1,9 @@
 //! Matrix products, and linear layers as Burn's modules call them.
 
-use crate::check::{Op, check, rounding, smallest};
+use crate::check::{Op, Setting, check, read, rounding, smallest};
 use crate::operand::{Operand, Values};
 use crate::strategy::{broadcast, dtypes, for_each, operand, settings, sizes};
+use burn_backend::ops::{FloatTensorOps, ModuleOps};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{Backend, DType, TensorData};
 use burn_flex::Flex;
@@ -12,14 +13,13 @@ use burn_std::Shape;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// `Σ |a| |b|` over the products of each element, and the largest of `b` beside it: what rounding errors are relative to.
+/// `Σ |a| |b|` over the products of each element: what rounding errors are relative to.
 fn magnitudes(lhs: &TensorData, rhs: &TensorData) -> Vec<f64> {
     let upload = |data: &TensorData| {
         let values: Vec<f64> = data.iter::<f64>().map(|x| if x.is_finite() { x.abs() } else { 0.0 }).collect();
         Flex::float_from_data(TensorData::new(values, data.shape.clone()), &Default::default())
     };
-    use burn_backend::ops::FloatTensorOps;
-    crate::check::read::<Flex>(Flex::float_matmul(upload(lhs), upload(rhs))).iter::<f64>().collect()
+    read::<Flex>(Flex::float_matmul(upload(lhs), upload(rhs))).iter::<f64>().collect()
 }
 
 /// Errors of a sum of `k` products: each term and each partial sum rounds once, in f32 at worst on both sides (in the type
@@ -141,7 +141,6 @@ fn linear_on_ndarray() {
 /// A row that an input of rank 1 becomes, and one column: shapes of matrix-vector products, larger than drawn above.
 #[test]
 fn products_with_vectors() {
-    use crate::check::Setting;
     let setting = Setting { config: Default::default(), holds: true };
     for (m, k, n) in [(1, 1000, 7), (7, 1000, 1), (1, 3, 1000), (1000, 3, 1), (1, 1000, 1), (2, 513, 129)] {
         let (a, b) = (Operand::plain(&[m, k], 1), Operand::plain(&[k, n], 2));
@@ -156,15 +155,13 @@ fn products_with_vectors() {
 #[test]
 fn empty_products_are_zero() {
     fn run<B: Engine>(a: &[usize], b: &[usize], expected: &[usize]) {
-        use burn_backend::ops::FloatTensorOps;
         let operand = |shape: &[usize]| Operand::plain(shape, 1).build::<B>();
-        let product = crate::check::read::<B>(Kiln::<B>::float_matmul(operand(a), operand(b)));
+        let product = read::<B>(Kiln::<B>::float_matmul(operand(a), operand(b)));
         assert_eq!(product.shape.as_slice(), expected, "{a:?} by {b:?}");
         assert!(product.iter::<f32>().all(|x| x == 0.0), "{a:?} by {b:?}");
         if b.len() == 2 {
-            use burn_backend::ops::ModuleOps;
             let output = <Kiln<B> as ModuleOps<Kiln<B>>>::linear(operand(a), operand(b), None);
-            assert_eq!(crate::check::read::<B>(output).shape.as_slice(), expected, "linear of {a:?} by {b:?}");
+            assert_eq!(read::<B>(output).shape.as_slice(), expected, "linear of {a:?} by {b:?}");
         }
     }
     let cases: [[&[usize]; 3]; 8] = [
