@@ -42,7 +42,7 @@ impl Isa for Avx512 {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;
-    // 14 x 32: 28 accumulators, 2 of B, A broadcast from memory by the FMA.
+    // 14 x 32: 28 accumulators, 2 of B, 1 broadcast of A.
     const MR: usize = 14;
     const PANELS: usize = 2;
     const TIER: Tier = Tier::Avx512;

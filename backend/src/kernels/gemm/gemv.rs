@@ -1,21 +1,22 @@
-//! Products of few rows, where the time is that of reading B once.
+//! Products of few rows with B whose columns are contiguous, a weight `[n, k]`: the time is that of reading it once.
 //!
 //! ```text
-//! B transposed, a weight [n, k]      dots:   C[i][j] = Σ_p A[i][p] · W[j][p]        several rows of W and A at a time
-//! B row-major [k, n]                 axpys:  C[i][..] += A[i][p] · B[p][..]         several p at a time, C in the L1 cache
+//! for j in 0..n by 4                                         rows of W, each a stream of memory
+//!     for i in 0..m by 1, 2 or 4
+//!         C[i..][j..j + 4] = Σ_p A[i..][p] · W[j..j + 4][p]  a register of p at a time, summed across at the end
 //! ```
 //!
-//! Both read B in the order in which it lies, each element once for all rows of A, with enough sums at a time to hide the latency of a
-//! multiply-add, and ask for lines ahead of their use.
+//! W is read in the order in which it lies, each element once from memory for all rows of A, with enough sums at a time to hide the
+//! latency of a multiply-add. The same columns of the next four rows are asked for meanwhile: what the hardware predicts of a row ends
+//! with the row.
 
-use super::epilogue::{Finish, Region, Turn, load_up_to, store_up_to};
+use super::epilogue::{Finish, Region, Turn, load_up_to};
+use super::few_rows::{LINE_BYTES, Rows};
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
-use super::scratch::{Scratch, round_to_line};
 use crate::kernels::Storage;
-use crate::simd::{Isa, Kernel, PANEL};
-use core::mem::MaybeUninit;
+use crate::simd::{Isa, PANEL};
 
 /// How many bytes of the next rows of B are asked for while some are read: half of the smallest L2 cache. Rows that are longer look
 /// ahead in themselves.
@@ -26,94 +27,6 @@ const AHEAD_BYTES: usize = 128 << 10;
 fn look_ahead<S>(prefetch: usize, rows: usize, stride: isize) -> isize {
     let next = rows as isize * stride * size_of::<S>() as isize;
     if prefetch > 0 && next.unsigned_abs() <= AHEAD_BYTES { next } else { prefetch as isize }
-}
-
-/// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
-
-/// Rows of A as contiguous f32.
-#[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) data: *const f32,
-    pub(super) stride: isize,
-    _copy: Option<Scratch>,
-}
-
-impl Rows {
-    /// The first `rows` rows of `a`, copied unless they are contiguous f32 already and do not collide in the L1 cache.
-    ///
-    /// # Safety
-    /// `a` is readable for `rows` x `depth`.
-    #[inline(always)]
-    pub(super) unsafe fn contiguous<I: Isa>(isa: I, a: RawMatrix, rows: usize, depth: usize) -> Self {
-        // Rows a multiple of a page apart fall into the same few lines of the L1 cache.
-        let collide = rows > 1 && a.row_stride % (4096 / size_of::<f32>() as isize) == 0;
-        if let (RawFloats::F32(data), 1, false) = (a.data, a.col_stride, collide) {
-            return Self { data, stride: a.row_stride, _copy: None };
-        }
-        let stride = round_to_line(depth) + LINE_BYTES / size_of::<f32>();
-        let mut copy = Scratch::take(rows * stride);
-        let out = copy.as_mut_ptr();
-        isa.run(CopyRows { a, shape: [rows, depth], out, stride });
-        Self { data: out, stride: stride as isize, _copy: Some(copy) }
-    }
-}
-
-/// Copies rows to contiguous f32. Only [`Rows::contiguous`] makes one, by its promise.
-#[derive(Debug, Clone, Copy)]
-struct CopyRows {
-    a: RawMatrix,
-    shape: [usize; 2],
-    out: *mut f32,
-    stride: usize,
-}
-
-impl Kernel for CopyRows {
-    type Out = ();
-
-    #[inline(always)]
-    fn call<I: Isa>(self, isa: I) {
-        let Self { a: RawMatrix { data, row_stride, col_stride }, shape, out, stride } = self;
-        let out = (out, stride);
-        // SAFETY: the promise of `Rows::contiguous`; the buffer has `rows` x `stride` floats.
-        unsafe {
-            match data {
-                RawFloats::F32(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
-                RawFloats::Bf16(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
-                RawFloats::F16(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
-            }
-        }
-    }
-}
-
-/// Copies `rows` x `depth` strided elements to contiguous f32.
-///
-/// # Safety
-/// `data` with its strides is readable for them and `out` writable, rows `stride` floats apart.
-#[inline(always)]
-unsafe fn copy_rows<I: Isa, S: Storage>(
-    isa: I,
-    (data, row_stride, col_stride): (*const S, isize, isize),
-    [rows, depth]: [usize; 2],
-    (out, stride): (*mut f32, usize),
-) {
-    for i in 0..rows {
-        let row = data.wrapping_offset(i as isize * row_stride);
-        let mut p = 0;
-        while p < depth {
-            // SAFETY: the caller's promise; no more than the rest of the row is touched.
-            unsafe {
-                if col_stride == 1 {
-                    let n = I::LANES.min(depth - p);
-                    store_up_to(isa, out.add(i * stride + p), load_up_to(isa, row.add(p), n), n);
-                    p += n;
-                } else {
-                    out.add(i * stride + p).write(row.offset(p as isize * col_stride).read().to_f32());
-                    p += 1;
-                }
-            }
-        }
-    }
 }
 
 /// Rows of a weight `[n, k]` with contiguous k.
@@ -270,151 +183,6 @@ unsafe fn multiply_rows<I: Isa, S: Storage, const M: usize, const R: usize, cons
             }
             // SAFETY: the caller's promise.
             unsafe { out.add(i * PANEL + r).write(isa.reduce_add(sum)) };
-        }
-    }
-}
-
-/// Floats of C, of the rows of B that are read and of those that come next, which stay in the L1 cache: 24 of 32 KB.
-const AXPY_FLOATS: usize = 6144;
-
-/// Rows of B that are added at a time: each load and store of C serves that many multiply-adds.
-const AXPY_DEPTH: usize = 4;
-
-/// Products of the few rows of `part` with B whose rows are contiguous.
-///
-/// # Safety
-/// As for [`Part::kernel`]; `b.col_stride` is 1.
-#[inline(always)]
-pub(super) unsafe fn multiply_axpys<I: Isa>(isa: I, part: &Part, b: RawMatrix) {
-    let (data, stride) = (b.from(0, part.region.col).data, b.row_stride);
-    // SAFETY: the caller's promise.
-    unsafe {
-        match data {
-            RawFloats::F32(data) => multiply_axpys_as(isa, part, data, stride),
-            RawFloats::Bf16(data) => multiply_axpys_as(isa, part, data, stride),
-            RawFloats::F16(data) => multiply_axpys_as(isa, part, data, stride),
-        }
-    }
-}
-
-/// [`multiply_axpys`] for one element type.
-///
-/// # Safety
-/// As for [`multiply_axpys`].
-#[inline(always)]
-unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S, stride: isize) {
-    let Region { row, col, rows, cols } = part.region;
-    debug_assert!(rows <= GEMV_ROWS);
-    // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
-    let mut tile = MaybeUninit::<[f32; AXPY_FLOATS]>::uninit();
-    let tile: *mut f32 = tile.as_mut_ptr().cast();
-    let width = AXPY_FLOATS / (rows + 2 * AXPY_DEPTH) / PANEL * PANEL;
-    // The same columns of the next rows: the hardware follows no row for longer than `width`.
-    let ahead = if part.prefetch > 0 { AXPY_DEPTH as isize * stride * size_of::<S>() as isize } else { 0 };
-    for j in (0..cols).step_by(width) {
-        let some = width.min(cols - j);
-        // SAFETY: `rows` x `width` floats fit the array; the caller's promise for A and B.
-        unsafe {
-            core::ptr::write_bytes(tile, 0, rows * width);
-            let mut p = 0;
-            while p < part.depth {
-                let data = b.wrapping_add(j).wrapping_offset(p as isize * stride);
-                let deep = p + AXPY_DEPTH <= part.depth;
-                let mut i = 0;
-                while i < rows {
-                    let x = (a.data.wrapping_offset(i as isize * a.stride).wrapping_add(p), a.stride);
-                    let out = (tile.add(i * width), width);
-                    let b = InputRows { data, stride, cols: some, ahead: if i == 0 { ahead } else { 0 } };
-                    match (deep, i + 2 <= rows) {
-                        (true, true) => add_rows::<I, S, 2, AXPY_DEPTH>(isa, x, b, out),
-                        (true, false) => add_rows::<I, S, 1, AXPY_DEPTH>(isa, x, b, out),
-                        (false, true) => add_rows::<I, S, 2, 1>(isa, x, b, out),
-                        (false, false) => add_rows::<I, S, 1, 1>(isa, x, b, out),
-                    }
-                    i += 2;
-                }
-                p += if deep { AXPY_DEPTH } else { 1 };
-            }
-            let region = Region { row, col: col + j, rows, cols: some };
-            isa.run(Finish::new(&part.sink, tile, width, region, Turn::WHOLE));
-        }
-    }
-}
-
-/// Rows of B with contiguous columns.
-#[derive(Debug, Clone, Copy)]
-struct InputRows<S> {
-    data: *const S,
-    stride: isize,
-    cols: usize,
-    /// How much further a line is asked for, bytes.
-    ahead: isize,
-}
-
-/// `out[i][..cols] += Σ x[i][t] · b[t][..cols]` for `M` rows of A over `T` rows of B. Operands are pointers and row strides.
-///
-/// # Safety
-/// `M` rows of `x` are readable for `T` floats, `T` rows of `b` for `cols` elements; each row of `out` has `cols` floats rounded up to
-/// whole registers.
-#[inline(always)]
-unsafe fn add_rows<I: Isa, S: Storage, const M: usize, const T: usize>(
-    isa: I,
-    (x, x_stride): (*const f32, isize),
-    b: InputRows<S>,
-    (out, out_stride): (*mut f32, usize),
-) {
-    let InputRows { data: b, stride: b_stride, cols, ahead } = b;
-    let mut xs = [[isa.splat(0.0); T]; M];
-    for (i, row) in xs.iter_mut().enumerate() {
-        for (t, v) in row.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
-            *v = isa.splat(unsafe { x.offset(i as isize * x_stride).add(t).read() });
-        }
-    }
-    let whole = cols / I::LANES * I::LANES;
-    for j in (0..whole).step_by(I::LANES) {
-        let mut row = [isa.splat(0.0); T];
-        for (t, v) in row.iter_mut().enumerate() {
-            let at = b.wrapping_offset(t as isize * b_stride).wrapping_add(j);
-            isa.prefetch(at.cast::<u8>().wrapping_offset(ahead));
-            // SAFETY: a whole register from `j` lies within the row.
-            *v = unsafe { S::load(isa, at) };
-        }
-        // SAFETY: as above.
-        unsafe { add_register(isa, &xs, &row, (out.add(j), out_stride)) };
-    }
-    if whole < cols {
-        let mut row = [isa.splat(0.0); T];
-        for (t, v) in row.iter_mut().enumerate() {
-            let at = b.wrapping_offset(t as isize * b_stride).wrapping_add(whole);
-            // SAFETY: no more than the rest of the row is loaded.
-            *v = unsafe { S::load_partial(isa, at, cols - whole) };
-        }
-        // SAFETY: the output has whole registers.
-        unsafe { add_register(isa, &xs, &row, (out.add(whole), out_stride)) };
-    }
-}
-
-/// One register of each row of [`add_rows`]: `out[i] += Σ x[i][t] · b[t]`.
-///
-/// # Safety
-/// `M` rows of `out` are readable and writable for a register.
-#[inline(always)]
-unsafe fn add_register<I: Isa, const M: usize, const T: usize>(
-    isa: I,
-    xs: &[[I::V; T]; M],
-    row: &[I::V; T],
-    (out, stride): (*mut f32, usize),
-) {
-    for (i, xs) in xs.iter().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut sum = isa.load(out.add(i * stride));
-            for (&x, &b) in xs.iter().zip(row) {
-                sum = isa.mul_add(x, b, sum);
-            }
-            isa.store(out.add(i * stride), sum);
         }
     }
 }

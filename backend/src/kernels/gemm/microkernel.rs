@@ -11,8 +11,8 @@
 //! ```
 //!
 //! Two fused multiply-adds start each cycle and take 4 or 5, so 10 accumulators hide the latency; more of them raise the arithmetic
-//! done for each load. 6 x 2 registers fill the 16 of AVX2 (with 2 of B, 1 of A), 14 x 2 the 32 of AVX-512 (A comes from memory as an
-//! operand of the multiply-add), 2 x 2 the portable tier's.
+//! done for each load. 6 x 2 registers fill the 16 of AVX2 (with 2 of B, 1 of A), 14 x 2 the 32 of AVX-512 (with 2 of B,
+//! 1 of A), 2 x 2 the portable tier's. The compiler keeps all of them in registers: neither loop touches the stack.
 
 use super::epilogue::{Finish, Region, Sink, Turn};
 use crate::kernels::Storage;

@@ -27,13 +27,15 @@
 //! * Threads share no buffer and wait for nobody: each packs for itself. That is more packing than with shared buffers, by a factor of
 //!   the parts in a row and in a column of the grid, and no barrier.
 //!
-//! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs, and [`Variant::Unpacked`] for
+//! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs, axpy.rs, and [`Variant::Unpacked`] for
 //! operands in the L1 cache). A constant weight is packed once, as [`PackedMatrix`].
 
+mod axpy;
 mod blocking;
 mod cache;
 mod driver;
 mod epilogue;
+mod few_rows;
 mod gemv;
 mod matrix;
 mod microkernel;

@@ -199,7 +199,7 @@ fn for_each_chunk<S: Send>(launch: Launch, all: &mut [S], len: usize, work: impl
 
 /// [`super::gemm`] with a packed weight: `C = activation(A·Wᵀ + bias) + residual`.
 ///
-/// Shapes: A `[m, k]`, W `[n, k]`, C `[m, n]`. Up to [`GEMV_ROWS`] rows stream the panels once ([`super::packed_gemv`]); more run the
+/// Shapes: A `[m, k]`, W `[n, k]`, C `[m, n]`. Up to [`GEMV_ROWS`] rows stream the panels once (packed_gemv.rs); more run the
 /// blocked algorithm, which reads f32 panels in place.
 ///
 /// # Errors

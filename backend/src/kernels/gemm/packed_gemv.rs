@@ -9,7 +9,7 @@
 //! ```
 
 use super::epilogue::{Finish, Region, Turn};
-use super::gemv::Rows;
+use super::few_rows::Rows;
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::RawFloats;

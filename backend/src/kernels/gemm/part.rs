@@ -1,5 +1,6 @@
 //! One thread's share of a product: the five loops around the register tile.
 
+use super::axpy;
 use super::blocking::{Blocking, Tile};
 use super::epilogue::{Region, Sink, Turn};
 use super::gemv;
@@ -59,7 +60,7 @@ impl Kernel for PartKernel {
         unsafe {
             match (part.variant, part.b) {
                 (Variant::Dot, RightOperand::View(b)) => gemv::multiply_dots(isa, part, b),
-                (Variant::Axpy, RightOperand::View(b)) => gemv::multiply_axpys(isa, part, b),
+                (Variant::Axpy, RightOperand::View(b)) => axpy::multiply_axpys(isa, part, b),
                 (Variant::Unpacked, RightOperand::View(b)) => part.multiply_unpacked(isa, b),
                 (Variant::Dot | Variant::Axpy, RightOperand::Panels(b)) => packed_gemv::multiply_panels(isa, part, b),
                 (Variant::Blocked | Variant::Unpacked, _) => part.multiply_blocked(isa),

@@ -7,9 +7,9 @@ use burn_kiln_fusion::KernelConfig;
 /// The algorithms of a product `[m, k] · [k, n]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Variant {
-    /// Few rows against B whose columns are contiguous (a weight `[n, k]`): dot products ([`super::gemv`]).
+    /// Few rows against B whose columns are contiguous (a weight `[n, k]`): dot products (gemv.rs).
     Dot,
-    /// Few rows against B whose rows are contiguous: B is streamed row by row into the output ([`super::gemv`]).
+    /// Few rows against B whose rows are contiguous: B is streamed row by row into the output (axpy.rs).
     Axpy,
     /// Everything is in the L1 cache: the register tile reads A and B where they lie.
     Unpacked,
@@ -53,12 +53,12 @@ impl From<&KernelConfig> for Plan {
 }
 
 /// Bytes ahead at which a packed weight that comes from memory streams at the speed of plain reading, whatever the rows of A (1 to 8
-/// rows, f32 and bf16; at 1 KB, and with none, 4 rows run at 60 to 85 % of it): a line takes some 100 ns to arrive, which is what 4
-/// KB take to stream at 40 GB/s, and the hardware looks no further than the next page.
+/// rows, f32 and bf16; without, 4 rows run at 65 % of it and 8 rows at half, as the hardware looks no further than the next page).
 pub const PREFETCH_BYTES: usize = 8192;
 
 /// Up to this many rows of A, B is read once and not packed: packing writes and reads B once more, which that many rows of
-/// arithmetic do not pay for.
+/// arithmetic do not pay for. (At 16 rows of a 2048 x 2048 weight that is in the L3 cache: 116 against 87 GFLOP/s on AVX-512 and 68
+/// against 58 on AVX2; packed, 130 against 82 and 80 against 66.)
 pub const GEMV_ROWS: usize = 16;
 
 /// Up to this size of every dimension both operands fit the L1 cache (3 x 32² floats are 12 KB), and packing would take as long as
