@@ -260,6 +260,24 @@ fn long_decode_splits_its_keys() {
 }
 
 #[test]
+fn whole_keys_give_the_same_bits_on_any_number_of_threads() {
+    let case = Case::<f32>::new(Shape { batch: 1, ..Shape::new([1, 4], [1, 5000], 64) }, Features::default(), 3);
+    let views =
+        [view(&case.q, [1, 4, 1, 64], 0), view(&case.k, [1, 1, 5000, 64], 0), view(&case.v, [1, 1, 5000, 64], 0)];
+    for tier in Tier::available() {
+        let run = |threads, split_keys| {
+            let mut out = vec![0.0f32; 4 * 64];
+            let options = AttentionOptions { split_keys, ..AttentionOptions::new(case.scale()) };
+            attention(Launch { tier, threads }, views, &options, FloatsMut::F32(&mut out), None);
+            out
+        };
+        assert_eq!(run(1, false), run(2, false), "{tier}");
+        assert_eq!(run(1, true), run(1, false), "{tier}");
+        assert_ne!(run(2, true), run(1, true), "{tier}: the keys were not split, so the tests of splits test nothing");
+    }
+}
+
+#[test]
 fn nothing_to_see_is_zero() {
     for launch in launches() {
         for shape in [

@@ -65,6 +65,7 @@ fn run<B: CpuBackend>(
         mask,
         bias,
         segments,
+        split_keys: !config.deterministic,
         tiles: Some(Tiles::detect(q.head_dim, v.head_dim).with(&config.tiling)),
         ..AttentionOptions::new(scale as f32)
     };

@@ -14,8 +14,8 @@
 //! - Grouped-query attention: the query heads of one key head are rows of one unit, so that each tile of K and V is read and
 //!   packed once for all of them.
 //! - Many rows (prefill): K is packed transposed and V as it is, both in panels of two registers, and both products run in a
-//!   register tile ([`product`]).
-//! - Few rows (decode): K and V are read where they lie, once ([`few`]).
+//!   register tile (product.rs).
+//! - Few rows (decode): K and V are read where they lie, once (few.rs).
 //! - Fewer units than threads (a long cache, few heads): the keys are split too, and the partial `m, l, O` merged at the end.
 //!
 //! Causal order and packed segments are both an interval of keys for each query: tiles outside are never touched.
@@ -91,7 +91,7 @@ fn run<S: Storage>(
     let work = problem.batch * problem.heads * problem.queries * problem.keys * (problem.d + problem.dv);
     let launch = launch.limit(work / WORK_PER_THREAD);
     // Without threads to spare one part of the keys is all of them.
-    let splits = if units >= launch.threads {
+    let splits = if units >= launch.threads || !problem.split_keys {
         1
     } else {
         launch.threads.div_ceil(units).min(problem.keys / KEYS_PER_SPLIT).max(1)

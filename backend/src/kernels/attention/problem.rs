@@ -30,14 +30,26 @@ pub struct AttentionOptions<'a> {
     /// Ends of the segments of a packed sequence, ascending, the last one its length; a query sees the keys of its own segment
     /// only. Queries and keys are the same sequence then.
     pub segments: Option<&'a [usize]>,
+    /// Whether threads without a unit may take part of another's keys. The order of sums, and so the last digits, then depend on
+    /// the number of threads.
+    pub split_keys: bool,
     /// Tile sizes; none is [`Tiles::detect`].
     pub tiles: Option<Tiles>,
 }
 
 impl AttentionOptions<'_> {
-    /// Nothing hidden, nothing added.
+    /// Nothing hidden, nothing added, keys split where threads are idle.
     pub fn new(scale: f32) -> Self {
-        Self { scale, causal: false, softcap: None, mask: None, bias: None, segments: None, tiles: None }
+        Self {
+            scale,
+            causal: false,
+            softcap: None,
+            mask: None,
+            bias: None,
+            segments: None,
+            split_keys: true,
+            tiles: None,
+        }
     }
 }
 
@@ -92,6 +104,7 @@ pub(super) struct Problem<'a> {
     pub(super) softcap: Option<f32>,
     pub(super) mask: Option<Shared<u8>>,
     pub(super) bias: Option<Shared<f32>>,
+    pub(super) split_keys: bool,
     pub(super) tiles: Tiles,
     causal: bool,
     segments: Option<&'a [usize]>,
@@ -143,6 +156,7 @@ impl<'a> Problem<'a> {
             softcap: options.softcap,
             mask: options.mask.map(|mask| Shared::new(mask, shape)),
             bias: options.bias.map(|bias| Shared::new(bias, shape)),
+            split_keys: options.split_keys,
             tiles: options.tiles.unwrap_or_else(|| Tiles::detect(q.head_dim, v.head_dim)),
             causal: options.causal,
             segments: options.segments,
