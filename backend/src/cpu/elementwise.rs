@@ -16,8 +16,7 @@ pub(super) fn apply<B: CpuBackend>(
     mut x: FloatTensor<B>,
     config: &KernelConfig,
 ) -> Result<FloatTensor<B>, FloatTensor<B>> {
-    // Both backends give relu(NaN) = 0 and the kernel NaN: an op of Burn's gives what B gives.
-    if !config.simd.enabled || op == UnaryOp::Relu {
+    if !config.simd.enabled {
         return Err(x);
     }
     let launch = Launch::from(config);
