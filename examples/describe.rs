@@ -2,7 +2,7 @@
 
 use burn_kiln_fusion::FusedOps;
 use clap::Parser;
-use kiln_examples::backend::{Place, Program};
+use kiln_examples::backend::{Dtype, Place, Program};
 use kiln_examples::{Error, embedded, memory};
 use qwen3_vl_burn::checkpoint::progress_bar;
 use qwen3_vl_burn::generate::{GenerateOptions, Generation, stream_greedy};
@@ -82,8 +82,7 @@ impl Program for Describe {
 
         let began = Instant::now();
         let processor = Qwen3VlProcessor::load(&dir)?;
-        let mut options = LoadOptions::default().with_progress(progress_bar());
-        options.dtype = place.dtype.map(|dtype| dtype.burn());
+        let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), progress: Box::new(progress_bar()) };
         let model = Qwen3Vl::<B>::load(&dir, &device, options)?;
         let load = began.elapsed();
 
@@ -91,8 +90,8 @@ impl Program for Describe {
         let inputs = processor.ask(&image, &prompt)?;
         let pictures = began.elapsed();
 
-        let mut options = GenerateOptions::new(max_new_tokens as usize);
-        options.stop_ids = model.config().text.eos_token_ids.clone();
+        let options =
+            GenerateOptions::new(max_new_tokens as usize).with_stop_ids(model.config().text.eos_token_ids.clone());
         let mut stream = processor.tokenizer.stream(true);
         let mut output = std::io::stdout().lock();
         let mut written = Ok(());

@@ -49,8 +49,7 @@ impl Program for Verify {
         let device = Default::default();
         println!("{} on {}", dir.display(), B::name(&device));
         let cases = list_cases(&dir)?;
-        let mut options = LoadOptions::default();
-        options.dtype = place.dtype.map(Dtype::burn);
+        let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), ..LoadOptions::default() };
         let model = Qwen3Vl::<B>::load(&dir, &device, options)?;
         let processor = ImageProcessor::load(&dir)?;
         let precision = if place.dtype == Some(Dtype::Bf16) { Precision::Bf16 } else { Precision::F32 };

@@ -118,7 +118,7 @@ fn video_on_flex() {
 
 #[test]
 fn text_on_kiln() {
-    check_case::<Kiln<Flex>>("text");
+    check_case::<Kiln<Flex>>("tiny-dense", "text");
 }
 
 /// The model reaches the kernel of every op that it is made of.
@@ -135,7 +135,7 @@ fn image_on_kiln() {
         Route::Embedding,
     ];
     let before = routes.map(count);
-    check_case::<Kiln<Flex>>("image");
+    check_case::<Kiln<Flex>>("tiny-dense", "image");
     for (route, before) in routes.into_iter().zip(before) {
         assert!(count(route) > before, "the model does not reach {route}");
     }
@@ -143,17 +143,17 @@ fn image_on_kiln() {
 
 #[test]
 fn two_images_on_kiln() {
-    check_case::<Kiln<Flex>>("two-images");
+    check_case::<Kiln<Flex>>("tiny-dense", "two-images");
 }
 
 #[test]
 fn video_on_kiln() {
-    check_case::<Kiln<Flex>>("video");
+    check_case::<Kiln<Flex>>("tiny-dense", "video");
 }
 
 #[test]
 fn image_on_kiln_over_ndarray() {
-    check_case::<Kiln<NdArray>>("image");
+    check_case::<Kiln<NdArray>>("tiny-dense", "image");
 }
 
 #[test]
