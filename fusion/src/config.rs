@@ -122,13 +122,13 @@ pub struct FusionConfig {
     pub attention: bool,
     /// Gate, up, activation and down of an MLP as one op.
     pub mlp: bool,
-    /// A norm and the linear layer after it.
+    /// A norm and the linear layer after it. Read from when that is one kernel; until then it is two either way.
     pub norm_linear: bool,
     /// A residual addition and the norm after it.
     pub add_norm: bool,
     /// QK-norm and rotary embedding.
     pub qk_norm_rope: bool,
-    /// The experts of a mixture as one op.
+    /// The experts of a mixture as one op. Read from when that is one kernel; until then the composition runs either way.
     pub moe: bool,
 }
 
