@@ -59,6 +59,23 @@ impl<B: Backend> KvCache<B> {
         self.length = self.length.min(length);
     }
 
+    /// Makes room for `capacity` positions in all; those in use are copied, one buffer after the other. Nothing happens where
+    /// there is room.
+    pub fn reserve(&mut self, capacity: usize) {
+        if capacity <= self.capacity {
+            return;
+        }
+        for slot in [&mut self.keys, &mut self.values] {
+            if let Some(buffer) = slot.take() {
+                let [batch, kv_heads, _, head_dim] = buffer.dims();
+                let used = [0..batch, 0..kv_heads, 0..self.length, 0..head_dim];
+                let larger = Tensor::zeros([batch, kv_heads, capacity, head_dim], (&buffer.device(), self.dtype));
+                *slot = Some(larger.slice_assign(used.clone(), buffer.slice(used)));
+            }
+        }
+        self.capacity = capacity;
+    }
+
     /// Writes `k` and `v`, each `[batch, kv_heads, added, head_dim]`, behind the positions in use.
     ///
     /// # Errors

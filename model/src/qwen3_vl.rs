@@ -4,10 +4,9 @@ use crate::Result;
 use crate::config::Qwen3VlConfig;
 use crate::inputs::ModelInputs;
 use crate::layers::{Linear, LinearConfig};
-use crate::positions::Positions;
-use crate::processor::ProcessedImages;
-use crate::text::{Cache, DecoderInputs, Features, TextModel, VisualRows, list_text_positions};
-use crate::vision::{VisionModel, VisionOutput};
+use crate::prepared::PreparedPrompt;
+use crate::text::{Cache, DecoderInputs, TextModel, VisualRows};
+use crate::vision::VisionModel;
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor, TensorData};
@@ -54,30 +53,6 @@ pub enum Logits {
     Last,
     /// All of them.
     All,
-}
-
-/// A prompt that has been through the vision tower and the token embedding.
-#[derive(Debug, Clone)]
-pub struct PreparedPrompt<B: Backend> {
-    inputs: DecoderInputs<B>,
-    positions: Positions,
-}
-
-impl<B: Backend> PreparedPrompt<B> {
-    /// Tokens of the prompt.
-    pub fn len(&self) -> usize {
-        self.inputs.rows.dims()[1]
-    }
-
-    /// Always false: an empty prompt is an error.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The positions of its tokens, and how those of generated tokens go on.
-    pub fn positions(&self) -> &Positions {
-        &self.positions
-    }
 }
 
 impl Qwen3VlConfig {
@@ -145,90 +120,64 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Errors
     /// As [`ModelInputs::validate`].
     pub fn forward(&self, inputs: &ModelInputs, logits: Logits) -> Result<Tensor<B, 3>> {
-        Ok(self.prefill(self.prepare(inputs)?, None, logits))
+        Ok(self.prefill(vec![self.prepare(inputs)?], &mut [], logits))
     }
 
-    /// Checks a prompt, encodes its pictures and videos, and embeds its tokens.
+    /// Runs the decoder over prompts of any lengths, side by side and without padding, and the head over the positions asked
+    /// for. Each prompt gets what it would get alone, to rounding. Caches, one for each prompt, take their keys and values.
     ///
-    /// # Errors
-    /// As [`ModelInputs::validate`].
-    pub fn prepare(&self, inputs: &ModelInputs) -> Result<PreparedPrompt<B>> {
-        let layout = inputs.validate(&self.config)?;
-        let visual = VisualRows::find(&layout.modalities);
-        let (features, deepstack) = Features::split(self.encode(&inputs.images), self.encode(&inputs.videos));
-        let rows = visual.replace(self.embed(&inputs.input_ids), &features);
-        let positions = layout.positions;
-        let inputs = DecoderInputs { rows, positions: positions.ids.clone(), visual, deepstack };
-        Ok(PreparedPrompt { inputs, positions })
-    }
-
-    /// Runs the vision tower; `None` without a picture. The pixel values must fit the grids.
-    pub fn encode(&self, pictures: &ProcessedImages) -> Option<VisionOutput<B>> {
-        if pictures.grids.is_empty() {
-            return None;
+    /// # Shapes
+    /// Output `[prompts, 1, vocab_size]` for [`Logits::Last`]; `[1, length, vocab_size]`, the rows of all prompts behind each
+    /// other, for [`Logits::All`].
+    ///
+    /// # Panics
+    /// Without a prompt, or when there are caches, but not one for each prompt or one without room for it.
+    pub fn prefill(
+        &self,
+        prompts: Vec<PreparedPrompt<B>>,
+        caches: &mut [&mut Cache<B>],
+        logits: Logits,
+    ) -> Tensor<B, 3> {
+        let inputs = PreparedPrompt::join(prompts);
+        let lengths = inputs.lengths.clone();
+        let hidden = self.language_model.forward(inputs, caches, &self.kernels);
+        match logits {
+            Logits::Last => self.project(take_last(hidden, &lengths)),
+            Logits::All => self.project(hidden),
         }
-        let width = self.config.vision.patch_dim();
-        let shape = [pictures.pixel_values.len() / width, width];
-        let patches = TensorData::new(pictures.pixel_values.clone(), shape);
-        let patches = Tensor::from_data(patches, &self.device());
-        Some(self.visual.forward(patches, &pictures.grids, &self.kernels))
     }
 
-    /// Runs the decoder over a prompt and the head over the positions asked for. An empty cache takes the prompt's keys and
-    /// values.
+    /// Runs the decoder over prompts side by side, without a cache.
     ///
     /// # Shapes
-    /// Output `[1, 1 or length, vocab_size]`.
+    /// Output `[1, length, hidden]`, the rows of all prompts behind each other, before the final norm.
     ///
     /// # Panics
-    /// When the cache has no room for the prompt.
-    pub fn prefill(&self, prompt: PreparedPrompt<B>, cache: Option<&mut Cache<B>>, logits: Logits) -> Tensor<B, 3> {
-        self.project(self.run(prompt, cache), logits)
+    /// Without a prompt.
+    pub fn run(&self, prompts: Vec<PreparedPrompt<B>>) -> Tensor<B, 3> {
+        self.language_model.forward(PreparedPrompt::join(prompts), &mut [], &self.kernels)
     }
 
-    /// Runs the decoder over a prompt. An empty cache takes the prompt's keys and values.
+    /// Runs the decoder over one token of each of several sequences. Token `i` follows those in `caches[i]`, at position
+    /// `tokens[i].1` on all three axes.
     ///
     /// # Shapes
-    /// Output `[1, length, hidden]`, before the final norm.
+    /// Output `[tokens, 1, vocab_size]`.
     ///
     /// # Panics
-    /// When the cache has no room for the prompt.
-    pub fn run(&self, prompt: PreparedPrompt<B>, cache: Option<&mut Cache<B>>) -> Tensor<B, 3> {
-        self.language_model.forward(prompt.inputs, cache, &self.kernels)
-    }
-
-    /// Runs the decoder over one token that follows those in the cache, at `position` on all three axes.
-    ///
-    /// # Shapes
-    /// Output `[1, 1, vocab_size]`.
-    ///
-    /// # Panics
-    /// When the cache is full.
-    pub fn decode(&self, token: u32, position: i64, cache: &mut Cache<B>) -> Tensor<B, 3> {
+    /// Without a token, when there isn't one cache for each, or when one is full.
+    pub fn decode(&self, tokens: &[(u32, i64)], caches: &mut [&mut Cache<B>]) -> Tensor<B, 3> {
+        assert_eq!(tokens.len(), caches.len(), "one cache for each token");
+        let (ids, positions): (Vec<u32>, Vec<i64>) = tokens.iter().copied().unzip();
         let inputs = DecoderInputs {
-            rows: self.embed(&[token]),
-            positions: list_text_positions(position, 1),
+            rows: self.embed(&ids),
+            lengths: vec![1; ids.len()],
+            positions: [positions.clone(), positions.clone(), positions],
             visual: VisualRows::default(),
             deepstack: Vec::new(),
         };
-        let hidden = self.language_model.forward(inputs, Some(cache), &self.kernels);
-        self.project(hidden, Logits::Last)
-    }
-
-    /// Appends tokens to a prepared prompt: what computing without a cache needs.
-    pub fn extend(&self, prompt: &PreparedPrompt<B>, tokens: &[u32]) -> PreparedPrompt<B> {
-        let mut extended = prompt.clone();
-        if tokens.is_empty() {
-            return extended;
-        }
-        let start = prompt.len() as i64 + prompt.positions.rope_delta;
-        let added = list_text_positions(start, tokens.len());
-        for (axis, added) in extended.inputs.positions.iter_mut().zip(&added) {
-            axis.extend(added);
-        }
-        extended.positions.ids = extended.inputs.positions.clone();
-        extended.inputs.rows = Tensor::cat(vec![extended.inputs.rows, self.embed(tokens)], 1);
-        extended
+        let hidden = self.language_model.forward(inputs, caches, &self.kernels);
+        self.project(hidden.swap_dims(0, 1))
     }
 
     /// The output head's weight, `[vocab_size, hidden]`.
@@ -242,21 +191,29 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// Final norm and head.
     ///
     /// # Shapes
-    /// `hidden` `[batch, length, hidden]`, output `[batch, 1 or length, vocab_size]`.
-    pub fn project(&self, hidden: Tensor<B, 3>, logits: Logits) -> Tensor<B, 3> {
-        let length = hidden.dims()[1];
-        let hidden = match logits {
-            Logits::Last => hidden.narrow(1, length - 1, 1),
-            Logits::All => hidden,
-        };
+    /// `hidden` `[batch, length, hidden]`, output `[batch, length, vocab_size]`.
+    pub fn project(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
         B::norm_linear(hidden, &self.language_model.norm.norm(), &self.head(), None, &self.kernels)
     }
 
     /// # Shapes
     /// Output `[1, length, hidden]`.
-    fn embed(&self, ids: &[u32]) -> Tensor<B, 3> {
+    pub(crate) fn embed(&self, ids: &[u32]) -> Tensor<B, 3> {
         let data: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
         let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(data, [1, ids.len()]), &self.device());
         self.language_model.embed(ids, &self.kernels)
     }
+}
+
+/// The last row of each sequence.
+///
+/// # Shapes
+/// `hidden` `[1, length, hidden]`, output `[sequences, 1, hidden]`.
+fn take_last<B: Backend>(hidden: Tensor<B, 3>, lengths: &[usize]) -> Tensor<B, 3> {
+    let mut end = 0;
+    let rows = lengths.iter().map(|length| {
+        end += length;
+        hidden.clone().narrow(1, end - 1, 1)
+    });
+    Tensor::cat(rows.collect(), 0)
 }

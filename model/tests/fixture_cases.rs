@@ -204,10 +204,10 @@ fn check_bf16<B: FusedOps>() {
         let mut shorter = case.inputs();
         let last = shorter.input_ids.pop().unwrap();
         let prompt = model.prepare(&shorter).unwrap();
-        let position = prompt.len() as i64 + prompt.positions().rope_delta;
+        let position = prompt.next_position();
         let mut cache = model.new_cache(ids.len());
-        model.prefill(prompt, Some(&mut cache), Logits::Last);
-        let step = model.decode(last, position, &mut cache).into_data().to_vec::<f32>().unwrap();
+        model.prefill(vec![prompt], &mut [&mut cache], Logits::Last);
+        let step = model.decode(&[(last, position)], &mut [&mut cache]).into_data().to_vec::<f32>().unwrap();
         let error = relative_error(&step, &expected[(ids.len() - 1) * step.len()..]);
         assert!(error <= BF16_FACTOR * hf, "{name} through the cache: {error:.2e}, HF {hf:.2e}");
     }

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn_kiln_fusion::{AttentionInputs, FusedOps, KvCache};
+use std::iter;
 
 /// Causal grouped-query attention with RMS norms on the heads of queries and keys, and rotary positions.
 #[derive(Module, Debug)]
@@ -45,15 +46,16 @@ impl<B: Backend> TextAttention<B> {
 }
 
 impl<B: FusedOps> TextAttention<B> {
-    /// Attention of normalised rows, output projection included. With a cache, its tokens come before those of `x`.
+    /// Attention of normalised rows, output projection included; rows see those of their own sequence. With caches, one for each
+    /// sequence, their tokens come before those of `x`.
     ///
     /// # Shapes
-    /// `x` and output `[batch, length, hidden]`.
+    /// `x` and output `[1, length, hidden]`.
     pub fn forward(
         &self,
         x: Tensor<B, 3>,
         context: &LayerContext<'_, B>,
-        cache: Option<&mut KvCache<B>>,
+        caches: Vec<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
         let config = context.kernels;
         let [batch, length, _] = x.dims();
@@ -68,9 +70,33 @@ impl<B: FusedOps> TextAttention<B> {
         let gammas = (self.q_norm.weight.val(), self.k_norm.weight.val());
         let (q, k) = B::qk_norm_rope((q, k), gammas, self.q_norm.epsilon, context.rotary, config);
         let heads = q.dims()[1];
-        let mixed = <B as FusedOps>::attention(AttentionInputs { q, k, v }, context.attention, cache, config);
+        let mixed = attend(AttentionInputs { q, k, v }, context, caches);
         // [batch, heads, length, head_dim] -> [batch, length, heads · head_dim]
         let mixed = mixed.swap_dims(1, 2).reshape([batch, length, heads * self.head_dim]);
         self.o_proj.forward(mixed, config)
     }
+}
+
+/// Attention of each sequence by itself.
+///
+/// # Shapes
+/// `[1, heads, length, head_dim]`, the sequences behind each other in `length`.
+fn attend<B: FusedOps>(
+    inputs: AttentionInputs<B>,
+    context: &LayerContext<'_, B>,
+    caches: Vec<&mut KvCache<B>>,
+) -> Tensor<B, 4> {
+    let attention = |inputs, cache| <B as FusedOps>::attention(inputs, context.attention, cache, context.kernels);
+    let mut caches = caches.into_iter().map(Some).chain(iter::repeat_with(|| None));
+    if let [_] = context.lengths {
+        return attention(inputs, caches.next().flatten());
+    }
+    let mut start = 0;
+    let mixed = context.lengths.iter().zip(caches).map(|(&length, cache)| {
+        let take = |rows: &Tensor<B, 4>| rows.clone().narrow(2, start, length);
+        let sequence = AttentionInputs { q: take(&inputs.q), k: take(&inputs.k), v: take(&inputs.v) };
+        start += length;
+        attention(sequence, cache)
+    });
+    Tensor::cat(mixed.collect(), 2)
 }

@@ -5,7 +5,7 @@ use burn::tensor::DType;
 use burn::tensor::backend::Backend;
 use burn_kiln_fusion::KvCache;
 
-/// The keys and values of a sequence, or a batch of sequences of one length, in every decoder layer.
+/// The keys and values of a sequence in every decoder layer.
 #[derive(Debug, Clone)]
 pub struct Cache<B: Backend> {
     layers: Vec<KvCache<B>>,
@@ -13,7 +13,7 @@ pub struct Cache<B: Backend> {
 
 impl<B: Backend> Cache<B> {
     /// An empty cache for sequences of up to `capacity` tokens. Each layer allocates its buffers when it first runs:
-    /// `2 · batch · kv_heads · capacity · head_dim` elements of `dtype`.
+    /// `2 · kv_heads · capacity · head_dim` elements of `dtype`.
     pub fn new(config: &TextConfig, capacity: usize, dtype: DType) -> Self {
         Self { layers: (0..config.num_hidden_layers).map(|_| KvCache::new(capacity, dtype)).collect() }
     }
@@ -31,6 +31,11 @@ impl<B: Backend> Cache<B> {
     /// Tokens that there is room for, those held included.
     pub fn capacity(&self) -> usize {
         self.layers.first().map_or(0, KvCache::capacity)
+    }
+
+    /// Makes room for `capacity` tokens in all; what is held stays. Nothing happens where there is room.
+    pub fn reserve(&mut self, capacity: usize) {
+        self.layers.iter_mut().for_each(|layer| layer.reserve(capacity));
     }
 
     /// Forgets every token from `length` on; the buffers stay.

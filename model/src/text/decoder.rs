@@ -1,6 +1,6 @@
 //! All decoder layers.
 
-use super::{Cache, DecoderLayer, Features, LayerContext, MultimodalRotary, VisualRows};
+use super::{Cache, DecoderLayer, LayerContext, MultimodalRotary, VisualRows};
 use crate::config::TextConfig;
 use crate::layers::{Embedding, EmbeddingConfig, RmsNorm, RmsNormConfig};
 use burn::module::Module;
@@ -39,17 +39,20 @@ impl TextConfig {
     }
 }
 
-/// The rows that a forward pass starts from.
+/// The rows that a forward pass starts from: one sequence, or several of any lengths behind each other. No row is padding: only
+/// the attention tells sequences apart.
 #[derive(Debug, Clone)]
 pub struct DecoderInputs<B: Backend> {
-    /// `[batch, length, hidden]`, visual rows put in.
+    /// `[1, length, hidden]`, the rows of all sequences, visual ones put in.
     pub rows: Tensor<B, 3>,
-    /// Positions along time, height and width, `[length]` each, the same for the whole batch.
+    /// Rows of each sequence; their sum is `length`.
+    pub lengths: Vec<usize>,
+    /// Positions along time, height and width, `[length]` each.
     pub positions: [Vec<i64>; 3],
     /// Where DeepStack features are added.
     pub visual: VisualRows,
-    /// Feature `i` is added after layer `i`.
-    pub deepstack: Vec<Features<B>>,
+    /// Features of all visual rows, `[visual rows, hidden]`; feature `i` is added after layer `i`.
+    pub deepstack: Vec<Tensor<B, 2>>,
 }
 
 impl<B: FusedOps> TextModel<B> {
@@ -61,25 +64,27 @@ impl<B: FusedOps> TextModel<B> {
         self.embed_tokens.forward(ids, config)
     }
 
-    /// Runs all layers. With a cache, its tokens come before those given, and it has them afterwards.
+    /// Runs all layers. With caches, one for each sequence, their tokens come before those given, and they have them
+    /// afterwards.
     ///
     /// # Shapes
-    /// Output `[batch, length, hidden]`, before the final norm.
+    /// Output `[1, length, hidden]`, before the final norm.
     ///
     /// # Panics
-    /// When the cache has no room: check [`Cache::capacity`].
+    /// When there are caches, but not one for each sequence, or one has no room: check [`Cache::capacity`].
     pub fn forward(
         &self,
         inputs: DecoderInputs<B>,
-        mut cache: Option<&mut Cache<B>>,
+        caches: &mut [&mut Cache<B>],
         config: &KernelConfig,
     ) -> Tensor<B, 3> {
-        let DecoderInputs { rows: mut x, positions, visual, deepstack } = inputs;
+        let DecoderInputs { rows: mut x, lengths, positions, visual, deepstack } = inputs;
+        assert!(caches.is_empty() || caches.len() == lengths.len(), "one cache for each sequence");
         let rotary = self.rotary.forward(&positions, &x.device());
         let attention = AttentionOptions { causal: true, ..Default::default() };
-        let context = LayerContext { rotary: &rotary, attention: &attention, kernels: config };
+        let context = LayerContext { rotary: &rotary, attention: &attention, lengths: &lengths, kernels: config };
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(x, &context, cache.as_deref_mut().map(|cache| cache.layer(index)));
+            x = layer.forward(x, &context, caches.iter_mut().map(|cache| cache.layer(index)).collect());
             if let Some(features) = deepstack.get(index) {
                 x = visual.add(x, features);
             }

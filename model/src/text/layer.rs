@@ -15,6 +15,8 @@ pub struct LayerContext<'a, B: Backend> {
     pub rotary: &'a Rotary<B>,
     /// Which keys a query sees.
     pub attention: &'a AttentionOptions<B>,
+    /// Rows of each sequence, one behind the other.
+    pub lengths: &'a [usize],
     /// What the kernels may use.
     pub kernels: &'a KernelConfig,
 }
@@ -45,19 +47,19 @@ impl<B: Backend> DecoderLayer<B> {
 }
 
 impl<B: FusedOps> DecoderLayer<B> {
-    /// Runs the layer. With a cache, its tokens come before those of `x`.
+    /// Runs the layer. With caches, one for each sequence, their tokens come before those of `x`.
     ///
     /// # Shapes
-    /// `x` and output `[batch, length, hidden]`.
+    /// `x` and output `[1, length, hidden]`.
     pub fn forward(
         &self,
         x: Tensor<B, 3>,
         context: &LayerContext<'_, B>,
-        cache: Option<&mut KvCache<B>>,
+        caches: Vec<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
         let config = context.kernels;
         let normed = self.input_layernorm.forward(x.clone(), config);
-        let mixed = self.self_attn.forward(normed, context, cache);
+        let mixed = self.self_attn.forward(normed, context, caches);
         let norm = &self.post_attention_layernorm;
         let AddNorm { sum, normed, .. } = B::add_norm(mixed, x, norm.weight.val(), norm.epsilon, config);
         self.mlp.forward(normed, sum, config)

@@ -23,4 +23,5 @@ pub use mlp::{GatedMlp, Mlp};
 pub use moe::{Experts, SparseMlp};
 pub use rotary::MultimodalRotary;
 pub(crate) use rotary::list_text_positions;
-pub use visual_rows::{Features, VisualRows};
+pub use visual_rows::VisualRows;
+pub(crate) use visual_rows::order_features;

@@ -1,0 +1,139 @@
+//! Prompts on their way into the decoder: embedded, pictures encoded.
+
+use crate::inputs::InputLayout;
+use crate::positions::Positions;
+use crate::prefix::find_pictures;
+use crate::processor::{Grid, ProcessedImages};
+use crate::prompt::Modality;
+use crate::text::{DecoderInputs, VisualRows, list_text_positions, order_features};
+use crate::vision::VisionOutput;
+use crate::{ModelInputs, Qwen3Vl, Result};
+use burn::tensor::backend::Backend;
+use burn::tensor::{Tensor, TensorData};
+use burn_kiln_fusion::FusedOps;
+
+/// A prompt, or the end of one, that has been through the vision tower and the token embedding.
+#[derive(Debug, Clone)]
+pub struct PreparedPrompt<B: Backend> {
+    inputs: DecoderInputs<B>,
+    /// Position of the first token after it.
+    next_position: i64,
+}
+
+impl<B: Backend> PreparedPrompt<B> {
+    /// Tokens that the decoder will run over.
+    pub fn len(&self) -> usize {
+        self.inputs.rows.dims()[1]
+    }
+
+    /// Always false: an empty prompt is an error.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Position, on all three axes, of the first token after the prompt.
+    pub fn next_position(&self) -> i64 {
+        self.next_position
+    }
+
+    /// Several prompts behind each other. There must be one at least.
+    pub(crate) fn join(prompts: Vec<Self>) -> DecoderInputs<B> {
+        let mut prompts = prompts.into_iter().map(|prompt| prompt.inputs);
+        let Some(mut joined) = prompts.next() else { panic!("a pass runs over one prompt at least") };
+        let mut rows = vec![joined.rows];
+        let mut taps: Vec<Vec<Tensor<B, 2>>> = joined.deepstack.into_iter().map(|tap| vec![tap]).collect();
+        for prompt in prompts {
+            joined.visual.append(&prompt.visual, joined.lengths.iter().sum());
+            joined.lengths.extend(prompt.lengths);
+            for (axis, added) in joined.positions.iter_mut().zip(&prompt.positions) {
+                axis.extend(added);
+            }
+            rows.push(prompt.rows);
+            taps.resize_with(taps.len().max(prompt.deepstack.len()), Vec::new);
+            for (tap, added) in taps.iter_mut().zip(prompt.deepstack) {
+                tap.push(added);
+            }
+        }
+        joined.rows = concatenate(rows, 1);
+        joined.deepstack = taps.into_iter().map(|tap| concatenate(tap, 0)).collect();
+        joined
+    }
+}
+
+/// `Tensor::cat`, without a copy of a tensor alone.
+fn concatenate<B: Backend, const D: usize>(mut tensors: Vec<Tensor<B, D>>, dim: usize) -> Tensor<B, D> {
+    if tensors.len() == 1 { tensors.remove(0) } else { Tensor::cat(tensors, dim) }
+}
+
+impl<B: FusedOps> Qwen3Vl<B> {
+    /// Checks a prompt, encodes its pictures and videos, and embeds its tokens.
+    ///
+    /// # Errors
+    /// As [`ModelInputs::validate`].
+    pub fn prepare(&self, inputs: &ModelInputs) -> Result<PreparedPrompt<B>> {
+        Ok(self.prepare_end(inputs, &inputs.validate(self.config())?, 0))
+    }
+
+    /// As [`Qwen3Vl::prepare`], from token `start` on: what comes before is in a cache. `start` must not be inside a picture.
+    pub(crate) fn prepare_end(&self, inputs: &ModelInputs, layout: &InputLayout, start: usize) -> PreparedPrompt<B> {
+        let Positions { ids, rope_delta } = &layout.positions;
+        let ids = ids.each_ref().map(|axis| axis[start..].to_vec());
+        let modalities = &layout.modalities[start..];
+        let pictures = find_pictures(inputs, &layout.modalities, self.config());
+        let done = |modality| pictures.iter().filter(|p| p.modality == modality && p.span.end <= start).count();
+        let images = self.encode_rest(&inputs.images, done(Modality::Image));
+        let videos = self.encode_rest(&inputs.videos, done(Modality::Video));
+
+        let taps = images.iter().chain(&videos).map(|output| output.deepstack.len()).max().unwrap_or(0);
+        let tap = |output: &Option<VisionOutput<B>>, tap: usize| output.as_ref().map(|o| o.deepstack[tap].clone());
+        let deepstack =
+            (0..taps).filter_map(|i| order_features(modalities, tap(&images, i), tap(&videos, i))).collect();
+        let merged = |output: Option<VisionOutput<B>>| output.map(|output| output.features);
+        let features = order_features(modalities, merged(images), merged(videos));
+
+        let visual = VisualRows::find(modalities);
+        let mut rows = self.embed(&inputs.input_ids[start..]);
+        if let Some(features) = features {
+            rows = visual.replace(rows, &features);
+        }
+        PreparedPrompt {
+            inputs: DecoderInputs { rows, lengths: vec![modalities.len()], positions: ids, visual, deepstack },
+            next_position: inputs.input_ids.len() as i64 + rope_delta,
+        }
+    }
+
+    /// Runs the vision tower; `None` without a picture. The pixel values must fit the grids.
+    pub fn encode(&self, pictures: &ProcessedImages) -> Option<VisionOutput<B>> {
+        self.encode_rest(pictures, 0)
+    }
+
+    /// Runs the vision tower over all pictures but the first `done`.
+    fn encode_rest(&self, pictures: &ProcessedImages, done: usize) -> Option<VisionOutput<B>> {
+        let (skipped, grids) = pictures.grids.split_at(done);
+        if grids.is_empty() {
+            return None;
+        }
+        let width = self.config().vision.patch_dim();
+        let skipped: usize = skipped.iter().map(Grid::patches).sum();
+        let pixels = &pictures.pixel_values[skipped * width..];
+        let patches = TensorData::new(pixels.to_vec(), [pixels.len() / width, width]);
+        let patches = Tensor::from_data(patches, &self.device());
+        Some(self.visual.forward(patches, grids, self.kernel_config()))
+    }
+
+    /// Appends tokens to a prepared prompt: what computing without a cache needs.
+    pub fn extend(&self, prompt: &PreparedPrompt<B>, tokens: &[u32]) -> PreparedPrompt<B> {
+        let mut extended = prompt.clone();
+        if tokens.is_empty() {
+            return extended;
+        }
+        let DecoderInputs { rows, lengths, positions, .. } = &mut extended.inputs;
+        for (axis, added) in positions.iter_mut().zip(&list_text_positions(prompt.next_position, tokens.len())) {
+            axis.extend(added);
+        }
+        lengths[0] += tokens.len();
+        *rows = Tensor::cat(vec![rows.clone(), self.embed(tokens)], 1);
+        extended.next_position += tokens.len() as i64;
+        extended
+    }
+}
