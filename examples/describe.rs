@@ -3,9 +3,10 @@
 use burn_kiln_fusion::FusedOps;
 use clap::Parser;
 use kiln_examples::backend::{Dtype, Place, Program};
+use kiln_examples::sampling::SamplingArgs;
 use kiln_examples::{Error, embedded, memory};
 use qwen3_vl_burn::checkpoint::progress_bar;
-use qwen3_vl_burn::generate::{GenerateOptions, Generation, stream_greedy};
+use qwen3_vl_burn::generate::{Generation, GenerationConfig, stream};
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl, Qwen3VlProcessor};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -27,9 +28,8 @@ struct Arguments {
     /// What to ask
     #[arg(long, default_value = "Describe this image.")]
     prompt: String,
-    /// Longest answer, tokens
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    max_new_tokens: u32,
+    #[command(flatten)]
+    sampling: SamplingArgs,
     #[command(flatten)]
     place: Place,
 }
@@ -75,11 +75,13 @@ impl Program for Describe {
     type Out = ();
 
     fn run<B: FusedOps>(self) -> Result<(), Error> {
-        let Arguments { model: dir, image, prompt, max_new_tokens, place } = self.arguments;
+        let Arguments { model: dir, image, prompt, sampling, place } = self.arguments;
         let dir = dir.unwrap_or_default();
         let device = Default::default();
         eprintln!("backend: {}", B::name(&device));
 
+        // Before the model: a bad option should not wait for its weights.
+        let generation = sampling.apply(&GenerationConfig::load(&dir)?)?;
         let began = Instant::now();
         let processor = Qwen3VlProcessor::load(&dir)?;
         let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), progress: Box::new(progress_bar()) };
@@ -90,16 +92,13 @@ impl Program for Describe {
         let inputs = processor.ask(&image, &prompt)?;
         let pictures = began.elapsed();
 
-        let options =
-            GenerateOptions::new(max_new_tokens as usize).with_stop_ids(model.config().text.eos_token_ids.clone());
-        let mut stream = processor.tokenizer.stream(true);
         let mut output = std::io::stdout().lock();
         let mut written = Ok(());
-        let answer = stream_greedy(&model, &inputs, &options, |token| {
-            written = output.write_all(stream.push(token).as_bytes()).and_then(|()| output.flush());
+        let answer = stream(&model, Some(&processor.tokenizer), &inputs, &generation, |step| {
+            written = output.write_all(step.text.as_bytes()).and_then(|()| output.flush());
             if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        written.and_then(|()| writeln!(output, "{}", stream.finish())).map_err(Error::Output)?;
+        written.and_then(|()| writeln!(output)).map_err(Error::Output)?;
         report(load, pictures, &answer);
         Ok(())
     }
@@ -109,6 +108,9 @@ impl Program for Describe {
 fn report(load: Duration, pictures: Duration, answer: &Generation) {
     let times = answer.timings;
     eprintln!();
+    if let Some(seed) = answer.seed {
+        eprintln!("seed     {seed}");
+    }
     eprintln!("load     {:9.1} ms", milliseconds(load));
     eprintln!("pictures {:9.1} ms", milliseconds(pictures));
     eprintln!("vision   {:9.1} ms", milliseconds(times.prepare));

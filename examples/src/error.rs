@@ -55,3 +55,9 @@ impl From<qwen3_vl_burn::error::ImageError> for Error {
         Self::Model(error.into())
     }
 }
+
+impl From<qwen3_vl_burn::error::GenerateError> for Error {
+    fn from(error: qwen3_vl_burn::error::GenerateError) -> Self {
+        Self::Model(error.into())
+    }
+}

@@ -17,12 +17,12 @@ use std::sync::Arc;
 ///
 /// ```no_run
 /// use burn_flex::Flex;
-/// use qwen3_vl_burn::generate::{GenerateOptions, generate_greedy};
+/// use qwen3_vl_burn::generate::{GenerateOptions, generate};
 /// use qwen3_vl_burn::{LoadOptions, ModelInputs, Qwen3Vl};
 ///
 /// let model = Qwen3Vl::<Flex>::load("Qwen3-VL-2B-Instruct", &Default::default(), LoadOptions::default())?;
 /// let prompt = ModelInputs::from_text(vec![9707, 11]);
-/// let answer = generate_greedy(&model, &prompt, &GenerateOptions::new(16))?;
+/// let answer = generate(&model, &prompt, &GenerateOptions::new(16))?;
 /// println!("{:?}", answer.tokens);
 /// # Ok::<(), qwen3_vl_burn::Error>(())
 /// ```

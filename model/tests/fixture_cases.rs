@@ -11,7 +11,7 @@ use burn_kiln_fusion::FusedOps;
 use burn_ndarray::NdArray;
 use fixture::Case;
 use qwen3_vl_burn::checkpoint::CheckpointError;
-use qwen3_vl_burn::generate::{FinishReason, GenerateOptions, generate_greedy};
+use qwen3_vl_burn::generate::{FinishReason, GenerateOptions, generate};
 use qwen3_vl_burn::vision::VisionOutput;
 use qwen3_vl_burn::{Error, LoadOptions, Logits, Qwen3Vl};
 
@@ -68,12 +68,12 @@ fn check_greedy<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
     let expected: Vec<u32> = case.integers("expect.greedy").iter().map(|&id| id as u32).collect();
     for use_cache in [true, false] {
         let options = GenerateOptions::new(expected.len()).with_cache(use_cache);
-        let answer = generate_greedy(model, &case.inputs(), &options).unwrap();
+        let answer = generate(model, &case.inputs(), &options).unwrap();
         assert_eq!(answer.tokens, expected, "{}, cache {use_cache}", case.name);
         assert_eq!(answer.finish, FinishReason::Length);
     }
     let options = GenerateOptions::new(expected.len()).with_stop_ids(vec![expected[2]]);
-    let answer = generate_greedy(model, &case.inputs(), &options).unwrap();
+    let answer = generate(model, &case.inputs(), &options).unwrap();
     let end = expected.iter().position(|id| *id == expected[2]).unwrap();
     assert_eq!(answer.tokens, expected[..=end], "{}", case.name);
     assert_eq!(answer.finish, FinishReason::Stop);

@@ -6,7 +6,7 @@ use burn::module::Param;
 use burn::tensor::Tensor;
 use burn_flex::Flex;
 use fixture::Case;
-use qwen3_vl_burn::generate::{FinishReason, GenerateError, GenerateOptions, generate_greedy, stream_greedy};
+use qwen3_vl_burn::generate::{FinishReason, GenerateError, GenerateOptions, generate, stream};
 use qwen3_vl_burn::processor::Grid;
 use qwen3_vl_burn::prompt::{Modality, PromptError};
 use qwen3_vl_burn::{Error, InputError, LoadOptions, Logits, ModelInputs, Qwen3Vl};
@@ -59,10 +59,10 @@ fn pads_must_match_the_pictures() {
 fn answers_must_fit_the_context() {
     let model = load();
     let options = GenerateOptions::new(262_144);
-    let error = generate_greedy(&model, &ModelInputs::from_text(vec![9, 10]), &options).unwrap_err();
+    let error = generate(&model, &ModelInputs::from_text(vec![9, 10]), &options).unwrap_err();
     let Error::Input(error) = error else { panic!("{error}") };
     assert_eq!(error, InputError::TooLong { prompt: 2, added: 262_144, limit: 262_144 });
-    let error = generate_greedy(&model, &ModelInputs::from_text(vec![9]), &GenerateOptions::new(0)).unwrap_err();
+    let error = generate(&model, &ModelInputs::from_text(vec![9]), &GenerateOptions::new(0)).unwrap_err();
     assert!(matches!(error, Error::Generate(GenerateError::NoTokens)));
 }
 
@@ -71,7 +71,7 @@ fn nan_ends_generation() {
     let mut model = load();
     let weight = Tensor::full([64], f32::NAN, &Default::default());
     model.language_model.norm.weight = Param::from_tensor(weight);
-    let error = generate_greedy(&model, &ModelInputs::from_text(vec![9, 10]), &GenerateOptions::new(4)).unwrap_err();
+    let error = generate(&model, &ModelInputs::from_text(vec![9, 10]), &GenerateOptions::new(4)).unwrap_err();
     assert!(matches!(error, Error::Generate(GenerateError::NotANumber { position: 2, token: 0 })), "{error}");
 }
 
@@ -80,8 +80,8 @@ fn a_caller_can_break_off() {
     let model = load();
     let case = Case::open("tiny-dense", "text");
     let mut told = Vec::new();
-    let answer = stream_greedy(&model, &case.inputs(), &GenerateOptions::new(8), |token| {
-        told.push(token);
+    let answer = stream(&model, None, &case.inputs(), &GenerateOptions::new(8), |step| {
+        told.push(step.token);
         if told.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     let answer = answer.unwrap();

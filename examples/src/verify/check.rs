@@ -4,7 +4,7 @@ use super::{Case, Report, Row, Verdict};
 use crate::Error;
 use burn::tensor::{DType, Tensor};
 use burn_kiln_fusion::FusedOps;
-use qwen3_vl_burn::generate::{GenerateOptions, generate_greedy};
+use qwen3_vl_burn::generate::{GenerateOptions, generate};
 use qwen3_vl_burn::processor::{DecodeLimits, ImageProcessor, ProcessedImages, decode_path};
 use qwen3_vl_burn::{Logits, Qwen3Vl};
 
@@ -148,7 +148,7 @@ impl<B: FusedOps> Checks<'_, B> {
         let mut answers = Vec::new();
         for (stage, cache) in [("greedy", true), ("greedy uncached", false)] {
             let options = GenerateOptions::new(expected.len()).with_cache(cache);
-            let answer = generate_greedy(self.model, &case.inputs()?, &options)?;
+            let answer = generate(self.model, &case.inputs()?, &options)?;
             let equal = answer.tokens.iter().zip(&expected).take_while(|(a, b)| a == b).count();
             let found = format!("{equal} of {} equal", expected.len());
             if self.precision == Precision::F32 {

@@ -1,11 +1,35 @@
 //! From a prompt to its continuation.
+//!
+//! [`generate`] and [`stream`] run a model; [`GenerateOptions`] say how tokens are chosen and what ends the answer, by hand or
+//! from a checkpoint's [`GenerationConfig`]. For other loops: [`Session`] gives logits, [`Continuation`] takes them and makes
+//! tokens and text of them, and neither knows the other.
 
+mod answer_text;
+mod cancel;
+mod candidates;
+mod config;
+mod continuation;
+mod decoding;
+mod draw;
 mod error;
-mod greedy;
+mod generation;
+mod history;
+mod logprobs;
 mod options;
+mod sampler;
+mod sampling;
 mod session;
+mod stop;
 
+pub use cancel::CancelToken;
+pub use candidates::Candidate;
+pub use config::GenerationConfig;
+pub use continuation::{Continuation, Step};
+pub use decoding::{generate, stream};
 pub use error::GenerateError;
-pub use greedy::{generate_greedy, stream_greedy};
-pub use options::{FinishReason, GenerateOptions, Generation, Timings};
+pub use generation::{FinishReason, Generation, Timings};
+pub use logprobs::{Alternative, Logprobs};
+pub use options::{GenerateOptions, MAX_LOGPROBS};
+pub use sampler::Sampler;
+pub use sampling::Sampling;
 pub use session::Session;

@@ -1,0 +1,120 @@
+//! `--temperature`, `--max-new-tokens` and the other options of generation, over what the checkpoint says.
+
+use crate::Error;
+use clap::Args;
+use qwen3_vl_burn::generate::{GenerateOptions, GenerationConfig, Sampling};
+
+/// Longest answer where neither the command line nor the checkpoint says, tokens: a paragraph or two.
+const DEFAULT_MAX_NEW_TOKENS: usize = 256;
+
+/// How tokens are chosen, and what ends an answer. What isn't given is the checkpoint's (generation_config.json).
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Generation (the checkpoint's generation_config.json decides what is not given)")]
+pub struct SamplingArgs {
+    /// Longest answer, tokens (256 if the checkpoint does not say)
+    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_new_tokens: Option<u32>,
+    /// Take the likeliest token each time, without the checkpoint's penalties
+    #[arg(long, conflicts_with = "temperature")]
+    pub greedy: bool,
+    /// Chance: 0 takes the likeliest token each time, 1 draws as the model learnt, more is wilder
+    #[arg(long, allow_negative_numbers = true)]
+    pub temperature: Option<f64>,
+    /// Draw from this many of the likeliest tokens; 0 for all
+    #[arg(long, value_name = "TOKENS")]
+    pub top_k: Option<usize>,
+    /// Draw from the likeliest tokens that hold this share of the probability; above 0, at most 1
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    pub top_p: Option<f64>,
+    /// Draw from tokens with at least this fraction of the likeliest one's probability; 0 to 1
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    pub min_p: Option<f64>,
+    /// Make tokens of the prompt and the answer less likely: 1 for not at all, 1.05 for a little
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub repetition_penalty: Option<f64>,
+    /// Make tokens of the answer less likely, however often they stand there; -2 to 2, 0 for not at all
+    #[arg(long, value_name = "PENALTY", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f64>,
+    /// Make tokens of the answer less likely, the more often they stand there; -2 to 2, 0 for not at all
+    #[arg(long, value_name = "PENALTY", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f64>,
+    /// Number that fixes what is drawn: the same one gives the same answer
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Text that ends the answer and is not shown; may be given several times
+    #[arg(long, value_name = "STRING")]
+    pub stop: Vec<String>,
+}
+
+impl SamplingArgs {
+    /// The checkpoint's settings, with what was given in place of them.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a value out of its range.
+    pub fn apply(&self, config: &GenerationConfig) -> Result<GenerateOptions, Error> {
+        let given = self.max_new_tokens.map(|tokens| tokens as usize);
+        let max_new_tokens = given.or(config.max_new_tokens).unwrap_or(DEFAULT_MAX_NEW_TOKENS);
+        let base = if self.greedy { Sampling::greedy() } else { config.sampling.clone() };
+        let sampling = Sampling {
+            repetition_penalty: self.repetition_penalty.unwrap_or(base.repetition_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(base.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(base.frequency_penalty),
+            temperature: self.temperature.unwrap_or(base.temperature),
+            top_k: self.top_k.unwrap_or(base.top_k),
+            top_p: self.top_p.unwrap_or(base.top_p),
+            min_p: self.min_p.unwrap_or(base.min_p),
+            seed: self.seed.or(base.seed),
+        };
+        let options = config.options(max_new_tokens).with_sampling(sampling).with_stop_strings(&self.stop);
+        options.validate()?;
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        sampling: SamplingArgs,
+    }
+
+    const INSTRUCT: &str = r#"{ "do_sample": true, "temperature": 0.7, "top_p": 0.8, "top_k": 20,
+        "repetition_penalty": 1.05, "eos_token_id": [2, 3] }"#;
+
+    fn apply(line: &str) -> Result<GenerateOptions, Error> {
+        let config = GenerationConfig::from_json(INSTRUCT, "generation_config.json").unwrap();
+        let program = Program::parse_from(["program"].into_iter().chain(line.split_whitespace()));
+        program.sampling.apply(&config)
+    }
+
+    #[test]
+    fn the_checkpoint_decides_what_is_not_given() {
+        let base =
+            Sampling::greedy().with_temperature(0.7).with_top_p(0.8).with_top_k(20).with_repetition_penalty(1.05);
+        let options = apply("").unwrap();
+        assert_eq!(options, GenerateOptions::new(256).with_stop_ids(vec![2, 3]).with_sampling(base.clone()));
+
+        let line = "--temperature 0.5 --presence-penalty -1.5 --seed 9 --stop a --stop b --max-new-tokens 7";
+        let options = apply(line).unwrap();
+        assert_eq!(options.sampling, base.with_temperature(0.5).with_presence_penalty(-1.5).with_seed(9));
+        assert_eq!(options.stop_strings, ["a", "b"]);
+        assert_eq!(options.max_new_tokens, 7);
+        assert_eq!(apply("--greedy").unwrap().sampling, Sampling::greedy());
+    }
+
+    #[test]
+    fn values_out_of_range_are_errors() {
+        for (line, message) in [
+            ("--temperature -1", "temperature is -1, but must be a finite number of at least 0"),
+            ("--top-p 0", "top_p is 0, but must be above 0 and at most 1"),
+            ("--min-p NaN", "min_p is NaN, but must be within 0..=1"),
+            ("--frequency-penalty 3", "frequency_penalty is 3, but must be within -2..=2"),
+        ] {
+            assert_eq!(apply(line).unwrap_err().to_string(), message);
+        }
+    }
+}
