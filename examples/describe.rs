@@ -1,35 +1,62 @@
-//! Describes a picture: tokens go to standard output as they come, times and memory to standard error.
+//! Answers a question about pictures and videos: text goes to standard output as it comes, times and memory to standard error.
 
 use burn_kiln_fusion::FusedOps;
 use clap::Parser;
-use kiln_examples::backend::{Dtype, Place, Program};
+use image::ImageFormat;
+use kiln_examples::answer::{Findings, Output, Times, find_detections};
+use kiln_examples::backend::{Place, Program};
+use kiln_examples::media::MediaArgs;
+use kiln_examples::model::{Files, Loaded, ModelArgs};
 use kiln_examples::sampling::SamplingArgs;
-use kiln_examples::{Error, embedded, memory};
-use qwen3_vl_burn::checkpoint::progress_bar;
-use qwen3_vl_burn::generate::{Generation, GenerationConfig, stream};
-use qwen3_vl_burn::{LoadOptions, Qwen3Vl, Qwen3VlProcessor};
-use std::io::Write;
+use kiln_examples::{Error, memory};
+use qwen3_vl_burn::generate::Generation;
+use qwen3_vl_burn::processor::ImageSource;
+use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message, RenderOptions};
+use qwen3_vl_burn::{Chat, Reply, grounding};
+use std::io::{Read, Write};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-/// Describe a picture with Qwen3-VL
+const DEFAULT_PROMPT: &str = "Describe this image.";
+
+/// Ask Qwen3-VL about pictures and videos
 ///
-/// Without --model, a small checkpoint inside the program is used. Its weights are random, so its answer is, too.
+/// The answer goes to standard output as it comes; thoughts, times and memory go to standard error.
+///
+/// Exit status: 0 for an answer, 1 for a model that cannot be loaded or run, 2 for wrong options, 3 for a picture, video or
+/// prompt that cannot be used, 4 where --draw finds no box or point in the answer.
 #[derive(Parser)]
+#[command(version)]
 struct Arguments {
-    /// Folder of a Qwen3-VL checkpoint (config.json, model.safetensors or its shards, tokenizer.json)
+    /// What to ask; - reads it from standard input [default: Describe this image.]
     #[arg(long)]
-    model: Option<PathBuf>,
-    /// Picture to look at; may be given several times. The embedded one if neither it nor --model is given
+    prompt: Option<String>,
+    /// System prompt
+    #[arg(long, value_name = "TEXT")]
+    system: Option<String>,
+    /// Number the pictures and videos in the prompt (Picture 1: ..)
     #[arg(long)]
-    image: Vec<PathBuf>,
-    /// What to ask
-    #[arg(long, default_value = "Describe this image.")]
-    prompt: String,
+    number_pictures: bool,
+    /// Print one JSON object in place of the text: answer, thoughts, tool calls, boxes and points, tokens, times
+    #[arg(long)]
+    json: bool,
+    /// Log-probabilities of each token and of this many alternatives, in the JSON object
+    #[arg(long, value_name = "N", requires = "json")]
+    logprobs: Option<usize>,
+    /// Draw the answer's boxes and points on the picture and write it as PNG; an existing file is not overwritten
+    #[arg(long, value_name = "FILE.png")]
+    draw: Option<PathBuf>,
+    /// Overwrite the file of --draw
+    #[arg(long, requires = "draw")]
+    force: bool,
+    #[command(flatten)]
+    media: MediaArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     place: Place,
 }
@@ -43,95 +70,160 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Error> {
-    let embedded = if arguments.model.is_none() {
-        let dir = embedded::unpack()?;
-        eprintln!("note: this is the embedded checkpoint; its weights are random, so the answer means nothing.");
-        eprintln!("      Give --model the folder of a Qwen3-VL checkpoint for a real one.");
-        if arguments.image.is_empty() {
-            arguments.image.push(dir.path().join("picture.png"));
-        }
-        arguments.model = Some(dir.path().to_owned());
-        Some(dir)
-    } else {
-        None
+    if let Some(path) = &arguments.draw {
+        check_target(path, arguments.force, &arguments.media)?;
+    }
+    let prompt = match arguments.prompt.as_deref() {
+        Some("-") => read_prompt()?,
+        Some(prompt) => prompt.to_owned(),
+        None => DEFAULT_PROMPT.to_owned(),
     };
+    let files = arguments.model.open()?;
+    if let Some(picture) = files.picture().filter(|_| arguments.media.image.is_empty() && arguments.media.video.is_empty()) {
+        arguments.media.image.push(picture.display().to_string());
+    }
     let place = arguments.place.clone();
-    place.run(Describe { arguments })?;
-    drop(embedded);
+    place.run(Describe { arguments, prompt, files })
+}
+
+/// Refuses a drawing that could not be written, before anything is computed.
+fn check_target(path: &Path, force: bool, media: &MediaArgs) -> Result<(), Error> {
+    if path.exists() && !force {
+        return Err(Error::Exists { path: path.to_owned() });
+    }
+    if media.image.len() > 1 || !media.video.is_empty() {
+        return Err(Error::DrawOn { images: media.image.len(), videos: media.video.len() });
+    }
     Ok(())
+}
+
+fn read_prompt() -> Result<String, Error> {
+    let mut prompt = String::new();
+    let path = || PathBuf::from("standard input");
+    std::io::stdin().read_to_string(&mut prompt).map_err(|source| Error::File { path: path(), source })?;
+    let prompt = prompt.trim_end_matches(['\r', '\n']);
+    if prompt.is_empty() { Err(Error::NoPrompt) } else { Ok(prompt.to_owned()) }
 }
 
 struct Describe {
     arguments: Arguments,
+    prompt: String,
+    files: Files,
 }
 
 impl Program for Describe {
     type Out = ();
 
     fn run<B: FusedOps>(self) -> Result<(), Error> {
-        let Arguments { model: dir, image, prompt, sampling, place } = self.arguments;
-        let dir = dir.unwrap_or_default();
-        let device = Default::default();
-        eprintln!("backend: {}", B::name(&device));
+        let Self { arguments, prompt, files } = self;
+        eprintln!("backend: {}", B::name(&Default::default()));
+        let Loaded { model, processor, generation, time: load } = Loaded::<B>::load(&files, &arguments.place)?;
+        let mut options = arguments.sampling.apply(&generation)?;
+        options.logprobs = arguments.logprobs;
 
-        // Before the model: a bad option should not wait for its weights.
-        let generation = sampling.apply(&GenerationConfig::load(&dir)?)?;
+        let render = RenderOptions { add_vision_id: arguments.number_pictures, ..Default::default() };
+        let mut chat = Chat::new(&model, &processor).with_render_options(render);
+        if let Some(system) = &arguments.system {
+            chat.push(Message::text("system", system.as_str()))?;
+        }
+        let mut content = arguments.media.contents();
+        content.push(Content::text(prompt));
         let began = Instant::now();
-        let processor = Qwen3VlProcessor::load(&dir)?;
-        let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), progress: Box::new(progress_bar()) };
-        let model = Qwen3Vl::<B>::load(&dir, &device, options)?;
-        let load = began.elapsed();
-
-        let began = Instant::now();
-        let inputs = processor.ask(&image, &prompt)?;
+        chat.push(Message::new("user", content))?;
         let pictures = began.elapsed();
 
-        let mut output = std::io::stdout().lock();
-        let mut written = Ok(());
-        let answer = stream(&model, Some(&processor.tokenizer), &inputs, &generation, |step| {
-            written = output.write_all(step.text.as_bytes()).and_then(|()| output.flush());
-            if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        written.and_then(|()| writeln!(output)).map_err(Error::Output)?;
-        report(load, pictures, &answer);
-        Ok(())
+        let mut printer = Printer { quiet: arguments.json, written: Ok(()), thought: false };
+        let reply = chat.reply(&options, |piece| printer.print(piece))?;
+        let times = Times { load, pictures, generation: reply.generation.timings };
+        let findings = find_detections(&reply.answer.content, &arguments.media.image)?;
+        if arguments.json {
+            let text = Output::new(&reply, &findings, &times).to_json();
+            printer.written = writeln!(std::io::stdout(), "{text}");
+        } else if printer.written.is_ok() {
+            printer.written = writeln!(std::io::stdout());
+        }
+        printer.written.map_err(Error::Output)?;
+        report(&reply, &times);
+        match &arguments.draw {
+            Some(path) => draw(path, &arguments.media.image, &findings),
+            None => Ok(()),
+        }
     }
 }
 
-/// Times and memory, on standard error.
-fn report(load: Duration, pictures: Duration, answer: &Generation) {
-    let times = answer.timings;
-    eprintln!();
-    if let Some(seed) = answer.seed {
-        eprintln!("seed     {seed}");
+/// Shows an answer as it comes.
+struct Printer {
+    /// Whether it is shown later, as JSON.
+    quiet: bool,
+    written: std::io::Result<()>,
+    /// Whether the last piece was a thought.
+    thought: bool,
+}
+
+impl Printer {
+    fn print(&mut self, piece: &AnswerPiece) -> ControlFlow<()> {
+        if self.quiet {
+            return ControlFlow::Continue(());
+        }
+        self.written = match piece {
+            AnswerPiece::Thinking(text) => {
+                self.thought = true;
+                eprint!("{text}");
+                Ok(())
+            }
+            AnswerPiece::Content(text) => {
+                if std::mem::take(&mut self.thought) {
+                    eprintln!();
+                }
+                let mut output = std::io::stdout().lock();
+                output.write_all(text.as_bytes()).and_then(|()| output.flush())
+            }
+        };
+        if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     }
-    eprintln!("load     {:9.1} ms", milliseconds(load));
-    eprintln!("pictures {:9.1} ms", milliseconds(pictures));
-    eprintln!("vision   {:9.1} ms", milliseconds(times.prepare));
+}
+
+/// Draws on the only picture.
+fn draw(path: &Path, images: &[String], findings: &Findings) -> Result<(), Error> {
+    let (Some(source), false) = (images.first(), findings.detections.is_empty()) else {
+        return Err(Error::NothingFound { path: path.to_owned() });
+    };
+    let limits = qwen3_vl_burn::processor::DecodeLimits::default();
+    let mut picture = ImageSource::from(source.as_str()).decode(&limits)?.into_owned();
+    grounding::draw(&mut picture, &findings.detections, &grounding::Style::default());
+    picture.save_with_format(path, ImageFormat::Png).map_err(|error| Error::Draw {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    eprintln!("drew {} on {}", findings.detections.len(), path.display());
+    Ok(())
+}
+
+/// Times and memory, on standard error.
+fn report(reply: &Reply, times: &Times) {
+    let answer: &Generation = &reply.generation;
+    let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+    eprintln!();
+    eprintln!("load     {:9.1} ms", milliseconds(times.load));
+    eprintln!("pictures {:9.1} ms", milliseconds(times.pictures));
+    eprintln!("vision   {:9.1} ms", milliseconds(answer.timings.prepare));
     eprintln!(
         "prefill  {:9.1} ms  {:8.1} tokens/s  ({} tokens)",
-        milliseconds(times.prefill),
+        milliseconds(answer.timings.prefill),
         answer.prefill_rate(),
         answer.prompt_tokens
     );
     if let Some(rate) = answer.decode_rate() {
-        eprintln!(
-            "decode   {:9.1} ms  {rate:8.1} tokens/s  ({} tokens)",
-            milliseconds(times.decode),
-            answer.tokens.len()
-        );
+        let time = milliseconds(answer.timings.decode);
+        eprintln!("decode   {time:9.1} ms  {rate:8.1} tokens/s  ({} tokens)", answer.tokens.len());
     }
     if let Some(peak) = memory::peak() {
         eprintln!("memory   {} at most", memory::format_bytes(peak));
     }
-}
-
-fn milliseconds(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
 }

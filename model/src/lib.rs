@@ -1,5 +1,6 @@
 //! Qwen3-VL for Burn: images and text in, text out.
 
+mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod text;
 pub mod vision;
 mod vl_processor;
 
+pub use chat::{Chat, Reply};
 pub use checkpoint::Checkpoint;
 pub use config::Qwen3VlConfig;
 pub use error::{Error, Result};

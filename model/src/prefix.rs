@@ -54,16 +54,18 @@ impl<B: Backend> PrefixCache<B> {
 
     /// Tokens held.
     pub fn len(&self) -> usize {
-        self.ids.len()
+        self.cache.len()
     }
 
     /// True when no token is held.
     pub fn is_empty(&self) -> bool {
-        self.ids.is_empty()
+        self.cache.is_empty()
     }
 
     /// Forgets what a prompt of these tokens and pictures doesn't share; gives the number of tokens that are left.
     pub(crate) fn keep_shared(&mut self, ids: &[u32], pictures: &[Fingerprint]) -> usize {
+        // A prompt that was prepared and never run left tokens that the cache hasn't.
+        self.ids.truncate(self.cache.len());
         let shared = find_shared(&self.ids, &self.pictures, ids, pictures);
         self.cache.truncate(shared);
         self.ids.truncate(shared);

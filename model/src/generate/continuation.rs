@@ -132,6 +132,7 @@ impl<'a> Continuation<'a> {
             text: self.text.map(AnswerText::into_shown),
             logprobs: self.alternatives.map(|_| self.logprobs),
             prompt_tokens: self.prompt_tokens,
+            reused_tokens: 0,
             finish: self.finish.unwrap_or(FinishReason::Cancelled),
             seed: self.sampler.seed(),
             timings,

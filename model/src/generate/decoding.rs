@@ -2,7 +2,7 @@
 
 use super::{Continuation, GenerateOptions, Generation, Session, Step, Timings};
 use crate::prompt::Tokenizer;
-use crate::{ModelInputs, Qwen3Vl, Result};
+use crate::{ModelInputs, PrefixCache, Qwen3Vl, Result};
 use burn_kiln_fusion::FusedOps;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -49,7 +49,7 @@ pub fn stream<B: FusedOps>(
     tokenizer: Option<&Tokenizer>,
     inputs: &ModelInputs,
     options: &GenerateOptions,
-    mut on_step: impl FnMut(&Step) -> ControlFlow<()>,
+    on_step: impl FnMut(&Step) -> ControlFlow<()>,
 ) -> Result<Generation> {
     let mut timings = Timings::default();
     let mut answer = Continuation::new(options, &inputs.input_ids, tokenizer)?;
@@ -66,18 +66,72 @@ pub fn stream<B: FusedOps>(
     }
 
     let began = Instant::now();
-    let (mut session, mut logits) = Session::start(model, prompt, options)?;
+    let (mut session, logits) = Session::start(model, prompt, options)?;
     timings.prefill = began.elapsed();
 
     let began = Instant::now();
+    run(&mut answer, &mut session, logits, options, on_step)?;
+    timings.decode = began.elapsed();
+    Ok(answer.into_generation(timings))
+}
+
+/// As [`stream`], for a conversation: what `prefix` holds and shares with this prompt is not computed again, and afterwards it
+/// holds this prompt and the answer. After an error it may hold nothing.
+///
+/// Keys and values are always kept: [`GenerateOptions::use_cache`] doesn't count here.
+///
+/// # Errors
+/// As [`stream`].
+pub fn stream_after<B: FusedOps>(
+    model: &Qwen3Vl<B>,
+    tokenizer: Option<&Tokenizer>,
+    inputs: &ModelInputs,
+    options: &GenerateOptions,
+    prefix: &mut PrefixCache<B>,
+    on_step: impl FnMut(&Step) -> ControlFlow<()>,
+) -> Result<Generation> {
+    let mut timings = Timings::default();
+    let mut answer = Continuation::new(options, &inputs.input_ids, tokenizer)?;
+    if options.is_cancelled() {
+        return Ok(answer.into_generation(timings));
+    }
+    let began = Instant::now();
+    let prompt = Session::prepare_after(model, inputs, options, prefix)?;
+    let _ = B::sync(&model.device()); // as in `stream`
+    timings.prepare = began.elapsed();
+    if options.is_cancelled() {
+        return Ok(answer.into_generation(timings));
+    }
+
+    let began = Instant::now();
+    let reused = inputs.input_ids.len() - prompt.len();
+    let held = std::mem::replace(prefix, PrefixCache::new(model));
+    let (mut session, logits) = Session::resume(model, prompt, options, held)?;
+    timings.prefill = began.elapsed();
+
+    let began = Instant::now();
+    run(&mut answer, &mut session, logits, options, on_step)?;
+    timings.decode = began.elapsed();
+    if let Some(held) = session.into_prefix() {
+        *prefix = held;
+    }
+    Ok(Generation { reused_tokens: reused, ..answer.into_generation(timings) })
+}
+
+/// Chooses tokens until the answer ends or somebody breaks off.
+fn run<B: FusedOps>(
+    answer: &mut Continuation<'_>,
+    session: &mut Session<'_, B>,
+    mut logits: Vec<f32>,
+    options: &GenerateOptions,
+    mut on_step: impl FnMut(&Step) -> ControlFlow<()>,
+) -> Result<()> {
     loop {
         let step = answer.accept(&logits)?;
         let broken_off = on_step(&step).is_break();
         if broken_off || step.finish.is_some() || options.is_cancelled() {
-            break;
+            return Ok(());
         }
         logits = session.push(step.token)?;
     }
-    timings.decode = began.elapsed();
-    Ok(answer.into_generation(timings))
 }

@@ -38,6 +38,8 @@ pub struct Generation {
     pub logprobs: Option<Vec<Logprobs>>,
     /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Those of them that were not computed, because they were kept from before.
+    pub reused_tokens: usize,
     /// Why there are no more.
     pub finish: FinishReason,
     /// The seed of the draws, given or found: with it, the same options give the same answer. `None` where nothing was drawn.
@@ -47,11 +49,11 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Prompt tokens a second of prefill; 0 where it was cancelled before.
+    /// Prompt tokens computed a second of prefill; 0 where it was cancelled before.
     pub fn prefill_rate(&self) -> f64 {
         match self.timings.prefill {
             Duration::ZERO => 0.0,
-            prefill => self.prompt_tokens as f64 / prefill.as_secs_f64(),
+            prefill => (self.prompt_tokens - self.reused_tokens) as f64 / prefill.as_secs_f64(),
         }
     }
 

@@ -55,6 +55,15 @@ impl<'a, B: FusedOps> Session<'a, B> {
         model.prepare(inputs)
     }
 
+    /// Checks a prompt without running anything.
+    ///
+    /// # Errors
+    /// As [`Session::prepare`].
+    pub fn check(model: &Qwen3Vl<B>, inputs: &ModelInputs, options: &GenerateOptions) -> Result<()> {
+        check_room(model, inputs, options)?;
+        inputs.validate(model.config()).map(drop)
+    }
+
     /// As [`Session::prepare`], but leaves out what `prefix` holds, which is cut to what it shares with this prompt. Only the
     /// pictures behind it are encoded.
     ///

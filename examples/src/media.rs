@@ -1,0 +1,79 @@
+//! `--image` and `--video`, and how they are seen.
+
+use clap::Args;
+use qwen3_vl_burn::processor::{ImageOptions, VideoOptions};
+use qwen3_vl_burn::prompt::{Content, ImagePart, VideoPart};
+use std::path::PathBuf;
+
+/// Which pictures and videos, and how many pixels and frames of them.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Pictures and videos")]
+pub struct MediaArgs {
+    /// Picture to look at (PNG, JPEG, WebP, GIF, BMP; a data: URI will do); may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub image: Vec<String>,
+    /// Video to look at: a folder of frames, an animated GIF or WebP, or whatever the installed ffmpeg reads; may be given several
+    /// times
+    #[arg(long, value_name = "FILE|FOLDER")]
+    pub video: Vec<PathBuf>,
+    #[command(flatten)]
+    pub limits: MediaLimits,
+}
+
+/// How many pixels and frames the model sees; the checkpoint's settings decide what is not given.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Pictures and videos")]
+pub struct MediaLimits {
+    /// Fewest pixels of a picture or frame; smaller ones are scaled up
+    #[arg(long, value_name = "PIXELS")]
+    pub min_pixels: Option<usize>,
+    /// Most pixels of a picture or frame; larger ones are scaled down, which saves time and context
+    #[arg(long, value_name = "PIXELS")]
+    pub max_pixels: Option<usize>,
+    /// Frames a second to look at
+    #[arg(long, conflicts_with = "frames")]
+    pub fps: Option<f64>,
+    /// Frames to look at, in place of --fps
+    #[arg(long)]
+    pub frames: Option<usize>,
+    /// Fewest frames to look at
+    #[arg(long)]
+    pub min_frames: Option<usize>,
+    /// Most frames to look at
+    #[arg(long)]
+    pub max_frames: Option<usize>,
+    /// Frames a second of the video itself, for a folder of frames or a file that tells wrong
+    #[arg(long, value_name = "FPS")]
+    pub source_fps: Option<f64>,
+}
+
+impl MediaLimits {
+    /// A picture.
+    pub fn image(&self, source: &str) -> Content {
+        let options = ImageOptions { min_pixels: self.min_pixels, max_pixels: self.max_pixels };
+        Content::image(ImagePart::from(source).with_options(options))
+    }
+
+    /// A video.
+    pub fn video(&self, path: impl Into<PathBuf>) -> Content {
+        let options = VideoOptions {
+            fps: self.fps,
+            raw_fps: self.source_fps,
+            num_frames: self.frames,
+            min_frames: self.min_frames,
+            max_frames: self.max_frames,
+            min_pixels: self.min_pixels,
+            max_pixels: self.max_pixels,
+            ..Default::default()
+        };
+        Content::video(VideoPart::from(path.into()).with_options(options))
+    }
+}
+
+impl MediaArgs {
+    /// The pictures, then the videos.
+    pub fn contents(&self) -> Vec<Content> {
+        let images = self.image.iter().map(|source| self.limits.image(source));
+        images.chain(self.video.iter().map(|path| self.limits.video(path))).collect()
+    }
+}

@@ -1,0 +1,95 @@
+//! `--model`: where a checkpoint comes from, and loading it.
+
+use crate::backend::{Dtype, Place};
+use crate::{Error, embedded};
+use burn_kiln_fusion::FusedOps;
+use clap::Args;
+use qwen3_vl_burn::checkpoint::progress_bar;
+use qwen3_vl_burn::generate::GenerationConfig;
+use qwen3_vl_burn::hub::{HubOptions, resolve};
+use qwen3_vl_burn::{LoadOptions, Qwen3Vl, Qwen3VlProcessor};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Which checkpoint.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Model")]
+pub struct ModelArgs {
+    /// Folder of a Qwen3-VL checkpoint, or its Hugging Face id (Qwen/Qwen3-VL-2B-Instruct), which is downloaded once. Without it, a
+    /// small checkpoint inside the program is used: its weights are random, and so are its answers
+    #[arg(long, value_name = "FOLDER|ID")]
+    pub model: Option<String>,
+    /// Branch, tag or commit of a Hugging Face id
+    #[arg(long, value_name = "NAME", requires = "model")]
+    pub revision: Option<String>,
+    /// Download nothing: use what was downloaded before
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// A checkpoint on disk.
+#[derive(Debug)]
+pub struct Files {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Keeps the embedded checkpoint's folder.
+    embedded: Option<TempDir>,
+}
+
+impl Files {
+    /// The picture that comes with the embedded checkpoint.
+    pub fn picture(&self) -> Option<PathBuf> {
+        self.embedded.as_ref().map(|dir| dir.path().join("picture.png"))
+    }
+}
+
+impl ModelArgs {
+    /// Finds the checkpoint, downloads it, or unpacks the embedded one.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for an id that cannot be downloaded or a folder that isn't there.
+    pub fn open(&self) -> Result<Files, Error> {
+        let Some(model) = &self.model else {
+            let dir = embedded::unpack()?;
+            eprintln!("note: this is the embedded checkpoint; its weights are random, so the answer means nothing.");
+            eprintln!("      Give --model a folder or an id (Qwen/Qwen3-VL-2B-Instruct) for a real one.");
+            return Ok(Files { dir: dir.path().to_owned(), embedded: Some(dir) });
+        };
+        let mut options = HubOptions::from_env();
+        if let Some(revision) = &self.revision {
+            options.revision = revision.clone();
+        }
+        options.offline |= self.offline;
+        Ok(Files { dir: resolve(model, &options)?, embedded: None })
+    }
+}
+
+/// A checkpoint in memory.
+pub struct Loaded<B: FusedOps> {
+    /// The model.
+    pub model: Qwen3Vl<B>,
+    /// Messages to inputs.
+    pub processor: Qwen3VlProcessor,
+    /// How the checkpoint wants its tokens chosen.
+    pub generation: GenerationConfig,
+    /// How long it took.
+    pub time: Duration,
+}
+
+impl<B: FusedOps> Loaded<B> {
+    /// Loads a checkpoint onto `B`'s default device, with a progress bar.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for files that are missing or damaged.
+    pub fn load(files: &Files, place: &Place) -> Result<Self, Error> {
+        let began = Instant::now();
+        let device = Default::default();
+        // The small files first: what is wrong with them shows before gigabytes are read.
+        let processor = Qwen3VlProcessor::load(&files.dir)?;
+        let generation = GenerationConfig::load(&files.dir)?;
+        let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), progress: Box::new(progress_bar()) };
+        let model = Qwen3Vl::load(&files.dir, &device, options)?;
+        Ok(Self { model, processor, generation, time: began.elapsed() })
+    }
+}
