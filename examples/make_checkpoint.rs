@@ -4,8 +4,8 @@ use clap::{Parser, ValueEnum};
 use kiln_examples::Error;
 use kiln_examples::backend::Dtype;
 use qwen3_vl_burn::Qwen3VlConfig;
-use qwen3_vl_burn::checkpoint::write_random;
-use qwen3_vl_burn::config::{ReleasedSize, TextConfig, VisionConfig};
+use qwen3_vl_burn::checkpoint::{RandomOptions, progress_bar, write_random_with};
+use qwen3_vl_burn::config::{MoeConfig, ReleasedSize, TextConfig, VisionConfig};
 use qwen3_vl_burn::prompt::{CHAT_TOKENS, byte_level_tokenizer};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,6 +14,8 @@ use std::process::ExitCode;
 enum Size {
     /// 0.5 million parameters
     Tiny,
+    /// The same with 8 experts in every layer but the first, and an untied head
+    TinyMoe,
     /// Qwen3-VL-2B
     #[value(name = "2b")]
     B2,
@@ -26,6 +28,12 @@ enum Size {
     /// Qwen3-VL-32B
     #[value(name = "32b")]
     B32,
+    /// Qwen3-VL-30B-A3B: 62 GB as bf16
+    #[value(name = "30b-a3b")]
+    B30A3,
+    /// Qwen3-VL-235B-A22B: 471 GB as bf16
+    #[value(name = "235b-a22b")]
+    B235A22,
 }
 
 /// Write a Qwen3-VL checkpoint with random weights
@@ -40,6 +48,9 @@ struct Arguments {
     /// Type of the weights
     #[arg(long, value_enum, default_value = "bf16")]
     dtype: Dtype,
+    /// The most that one file of weights holds, as `5GB`, `500MB` or a number of bytes; without it, there is one file
+    #[arg(long, value_parser = parse_bytes)]
+    shard_size: Option<u64>,
     /// Seed of the weights
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -61,12 +72,20 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Error> {
     let config = match arguments.size {
         Size::Tiny => tiny(),
+        Size::TinyMoe => tiny_moe(),
         Size::B2 => Qwen3VlConfig::released(ReleasedSize::B2),
         Size::B4 => Qwen3VlConfig::released(ReleasedSize::B4),
         Size::B8 => Qwen3VlConfig::released(ReleasedSize::B8),
         Size::B32 => Qwen3VlConfig::released(ReleasedSize::B32),
+        Size::B30A3 => Qwen3VlConfig::released(ReleasedSize::B30A3),
+        Size::B235A22 => Qwen3VlConfig::released(ReleasedSize::B235A22),
     };
-    write_random(&config, &arguments.out, arguments.dtype.burn(), arguments.seed)?;
+    let options = RandomOptions {
+        shard_bytes: arguments.shard_size,
+        progress: Box::new(progress_bar()),
+        ..RandomOptions::new(arguments.dtype.burn(), arguments.seed)
+    };
+    write_random_with(&config, &arguments.out, options)?;
     let write = |name: &str, text: &str| {
         let path = arguments.out.join(name);
         std::fs::write(&path, text).map_err(|source| Error::File { path, source })
@@ -77,7 +96,8 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
             .expect("every size here has room for 256 bytes"),
     };
     write("tokenizer.json", &tokenizer)?;
-    let pixels = if arguments.size == Size::Tiny { [4096, 65_536] } else { [65_536, 16_777_216] };
+    let pixels =
+        if matches!(arguments.size, Size::Tiny | Size::TinyMoe) { [4096, 65_536] } else { [65_536, 16_777_216] };
     write("preprocessor_config.json", &preprocessor(pixels))?;
     println!("{} ({} parameters)", arguments.out.display(), config.num_parameters().unwrap_or_default());
     Ok(())
@@ -88,6 +108,34 @@ fn tiny() -> Qwen3VlConfig {
     let text = TextConfig::new(320, 64, 160, 4, 4, 2, 32, [6, 5, 5], true).with_eos_token_ids(vec![2]);
     let vision = VisionConfig::new(4, 48, 96, 4, 64, vec![0, 1, 2]).with_num_position_embeddings(64);
     Qwen3VlConfig::new(text, vision, 5, 6, 3, 4)
+}
+
+/// [`tiny`] with experts: one dense layer, three sparse ones.
+fn tiny_moe() -> Qwen3VlConfig {
+    let mut config = tiny();
+    config.text.tie_word_embeddings = false;
+    config.text.moe = Some(MoeConfig::new(8, 3, 48).with_mlp_only_layers(vec![0]));
+    config
+}
+
+/// Bytes from `5GB` (decimal, as HF means it), `5GiB`, or a plain number.
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit: u64 = match text[digits..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        other => return Err(format!("`{other}` is not B, KB, MB, GB, KiB, MiB or GiB")),
+    };
+    let number: u64 = text[..digits].parse().map_err(|_| format!("`{text}` does not begin with a number"))?;
+    match number.checked_mul(unit) {
+        Some(0) | None => Err(format!("`{text}` is not a size that a file can have")),
+        Some(bytes) => Ok(bytes),
+    }
 }
 
 /// The chat tokens at the ids that the configuration gives them; the released ids for the others.

@@ -3,6 +3,7 @@
 pub use crate::checkpoint::CheckpointError;
 pub use crate::config::ConfigError;
 pub use crate::generate::GenerateError;
+pub use crate::hub::HubError;
 pub use crate::inputs::InputError;
 pub use crate::processor::ImageError;
 pub use crate::prompt::PromptError;
@@ -23,6 +24,9 @@ pub enum Error {
     /// The checkpoint's files are missing, damaged, or do not belong to the configuration.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A checkpoint cannot be had from the Hugging Face Hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// A picture or video cannot be decoded or processed.
     #[error(transparent)]
     Image(#[from] ImageError),

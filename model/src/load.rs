@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// How a checkpoint is loaded.
 pub struct LoadOptions<'a> {
-    /// In what weight matrices are held: f32, bf16 or f16; `None`, as they are stored. Norms and biases are always f32: they
+    /// In what weight matrices are held: f32, bf16 or f16; `None`, as they are stored (FP8 as bf16). Norms and biases are always f32: they
     /// are few, and are used as f32.
     pub dtype: Option<DType>,
     /// Is told of every tensor.
@@ -44,6 +44,10 @@ impl<'a> LoadOptions<'a> {
 impl<B: Backend> Qwen3Vl<B> {
     /// Loads the checkpoint in the folder `dir`: `config.json` and `model.safetensors`, or its shards.
     ///
+    /// FP8 weights are dequantised, one tensor at a time, to bf16 unless the options ask for another dtype. Where the
+    /// configuration ties the head to the embedding and the checkpoint nevertheless has a head of its own that differs, that head
+    /// is used, with a warning, as in HF.
+    ///
     /// # Errors
     /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among the latter
     /// `BackendDtype` for a dtype that the backend has not.
@@ -64,16 +68,22 @@ impl<B: Backend> Qwen3Vl<B> {
         options: LoadOptions<'_>,
     ) -> Result<Self> {
         config.validate()?;
-        checkpoint.check(&expected_tensors(config))?;
+        let mut config = config.clone();
+        // In memory the weights are what they are dequantised to.
+        let checkpoint = checkpoint.clone().with_quantization(config.quantization.take());
+        checkpoint.untie_distinct_head(&mut config)?;
+        let expected = expected_tensors(&config);
+        checkpoint.check(&expected)?;
+        let sizes = expected.iter().map(|tensor| checkpoint.stored_len(&tensor.name));
         let mut filler = Filler {
-            checkpoint,
             device,
-            patch_shape: patch_shape(config),
+            patch_shape: patch_shape(&config),
             options,
             path: Vec::new(),
             done: 0,
-            total: checkpoint.total_bytes(),
+            total: sizes.sum::<Result<u64>>()?,
             outcome: Ok(()),
+            checkpoint: &checkpoint,
         };
         let model = config.init::<B>(device).map(&mut filler);
         filler.outcome?;
@@ -136,7 +146,7 @@ impl<B: Backend> Filler<'_, '_, B> {
         } else {
             self.checkpoint.tensor(&name, shape, dtype, self.device)?
         };
-        self.done += self.checkpoint.bytes(&name)?.len() as u64;
+        self.done += self.checkpoint.stored_len(&name)?;
         self.options.progress.advance(LoadStep { done: self.done, total: self.total, tensor: &name });
         Ok(tensor)
     }

@@ -1,5 +1,5 @@
 //! The model against HF transformers: every number here was computed by HF 5.23 in float32 on the CPU
-//! (`fixtures/tiny-dense`, random weights in the released layout).
+//! (`fixtures/tiny-*`, random weights in the released layout).
 
 mod fixture;
 
@@ -96,34 +96,55 @@ fn check_case<B: FusedOps>(checkpoint: &str, name: &str) {
     check_greedy(&model, &case);
 }
 
-#[test]
-fn text_on_flex() {
-    check_case::<Flex>("tiny-dense", "text");
+/// One test a case of every checkpoint, on one backend.
+macro_rules! cases_on {
+    ($name:ident, $backend:ty) => {
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn dense_text() {
+                check_case::<$backend>("tiny-dense", "text");
+            }
+
+            #[test]
+            fn dense_image() {
+                check_case::<$backend>("tiny-dense", "image");
+            }
+
+            #[test]
+            fn dense_two_images() {
+                check_case::<$backend>("tiny-dense", "two-images");
+            }
+
+            #[test]
+            fn dense_video() {
+                check_case::<$backend>("tiny-dense", "video");
+            }
+
+            /// Eight experts, three a token, untied head.
+            #[test]
+            fn experts() {
+                check_case::<$backend>("tiny-moe", "image");
+            }
+
+            /// Sharded; one layer of four with experts, vision heads of 72, one key-value head, rope_theta 1e6.
+            #[test]
+            fn mixed_layers() {
+                check_case::<$backend>("tiny-mixed", "image");
+            }
+        }
+    };
 }
 
-#[test]
-fn image_on_flex() {
-    check_case::<Flex>("tiny-dense", "image");
-}
-
-#[test]
-fn two_images_on_flex() {
-    check_case::<Flex>("tiny-dense", "two-images");
-}
-
-#[test]
-fn video_on_flex() {
-    check_case::<Flex>("tiny-dense", "video");
-}
-
-#[test]
-fn text_on_kiln() {
-    check_case::<Kiln<Flex>>("tiny-dense", "text");
-}
+cases_on!(on_flex, Flex);
+cases_on!(on_kiln, Kiln<Flex>);
+cases_on!(on_ndarray, NdArray);
+cases_on!(on_kiln_over_ndarray, Kiln<NdArray>);
 
 /// The model reaches the kernel of every op that it is made of.
 #[test]
-fn image_on_kiln() {
+fn reaches_the_kernels() {
     let routes = [
         Route::Linear,
         Route::Attention,
@@ -139,41 +160,6 @@ fn image_on_kiln() {
     for (route, before) in routes.into_iter().zip(before) {
         assert!(count(route) > before, "the model does not reach {route}");
     }
-}
-
-#[test]
-fn two_images_on_kiln() {
-    check_case::<Kiln<Flex>>("tiny-dense", "two-images");
-}
-
-#[test]
-fn video_on_kiln() {
-    check_case::<Kiln<Flex>>("tiny-dense", "video");
-}
-
-#[test]
-fn image_on_kiln_over_ndarray() {
-    check_case::<Kiln<NdArray>>("tiny-dense", "image");
-}
-
-#[test]
-fn text_on_ndarray() {
-    check_case::<NdArray>("tiny-dense", "text");
-}
-
-#[test]
-fn image_on_ndarray() {
-    check_case::<NdArray>("tiny-dense", "image");
-}
-
-#[test]
-fn two_images_on_ndarray() {
-    check_case::<NdArray>("tiny-dense", "two-images");
-}
-
-#[test]
-fn video_on_ndarray() {
-    check_case::<NdArray>("tiny-dense", "video");
 }
 
 #[test]

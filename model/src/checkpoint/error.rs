@@ -144,7 +144,7 @@ pub enum CheckpointError {
         found: Vec<usize>,
     },
     /// A tensor is stored in a dtype that isn't read as a weight.
-    #[error("tensor `{tensor}` in {} is stored as {found}; only F32, BF16 and F16 weights are supported", file.display())]
+    #[error("tensor `{tensor}` in {} is stored as {found}; supported are F32, BF16, F16, and F8_E4M3 matrices that config.json has a quantization_config for", file.display())]
     StoredDtype {
         /// The tensor.
         tensor: String,
@@ -179,6 +179,22 @@ pub enum CheckpointError {
         /// The dtype asked for.
         target: DType,
         /// Its place in the flattened tensor.
+        index: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// An FP8 matrix without its scales.
+    #[error("tensor `{tensor}` is FP8, but the checkpoint has no `{tensor}_scale_inv` (nor `{tensor}_scale`)")]
+    MissingScale {
+        /// The matrix.
+        tensor: String,
+    },
+    /// A scale that is infinite or not a number.
+    #[error("element {index} of the scales `{tensor}` is {value}")]
+    ScaleValue {
+        /// The scales.
+        tensor: String,
+        /// Its place in the flattened scales.
         index: usize,
         /// Its value.
         value: f32,

@@ -6,7 +6,7 @@
 use super::{Checkpoint, CheckpointError};
 use crate::Result;
 use crate::config::{Qwen3VlConfig, TextConfig, VisionConfig};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The token embedding, `[vocab, hidden]`.
@@ -187,11 +187,11 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`CheckpointError::Mismatch`], one error with every missing, surplus and misshaped tensor. A surplus `lm_head.weight`
-    /// (of a tied model) or rotary `inv_freq` is tolerated.
+    /// (of a tied model) or rotary `inv_freq` is tolerated. The scales of an FP8 weight (of a checkpoint
+    /// [with them](Checkpoint::with_quantization)) are as necessary as the weight, and scales of anything else are surplus.
     pub fn check(&self, expected: &[ExpectedTensor]) -> Result<()> {
         let mut report = ShapeReport::default();
-        let wanted: BTreeMap<&str, &[usize]> =
-            expected.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+        let mut wanted: BTreeSet<String> = expected.iter().map(|tensor| tensor.name.clone()).collect();
         for tensor in expected {
             match self.shape(&tensor.name) {
                 Err(_) => report.missing.push(tensor.name.clone()),
@@ -200,14 +200,28 @@ impl Checkpoint {
                     expected: tensor.shape.clone(),
                     found: found.to_vec(),
                 }),
+                Ok(_) if self.is_fp8(&tensor.name) => wanted.extend(self.check_scales(&tensor.name, &mut report)),
                 Ok(_) => {}
             }
         }
-        report.surplus =
-            self.names().filter(|name| !wanted.contains_key(name) && !is_tolerated(name)).map(str::to_owned).collect();
+        let is_surplus = |name: &str| !wanted.contains(name) && !is_tolerated(name) && !self.is_activation_scale(name);
+        report.surplus = self.names().filter(|name| is_surplus(name)).map(str::to_owned).collect();
         if report.is_empty() {
             return Ok(());
         }
         Err(CheckpointError::Mismatch { dir: self.dir().to_owned(), report: Box::new(report) }.into())
+    }
+
+    /// Reports scales of the FP8 weight `name` that are missing or of another shape; gives their name if they are there.
+    fn check_scales(&self, name: &str, report: &mut ShapeReport) -> Option<String> {
+        let Some(scales) = self.scale_name(name) else {
+            report.missing.push(format!("{name}_scale_inv"));
+            return None;
+        };
+        if let Some(expected) = self.misshaped_scales(name, &scales) {
+            let found = self.shape(&scales).map(<[usize]>::to_vec).unwrap_or_default();
+            report.misshaped.push(MisshapedTensor { name: scales.clone(), expected, found });
+        }
+        Some(scales)
     }
 }

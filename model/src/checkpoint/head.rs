@@ -13,9 +13,10 @@ impl Checkpoint {
     /// and its configuration is wrong. The comparison reads both tensors, up to the first difference.
     ///
     /// # Errors
-    /// [`CheckpointError::Unknown`](super::CheckpointError::Unknown) if there is a head but no embedding.
+    /// [`CheckpointError::StoredDtype`](super::CheckpointError::StoredDtype) of either.
     pub fn untie_distinct_head(&self, config: &mut Qwen3VlConfig) -> Result<bool> {
-        if !config.text.tie_word_embeddings || !self.contains(HEAD) {
+        // Without an embedding there is nothing to compare with, and `check` says that it is missing.
+        if !config.text.tie_word_embeddings || !self.contains(HEAD) || !self.contains(EMBEDDING) {
             return Ok(false);
         }
         let equal = self.dtype(HEAD)? == self.dtype(EMBEDDING)? && self.bytes(HEAD)? == self.bytes(EMBEDDING)?;

@@ -9,19 +9,19 @@ use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
 /// Name of the index in a checkpoint's folder.
-pub(super) const INDEX_NAME: &str = "model.safetensors.index.json";
+pub(crate) const INDEX_NAME: &str = "model.safetensors.index.json";
 
 /// An index: from each tensor to the name of its shard.
 #[derive(Debug)]
-pub(super) struct Index {
-    pub(super) shards: BTreeMap<String, String>,
+pub(crate) struct Index {
+    pub(crate) shards: BTreeMap<String, String>,
 }
 
 impl Index {
     /// Reads the index at `path` and checks the file names in it.
     ///
     /// `metadata.total_size` is ignored, as HF ignores it: tools that split or tie checkpoints leave it wrong.
-    pub(super) fn read(path: PathBuf) -> Result<Self, CheckpointError> {
+    pub(crate) fn read(path: PathBuf) -> Result<Self, CheckpointError> {
         let mapped = MappedFile::open(path)?;
         let (file, content) = (mapped.path(), mapped.content());
         if content.len() as u64 > MAX_HEADER_BYTES {
@@ -45,6 +45,14 @@ impl Index {
             }
         }
         Ok(Self { shards })
+    }
+
+    /// Names of the shards, sorted, each once.
+    pub(crate) fn files(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.shards.values().map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 }
 

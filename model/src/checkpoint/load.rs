@@ -1,11 +1,13 @@
 //! Tensors out of a checkpoint: the mapping itself where it can be used as it lies, a converted copy where not.
 
-use super::convert::{Float, convert};
+use super::convert::{Float, OutOfRange, convert};
+use super::fp8::dequantize;
 use super::{Checkpoint, CheckpointError};
 use crate::Result;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_std::{AllocationProperty, Bytes};
+use safetensors::Dtype;
 
 impl Checkpoint {
     /// The tensor `name` as data of shape `expected_shape` and dtype `target` (`None`: as it is stored).
@@ -14,9 +16,14 @@ impl Checkpoint {
     /// pages come from the file when they are first read. Otherwise this one tensor is copied, converted (rounded to nearest
     /// even), and its pages of the file are [released](Checkpoint::release). HF's files align tensors; the format doesn't ask it.
     ///
+    /// An FP8 matrix of a checkpoint [with scales](Checkpoint::with_quantization) is dequantised, `weight · scale` in f32 and then
+    /// rounded, as HF does; to bf16 where `target` is `None`.
+    ///
     /// # Errors
     /// [`CheckpointError::Unknown`], [`Shape`](CheckpointError::Shape), [`StoredDtype`](CheckpointError::StoredDtype),
-    /// [`TargetDtype`](CheckpointError::TargetDtype), [`OutOfRange`](CheckpointError::OutOfRange).
+    /// [`TargetDtype`](CheckpointError::TargetDtype), [`OutOfRange`](CheckpointError::OutOfRange); of scales,
+    /// [`MissingScale`](CheckpointError::MissingScale), [`Shape`](CheckpointError::Shape) and
+    /// [`ScaleValue`](CheckpointError::ScaleValue).
     pub fn tensor_data(&self, name: &str, expected_shape: &[usize], target: Option<DType>) -> Result<TensorData> {
         let entry = self.entry(name)?;
         if entry.shape != expected_shape {
@@ -35,15 +42,21 @@ impl Checkpoint {
         let to = to_float(target).ok_or_else(refuse)?;
 
         let source = self.file_of(entry).slice(entry.range.clone());
-        let bytes = if from == to && source.as_ptr().addr().is_multiple_of(from.size()) {
+        let lose = |lost: OutOfRange| CheckpointError::OutOfRange {
+            tensor: name.to_owned(),
+            target,
+            index: lost.index,
+            value: lost.value,
+        };
+        let bytes = if entry.dtype == Dtype::F8_E4M3 {
+            let scales = self.scales(name, entry)?;
+            let weights = dequantize(&source, &scales, to).map_err(lose)?;
+            self.release(name)?;
+            weights
+        } else if from == to && source.as_ptr().addr().is_multiple_of(from.size()) {
             Bytes::from_shared(source, AllocationProperty::File)
         } else {
-            let converted = convert(&source, from, to).map_err(|lost| CheckpointError::OutOfRange {
-                tensor: name.to_owned(),
-                target,
-                index: lost.index,
-                value: lost.value,
-            })?;
+            let converted = convert(&source, from, to).map_err(lose)?;
             self.release(name)?;
             converted
         };

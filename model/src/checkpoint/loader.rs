@@ -41,7 +41,7 @@ impl<'a, B: Backend> Loader<'a, B> {
         dtype: Option<DType>,
     ) -> Result<Tensor<B, D>> {
         let tensor = self.checkpoint.tensor(name, shape, dtype, &self.device)?;
-        self.done += self.checkpoint.entry(name)?.range.len() as u64;
+        self.done += self.checkpoint.stored_len(name)?;
         self.progress.advance(LoadStep { done: self.done, total: self.total, tensor: name });
         Ok(tensor)
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 ///
 /// The file must not change while it is mapped: a file that is truncated makes the process die of SIGBUS at the next touch
 /// of a lost page, and no Rust code can turn that into an error.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct MappedFile {
     path: PathBuf,
     map: Arc<Mmap>,

@@ -13,23 +13,27 @@
 mod convert;
 mod error;
 mod expected;
+mod fp8;
 mod head;
 mod header;
-mod index;
+pub(crate) mod index;
 mod load;
 mod loader;
 mod mapping;
-mod open;
+pub(crate) mod open;
 mod progress;
 mod random;
+mod scales;
+mod shards;
 
 pub use error::CheckpointError;
 pub use expected::{ExpectedTensor, MisshapedTensor, ShapeReport, expected_tensors};
 pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
-pub use random::write_random;
+pub use random::{RandomOptions, write_random, write_random_with};
 
 use crate::Result;
+use crate::config::Fp8Config;
 use burn::tensor::DType;
 use mapping::MappedFile;
 use safetensors::Dtype;
@@ -41,15 +45,19 @@ use std::path::{Path, PathBuf};
 ///
 /// The files must not change while it, or any tensor from it, is alive. A file that is truncated meanwhile ends the process with
 /// SIGBUS; no error can be returned for that.
-#[derive(Debug)]
+///
+/// A clone shares the mappings.
+#[derive(Debug, Clone)]
 pub struct Checkpoint {
     dir: PathBuf,
     files: Vec<MappedFile>,
     entries: BTreeMap<String, Entry>,
+    /// How FP8 weights are scaled, if there are any.
+    fp8: Option<Fp8Config>,
 }
 
 /// Where a tensor is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     /// Its file, an index into `Checkpoint::files`.
     file: usize,
@@ -60,6 +68,14 @@ struct Entry {
 }
 
 impl Checkpoint {
+    /// The same checkpoint, read with the scales of `quantization` (a configuration's): its FP8 matrices are then dequantised by
+    /// [`Checkpoint::tensor_data`], and [`Checkpoint::check`] asks for their scales. [`Qwen3Vl::load`](crate::Qwen3Vl::load) does
+    /// this.
+    pub fn with_quantization(mut self, quantization: Option<Fp8Config>) -> Self {
+        self.fp8 = quantization;
+        self
+    }
+
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
@@ -88,16 +104,18 @@ impl Checkpoint {
         Ok(&self.entry(name)?.shape)
     }
 
-    /// Dtype of the tensor `name`.
+    /// Dtype of the tensor `name`: that it is stored in, or bf16 for FP8 that is
+    /// [dequantised](Checkpoint::with_quantization).
     ///
     /// # Errors
-    /// [`CheckpointError::Unknown`]; [`CheckpointError::StoredDtype`] unless it is f32, bf16 or f16.
+    /// [`CheckpointError::Unknown`]; [`CheckpointError::StoredDtype`] for any other than f32, bf16, f16 and such FP8.
     pub fn dtype(&self, name: &str) -> Result<DType> {
         let entry = self.entry(name)?;
         match entry.dtype {
             Dtype::F32 => Ok(DType::F32),
             Dtype::BF16 => Ok(DType::BF16),
             Dtype::F16 => Ok(DType::F16),
+            Dtype::F8_E4M3 if self.fp8.is_some() && scales::is_matrix(&entry.shape) => Ok(DType::BF16),
             other => Err(CheckpointError::StoredDtype {
                 tensor: name.to_owned(),
                 file: self.file_of(entry).path().to_owned(),

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Name of a checkpoint that is one file.
-const SINGLE_NAME: &str = "model.safetensors";
+pub(crate) const SINGLE_NAME: &str = "model.safetensors";
 
 impl Checkpoint {
     /// Opens the checkpoint in `dir`: `model.safetensors`, or, where that isn't there, `model.safetensors.index.json` and its
@@ -25,7 +25,7 @@ impl Checkpoint {
         let dir = dir.as_ref().to_owned();
         let (single, index) = (dir.join(SINGLE_NAME), dir.join(INDEX_NAME));
         if is_there(&single) {
-            let mut checkpoint = Self { dir, files: Vec::new(), entries: BTreeMap::new() };
+            let mut checkpoint = Self { dir, files: Vec::new(), entries: BTreeMap::new(), fp8: None };
             checkpoint.add_file(single)?;
             return Ok(checkpoint);
         }
@@ -37,14 +37,12 @@ impl Checkpoint {
 
     fn open_shards(dir: PathBuf, index_path: PathBuf) -> Result<Self, CheckpointError> {
         let index = Index::read(index_path.clone())?;
-        let mut names: Vec<&String> = index.shards.values().collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut checkpoint = Self { dir, files: Vec::with_capacity(names.len()), entries: BTreeMap::new() };
+        let names = index.files();
+        let mut checkpoint = Self { dir, files: Vec::with_capacity(names.len()), entries: BTreeMap::new(), fp8: None };
         for name in names {
             let shard = checkpoint.dir.join(name);
             if !is_there(&shard) {
-                return Err(CheckpointError::MissingShard { file: index_path, shard: name.clone() });
+                return Err(CheckpointError::MissingShard { file: index_path, shard: name.to_owned() });
             }
             checkpoint.add_file(shard)?;
         }

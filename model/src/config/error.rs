@@ -64,15 +64,15 @@ pub enum ConfigError {
         /// What would be.
         supported: &'static str,
     },
-    /// The checkpoint is stored quantised.
+    /// The checkpoint is quantised in a way that is not read.
     #[error(
-        "the checkpoint is quantised (`{field}` with quant_method `{method}`); \
-         only unquantised f32, bf16 and f16 checkpoints are supported"
+        "the checkpoint is quantised (`{field}` with quant_method `{method}`), which is not supported: \
+         use the model's unquantised checkpoint, or its FP8 one (`-FP8`)"
     )]
     Quantized {
         /// `quantization_config`, or its path in a section.
         field: String,
-        /// Its `quant_method`.
+        /// Its `quant_method`, and its format where the method has several.
         method: String,
     },
     /// A size that follows from the configuration does not fit its integer type.

@@ -11,6 +11,7 @@
 
 mod activation;
 mod error;
+mod fp8;
 mod parse;
 mod released;
 mod section;
@@ -22,6 +23,7 @@ mod write;
 
 pub use activation::HiddenAct;
 pub use error::ConfigError;
+pub use fp8::Fp8Config;
 pub use released::ReleasedSize;
 pub use text::{MoeConfig, TextConfig};
 pub use vision::VisionConfig;
@@ -54,6 +56,9 @@ pub struct Qwen3VlConfig {
     pub vision_start_token_id: u32,
     /// Stands after it.
     pub vision_end_token_id: u32,
+    /// How the checkpoint's FP8 weights are scaled; `None` where it has none. Says nothing of a model in memory: its weights are
+    /// dequantised when they are loaded.
+    pub quantization: Option<Fp8Config>,
 }
 
 impl Qwen3VlConfig {

@@ -1,5 +1,6 @@
 //! From HF's `config.json` to [`Qwen3VlConfig`]: names, spellings and absences. Ranges are checked by `validate`.
 
+use super::fp8::parse_quantization;
 use super::section::Section;
 use super::{ConfigError, HiddenAct, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
 use serde_json::{Map, Value};
@@ -15,10 +16,12 @@ pub(super) fn parse(json: &str) -> Result<Qwen3VlConfig, ConfigError> {
         "qwen3_vl_moe" => true,
         other => return Err(ConfigError::ModelType { found: super::error::shorten(other.to_owned()) }),
     };
-    top.refuse_quantization()?;
     let text = top.require("text_config", top.section("text_config")?)?;
     let vision = top.require("vision_config", top.section("vision_config")?)?;
-    text.refuse_quantization()?;
+    let quantization = match parse_quantization(&top)? {
+        Some(quantization) => Some(quantization),
+        None => parse_quantization(&text)?,
+    };
 
     let token = |key| top.require(key, top.token(key)?);
     Ok(Qwen3VlConfig {
@@ -28,6 +31,7 @@ pub(super) fn parse(json: &str) -> Result<Qwen3VlConfig, ConfigError> {
         video_token_id: token("video_token_id")?,
         vision_start_token_id: token("vision_start_token_id")?,
         vision_end_token_id: token("vision_end_token_id")?,
+        quantization,
     })
 }
 

@@ -3,7 +3,6 @@
 //! Serde's derived structs would say "invalid type: string, expected usize at line 41": the line, but not the field.
 
 use super::ConfigError;
-use super::error::shorten;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -105,14 +104,8 @@ impl<'a> Section<'a> {
         value.as_str().ok_or_else(|| self.invalid(key, value, "a string")).map(Some)
     }
 
-    /// An error if the checkpoint is quantised: the object `quantization_config` (or `compression_config`) is there.
-    pub(super) fn refuse_quantization(&self) -> Result<(), ConfigError> {
-        for key in ["quantization_config", "compression_config"] {
-            if let Some(value) = self.find(key) {
-                let method = value.get("quant_method").and_then(Value::as_str).unwrap_or("unknown");
-                return Err(ConfigError::Quantized { field: self.path(key), method: shorten(method.to_owned()) });
-            }
-        }
-        Ok(())
+    /// The objects in the object, in the order of their names. What isn't an object is an error.
+    pub(super) fn sections(&self) -> Result<Vec<Section<'a>>, ConfigError> {
+        self.map.keys().map(|key| self.require(key, self.section(key)?)).collect()
     }
 }

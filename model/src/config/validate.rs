@@ -31,6 +31,12 @@ impl Qwen3VlConfig {
         validate_text(&self.text)?;
         validate_vision(&self.vision, &self.text)?;
         self.validate_tokens()?;
+        if let Some([rows, columns]) = self.quantization.as_ref().and_then(|fp8| fp8.block) {
+            require_sizes(&[
+                ("quantization_config.weight_block_size", rows, MAX_WIDTH),
+                ("quantization_config.weight_block_size", columns, MAX_WIDTH),
+            ])?;
+        }
         let bytes = self.weight_bytes(DType::F32)?;
         if isize::try_from(bytes).is_err() {
             return Err(ConfigError::Overflow { what: "size of the weights" }.into());

@@ -46,7 +46,7 @@ impl Qwen3VlConfig {
             text_config["decoder_sparse_step"] = json!(moe.decoder_sparse_step);
             text_config["mlp_only_layers"] = json!(moe.mlp_only_layers);
         }
-        let config = json!({
+        let mut config = json!({
             "model_type": model_type,
             "image_token_id": self.image_token_id,
             "video_token_id": self.video_token_id,
@@ -70,6 +70,14 @@ impl Qwen3VlConfig {
                 "hidden_act": vision.hidden_act.hf_name(),
             },
         });
+        if let Some(fp8) = &self.quantization {
+            config["quantization_config"] = json!({
+                "quant_method": "fp8",
+                "fmt": "e4m3",
+                "activation_scheme": "dynamic",
+                "weight_block_size": fp8.block,
+            });
+        }
         format!("{config:#}")
     }
 }
@@ -77,7 +85,7 @@ impl Qwen3VlConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{MoeConfig, ReleasedSize};
+    use crate::config::{Fp8Config, MoeConfig, ReleasedSize};
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -91,6 +99,7 @@ mod tests {
             decoder_sparse_step: 2,
             mlp_only_layers: vec![1],
         });
+        config.quantization = Some(Fp8Config { block: Some([128, 64]) });
         assert_eq!(Qwen3VlConfig::from_json(&config.to_hf_json()).unwrap(), config);
     }
 }
