@@ -85,7 +85,9 @@ fn run(mut arguments: Arguments) -> Result<(), Error> {
         None => DEFAULT_PROMPT.to_owned(),
     };
     let files = arguments.model.open()?;
-    if let Some(picture) = files.picture().filter(|_| arguments.media.image.is_empty() && arguments.media.video.is_empty()) {
+    if let Some(picture) =
+        files.picture().filter(|_| arguments.media.image.is_empty() && arguments.media.video.is_empty())
+    {
         arguments.media.image.push(picture.display().to_string());
     }
     let place = arguments.place.clone();
@@ -197,10 +199,9 @@ fn draw(path: &Path, images: &[String], findings: &Findings) -> Result<(), Error
     let limits = qwen3_vl_burn::processor::DecodeLimits::default();
     let mut picture = ImageSource::from(source.as_str()).decode(&limits)?.into_owned();
     grounding::draw(&mut picture, &findings.detections, &grounding::Style::default());
-    picture.save_with_format(path, ImageFormat::Png).map_err(|error| Error::Draw {
-        path: path.to_owned(),
-        reason: error.to_string(),
-    })?;
+    picture
+        .save_with_format(path, ImageFormat::Png)
+        .map_err(|error| Error::Draw { path: path.to_owned(), reason: error.to_string() })?;
     eprintln!("drew {} on {}", findings.detections.len(), path.display());
     Ok(())
 }

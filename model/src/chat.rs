@@ -3,8 +3,8 @@
 use crate::generate::{GenerateOptions, Generation, stream_after};
 use crate::processor::ProcessedMedia;
 use crate::prompt::{
-    Answer, AnswerPiece, Content, Message, RenderOptions, ThinkingStream, ToolAnswer, opens_thinking,
-    parse_tool_calls, split_opened_thinking, split_thinking,
+    Answer, AnswerPiece, Content, Message, RenderOptions, ThinkingStream, ToolAnswer, opens_thinking, parse_tool_calls,
+    split_opened_thinking, split_thinking,
 };
 use crate::{PrefixCache, Qwen3Vl, Qwen3VlProcessor, Result};
 use burn_kiln_fusion::FusedOps;
@@ -140,10 +140,9 @@ impl<'a, B: FusedOps> Chat<'a, B> {
         let room = self.model.config().text.max_position_embeddings.saturating_sub(ids.len()).max(1);
         let options = GenerateOptions { max_new_tokens: options.max_new_tokens.min(room), ..options.clone() };
         let mut pieces = ThinkingStream::new(opened);
-        let generation =
-            stream_after(self.model, Some(tokenizer), &inputs, &options, &mut self.prefix, |step| {
-                pieces.push(&step.text).iter().try_for_each(&mut on_piece)
-            })?;
+        let generation = stream_after(self.model, Some(tokenizer), &inputs, &options, &mut self.prefix, |step| {
+            pieces.push(&step.text).iter().try_for_each(&mut on_piece)
+        })?;
         // Everything has been generated: breaking off changes nothing any more.
         let _ = pieces.finish().iter().try_for_each(&mut on_piece);
 

@@ -6,9 +6,11 @@ use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln_fusion::FusedOps;
 use fixture::Case;
-use qwen3_vl_burn::generate::{GenerateOptions, Session};
-use qwen3_vl_burn::{LoadOptions, Logits, Qwen3Vl};
-use std::collections::BTreeMap;
+use qwen3_vl_burn::generate::{
+    FinishReason, GenerateError, GenerateOptions, Sampling, Session, generate, generate_batch, stream_batch,
+};
+use qwen3_vl_burn::{Error, InputError, LoadOptions, Logits, ModelInputs, Qwen3Vl};
+use std::ops::ControlFlow;
 
 /// Relative to the largest logit. A batch's products have other shapes than a single prompt's, so sums may be taken in another
 /// order; positions, masks and caches that were mixed up would show at once.
@@ -35,8 +37,6 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
 /// gives HF's 64 greedy tokens, though each ends at another time.
 fn check_greedy<B: FusedOps>(use_cache: bool) {
     let model = load::<B>();
-    let text = std::fs::read_to_string(fixture::folder("tiny-dense").join("greedy.json")).unwrap();
-    let expected: BTreeMap<String, Vec<u32>> = serde_json::from_str(&text).unwrap();
     let lengths = [64, 17, 40, 1];
     let options = GenerateOptions::new(64).with_cache(use_cache);
     let prompts =
@@ -61,7 +61,7 @@ fn check_greedy<B: FusedOps>(use_cache: bool) {
         }
     }
     for ((name, answer), length) in CASES.iter().zip(answers).zip(lengths) {
-        assert_eq!(answer, expected[*name][..length], "{name}");
+        assert_eq!(answer, fixture::read_greedy("tiny-dense", name)[..length], "{name}");
     }
 }
 
@@ -100,4 +100,57 @@ fn a_batch_gives_the_logits_of_single_runs() {
         .collect();
     let error = relative_error(&last.into_data().to_vec::<f32>().unwrap(), &expected);
     assert!(error < TOLERANCE, "{error:.2e}");
+}
+
+/// Stop ids end each answer by itself, and a draw with a seed is each prompt's own.
+#[test]
+fn options_count_for_each_prompt_by_itself() {
+    let model = load::<Kiln<Flex>>();
+    let prompts = CASES.map(|name| Case::open("tiny-dense", name).inputs());
+    for options in [
+        GenerateOptions::new(24).with_stop_ids(vec![239, 47, 216]),
+        GenerateOptions::new(12).with_sampling(Sampling::greedy().with_temperature(0.8).with_top_p(0.9).with_seed(7)),
+    ] {
+        let answers = generate_batch(&model, None, &prompts, &options).unwrap();
+        for (prompt, answer) in prompts.iter().zip(answers) {
+            let alone = generate(&model, prompt, &options).unwrap();
+            assert_eq!((answer.tokens, answer.finish), (alone.tokens, alone.finish));
+            assert_eq!(answer.prompt_tokens, prompt.input_ids.len());
+        }
+    }
+    assert!(generate_batch(&model, None, &[], &GenerateOptions::new(1)).unwrap().is_empty());
+}
+
+#[test]
+fn breaking_off_ends_one_answer() {
+    let model = load::<Kiln<Flex>>();
+    let prompts = ["text", "image"].map(|name| Case::open("tiny-dense", name).inputs());
+    let mut told = [0; 2];
+    let answers = stream_batch(&model, None, &prompts, &GenerateOptions::new(6), |index, _| {
+        told[index] += 1;
+        if index == 0 && told[0] == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .unwrap();
+    assert_eq!(told, [2, 6]);
+    assert_eq!(answers[0].finish, FinishReason::Cancelled);
+    assert_eq!(answers[0].tokens, fixture::read_greedy("tiny-dense", "text")[..2]);
+    assert_eq!(answers[1].finish, FinishReason::Length);
+    assert_eq!(answers[1].tokens, fixture::read_greedy("tiny-dense", "image")[..6]);
+}
+
+#[test]
+fn one_wrong_prompt_stops_the_batch_before_anything_runs() {
+    let model = load::<Flex>();
+    let good = Case::open("tiny-dense", "text").inputs();
+    let options = GenerateOptions::new(2);
+    let mut steps = 0;
+    let error = stream_batch(&model, None, &[good.clone(), ModelInputs::default()], &options, |_, _| {
+        steps += 1;
+        ControlFlow::Continue(())
+    })
+    .unwrap_err();
+    assert!(matches!(error, Error::Input(InputError::Empty)), "{error}");
+    assert_eq!(steps, 0);
+    let error = generate_batch(&model, None, &[good], &GenerateOptions::new(0)).unwrap_err();
+    assert!(matches!(error, Error::Generate(GenerateError::NoTokens)), "{error}");
 }

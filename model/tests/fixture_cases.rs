@@ -64,8 +64,11 @@ fn check_logits<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
     assert!(last_error <= LOGITS_TOLERANCE, "{} last logits: {last_error:.2e}", case.name);
 }
 
-fn check_greedy<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
-    let expected: Vec<u32> = case.integers("expect.greedy").iter().map(|&id| id as u32).collect();
+/// 64 tokens: an engine with wrong positions loops after a picture where HF doesn't.
+fn check_greedy<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case, checkpoint: &str) {
+    let expected = fixture::read_greedy(checkpoint, &case.name);
+    let shorter: Vec<u32> = case.integers("expect.greedy").iter().map(|&id| id as u32).collect();
+    assert_eq!(expected[..shorter.len()], shorter);
     for use_cache in [true, false] {
         let options = GenerateOptions::new(expected.len()).with_cache(use_cache);
         let answer = generate(model, &case.inputs(), &options).unwrap();
@@ -93,7 +96,7 @@ fn check_case<B: FusedOps>(checkpoint: &str, name: &str) {
     check_positions(&model, &case);
     check_vision(&model, &case);
     check_logits(&model, &case);
-    check_greedy(&model, &case);
+    check_greedy(&model, &case, checkpoint);
 }
 
 /// One test a case of every checkpoint, on one backend.

@@ -5,8 +5,9 @@ mod fixture;
 use burn_flex::Flex;
 use burn_kiln::Kiln;
 use fixture::Case;
-use qwen3_vl_burn::generate::{GenerateOptions, Session};
+use qwen3_vl_burn::generate::{GenerateOptions, Session, generate, stream_after};
 use qwen3_vl_burn::{Error, InputError, LoadOptions, Logits, ModelInputs, PrefixCache, Qwen3Vl};
+use std::ops::ControlFlow;
 
 type B = Kiln<Flex>;
 
@@ -115,4 +116,29 @@ fn a_prompt_that_does_not_fit_leaves_the_prefix_as_it_was() {
     let error = Session::prepare_after(&model, &wrong, &GenerateOptions::new(4), &mut prefix).unwrap_err();
     assert!(matches!(error, Error::Input(InputError::TokenId { .. })), "{error}");
     assert_eq!(prefix.len(), held);
+}
+
+#[test]
+fn a_conversation_gives_the_tokens_of_whole_prompts() {
+    let model = load();
+    let options = GenerateOptions::new(12);
+    let mut prefix = PrefixCache::new(&model);
+    let mut inputs = Case::open("tiny-dense", "two-images").inputs();
+    let mut reused = 0;
+    for turn in 0..3 {
+        let stop_after = if turn == 1 { 5 } else { 12 };
+        let mut told = 0;
+        let answer = stream_after(&model, None, &inputs, &options, &mut prefix, |_| {
+            told += 1;
+            if told == stop_after { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .unwrap();
+        let alone = generate(&model, &inputs, &options).unwrap();
+        assert_eq!(answer.tokens, alone.tokens[..stop_after], "turn {turn}");
+        assert_eq!(answer.reused_tokens, reused, "turn {turn}");
+        // The last token of an answer is never an input.
+        reused = inputs.input_ids.len() + stop_after - 1;
+        assert_eq!(prefix.len(), reused, "turn {turn}");
+        inputs = go_on(&inputs, &answer.tokens);
+    }
 }
