@@ -1,11 +1,18 @@
 //! From messages and pictures to what the model takes: tokenizer, chat template and image processor of one checkpoint.
 
-use crate::processor::{ImageProcessor, ProcessedImage, ProcessedImages};
-use crate::prompt::{ChatTemplate, Content, Message, RenderOptions, Tokenizer, expand_prompt};
-use crate::{ModelInputs, Result};
+use std::borrow::Borrow;
 use std::path::Path;
 
+use crate::processor::{ImageProcessor, ProcessedImages, ProcessedMedia};
+use crate::prompt::{
+    ChatTemplate, Content, Message, Modality, PromptError, RenderOptions, Tokenizer, VideoPrompt, expand_prompt,
+};
+use crate::{ModelInputs, Result};
+
 /// Makes [`ModelInputs`] from conversations (HF's `Qwen3VLProcessor`).
+///
+/// [`Self::process`] does everything at once. A conversation that goes on keeps what [`Self::process_media`] made of its pictures and
+/// videos, and gives it to [`Self::prepare`] again, so that each is decoded once.
 ///
 /// ```no_run
 /// use qwen3_vl_burn::Qwen3VlProcessor;
@@ -42,30 +49,95 @@ impl Qwen3VlProcessor {
     /// Inputs for one question of the user about the pictures at these paths, which come before it.
     ///
     /// # Errors
-    /// As [`Qwen3VlProcessor::prepare`], and [`ImageError`](crate::error::ImageError) for a file that is no picture.
+    /// As [`Self::process`].
     pub fn ask(&self, pictures: &[impl AsRef<Path>], question: &str) -> Result<ModelInputs> {
-        let processed: Vec<ProcessedImage> =
-            pictures.iter().map(|path| self.images.process_path(path)).collect::<Result<_, _>>()?;
-        let mut content: Vec<Content> = pictures.iter().map(|_| Content::Image(None)).collect();
-        content.push(Content::Text(question.to_owned()));
-        self.prepare(&[Message::new("user", content)], processed, &RenderOptions::default())
+        let pictures = pictures.iter().map(|path| Content::image(path.as_ref()));
+        let content = pictures.chain([Content::text(question)]).collect();
+        self.process(&[Message::new("user", content)], &RenderOptions::default())
     }
 
-    /// Inputs for a conversation whose pictures are given in their order.
+    /// Inputs for a conversation, its pictures and videos read from where the messages say they are.
     ///
     /// # Errors
-    /// [`PromptError`](crate::error::PromptError) from the template, the tokenizer, or where the conversation has more or fewer
-    /// pictures than are given.
+    /// As [`Self::process_all_media`] and [`Self::prepare`].
+    pub fn process(&self, messages: &[Message], options: &RenderOptions) -> Result<ModelInputs> {
+        let media = self.process_all_media(messages)?;
+        self.assemble(messages, media, options)
+    }
+
+    /// Reads and processes the picture or video of one part; `None` for a text.
+    ///
+    /// # Errors
+    /// [`ImageError`](crate::error::ImageError) for what cannot be read, [`PromptError::NoSource`] for a part without a source.
+    pub fn process_media(&self, part: &Content) -> Result<Option<ProcessedMedia>> {
+        let missing = |modality| PromptError::NoSource { modality, index: 0 };
+        Ok(match part {
+            Content::Text(_) => None,
+            Content::Image(part) => {
+                let source = part.source.as_ref().ok_or(missing(Modality::Image))?;
+                Some(self.images.process_source(source, &part.options)?.into())
+            }
+            Content::Video(part) => {
+                let source = part.source.as_ref().ok_or(missing(Modality::Video))?;
+                Some(self.images.process_video_source(source, &part.options)?.into())
+            }
+        })
+    }
+
+    /// Reads and processes the pictures and videos of all messages, in order.
+    ///
+    /// # Errors
+    /// As [`Self::process_media`].
+    pub fn process_all_media(&self, messages: &[Message]) -> Result<Vec<ProcessedMedia>> {
+        let mut media = Vec::new();
+        for part in messages.iter().flat_map(|message| &message.content) {
+            let processed = self.process_media(part).map_err(|error| match error {
+                crate::Error::Prompt(PromptError::NoSource { modality, .. }) => {
+                    PromptError::NoSource { modality, index: media.len() }.into()
+                }
+                other => other,
+            })?;
+            media.extend(processed);
+        }
+        Ok(media)
+    }
+
+    /// Inputs for a conversation whose pictures and videos have been processed, given in their order.
+    ///
+    /// Their pixels are copied: 6 KiB for each patch of the released models.
+    ///
+    /// # Errors
+    /// [`PromptError`] from the template, the tokenizer, or where the conversation has more or fewer pictures or videos than are
+    /// given.
     pub fn prepare(
         &self,
         messages: &[Message],
-        pictures: impl IntoIterator<Item = ProcessedImage>,
+        media: &[impl Borrow<ProcessedMedia>],
         options: &RenderOptions,
     ) -> Result<ModelInputs> {
-        let images: ProcessedImages = pictures.into_iter().collect();
+        self.assemble(messages, media.iter().map(|media| media.borrow().clone()), options)
+    }
+
+    fn assemble(
+        &self,
+        messages: &[Message],
+        media: impl IntoIterator<Item = ProcessedMedia>,
+        options: &RenderOptions,
+    ) -> Result<ModelInputs> {
+        let (mut images, mut videos, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
+        for media in media {
+            match media {
+                ProcessedMedia::Image(image) => images.push(image),
+                ProcessedMedia::Video(video) => {
+                    prompts.push(VideoPrompt { grid: video.pixels.grid, timestamps: video.timestamps });
+                    videos.push(video.pixels);
+                }
+            }
+        }
+        let images: ProcessedImages = images.into_iter().collect();
         let prompt = self.template.render(messages, options)?;
         let merge = self.images.picture_config().merge_size;
-        let expanded = expand_prompt(&self.tokenizer, &prompt, &images.grids, &[], merge)?;
-        Ok(ModelInputs { input_ids: expanded.ids, images, videos: ProcessedImages::default() })
+        let expanded = expand_prompt(&self.tokenizer, &prompt, &images.grids, &prompts, merge)?;
+        Ok(ModelInputs { input_ids: expanded.ids, images, videos: videos.into_iter().collect() })
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
+use super::file::read_file;
 use super::{ImageError, jpeg};
 
 /// What a picture may announce in its header.
@@ -21,23 +22,44 @@ pub struct DecodeLimits {
     pub max_pixels: u64,
     /// Most bytes of decoded samples (up to 8 a pixel).
     pub max_bytes: u64,
+    /// Most bytes of a file.
+    pub max_file_bytes: u64,
 }
 
 impl Default for DecodeLimits {
-    /// 65,535 a side (what JPEG can express), 178,956,970 pixels (where Pillow calls a picture a bomb), 1 GiB.
+    /// 65,535 a side (what JPEG can express), 178,956,970 pixels (where Pillow calls a picture a bomb), 1 GiB, files of
+    /// 256 MiB.
     fn default() -> Self {
-        Self { max_side: 65_535, max_pixels: 178_956_970, max_bytes: 1 << 30 }
+        Self { max_side: 65_535, max_pixels: 178_956_970, max_bytes: 1 << 30, max_file_bytes: 1 << 28 }
+    }
+}
+
+impl DecodeLimits {
+    /// Checks what a header announces: sides in pixels and the bytes of all samples.
+    ///
+    /// # Errors
+    /// [`ImageError::Empty`], [`ImageError::TooLarge`], [`ImageError::TooManyBytes`].
+    pub(super) fn check(&self, width: u32, height: u32, bytes: u64) -> Result<(), ImageError> {
+        let Self { max_side, max_pixels, max_bytes, .. } = *self;
+        if width == 0 || height == 0 {
+            return Err(ImageError::Empty { height: height as usize, width: width as usize });
+        }
+        if width.max(height) > max_side || u64::from(width) * u64::from(height) > max_pixels {
+            return Err(ImageError::TooLarge { height, width, max_side, max_pixels });
+        }
+        if bytes > max_bytes {
+            return Err(ImageError::TooManyBytes { height, width, bytes, max_bytes });
+        }
+        Ok(())
     }
 }
 
 /// Reads and decodes the picture at `path`.
 ///
 /// # Errors
-/// [`ImageError::Read`], and those of [`decode_bytes`].
+/// [`ImageError::Read`], [`ImageError::NotAFile`], [`ImageError::FileTooLarge`], and those of [`decode_bytes`].
 pub fn decode_path(path: impl AsRef<Path>, limits: &DecodeLimits) -> Result<RgbImage, ImageError> {
-    let path = path.as_ref();
-    let data = std::fs::read(path).map_err(|source| ImageError::Read { path: path.to_owned(), source })?;
-    decode_bytes(&data, limits)
+    decode_bytes(&read_file(path.as_ref(), limits)?, limits)
 }
 
 /// Decodes the file held in `data`, whose format is found from its first bytes.
@@ -57,17 +79,7 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
     let mut decoder = reader.into_decoder().map_err(ImageError::Decode)?;
 
     let (width, height) = decoder.dimensions();
-    if width == 0 || height == 0 {
-        return Err(ImageError::Empty { height: height as usize, width: width as usize });
-    }
-    if width.max(height) > limits.max_side || u64::from(width) * u64::from(height) > limits.max_pixels {
-        let DecodeLimits { max_side, max_pixels, .. } = *limits;
-        return Err(ImageError::TooLarge { height, width, max_side, max_pixels });
-    }
-    if decoder.total_bytes() > limits.max_bytes {
-        let (bytes, max_bytes) = (decoder.total_bytes(), limits.max_bytes);
-        return Err(ImageError::TooManyBytes { height, width, bytes, max_bytes });
-    }
+    limits.check(width, height, decoder.total_bytes())?;
 
     // Damaged metadata is no damage to the picture: it stays as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -77,7 +89,7 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
 }
 
 /// Converts to 8-bit RGB, blending transparent pixels with white: `(c * a + 255 * (255 - a)) / 255`, rounded.
-fn flatten(picture: DynamicImage) -> RgbImage {
+pub(super) fn flatten(picture: DynamicImage) -> RgbImage {
     if !picture.color().has_alpha() {
         return picture.into_rgb8();
     }

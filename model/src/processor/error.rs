@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::{LocationError, VideoError};
+
 /// Why a picture, a video or a preprocessor configuration was refused.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -16,6 +18,34 @@ pub enum ImageError {
         /// What the system said.
         source: std::io::Error,
     },
+
+    /// A folder, pipe or device where a file is expected.
+    #[error("{} is {found}, expected a file", path.display())]
+    NotAFile {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
+
+    /// A file beyond the limits; it was not read.
+    #[error("{} has {bytes} bytes, more than {max_bytes}", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+        /// Most bytes allowed.
+        max_bytes: u64,
+    },
+
+    /// A string that names no picture or video.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+
+    /// The frames of a video could not be had.
+    #[error(transparent)]
+    Video(#[from] VideoError),
 
     /// The first bytes belong to no supported format (PNG, JPEG, WebP, GIF, BMP).
     #[error("{bytes} bytes are no PNG, JPEG, WebP, GIF or BMP picture")]
@@ -133,6 +163,17 @@ pub enum ImageError {
     FrameRate {
         /// The value given.
         fps: f64,
+    },
+
+    /// An option of one picture or video has a value that cannot work.
+    #[error("option `{name}` of a picture or video is {value}, which is not {expected}")]
+    Option {
+        /// Name of the option as in messages.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// What it should be.
+        expected: &'static str,
     },
 
     /// A settings file is not the JSON that it should be.

@@ -20,12 +20,7 @@ pub const DEFAULT_SOURCE_FPS: f64 = 24.0;
 /// # Errors
 /// [`ImageError::NoFrames`]; [`ImageError::FrameRate`] unless `source_fps` is positive and finite.
 pub fn sample_frames(frames: usize, source_fps: Option<f64>, config: &VideoConfig) -> Result<Vec<usize>, ImageError> {
-    if frames == 0 {
-        return Err(ImageError::NoFrames);
-    }
-    let source_fps = resolve_fps(source_fps)?;
-    let wanted = (frames as f64 / source_fps * config.fps) as usize;
-    let count = wanted.max(config.min_frames).min(config.max_frames).min(frames);
+    let count = count_samples(frames, source_fps, config)?;
     if count < 2 {
         return Ok(vec![0]);
     }
@@ -34,6 +29,18 @@ pub fn sample_frames(frames: usize, source_fps: Option<f64>, config: &VideoConfi
     // NumPy sets the last point exactly; `i * step` may miss it.
     indices[count - 1] = frames - 1;
     Ok(indices)
+}
+
+/// Counts the frames that [`sample_frames`] chooses.
+///
+/// # Errors
+/// As [`sample_frames`].
+pub(super) fn count_samples(frames: usize, source_fps: Option<f64>, config: &VideoConfig) -> Result<usize, ImageError> {
+    if frames == 0 {
+        return Err(ImageError::NoFrames);
+    }
+    let wanted = (frames as f64 / resolve_fps(source_fps)? * config.fps) as usize;
+    Ok(wanted.max(config.min_frames).min(config.max_frames).min(frames))
 }
 
 /// Computes the time of every temporal patch of the frames at `indices`, in seconds.
@@ -60,7 +67,11 @@ pub fn compute_timestamps(indices: &[usize], source_fps: Option<f64>, temporal: 
         .collect())
 }
 
-fn resolve_fps(source_fps: Option<f64>) -> Result<f64, ImageError> {
+/// The rate given, or [`DEFAULT_SOURCE_FPS`] with a warning.
+///
+/// # Errors
+/// [`ImageError::FrameRate`] unless it is positive and finite.
+pub(super) fn resolve_fps(source_fps: Option<f64>) -> Result<f64, ImageError> {
     match source_fps {
         Some(fps) if fps.is_finite() && fps > 0.0 => Ok(fps),
         Some(fps) => Err(ImageError::FrameRate { fps }),

@@ -4,54 +4,24 @@ use std::path::Path;
 
 use image::RgbImage;
 
+use super::frames::resolve_fps;
 use super::normalize::{SampleTable, tabulate_samples};
 use super::patches::fill_patches;
 use super::resize::resize_picture;
+use super::size::require_blocks;
+use super::video::{FrameFitter, OpenVideo, Opening};
 use super::{
-    DecodeLimits, Grid, ImageError, PreprocessorConfig, VideoConfig, config_file, decode_bytes, decode_path,
-    smart_resize, smart_resize_video,
+    DecodeLimits, ImageError, ImageOptions, ImageSource, PreprocessorConfig, ProcessedImage, ProcessedImages,
+    ProcessedVideo, VideoConfig, VideoError, VideoLimits, VideoOptions, VideoSource, VideoTools, compute_timestamps,
+    config_file, count_samples, decode_bytes, decode_path, sample_frames, smart_resize,
 };
-
-/// One picture or video, ready for the vision tower.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ProcessedImage {
-    /// `[grid.patches(), 3 * T * P * P]` floats, row by row.
-    pub pixel_values: Vec<f32>,
-    /// Patches along time, height and width.
-    pub grid: Grid,
-}
-
-/// Several pictures, ready for one pass through the vision tower.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ProcessedImages {
-    /// The rows of all pictures, one picture after the other: `[sum of grid.patches(), 3 * T * P * P]`.
-    pub pixel_values: Vec<f32>,
-    /// The grid of each picture, in order.
-    pub grids: Vec<Grid>,
-}
-
-impl FromIterator<ProcessedImage> for ProcessedImages {
-    /// Concatenates; the first picture's buffer is taken over, so that one picture is not copied.
-    fn from_iter<I: IntoIterator<Item = ProcessedImage>>(pictures: I) -> Self {
-        let mut all = Self::default();
-        for picture in pictures {
-            all.grids.push(picture.grid);
-            if all.pixel_values.is_empty() {
-                all.pixel_values = picture.pixel_values;
-            } else {
-                all.pixel_values.extend_from_slice(&picture.pixel_values);
-            }
-        }
-        all
-    }
-}
 
 /// Turns pictures and videos into patch rows.
 #[derive(Clone, Debug)]
 pub struct ImageProcessor {
     pictures: PreprocessorConfig,
     videos: VideoConfig,
-    limits: DecodeLimits,
+    opening: Opening,
     picture_samples: Box<SampleTable>,
     video_samples: Box<SampleTable>,
 }
@@ -66,7 +36,7 @@ impl ImageProcessor {
         videos.validate()?;
         let picture_samples = Box::new(tabulate_samples(&pictures));
         let video_samples = Box::new(tabulate_samples(&videos.frames));
-        Ok(Self { pictures, videos, limits: DecodeLimits::default(), picture_samples, video_samples })
+        Ok(Self { pictures, videos, opening: Opening::default(), picture_samples, video_samples })
     }
 
     /// Reads the settings from the folder of a checkpoint: `preprocessor_config.json` and `video_preprocessor_config.json`, or
@@ -81,7 +51,19 @@ impl ImageProcessor {
 
     /// Replaces the limits on what is decoded.
     pub fn with_limits(mut self, limits: DecodeLimits) -> Self {
-        self.limits = limits;
+        self.opening.pictures = limits;
+        self
+    }
+
+    /// Replaces the limits on what is taken of videos.
+    pub fn with_video_limits(mut self, limits: VideoLimits) -> Self {
+        self.opening.limits = limits;
+        self
+    }
+
+    /// Replaces the programs that read video files.
+    pub fn with_video_tools(mut self, tools: VideoTools) -> Self {
+        self.opening.tools = tools;
         self
     }
 
@@ -100,7 +82,7 @@ impl ImageProcessor {
     /// # Errors
     /// Those of [`decode_path`] and [`Self::process`].
     pub fn process_path(&self, path: impl AsRef<Path>) -> Result<ProcessedImage, ImageError> {
-        self.process(&decode_path(path, &self.limits)?)
+        self.process(&decode_path(path, &self.opening.pictures)?)
     }
 
     /// Decodes and processes the picture file held in `data`.
@@ -108,7 +90,16 @@ impl ImageProcessor {
     /// # Errors
     /// Those of [`decode_bytes`] and [`Self::process`].
     pub fn process_bytes(&self, data: &[u8]) -> Result<ProcessedImage, ImageError> {
-        self.process(&decode_bytes(data, &self.limits)?)
+        self.process(&decode_bytes(data, &self.opening.pictures)?)
+    }
+
+    /// Decodes and processes a picture, with limits of its own.
+    ///
+    /// # Errors
+    /// Those of [`ImageSource::decode`], [`ImageOptions::apply`] and [`Self::process`].
+    pub fn process_source(&self, source: &ImageSource, options: &ImageOptions) -> Result<ProcessedImage, ImageError> {
+        let config = options.apply(&self.pictures)?;
+        self.fit_picture(&*source.decode(&self.opening.pictures)?, &config)
     }
 
     /// Processes one picture; it fills every frame of its only temporal patch.
@@ -116,12 +107,15 @@ impl ImageProcessor {
     /// # Errors
     /// [`ImageError::Empty`], [`ImageError::AspectRatio`], and [`ImageError::NotDivisible`] when resizing is off.
     pub fn process(&self, picture: &RgbImage) -> Result<ProcessedImage, ImageError> {
-        let config = &self.pictures;
-        let size = measure(picture);
+        self.fit_picture(picture, &self.pictures)
+    }
+
+    fn fit_picture(&self, picture: &RgbImage, config: &PreprocessorConfig) -> Result<ProcessedImage, ImageError> {
+        let (height, width) = (picture.height() as usize, picture.width() as usize);
         let target = if config.do_resize {
-            smart_resize(size.0, size.1, config.factor(), config.min_pixels, config.max_pixels)?
+            smart_resize(height, width, config.factor(), config.min_pixels, config.max_pixels)?
         } else {
-            require_blocks(size, config.factor())?
+            require_blocks((height, width), config.factor())?
         };
         let picture = resize_picture(picture, target.0, target.1)?;
         let frames = vec![&picture; config.temporal_patch_size];
@@ -141,45 +135,51 @@ impl ImageProcessor {
     /// patch; the last frame is repeated to fill a patch.
     ///
     /// # Errors
-    /// [`ImageError::NoFrames`], [`ImageError::FrameSize`] when frames differ in size, and those of [`Self::process`].
+    /// [`ImageError::NoFrames`], [`ImageError::FrameSize`] when frames differ in size, [`ImageError::Video`] beyond the
+    /// [`VideoLimits`], and those of [`Self::process`].
     pub fn process_video(&self, frames: &[RgbImage]) -> Result<ProcessedImage, ImageError> {
         let config = &self.videos.frames;
-        let expected = measure(frames.first().ok_or(ImageError::NoFrames)?);
-        for (index, frame) in frames.iter().enumerate() {
-            let found = measure(frame);
-            if found != expected {
-                return Err(ImageError::FrameSize { index, expected, found });
+        let pixels = (config.min_pixels, config.max_pixels);
+        let mut fitter = FrameFitter::new(config, &self.opening.limits, pixels, frames.len())?;
+        frames.iter().try_for_each(|frame| fitter.push(frame))?;
+        fitter.finish(&self.video_samples)
+    }
+
+    /// Opens a video, samples its frames, and processes them.
+    ///
+    /// Without a frame rate from the video or the options, [`super::DEFAULT_SOURCE_FPS`] is assumed, with a warning.
+    ///
+    /// # Errors
+    /// Those of [`VideoOptions::apply`], [`Self::process_video`], and of a source that cannot be read ([`ImageError::Video`],
+    /// [`ImageError::Decode`], [`ImageError::Read`], ..).
+    pub fn process_video_source(
+        &self,
+        source: &VideoSource,
+        options: &VideoOptions,
+    ) -> Result<ProcessedVideo, ImageError> {
+        let config = options.apply(&self.videos)?;
+        let list = matches!(source, VideoSource::List(_));
+        let mut video = OpenVideo::open(source, &self.opening)?;
+        loop {
+            // A single frame needs no rate.
+            let fps = options.source_rate(list).or_else(|| video.fps()).or((video.count() == 1).then_some(1.0));
+            let fps = Some(resolve_fps(fps)?);
+            let indices: Vec<usize> = if options.samples(list) {
+                self.opening.limits.check_count(count_samples(video.count(), fps, &config)?)?;
+                sample_frames(video.count(), fps, &config)?
+            } else {
+                self.opening.limits.check_count(video.count())?;
+                (0..video.count()).collect()
+            };
+            let pixels = options.limit_pixels(indices.len(), &config.frames);
+            let mut fitter = FrameFitter::new(&config.frames, &self.opening.limits, pixels, indices.len())?;
+            match video.read(&indices, &mut |frame| fitter.push(frame)) {
+                Ok(()) => {}
+                Err(ImageError::Video(VideoError::FrameCount { .. })) if video.recount()? => continue,
+                Err(error) => return Err(error),
             }
+            let timestamps = compute_timestamps(&indices, fps, config.frames.temporal_patch_size)?;
+            return Ok(ProcessedVideo { pixels: fitter.finish(&self.video_samples)?, timestamps });
         }
-        let (height, width) = expected;
-        let target = if config.do_resize {
-            let limits = (config.min_pixels, config.max_pixels);
-            smart_resize_video(frames.len(), height, width, config.temporal_patch_size, config.factor(), limits)?
-        } else {
-            require_blocks(expected, config.factor())?
-        };
-        let frames: Vec<RgbImage> =
-            frames.iter().map(|frame| resize_picture(frame, target.0, target.1)).collect::<Result<_, _>>()?;
-        let mut filled: Vec<&RgbImage> = frames.iter().collect();
-        let whole = frames.len().next_multiple_of(config.temporal_patch_size);
-        filled.resize(whole, &frames[frames.len() - 1]);
-        let (pixel_values, grid) = fill_patches(&filled, config, &self.video_samples);
-        Ok(ProcessedImage { pixel_values, grid })
     }
-}
-
-/// Height and width.
-fn measure(picture: &RgbImage) -> (usize, usize) {
-    (picture.height() as usize, picture.width() as usize)
-}
-
-fn require_blocks(size: (usize, usize), factor: usize) -> Result<(usize, usize), ImageError> {
-    let (height, width) = size;
-    if height == 0 || width == 0 {
-        return Err(ImageError::Empty { height, width });
-    }
-    if !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
-        return Err(ImageError::NotDivisible { height, width, factor });
-    }
-    Ok(size)
 }

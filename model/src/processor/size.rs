@@ -83,6 +83,21 @@ fn check(height: usize, width: usize, factor: usize, min_pixels: usize) -> Resul
     Ok(())
 }
 
+/// Checks the size of a picture that is not resampled: whole merge blocks; returns it.
+///
+/// # Errors
+/// [`ImageError::Empty`], [`ImageError::NotDivisible`].
+pub(super) fn require_blocks(size: (usize, usize), factor: usize) -> Result<(usize, usize), ImageError> {
+    let (height, width) = size;
+    if height == 0 || width == 0 {
+        return Err(ImageError::Empty { height, width });
+    }
+    if !height.is_multiple_of(factor) || !width.is_multiple_of(factor) {
+        return Err(ImageError::NotDivisible { height, width, factor });
+    }
+    Ok(size)
+}
+
 /// Bounds on the pixels of all frames together.
 struct Limits {
     /// Frames, for the scale.

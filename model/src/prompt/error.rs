@@ -92,6 +92,15 @@ pub enum PromptError {
         given: usize,
     },
 
+    /// A picture or video of a message that says nothing about where it is.
+    #[error("{modality} {index} of the conversation has no source: expected a path, a data URI or data")]
+    NoSource {
+        /// Picture or video.
+        modality: Modality,
+        /// Which one of all pictures and videos, from 0.
+        index: usize,
+    },
+
     /// A grid doesn't consist of whole merge blocks.
     #[error("{modality} {index} has {grid:?}, which is not whole blocks of {merge} x {merge} patches")]
     Grid {

@@ -6,20 +6,55 @@ use minijinja::Value as TemplateValue;
 use serde::de::Error as _;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+
+use super::{ImagePart, VideoPart};
 
 /// One part of a message.
 ///
-/// A picture or video may carry its source (a path or URL); templates ignore it, and whoever renders the conversation supplies
-/// the pictures in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// ```
+/// use qwen3_vl_burn::processor::VideoOptions;
+/// use qwen3_vl_burn::prompt::{Content, VideoPart};
+/// let picture = Content::image("cat.png");
+/// let video = Content::video(VideoPart::from("cat.mp4").with_options(VideoOptions { fps: Some(1.0), ..Default::default() }));
+/// let read = r#"{"type": "video", "video": "cat.mp4", "fps": 1}"#;
+/// assert_eq!(serde_json::from_str::<Content>(read)?, video);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// Text.
     Text(String),
-    /// A picture and, if known, where it is.
-    Image(Option<String>),
-    /// A video and, if known, where it is.
-    Video(Option<String>),
+    /// A picture.
+    Image(ImagePart),
+    /// A video.
+    Video(VideoPart),
+}
+
+impl Content {
+    /// Text.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// A picture, from a path, bytes or pixels.
+    pub fn image(part: impl Into<ImagePart>) -> Self {
+        Self::Image(part.into())
+    }
+
+    /// A video, from a path, bytes or frames.
+    pub fn video(part: impl Into<VideoPart>) -> Self {
+        Self::Video(part.into())
+    }
+
+    /// What templates see: they tell parts apart and print texts; sources and options are not their business.
+    fn to_template_value(&self) -> Value {
+        match self {
+            Self::Text(text) => json!({"type": "text", "text": text}),
+            Self::Image(_) => json!({"type": "image"}),
+            Self::Video(_) => json!({"type": "video"}),
+        }
+    }
 }
 
 /// One turn of a conversation.
@@ -57,7 +92,8 @@ impl Message {
                 Content::Image(_) | Content::Video(_) => None,
             })
             .collect();
-        let content = joined.map_or_else(|| TemplateValue::from_serialize(&self.content), TemplateValue::from);
+        let parts = || self.content.iter().map(Content::to_template_value).collect::<Vec<_>>();
+        let content = joined.map_or_else(|| TemplateValue::from_serialize(parts()), TemplateValue::from);
         let own = [("role", TemplateValue::from(self.role.as_str())), ("content", content)];
         own.into_iter().chain(self.extra.iter().map(|(key, value)| (key.as_str(), value.clone()))).collect()
     }
@@ -65,23 +101,23 @@ impl Message {
 
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (kind, key, value) = match self {
-            Self::Text(text) => ("text", "text", Some(text)),
-            Self::Image(source) => ("image", "image", source.as_ref()),
-            Self::Video(source) => ("video", "video", source.as_ref()),
-        };
-        let mut part = serializer.serialize_map(None)?;
-        part.serialize_entry("type", kind)?;
-        if let Some(value) = value {
-            part.serialize_entry(key, value)?;
+        match self {
+            Self::Text(text) => {
+                let mut part = serializer.serialize_map(Some(2))?;
+                part.serialize_entry("type", "text")?;
+                part.serialize_entry("text", text)?;
+                part.end()
+            }
+            Self::Image(part) => part.serialize(serializer),
+            Self::Video(part) => part.serialize(serializer),
         }
-        part.end()
     }
 }
 
 impl<'de> Deserialize<'de> for Content {
-    /// Takes `{"type": "text", "text": ..}`, `{"type": "image"}` with the source under `image`, `url` or `path`, OpenAI's
-    /// `{"type": "image_url", "image_url": {"url": ..}}`, the same for videos, and the older forms without a type.
+    /// Takes `{"type": "text", "text": ..}`, `{"type": "image"}` with the source under `image`, `url`, `path` or `base64`, OpenAI's
+    /// `{"type": "image_url", "image_url": {"url": ..}}`, the same for videos, and the older forms without a type. Options stand
+    /// beside the source.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let part = Map::<String, Value>::deserialize(deserializer)?;
         let kind = match part.get("type") {
@@ -97,20 +133,15 @@ impl<'de> Deserialize<'de> for Content {
                 Some(Value::String(text)) => Ok(Self::Text(text.clone())),
                 _ => Err(D::Error::missing_field("text")),
             },
-            "image" | "image_url" => Ok(Self::Image(find_source(&part, kind))),
-            "video" | "video_url" => Ok(Self::Video(find_source(&part, kind))),
+            "image" | "image_url" => {
+                ImagePart::deserialize(Value::Object(part)).map(Self::Image).map_err(D::Error::custom)
+            }
+            "video" | "video_url" => {
+                VideoPart::deserialize(Value::Object(part)).map(Self::Video).map_err(D::Error::custom)
+            }
             other => Err(D::Error::unknown_variant(other, &["text", "image", "image_url", "video", "video_url"])),
         }
     }
-}
-
-/// The path or URL of a picture or video part: a string under its own name, `url` or `path`, or an object with a `url`.
-fn find_source(part: &Map<String, Value>, kind: &str) -> Option<String> {
-    [kind, "url", "path"].into_iter().filter_map(|key| part.get(key)).find_map(|value| match value {
-        Value::String(source) => Some(source.clone()),
-        Value::Object(object) => object.get("url").and_then(Value::as_str).map(str::to_owned),
-        _ => None,
-    })
 }
 
 fn read_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>, D::Error> {
@@ -135,17 +166,16 @@ mod tests {
             {"type": "image_url", "image_url": {"url": "d"}}, {"type": "video", "path": "e"}, {"text": "f"},
         ]}))
         .unwrap();
-        let image = |source: &str| Content::Image(Some(source.to_owned()));
         assert_eq!(
             message.content,
             [
-                Content::Image(None),
-                image("a.png"),
-                image("b"),
-                image("c"),
-                image("d"),
-                Content::Video(Some("e".to_owned())),
-                Content::Text("f".to_owned()),
+                Content::Image(ImagePart::default()),
+                Content::image("a.png"),
+                Content::image("b"),
+                Content::image("c"),
+                Content::image("d"),
+                Content::video("e"),
+                Content::text("f"),
             ]
         );
         assert_eq!(message.extra["name"], TemplateValue::from("n"));
@@ -163,7 +193,7 @@ mod tests {
         assert_eq!(texts.to_template_value(), expect(json!({"role": "user", "content": "ab"})));
         let none: Message = serde_json::from_value(json!({"role": "assistant", "content": null})).unwrap();
         assert_eq!(none.to_template_value(), expect(json!({"role": "assistant", "content": ""})));
-        let mixed = Message::new("user", vec![Content::Image(None), Content::Text("b".into())]);
+        let mixed = Message::new("user", vec![Content::image("a.png"), Content::text("b")]);
         let parts = json!([{"type": "image"}, {"type": "text", "text": "b"}]);
         assert_eq!(mixed.to_template_value(), expect(json!({"role": "user", "content": parts})));
     }

@@ -1,0 +1,167 @@
+//! What one picture or video asks for, against the checkpoint's settings.
+//!
+//! The names are those of HF's and Qwen's message parts. Pixel counts of a video are, as there, those of one frame
+//! (`min_pixels`, `max_pixels`) and of all temporal patches together (`total_pixels`):
+//!
+//! ```text
+//! most in a frame   min(max_pixels, max(total_pixels / (frames / temporal), 1.05 min_pixels))
+//! ```
+//!
+//! Source: `fetch_image` and `fetch_video` of qwen-vl-utils 0.0.14.
+
+use serde::{Deserialize, Serialize};
+
+use super::number::{read_count, read_rate};
+use super::{ImageError, PreprocessorConfig, VideoConfig};
+
+/// Most frames a second that a source may claim: high-speed cameras reach it.
+pub const MAX_SOURCE_FPS: f64 = 100_000.0;
+
+/// Pixel limits of one picture; what is absent is the checkpoint's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageOptions {
+    /// Fewest pixels after resampling.
+    #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub min_pixels: Option<usize>,
+    /// Most pixels after resampling.
+    #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub max_pixels: Option<usize>,
+}
+
+/// Sampling and pixel limits of one video; what is absent is the checkpoint's.
+///
+/// A list of frames ([`VideoSource::List`](super::VideoSource::List)) counts as sampled already: every frame is taken, unless
+/// `raw_fps` comes with `fps`, or `num_frames` is given. `sample_fps` says the same of any source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VideoOptions {
+    /// Frames a second to sample. For a list of frames without another rate, the rate that they were sampled at.
+    #[serde(deserialize_with = "read_rate", skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+    /// Frames a second of the source, where it doesn't tell or tells wrong.
+    #[serde(deserialize_with = "read_rate", skip_serializing_if = "Option::is_none")]
+    pub raw_fps: Option<f64>,
+    /// Frames a second of frames that are sampled already.
+    #[serde(deserialize_with = "read_rate", skip_serializing_if = "Option::is_none")]
+    pub sample_fps: Option<f64>,
+    /// Frames to sample, in place of `fps`; all of a video that has fewer.
+    #[serde(alias = "nframes", deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub num_frames: Option<usize>,
+    /// Fewest frames to sample, if the video has them.
+    #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub min_frames: Option<usize>,
+    /// Most frames to sample.
+    #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub max_frames: Option<usize>,
+    /// Fewest pixels of a frame after resampling.
+    #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub min_pixels: Option<usize>,
+    /// Most pixels of a frame after resampling.
+    #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub max_pixels: Option<usize>,
+    /// Most pixels of all temporal patches together, each counted as one frame.
+    #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
+    pub total_pixels: Option<usize>,
+    /// Whether frames are sampled at all, where the rules above decide otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub do_sample_frames: Option<bool>,
+}
+
+impl ImageOptions {
+    /// The checkpoint's settings with these limits. A limit given alone moves the other one out of its way.
+    ///
+    /// # Errors
+    /// [`ImageError::Option`] for limits that contradict each other, [`ImageError::Setting`] for ones that cannot work.
+    pub fn apply(&self, config: &PreprocessorConfig) -> Result<PreprocessorConfig, ImageError> {
+        let (min_pixels, max_pixels) =
+            order(("min_pixels", self.min_pixels, config.min_pixels), (self.max_pixels, config.max_pixels))?;
+        let config = PreprocessorConfig { min_pixels, max_pixels, ..config.clone() };
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl VideoOptions {
+    /// The checkpoint's settings with this sampling; pixel limits depend on the number of frames ([`Self::limit_pixels`]).
+    ///
+    /// # Errors
+    /// [`ImageError::Option`] for options that contradict each other or are out of range.
+    pub fn apply(&self, config: &VideoConfig) -> Result<VideoConfig, ImageError> {
+        for (name, fps) in [("fps", self.fps), ("raw_fps", self.raw_fps), ("sample_fps", self.sample_fps)] {
+            let fits = |fps: &f64| fps.is_finite() && *fps > 0.0 && *fps <= MAX_SOURCE_FPS;
+            refuse_unless(fps.as_ref().is_none_or(fits), name, fps, "a positive number of at most 100000")?;
+        }
+        let counts =
+            [("num_frames", self.num_frames), ("min_frames", self.min_frames), ("max_frames", self.max_frames)];
+        let pixels =
+            [("min_pixels", self.min_pixels), ("max_pixels", self.max_pixels), ("total_pixels", self.total_pixels)];
+        for (name, count) in counts.into_iter().chain(pixels) {
+            refuse_unless(count != Some(0), name, count, "a positive number")?;
+        }
+        if let (Some(min), Some(max)) = (self.min_pixels, self.max_pixels) {
+            refuse_unless(min <= max, "min_pixels", Some(min), "at most max_pixels")?;
+        }
+        let bounds = (("min_frames", self.min_frames, config.min_frames), (self.max_frames, config.max_frames));
+        let (mut min_frames, mut max_frames) = order(bounds.0, bounds.1)?;
+        if let Some(count) = self.num_frames {
+            refuse_unless(self.fps.is_none(), "num_frames", Some(count), "given without fps")?;
+            (min_frames, max_frames) = (count, count);
+        }
+        Ok(VideoConfig { fps: self.fps.unwrap_or(config.fps), min_frames, max_frames, ..config.clone() })
+    }
+
+    /// Bounds on the pixels of `frames` frames together, as [`smart_resize_video`](super::smart_resize_video) takes them.
+    ///
+    /// Without options these are the checkpoint's. Both are finite and the first is at most the second.
+    pub fn limit_pixels(&self, frames: usize, config: &PreprocessorConfig) -> (usize, usize) {
+        // A single frame fills a temporal patch.
+        let count = frames.max(config.temporal_patch_size);
+        let temporal = config.temporal_patch_size;
+        let total = self.total_pixels.map_or(config.max_pixels, |total| total.saturating_mul(temporal));
+        let floor = self.min_pixels.map_or(0, |min| ((min as f64 * 1.05) as usize).saturating_mul(count));
+        let own = self.max_pixels.map_or(usize::MAX, |max| max.saturating_mul(count));
+        let max = own.min(total.max(floor));
+        let min = self.min_pixels.map_or(config.min_pixels, |min| min.saturating_mul(count));
+        (min.min(max), max)
+    }
+
+    /// Frames a second of the source, where the options tell.
+    pub(super) fn source_rate(&self, list: bool) -> Option<f64> {
+        let sampled = if list && !self.samples(list) { self.fps } else { None };
+        self.sample_fps.or(self.raw_fps).or(sampled)
+    }
+
+    /// Whether frames are to be sampled.
+    pub(super) fn samples(&self, list: bool) -> bool {
+        let asked = !list || self.num_frames.is_some() || (self.raw_fps.is_some() && self.fps.is_some());
+        self.do_sample_frames.unwrap_or(asked && self.sample_fps.is_none())
+    }
+}
+
+/// Two bounds, each given or the checkpoint's; `name` is the lower one's.
+fn order(
+    (name, min, own_min): (&'static str, Option<usize>, usize),
+    (max, own_max): (Option<usize>, usize),
+) -> Result<(usize, usize), ImageError> {
+    match (min, max) {
+        (Some(min), Some(max)) => {
+            refuse_unless(min <= max, name, Some(min), "at most the upper limit given with it")?;
+            Ok((min, max))
+        }
+        (Some(min), None) => Ok((min, own_max.max(min))),
+        (None, Some(max)) => Ok((own_min.min(max), max)),
+        (None, None) => Ok((own_min, own_max)),
+    }
+}
+
+/// Turns a condition into the error that names the option.
+fn refuse_unless(
+    holds: bool,
+    name: &'static str,
+    value: Option<impl ToString>,
+    expected: &'static str,
+) -> Result<(), ImageError> {
+    let value = value.map_or_else(|| "absent".to_owned(), |value| value.to_string());
+    if holds { Ok(()) } else { Err(ImageError::Option { name, value, expected }) }
+}
