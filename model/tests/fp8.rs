@@ -47,8 +47,7 @@ fn read_fixture(name: &str) -> Tensors {
 
 /// A checkpoint of `tensors`, with the fixture's configuration and `quantization`.
 fn write(fixture_name: &str, tensors: &Tensors, quantization: Option<Value>) -> tempfile::TempDir {
-    let raw: Vec<Raw> =
-        tensors.iter().map(|(name, t)| (name.as_str(), t.dtype, &t.shape[..], &t.bytes[..])).collect();
+    let raw: Vec<Raw> = tensors.iter().map(|(name, t)| (name.as_str(), t.dtype, &t.shape[..], &t.bytes[..])).collect();
     let dir = folder_with(&file_of(&raw, 0));
     let config = fs::read_to_string(fixture::folder(fixture_name).join("config.json")).unwrap();
     let mut config: Value = serde_json::from_str(&config).unwrap();
@@ -119,7 +118,8 @@ fn quantize_fixture(name: &str, block: [usize; 2]) -> (Tensors, Tensors) {
     let original = read_fixture(name);
     let (mut quantized, mut plain) = (original.clone(), original.clone());
     for (name, tensor) in original.iter().filter(|(name, _)| is_converted(name)) {
-        let weights: Vec<f32> = tensor.bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+        let weights: Vec<f32> =
+            tensor.bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
         // Experts are stored `[in, out]`.
         let (shape, block) = match *tensor.shape {
             [rows, columns] => ([1, rows, columns], block),
@@ -190,14 +190,36 @@ fn check_logits<B: FusedOps>(name: &str) {
     for dtype in [DType::F32, DType::BF16] {
         assert_eq!(logits::<B>(dir.path(), name, dtype), logits::<B>(plain.path(), name, dtype), "{name} {dtype:?}");
     }
-    // e4m3 keeps 4 bits: each weight is off by at most 1/16 and by about 1/40 on average, in 28 matrices one behind the other.
+    // The loss is of the size that the weights' is: both errors are small changes of the same matrices, so the logits' errors
+    // are about in the ratio of the weights'. The yardstick is the loss of rounding those matrices to bf16.
+    let original = read_fixture(name);
+    let mut rounded = original.clone();
+    let (mut error_fp8, mut error_bf16) = (0.0, 0.0);
+    let (_, codes) = quantize_fixture(name, [32, 48]);
+    for (name, tensor) in original.iter().filter(|(name, _)| is_converted(name)) {
+        let values = floats(&tensor.bytes);
+        let halves: Vec<f32> = values.iter().map(|&v| f32::from_bits(u32::from(round_to_bf16(v)) << 16)).collect();
+        error_bf16 += squares(&halves, &values);
+        error_fp8 += squares(&floats(&codes[name].bytes), &values);
+        rounded.insert(name.clone(), stored("F32", &tensor.shape, f32_bytes(&halves)));
+    }
+    let rounded = write(name, &rounded, None);
     let expected = fixture::Case::open(name, "image").floats("expect.logits");
-    let found = logits::<B>(dir.path(), name, DType::F32);
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
-    let error = norm(&mut found.iter().zip(&expected).map(|(f, e)| f64::from(f - e)))
-        / norm(&mut expected.iter().map(|&e| f64::from(e)));
-    println!("{name}: {error:.3}");
-    assert!((1e-3..0.2).contains(&error), "{name}: {error}");
+    let fp8 = squares(&logits::<B>(dir.path(), name, DType::F32), &expected);
+    let bf16 = squares(&logits::<B>(rounded.path(), name, DType::F32), &expected);
+    let (weights, logits) = ((error_fp8 / error_bf16).sqrt(), (fp8 / bf16).sqrt());
+    let relative = (fp8 / squares(&vec![0.0; expected.len()], &expected)).sqrt();
+    println!("{name}: weights {weights:.1} times as far as bf16's, logits {logits:.1} times; relative {relative:.3}");
+    assert!((0.2..2.0).contains(&(logits / weights)), "{name}: {logits} {weights}");
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// Sum of the squared differences.
+fn squares(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
 }
 
 #[test]
@@ -356,7 +378,10 @@ fn scales_that_are_missing_surplus_or_misshaped() {
         let CheckpointError::Mismatch { report, .. } = error else { panic!("{error}") };
         assert_eq!(report.misshaped.len(), 1);
         let misshaped = &report.misshaped[0];
-        assert_eq!((misshaped.name.as_str(), &misshaped.expected[..], &misshaped.found[..]), (&*scales, &[3, 1][..], shape));
+        assert_eq!(
+            (misshaped.name.as_str(), &misshaped.expected[..], &misshaped.found[..]),
+            (&*scales, &[3, 1][..], shape)
+        );
     }
     // Experts: down is [8, 48, 64].
     let error = load_changed("tiny-moe", |tensors| {

@@ -52,9 +52,8 @@ impl Setup {
     }
 
     fn options(&self) -> HubOptions {
-        let mut options = HubOptions::from_vars(|_| None)
-            .with_endpoint(self.server.endpoint())
-            .with_cache_dir(self.cache.path());
+        let mut options =
+            HubOptions::from_vars(|_| None).with_endpoint(self.server.endpoint()).with_cache_dir(self.cache.path());
         options.retries = 0;
         options.retry_wait = Duration::from_millis(1);
         options
@@ -191,7 +190,8 @@ fn the_next_run_goes_on() {
     setup.server.take_requests();
     setup.assert_whole(&download(ID, &setup.options()).unwrap());
     let requests = setup.server.take_requests();
-    let ranges: Vec<_> = requests.iter().filter(|r| r.path.ends_with(SHARD_2)).map(|r| r.range.clone().unwrap()).collect();
+    let ranges: Vec<_> =
+        requests.iter().filter(|r| r.path.ends_with(SHARD_2)).map(|r| r.range.clone().unwrap()).collect();
     // Its size, its size again by hf-hub, and the rest.
     assert_eq!(ranges, ["bytes=0-0", "bytes=0-0", "bytes=12345-"]);
     assert!(!requests.iter().any(|request| request.path.ends_with(SHARD_1)));
@@ -290,7 +290,8 @@ fn refused_and_absent() {
         assert!(error.to_string().contains("terms") && !error.to_string().contains("secret"), "{error}");
     }
     setup.server.state().listing_fails = Some((404, "RepoNotFound"));
-    let error = assert_matches!(hub_error(download(ID, &setup.options())), HubError::RepoNotFound { id, .. } if id == ID);
+    let error =
+        assert_matches!(hub_error(download(ID, &setup.options())), HubError::RepoNotFound { id, .. } if id == ID);
     assert!(error.to_string().contains(&setup.server.endpoint()), "{error}");
     setup.server.state().listing_fails = Some((404, "RevisionNotFound"));
     assert_matches!(hub_error(download(ID, &setup.options().with_revision("v9"))),
@@ -476,8 +477,22 @@ fn names_that_are_none() {
     let setup = Setup::new();
     let long = format!("owner/{}", "n".repeat(97));
     for id in [
-        "", "name", "/name", "owner/", "owner/na me", "owner/näme", "-owner/name", "owner/name.", "ow--ner/name",
-        "owner/na..me", "owner/name.git", "owner/name?x=1", "owner/name#1", "owner/%2e%2e", "a/b/c", &long,
+        "",
+        "name",
+        "/name",
+        "owner/",
+        "owner/na me",
+        "owner/näme",
+        "-owner/name",
+        "owner/name.",
+        "ow--ner/name",
+        "owner/na..me",
+        "owner/name.git",
+        "owner/name?x=1",
+        "owner/name#1",
+        "owner/%2e%2e",
+        "a/b/c",
+        &long,
     ] {
         let error = hub_error(download(id, &setup.options()));
         assert!(matches!(&error, HubError::Id { .. }), "{id}: {error:?}");
@@ -511,10 +526,7 @@ fn options_that_cannot_be() {
     let error = hub_error(download(ID, &HubOptions { token: Some("hf_sec\nret".into()), ..setup.options() }));
     assert_matches!(&error, HubError::BadToken);
     assert!(!error.to_string().contains("hf_sec"));
-    assert_matches!(
-        hub_error(download(ID, &HubOptions { cache_dir: None, ..setup.options() })),
-        HubError::NoCacheDir
-    );
+    assert_matches!(hub_error(download(ID, &HubOptions { cache_dir: None, ..setup.options() })), HubError::NoCacheDir);
     assert_eq!(setup.server.take_requests(), []);
 }
 

@@ -85,8 +85,9 @@ impl HubServer {
 
 /// The tag of a content: FNV-1a, in hexadecimal.
 fn tag_of(content: &[u8]) -> String {
-    let hash =
-        content.iter().fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let hash = content
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     format!("{hash:016x}")
 }
 
@@ -115,7 +116,8 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>, address: SocketAddr) -> s
         let file = path.rsplit('/').next().unwrap_or_default();
         let tag = state.files.get(file).map(|content| tag_of(content)).unwrap_or_default();
         let commit = &state.commit;
-        let lines = format!("Location: http://{address}/cdn/{file}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Repo-Commit: {commit}");
+        let lines =
+            format!("Location: http://{address}/cdn/{file}\r\nX-Linked-Etag: \"{tag}\"\r\nX-Repo-Commit: {commit}");
         frame(302, &lines, b"", 0)
     } else {
         send(&mut state, path.rsplit('/').next().unwrap_or_default(), request.range.as_deref())
