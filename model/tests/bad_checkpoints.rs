@@ -6,8 +6,11 @@ use burn::tensor::DType;
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use files::{Raw, bytes_of, entry, file_of, fixture, folder_with, folder_with_header, frame};
-use qwen3_vl_burn::checkpoint::{Checkpoint, CheckpointError, ExpectedTensor, expected_tensors};
-use qwen3_vl_burn::{Error, Qwen3VlConfig, Result};
+use qwen3_vl_burn::checkpoint::{
+    Checkpoint, CheckpointError, ExpectedTensor, RandomOptions, expected_tensors, write_random, write_random_with,
+};
+use qwen3_vl_burn::config::Fp8Config;
+use qwen3_vl_burn::{Error, LoadOptions, Qwen3Vl, Qwen3VlConfig, Result};
 use std::fs;
 use std::path::Path;
 
@@ -360,4 +363,117 @@ fn long_reports_are_cut_and_counted() {
     assert_eq!(report.missing.len(), 4 * 3 + 1);
     // 4 layers of gate, up and down, and one block more of 12 tensors.
     assert_eq!(report.surplus.len(), 4 * 3 + 12);
+}
+
+/// tiny-dense as raw tensors, changed, in a folder with its configuration; and the error of loading that.
+#[track_caller]
+fn load_error(
+    culprit: &str,
+    change: impl Fn(&str, &mut &'static str, &mut Vec<usize>, &mut Vec<u8>) -> bool,
+) -> CheckpointError {
+    let file = fs::read(fixture("tiny-dense").join("model.safetensors")).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let mut kept = Vec::new();
+    for (name, view) in tensors.iter() {
+        let (mut dtype, mut shape, mut bytes) = ("F32", view.shape().to_vec(), view.data().to_vec());
+        if change(name, &mut dtype, &mut shape, &mut bytes) {
+            kept.push((name, dtype, shape, bytes));
+        }
+    }
+    let raw: Vec<Raw> =
+        kept.iter().map(|(name, dtype, shape, bytes)| (*name, *dtype, &shape[..], &bytes[..])).collect();
+    let dir = folder_with(&file_of(&raw, 0));
+    fs::copy(fixture("tiny-dense").join("config.json"), dir.path().join("config.json")).unwrap();
+    error_of(Qwen3Vl::<Flex>::load(dir.path(), &Default::default(), LoadOptions::default()), culprit)
+}
+
+/// The whole way from a folder to a model refuses, too, and says which tensor it is.
+#[test]
+fn models_whose_tensors_are_not_theirs() {
+    const DOWN: &str = "model.language_model.layers.3.mlp.down_proj.weight";
+    // Missing.
+    let error = load_error(DOWN, |name, _, _, _| name != DOWN);
+    assert_matches!(error, CheckpointError::Mismatch { report, .. } if report.missing == [DOWN]);
+    // Transposed: as many bytes, another shape.
+    let error = load_error(DOWN, |name, _, shape, _| {
+        if name == DOWN {
+            shape.reverse();
+        }
+        true
+    });
+    assert_matches!(error, CheckpointError::Mismatch { report, .. } if report.misshaped.len() == 1);
+    // Of a dtype that weights don't have.
+    let error = load_error(DOWN, |name, dtype, _, bytes| {
+        if name == DOWN {
+            *dtype = "I8";
+            bytes.truncate(bytes.len() / 4);
+        }
+        true
+    });
+    assert_matches!(error, CheckpointError::StoredDtype { found, .. } if found == "I8");
+}
+
+#[test]
+fn shards_that_are_not_files() {
+    let index = r#"{"weight_map":{"a":"1.safetensors","b":"2.safetensors"}}"#;
+    // Empty, a folder, cut in the header, cut in the data.
+    let whole = file_of(&[("b", "F32", &[1], &bytes_of(&[1.0]))], 0);
+    for (content, culprit) in
+        [(&b""[..], "2.safetensors"), (&whole[..20], "2.safetensors"), (&whole[..whole.len() - 1], "`b`")]
+    {
+        let dir = folder_with_shards(index, &[("1.safetensors", &["a"])]);
+        fs::write(dir.path().join("2.safetensors"), content).unwrap();
+        assert_matches!(
+            open_error(dir.path(), culprit),
+            CheckpointError::Truncated { .. } | CheckpointError::Tensor { .. }
+        );
+    }
+    let dir = folder_with_shards(index, &[("1.safetensors", &["a"])]);
+    fs::create_dir(dir.path().join("2.safetensors")).unwrap();
+    assert_matches!(open_error(dir.path(), "2.safetensors"), CheckpointError::NotAFile { .. });
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("model.safetensors.index.json")).unwrap();
+    assert_matches!(open_error(dir.path(), "index.json"), CheckpointError::NotAFile { .. });
+    // An index of names that are too long, or not text.
+    for index in [
+        format!(r#"{{"weight_map":{{"{}":"s"}}}}"#, "n".repeat(513)),
+        format!(r#"{{"weight_map":{{"a":"{}"}}}}"#, "n".repeat(513)),
+    ] {
+        let dir = folder_with_shards(&index, &[]);
+        assert_matches!(open_error(dir.path(), "512 bytes"), CheckpointError::Index { .. });
+    }
+    let dir = folder_with_shards("", &[]);
+    fs::write(dir.path().join("model.safetensors.index.json"), b"{\"weight_map\":{\"\xff\":\"s\"}}").unwrap();
+    assert_matches!(open_error(dir.path(), "index.json"), CheckpointError::Index { .. });
+}
+
+#[test]
+fn random_checkpoints_that_cannot_be_written() {
+    let mut config = Qwen3VlConfig::from_dir(fixture("tiny-dense")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for dtype in [DType::F16, DType::F64, DType::I32] {
+        let error = error_of(write_random(&config, dir.path(), dtype, 0), "F32 or BF16");
+        assert_matches!(error, CheckpointError::RandomDtype { found } if *found == dtype);
+    }
+    // Nothing was written, and nothing is overwritten: not a file, an index, a shard or a configuration.
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    let sharded = || RandomOptions { shard_bytes: Some(1 << 20), ..RandomOptions::new(DType::F32, 0) };
+    let shard = "model-00002-of-00003.safetensors";
+    for name in ["model.safetensors", "model.safetensors.index.json", "config.json", shard] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), b"mine").unwrap();
+        let error = error_of(write_random_with(&config, dir.path(), sharded()), name);
+        assert_matches!(error, CheckpointError::Exists { path } if path.ends_with(name));
+        assert_eq!(fs::read(dir.path().join(name)).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+    // A file in place of the folder.
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    assert_matches!(error_of(write_random(&config, &file, DType::F32, 0), "file"), CheckpointError::Write { .. });
+    // A configuration that says FP8: the weights aren't, and what is written doesn't say so.
+    config.quantization = Some(Fp8Config { block: Some([128, 128]) });
+    let target = dir.path().join("new");
+    write_random(&config, &target, DType::BF16, 0).unwrap();
+    assert_eq!(Qwen3VlConfig::from_dir(&target).unwrap().quantization, None);
 }

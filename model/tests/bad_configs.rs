@@ -252,12 +252,135 @@ fn refuses_what_it_does_not_run() {
 
 #[test]
 fn refuses_quantised_checkpoints() {
-    let quantized = json!({ "quant_method": "fp8", "bits": 8 });
-    for pointer in ["/quantization_config", "/text_config/quantization_config", "/compression_config"] {
-        let error = error_with("tiny-dense", pointer, quantized.clone());
-        assert!(matches!(&error, ConfigError::Quantized { method, .. } if method == "fp8"), "{error:?}");
-        assert!(error.to_string().contains("fp8"), "{error}");
+    for method in ["gptq", "awq", "bitsandbytes", "mxfp4", "fbgemm_fp8", "torchao", "auto-round"] {
+        for pointer in ["/quantization_config", "/text_config/quantization_config", "/compression_config"] {
+            let error = error_with("tiny-dense", pointer, json!({ "quant_method": method, "bits": 4 }));
+            assert!(matches!(&error, ConfigError::Quantized { method: found, .. } if found == method), "{error:?}");
+            // It says what to use instead.
+            assert!(error.to_string().contains(method) && error.to_string().contains("-FP8"), "{error}");
+        }
     }
+    let error = error_with("tiny-dense", "/quantization_config", json!({ "bits": 4 }));
+    assert!(matches!(&error, ConfigError::Quantized { method, .. } if method == "unknown"), "{error:?}");
+}
+
+#[test]
+fn refuses_fp8_that_it_does_not_read() {
+    let fp8 = |key: &str, value: Value| {
+        let mut json = json!({ "quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128] });
+        json[key] = value;
+        let mut config = read("tiny-dense");
+        config["quantization_config"] = json;
+        parse(&config)
+    };
+    for (key, value) in [("fmt", "e5m2"), ("scale_fmt", "ue8m0"), ("expert_dtype", "fp4")] {
+        let error = fp8(key, json!(value)).unwrap_err();
+        let ConfigError::Unsupported { field, value: found, .. } = &error else { panic!("{error:?}") };
+        assert_eq!((field.as_str(), found.as_str()), (format!("quantization_config.{key}").as_str(), value));
+    }
+    for block in [
+        json!([0, 128]),
+        json!([128]),
+        json!([128, 128, 1]),
+        json!(128),
+        json!([-1, 1]),
+        json!([1u64 << 40, 1]),
+        json!("128"),
+    ] {
+        let error = fp8("weight_block_size", block).unwrap_err();
+        let ConfigError::Invalid { field, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(field, "quantization_config.weight_block_size");
+    }
+    assert_invalid("tiny-dense", "/quantization_config", json!("fp8"), "\"fp8\"", "an object");
+    assert_eq!(fp8("weight_block_size", Value::Null).unwrap().quantization.unwrap().block, None);
+}
+
+#[test]
+fn refuses_compressed_tensors_other_than_eight_bit_floats() {
+    let groups = |groups: Value| {
+        let mut config = read("tiny-dense");
+        config["quantization_config"] = json!({ "quant_method": "compressed-tensors", "config_groups": groups });
+        parse(&config)
+    };
+    let weights = |bits: u32, kind: &str, strategy: &str| json!({ "weights": { "num_bits": bits, "type": kind, "strategy": strategy } });
+    for (bits, kind) in [(4, "int"), (8, "int"), (4, "float")] {
+        let error = groups(json!({ "group_0": weights(bits, kind, "channel") })).unwrap_err();
+        let ConfigError::Quantized { method, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(*method, format!("compressed-tensors, {bits}-bit {kind}"));
+    }
+    let error = groups(json!({ "group_0": weights(8, "float", "group") })).unwrap_err();
+    assert!(
+        matches!(&error, ConfigError::Unsupported { field, .. }
+        if field == "quantization_config.config_groups.group_0.weights.strategy"),
+        "{error:?}"
+    );
+    // Two groups with different blocks; blocks without sizes; nothing; no type.
+    let mut block = weights(8, "float", "block");
+    let error = groups(json!({ "group_0": block })).unwrap_err();
+    assert!(matches!(&error, ConfigError::Missing { field } if field.ends_with("block_structure")), "{error:?}");
+    block["weights"]["block_structure"] = json!([128, 128]);
+    let error = groups(json!({ "a": weights(8, "float", "tensor"), "b": block })).unwrap_err();
+    assert!(matches!(error, ConfigError::Unsupported { .. }), "{error:?}");
+    assert!(matches!(groups(json!({})).unwrap_err(), ConfigError::Missing { .. }));
+    assert!(matches!(groups(json!({ "a": {} })).unwrap_err(), ConfigError::Missing { .. }));
+    assert!(matches!(groups(json!([])).unwrap_err(), ConfigError::Invalid { .. }));
+    assert_eq!(groups(json!({ "a": weights(8, "float", "channel") })).unwrap().quantization.unwrap().block, None);
+}
+
+#[test]
+fn refuses_numbers_that_json_can_write_and_a_size_cannot_be() {
+    for text in ["1e400", "1e3", "64.0", "-0", "18446744073709551616", "true", "null", "[]", "{}"] {
+        let json = read("tiny-dense").to_string().replacen("\"hidden_size\":64", &format!("\"hidden_size\":{text}"), 1);
+        let error = match Qwen3VlConfig::from_json(&json) {
+            Err(Error::Config(error)) => error,
+            other => panic!("{text}: {other:?}"),
+        };
+        let named = matches!(&error, ConfigError::Invalid { field, .. } | ConfigError::Missing { field } if field == "text_config.hidden_size");
+        // A number that no f64 holds isn't JSON that can be read.
+        assert!(named || (text == "1e400" && matches!(error, ConfigError::Json { .. })), "{text}: {error:?}");
+    }
+    for eps in ["0.0", "-1e-6", "1e999", "\"nan\""] {
+        let json = read("tiny-dense").to_string();
+        let (before, after) = json.split_once("\"rms_norm_eps\":").unwrap();
+        let rest = &after[after.find([',', '}']).unwrap()..];
+        let error = Qwen3VlConfig::from_json(&format!("{before}\"rms_norm_eps\":{eps}{rest}")).unwrap_err();
+        assert!(
+            matches!(error, Error::Config(ConfigError::Invalid { .. } | ConfigError::Json { .. })),
+            "{eps}: {error:?}"
+        );
+    }
+    let mut config = parse(&read("tiny-dense")).unwrap();
+    for eps in [f64::NAN, f64::INFINITY, 0.0, -1.0] {
+        config.text.rms_norm_eps = eps;
+        let error = config.validate().unwrap_err();
+        assert!(
+            matches!(&error, Error::Config(ConfigError::Invalid { field, .. }) if field == "text_config.rms_norm_eps"),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn refuses_patches_and_positions_that_do_not_fit() {
+    for field in ["in_channels", "patch_size", "temporal_patch_size", "spatial_merge_size"] {
+        assert_invalid("tiny-dense", &format!("/vision_config/{field}"), json!(257), "257", "between 1 and 256");
+    }
+    for field in ["hidden_size", "intermediate_size", "num_heads"] {
+        let huge = json!((1u64 << 20) + 1);
+        assert_invalid("tiny-dense", &format!("/vision_config/{field}"), huge, "1048577", "between 1 and");
+    }
+    assert_invalid("tiny-dense", "/text_config/num_hidden_layers", json!(4097), "4097", "between 1 and 4096");
+    assert_invalid(
+        "tiny-dense",
+        "/text_config/max_position_embeddings",
+        json!(1u64 << 31),
+        "2147483648",
+        "between 1 and",
+    );
+    assert_invalid("tiny-moe", "/text_config/moe_intermediate_size", json!(1u64 << 21), "2097152", "between 1 and");
+    assert_invalid("tiny-moe", "/text_config/decoder_sparse_step", json!(5000), "5000", "between 1 and 4096");
+    assert_invalid("tiny-moe", "/text_config/mlp_only_layers", json!([-1]), "-1", "a whole number");
+    assert_invalid("tiny-moe", "/text_config/norm_topk_prob", json!("yes"), "\"yes\"", "true or false");
 }
 
 #[test]

@@ -6,11 +6,14 @@ use burn::tensor::{DType, TensorData};
 use burn_flex::Flex;
 use burn_ndarray::NdArray;
 use files::{Raw, bytes_of, file_of, fixture, folder_with};
-use qwen3_vl_burn::checkpoint::{Checkpoint, LoadStep, Loader, NoProgress, expected_tensors, progress_bar};
-use qwen3_vl_burn::{Qwen3VlConfig, Result};
+use qwen3_vl_burn::checkpoint::{
+    Checkpoint, LoadStep, Loader, NoProgress, RandomOptions, expected_tensors, progress_bar, write_random,
+    write_random_with,
+};
+use qwen3_vl_burn::{LoadOptions, Qwen3Vl, Qwen3VlConfig, Result};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 #[test]
@@ -286,6 +289,18 @@ fn a_stored_head_of_a_tied_model_is_tolerated() {
         assert_eq!(config.text.tie_word_embeddings, !untied);
         checkpoint.check(&expected_tensors(&config)).unwrap();
     }
+    // `load` does the same: the head that differs is the model's head, as in HF; one that is equal isn't kept.
+    for (first, untied) in [(0, false), (1, true)] {
+        let dir = with_head(first);
+        fs::copy(fixture("tiny-dense").join("config.json"), dir.path().join("config.json")).unwrap();
+        let model = Qwen3Vl::<Flex>::load(dir.path(), &Default::default(), LoadOptions::default()).unwrap();
+        assert_eq!(model.lm_head.is_some(), untied);
+        assert_eq!(model.config().text.tie_word_embeddings, !untied);
+        let Some(head) = model.lm_head else { continue };
+        let head = head.weight.val().into_data();
+        let stored = Checkpoint::open(dir.path()).unwrap().bytes("lm_head.weight").unwrap();
+        assert_eq!(head.as_bytes(), &stored[..]);
+    }
     let mut unchanged = config.clone();
     let checkpoint = Checkpoint::open(fixture("tiny-dense")).unwrap();
     assert!(!checkpoint.untie_distinct_head(&mut unchanged).unwrap());
@@ -333,4 +348,43 @@ fn index_is_read_only_where_there_is_no_single_file() {
     index["weight_map"].as_object_mut().unwrap().remove("model.language_model.norm.weight").unwrap();
     fs::write(&path, index.to_string()).unwrap();
     assert!(Checkpoint::open(dir.path()).unwrap().contains("model.language_model.norm.weight"));
+}
+
+#[test]
+fn random_checkpoints_are_the_same_however_they_are_sharded() {
+    for name in ["tiny-dense", "tiny-mixed"] {
+        let config = Qwen3VlConfig::from_dir(fixture(name)).unwrap();
+        let (one, many) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        write_random(&config, one.path(), DType::BF16, 7).unwrap();
+        let mut told = Vec::new();
+        let options = RandomOptions {
+            shard_bytes: Some(200_000),
+            progress: Box::new(|step: LoadStep<'_>| told.push((step.done, step.total))),
+            ..RandomOptions::new(DType::BF16, 7)
+        };
+        write_random_with(&config, many.path(), options).unwrap();
+        let bytes = config.weight_bytes(DType::BF16).unwrap();
+        assert_eq!(told.last(), Some(&(bytes, bytes)));
+        assert!(told.is_sorted_by(|a, b| a.0 < b.0));
+
+        let (whole, shards) = (Checkpoint::open(one.path()).unwrap(), Checkpoint::open(many.path()).unwrap());
+        assert!(!many.path().join("model.safetensors").exists());
+        assert!(whole.names().eq(shards.names()));
+        for tensor in whole.names() {
+            assert_eq!(whole.bytes(tensor).unwrap(), shards.bytes(tensor).unwrap(), "{tensor}");
+        }
+        let index = fs::read_to_string(many.path().join("model.safetensors.index.json")).unwrap();
+        let index: Value = serde_json::from_str(&index).unwrap();
+        assert_eq!(index["metadata"]["total_size"], json!(bytes));
+        let files: BTreeSet<&str> = index["weight_map"].as_object().unwrap().values().flat_map(Value::as_str).collect();
+        assert!(files.len() > 3 && files.iter().next().unwrap().starts_with("model-00001-of-"), "{files:?}");
+        for file in &files {
+            let content = fs::read(many.path().join(file)).unwrap();
+            let tensors = SafeTensors::deserialize(&content).unwrap();
+            let sizes: usize = tensors.iter().map(|(_, view)| view.data().len()).sum();
+            assert!(sizes <= 200_000 || tensors.len() == 1, "{file}: {sizes}");
+        }
+        let model = Qwen3Vl::<Flex>::load(many.path(), &Default::default(), LoadOptions::default()).unwrap();
+        assert_eq!(*model.config(), config);
+    }
 }

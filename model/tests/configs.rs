@@ -5,7 +5,7 @@ mod files;
 use burn::config::Config;
 use burn::tensor::DType;
 use files::fixture;
-use qwen3_vl_burn::config::{HiddenAct, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
+use qwen3_vl_burn::config::{Fp8Config, HiddenAct, MoeConfig, Qwen3VlConfig, ReleasedSize, TextConfig, VisionConfig};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -187,4 +187,50 @@ fn sizes_the_key_value_cache() {
     assert_eq!(config.kv_cache_bytes(3, 10, DType::BF16).unwrap(), 2 * 4 * 2 * 32 * 3 * 10 * 2);
     let error = config.kv_cache_bytes(usize::MAX, 2, DType::F32).unwrap_err();
     assert!(error.to_string().contains("key-value cache"), "{error}");
+}
+
+/// The whole of a released `config.json` (30B-A3B, of the Instruct and the Thinking model alike: they differ in chat template and
+/// generation settings), with every field that HF 4.57 wrote.
+#[test]
+fn reads_a_released_configuration() {
+    let json = json!({
+        "architectures": ["Qwen3VLMoeForConditionalGeneration"],
+        "image_token_id": 151655,
+        "model_type": "qwen3_vl_moe",
+        "text_config": {
+            "attention_bias": false, "attention_dropout": 0.0, "bos_token_id": 151643, "decoder_sparse_step": 1,
+            "dtype": "bfloat16", "eos_token_id": 151645, "head_dim": 128, "hidden_act": "silu", "hidden_size": 2048,
+            "initializer_range": 0.02, "intermediate_size": 6144, "max_position_embeddings": 262144, "mlp_only_layers": [],
+            "model_type": "qwen3_vl_moe_text", "moe_intermediate_size": 768, "norm_topk_prob": true,
+            "num_attention_heads": 32, "num_experts": 128, "num_experts_per_tok": 8, "num_hidden_layers": 48,
+            "num_key_value_heads": 4, "rms_norm_eps": 1e-06,
+            "rope_scaling": { "mrope_interleaved": true, "mrope_section": [24, 20, 20], "rope_type": "default" },
+            "rope_theta": 5000000, "use_cache": true, "vocab_size": 151936,
+        },
+        "tie_word_embeddings": false,
+        "transformers_version": "4.57.0.dev0",
+        "video_token_id": 151656,
+        "vision_config": {
+            "deepstack_visual_indexes": [8, 16, 24], "depth": 27, "hidden_act": "gelu_pytorch_tanh", "hidden_size": 1152,
+            "in_channels": 3, "initializer_range": 0.02, "intermediate_size": 4304, "model_type": "qwen3_vl_moe",
+            "num_heads": 16, "num_position_embeddings": 2304, "out_hidden_size": 2048, "patch_size": 16,
+            "spatial_merge_size": 2, "temporal_patch_size": 2,
+        },
+        "vision_end_token_id": 151653,
+        "vision_start_token_id": 151652,
+    });
+    let mut config = parse(&json);
+    assert_eq!(config.text.bos_token_id.take(), Some(151_643));
+    assert_eq!(config, Qwen3VlConfig::released(ReleasedSize::B30A3));
+
+    // The `-FP8` checkpoint of it.
+    let mut json = json;
+    json["quantization_config"] = json!({
+        "activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": [128, 128],
+        "modules_to_not_convert": ["lm_head", "model.visual.blocks.0.attn.qkv"],
+    });
+    let quantized = parse(&json);
+    assert_eq!(quantized.quantization, Some(Fp8Config { block: Some([128, 128]) }));
+    assert_eq!(quantized.num_parameters().unwrap(), config.num_parameters().unwrap());
+    assert_eq!(Qwen3VlConfig::from_json(&quantized.to_hf_json()).unwrap(), quantized);
 }
