@@ -3,16 +3,15 @@
 use burn_kiln_fusion::FusedOps;
 use clap::Parser;
 use image::ImageFormat;
-use kiln_examples::answer::{Findings, Output, Times, find_detections};
+use kiln_examples::answer::{Findings, Output, Times, find_detections, report};
 use kiln_examples::backend::{Place, Program};
 use kiln_examples::media::MediaArgs;
 use kiln_examples::model::{Files, Loaded, ModelArgs};
 use kiln_examples::sampling::SamplingArgs;
-use kiln_examples::{Error, memory};
-use qwen3_vl_burn::generate::Generation;
+use kiln_examples::Error;
 use qwen3_vl_burn::processor::ImageSource;
 use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message, RenderOptions};
-use qwen3_vl_burn::{Chat, Reply, grounding};
+use qwen3_vl_burn::{Chat, grounding};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -151,7 +150,7 @@ impl Program for Describe {
             printer.written = writeln!(std::io::stdout());
         }
         printer.written.map_err(Error::Output)?;
-        report(&reply, &times);
+        report(&reply.generation, &times);
         match &arguments.draw {
             Some(path) => draw(path, &arguments.media.image, &findings),
             None => Ok(()),
@@ -198,33 +197,10 @@ fn draw(path: &Path, images: &[String], findings: &Findings) -> Result<(), Error
     };
     let limits = qwen3_vl_burn::processor::DecodeLimits::default();
     let mut picture = ImageSource::from(source.as_str()).decode(&limits)?.into_owned();
-    grounding::draw(&mut picture, &findings.detections, &grounding::Style::default());
+    grounding::draw(&mut picture, &findings.detections, &grounding::DrawStyle::default());
     picture
         .save_with_format(path, ImageFormat::Png)
         .map_err(|error| Error::Draw { path: path.to_owned(), reason: error.to_string() })?;
     eprintln!("drew {} on {}", findings.detections.len(), path.display());
     Ok(())
-}
-
-/// Times and memory, on standard error.
-fn report(reply: &Reply, times: &Times) {
-    let answer: &Generation = &reply.generation;
-    let milliseconds = |time: std::time::Duration| time.as_secs_f64() * 1e3;
-    eprintln!();
-    eprintln!("load     {:9.1} ms", milliseconds(times.load));
-    eprintln!("pictures {:9.1} ms", milliseconds(times.pictures));
-    eprintln!("vision   {:9.1} ms", milliseconds(answer.timings.prepare));
-    eprintln!(
-        "prefill  {:9.1} ms  {:8.1} tokens/s  ({} tokens)",
-        milliseconds(answer.timings.prefill),
-        answer.prefill_rate(),
-        answer.prompt_tokens
-    );
-    if let Some(rate) = answer.decode_rate() {
-        let time = milliseconds(answer.timings.decode);
-        eprintln!("decode   {time:9.1} ms  {rate:8.1} tokens/s  ({} tokens)", answer.tokens.len());
-    }
-    if let Some(peak) = memory::peak() {
-        eprintln!("memory   {} at most", memory::format_bytes(peak));
-    }
 }

@@ -34,6 +34,57 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A file that would be overwritten.
+    #[error("{} exists and is not overwritten: name another file, or remove it (describe: --force)", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `--draw` with several pictures, or a video: boxes don't say which one they belong to.
+    #[error("--draw needs one picture and no video, found {images} pictures and {videos} videos")]
+    DrawOn {
+        /// Pictures given.
+        images: usize,
+        /// Videos given.
+        videos: usize,
+    },
+    /// `--draw` has nothing to draw.
+    #[error("the answer has no box and no point, so {} was not written: ask for bbox_2d or point_2d coordinates in JSON", path.display())]
+    NothingFound {
+        /// The file that was asked for.
+        path: PathBuf,
+    },
+    /// The drawing cannot be written.
+    #[error("cannot write {}: {reason}", path.display())]
+    Draw {
+        /// The file.
+        path: PathBuf,
+        /// What the encoder or the system says.
+        reason: String,
+    },
+    /// `--prompt -` with nothing on standard input.
+    #[error("--prompt - found nothing on standard input: pipe a prompt into it")]
+    NoPrompt,
+    /// A command of `chat` that cannot be done.
+    #[error("{reason}")]
+    Command {
+        /// Which, and why.
+        reason: String,
+    },
+    /// A file that holds no conversation.
+    #[error("{} is no conversation: {reason}", path.display())]
+    Conversation {
+        /// The file.
+        path: PathBuf,
+        /// What the parser says.
+        reason: String,
+    },
+    /// The terminal, or Ctrl-C.
+    #[error("the terminal: {reason}")]
+    Terminal {
+        /// What went wrong.
+        reason: String,
+    },
     /// The thread pool.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -42,6 +93,32 @@ pub enum Error {
         /// What rayon says.
         reason: String,
     },
+}
+
+impl Error {
+    /// The exit status for scripts: 2 for wrong options, 3 for pictures, videos and prompts that cannot be used, 4 for an answer
+    /// without the boxes that were asked for, 1 for everything else.
+    pub fn exit_code(&self) -> u8 {
+        use qwen3_vl_burn::Error::{Generate, Image, Input, Prompt};
+        use qwen3_vl_burn::error::{GenerateError, ImageError, PromptError};
+        match self {
+            Self::Exists { .. } | Self::DrawOn { .. } => 2,
+            Self::Model(Generate(GenerateError::Option { .. } | GenerateError::EmptyStopString { .. })) => 2,
+            // The checkpoint's own files, not what was asked of it.
+            Self::Model(Image(ImageError::Json { .. } | ImageError::Setting { .. })) => 1,
+            Self::Model(Prompt(
+                PromptError::Read { .. }
+                | PromptError::Json { .. }
+                | PromptError::Tokenizer { .. }
+                | PromptError::Decoder { .. }
+                | PromptError::MissingToken { .. }
+                | PromptError::Template { .. },
+            )) => 1,
+            Self::Model(Image(_) | Input(_) | Prompt(_)) | Self::NoPrompt => 3,
+            Self::NothingFound { .. } => 4,
+            _ => 1,
+        }
+    }
 }
 
 impl From<qwen3_vl_burn::error::PromptError> for Error {

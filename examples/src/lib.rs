@@ -1,9 +1,15 @@
-//! What the programs share: the choice of a backend, the embedded checkpoint, sampling, memory and time, and the cases of `verify`.
+//! What the programs share: backend, checkpoint, pictures and sampling on the command line, answers and conversations, memory and
+//! time, and the cases of `verify`.
 
+pub mod answer;
 pub mod backend;
+pub mod conversation;
 pub mod embedded;
 mod error;
+pub mod interrupt;
+pub mod media;
 pub mod memory;
+pub mod model;
 pub mod sampling;
 pub mod verify;
 

@@ -1,0 +1,169 @@
+//! What an answer holds besides its text: boxes and points, and the JSON object that `describe --json` prints.
+
+use crate::Error;
+use qwen3_vl_burn::Reply;
+use qwen3_vl_burn::generate::{FinishReason, Generation, Logprobs, Timings};
+use qwen3_vl_burn::grounding::{Detection, GroundingError, PixelDetection, Point, Shape, parse};
+use qwen3_vl_burn::processor::{DecodeLimits, ImageSource};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// Boxes and points in an answer.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// As the model said them, 0 to 1000 along each side.
+    pub relative: Vec<Detection>,
+    /// In pixels of the picture; empty unless there is exactly one picture.
+    pub detections: Vec<PixelDetection>,
+    /// Why a text that speaks of boxes or points gives none.
+    pub error: Option<GroundingError>,
+}
+
+/// Reads the boxes and points in an answer about these pictures. An answer without any is none of this function's errors.
+///
+/// # Errors
+/// [`Error::Model`] where the picture's size cannot be read any more.
+pub fn find_detections(answer: &str, images: &[String]) -> Result<Findings, Error> {
+    let relative = match parse(answer) {
+        Ok(found) => found.detections,
+        Err(GroundingError::NotFound) => return Ok(Findings::default()),
+        Err(error) => return Ok(Findings { error: Some(error), ..Findings::default() }),
+    };
+    let detections = match images {
+        [source] => {
+            let picture = ImageSource::from(source.as_str());
+            let picture = picture.decode(&DecodeLimits::default())?;
+            let (width, height) = picture.dimensions();
+            relative.iter().map(|detection| detection.to_pixels(width, height)).collect()
+        }
+        _ => Vec::new(),
+    };
+    Ok(Findings { relative, detections, error: None })
+}
+
+/// How long the parts took.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Loading the checkpoint.
+    pub load: Duration,
+    /// Decoding and resampling pictures and videos.
+    pub pictures: Duration,
+    /// The model.
+    pub generation: Timings,
+}
+
+/// Everything about an answer, as one JSON object.
+pub struct Output<'a> {
+    reply: &'a Reply,
+    findings: &'a Findings,
+    times: &'a Times,
+}
+
+impl<'a> Output<'a> {
+    /// Puts it together.
+    pub fn new(reply: &'a Reply, findings: &'a Findings, times: &'a Times) -> Self {
+        Self { reply, findings, times }
+    }
+
+    /// The object, on one line.
+    pub fn to_json(&self) -> String {
+        let Reply { answer, tools, generation } = self.reply;
+        let calls: Vec<Value> = (tools.calls.iter())
+            .map(|call| match call {
+                Ok(call) => json!({ "name": call.name, "arguments": call.arguments }),
+                Err(error) => json!({ "error": error.to_string() }),
+            })
+            .collect();
+        let mut object = json!({
+            "answer": answer.content,
+            "thinking": answer.thinking,
+            "tool_calls": calls,
+            "detections": self.list_detections(),
+            "finish": name_finish(generation.finish),
+            "tokens": generation.tokens.len(),
+            "prompt_tokens": generation.prompt_tokens,
+            "seed": generation.seed,
+            "milliseconds": self.list_times(),
+        });
+        if let Some(error) = &self.findings.error {
+            object["detections_error"] = json!(error.to_string());
+        }
+        if let Some(logprobs) = &generation.logprobs {
+            object["logprobs"] = logprobs.iter().map(write_logprobs).collect();
+        }
+        object.to_string()
+    }
+
+    fn list_detections(&self) -> Vec<Value> {
+        let Findings { relative, detections, .. } = self.findings;
+        let mut list: Vec<Value> = relative.iter().map(write_relative).collect();
+        for (object, pixels) in list.iter_mut().zip(detections) {
+            object["pixels"] = write_shape(pixels.shape).1;
+        }
+        list
+    }
+
+    fn list_times(&self) -> Value {
+        let Times { load, pictures, generation: Timings { prepare, prefill, decode } } = *self.times;
+        let milliseconds = |time: Duration| (time.as_secs_f64() * 1e4).round() / 10.0;
+        json!({
+            "load": milliseconds(load),
+            "pictures": milliseconds(pictures),
+            "vision": milliseconds(prepare),
+            "prefill": milliseconds(prefill),
+            "decode": milliseconds(decode),
+        })
+    }
+}
+
+/// `{"label": .., "bbox_2d": [..]}` or `{"label": .., "point_2d": [..]}`, with whatever else the model said.
+fn write_relative(detection: &Detection) -> Value {
+    let mut object: Map<String, Value> = detection.extra.clone();
+    object.insert("label".to_owned(), json!(detection.label));
+    let (key, numbers) = write_shape(detection.shape);
+    object.insert(key.to_owned(), numbers);
+    Value::Object(object)
+}
+
+fn write_shape(shape: Shape) -> (&'static str, Value) {
+    match shape {
+        Shape::Box(b) => ("bbox_2d", json!([b.x1, b.y1, b.x2, b.y2])),
+        Shape::Point(Point { x, y }) => ("point_2d", json!([x, y])),
+    }
+}
+
+fn write_logprobs(logprobs: &Logprobs) -> Value {
+    let top = logprobs.top.iter().map(|other| json!({ "token": other.token, "logprob": other.logprob }));
+    json!({ "logprob": logprobs.chosen, "top": top.collect::<Vec<_>>() })
+}
+
+fn name_finish(finish: FinishReason) -> &'static str {
+    match finish {
+        FinishReason::Stop => "stop",
+        FinishReason::StopString(_) => "stop_string",
+        FinishReason::Length => "length",
+        FinishReason::Cancelled => "cancelled",
+    }
+}
+
+/// Lines about times and memory, for standard error.
+pub fn report(answer: &Generation, times: &Times) {
+    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    eprintln!();
+    eprintln!("load     {:9.1} ms", milliseconds(times.load));
+    eprintln!("pictures {:9.1} ms", milliseconds(times.pictures));
+    eprintln!("vision   {:9.1} ms", milliseconds(times.generation.prepare));
+    eprintln!(
+        "prefill  {:9.1} ms  {:8.1} tokens/s  ({} tokens)",
+        milliseconds(times.generation.prefill),
+        answer.prefill_rate(),
+        answer.prompt_tokens
+    );
+    if let Some(rate) = answer.decode_rate() {
+        let time = milliseconds(times.generation.decode);
+        eprintln!("decode   {time:9.1} ms  {rate:8.1} tokens/s  ({} tokens)", answer.tokens.len());
+    }
+    if let Some(peak) = crate::memory::peak() {
+        eprintln!("memory   {} at most", crate::memory::format_bytes(peak));
+    }
+}

@@ -1,0 +1,161 @@
+//! `describe` as a script runs it: outputs, files and exit statuses.
+
+mod scripted;
+
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/picture.png");
+const BOXES: &str = r#"[{"bbox_2d": [250, 0, 1000, 500], "label": "cat"}, {"point_2d": [500, 500], "label": "ball"}]"#;
+
+fn describe(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(scripted::program("describe"))
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its arguments does not read its input.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn succeed(arguments: &[&str]) -> (String, String) {
+    let output = describe(arguments, "");
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{arguments:?}: {err}");
+    (out, err)
+}
+
+/// The exit status and the message.
+fn fail(arguments: &[&str], input: &str) -> (i32, String) {
+    let output = describe(arguments, input);
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+fn scripted_model(words: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    scripted::write(dir.path(), words);
+    dir
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn runs_without_any_argument() {
+    let (out, err) = succeed(&["--max-new-tokens", "4"]);
+    assert!(out.ends_with('\n'));
+    assert!(err.contains("weights are random"), "{err}");
+    assert!(err.contains("prefill"), "{err}");
+}
+
+#[test]
+fn a_seed_fixes_the_answer() {
+    let answer = |seed: &str| succeed(&["--temperature", "1.5", "--seed", seed, "--max-new-tokens", "16"]).0;
+    assert_eq!(answer("7"), answer("7"));
+    assert_ne!(answer("7"), answer("8"));
+}
+
+#[test]
+fn a_prompt_can_come_from_standard_input() {
+    let model = scripted_model(&["Fine", " thanks"]);
+    let output = describe(&["--model", path(model.path()), "--prompt", "-"], "How are you?\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "Fine thanks\n");
+    let (status, message) = fail(&["--prompt", "-"], "");
+    assert_eq!((status, message.contains("standard input")), (3, true), "{message}");
+}
+
+#[test]
+fn thoughts_go_to_standard_error() {
+    let model = scripted_model(&["<think>", "hm", "</think>", "\n\nYes"]);
+    let (out, err) = succeed(&["--model", path(model.path())]);
+    assert_eq!(out, "Yes\n");
+    assert!(err.contains("hm\n"), "{err}");
+}
+
+#[test]
+fn json_holds_the_whole_answer() {
+    let model = scripted_model(&["<think>hm</think>", BOXES]);
+    let arguments = ["--model", path(model.path()), "--image", PICTURE, "--json", "--logprobs", "2"];
+    let (out, _) = succeed(&arguments);
+    let object: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["answer"], BOXES);
+    assert_eq!(object["thinking"], "hm");
+    assert_eq!(object["finish"], "stop");
+    assert_eq!(object["tokens"], 3);
+    assert_eq!(object["logprobs"].as_array().unwrap().len(), 3);
+    assert_eq!(object["logprobs"][0]["top"].as_array().unwrap().len(), 2);
+    assert!(object["prompt_tokens"].as_u64().unwrap() > 4);
+    assert!(object["milliseconds"]["prefill"].as_f64().unwrap() > 0.0);
+    let (width, height) = image::image_dimensions(PICTURE).unwrap();
+    let (w, h) = (f64::from(width), f64::from(height));
+    let cat = &object["detections"][0];
+    assert_eq!(cat["label"], "cat");
+    assert_eq!(cat["bbox_2d"], serde_json::json!([250.0, 0.0, 1000.0, 500.0]));
+    assert_eq!(cat["pixels"], serde_json::json!([w / 4.0, 0.0, w, h / 2.0]));
+    assert_eq!(object["detections"][1]["pixels"], serde_json::json!([w / 2.0, h / 2.0]));
+}
+
+#[test]
+fn tool_calls_are_taken_apart() {
+    let model = scripted_model(&["Look.", "\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>"]);
+    let (out, _) = succeed(&["--model", path(model.path()), "--json"]);
+    let object: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(object["tool_calls"], serde_json::json!([{ "name": "f", "arguments": { "a": 1 } }]));
+}
+
+#[test]
+fn boxes_are_drawn_on_the_picture() {
+    let model = scripted_model(&[BOXES]);
+    let target = model.path().join("boxes.png");
+    let arguments = ["--model", path(model.path()), "--image", PICTURE, "--draw", path(&target)];
+    succeed(&arguments);
+    let (before, after) = (image::open(PICTURE).unwrap().to_rgb8(), image::open(&target).unwrap().to_rgb8());
+    assert_eq!(before.dimensions(), after.dimensions());
+    let (width, height) = before.dimensions();
+    // The box's left side is drawn, below the label; the lower left quarter has nothing on it.
+    let changed = |x: u32, y: u32| before.get_pixel(x, y) != after.get_pixel(x, y);
+    assert!((height / 4..height / 2).any(|y| changed(width / 4, y)));
+    assert!((0..width / 5).all(|x| (height * 2 / 3..height).all(|y| !changed(x, y))));
+
+    // Nothing is overwritten unless it is asked for.
+    let (status, message) = fail(&arguments, "");
+    assert_eq!((status, message.contains("not overwritten")), (2, true), "{message}");
+    succeed(&[&arguments[..], &["--force"]].concat());
+}
+
+#[test]
+fn an_answer_without_boxes_has_a_status_of_its_own() {
+    let model = scripted_model(&["No."]);
+    let target = model.path().join("boxes.png");
+    let arguments = ["--model", path(model.path()), "--image", PICTURE, "--draw", path(&target)];
+    let (status, message) = fail(&arguments, "");
+    assert_eq!((status, message.contains("no box")), (4, true), "{message}");
+    assert!(!target.exists());
+    let (status, _) = fail(&[&arguments[..], &["--image", PICTURE]].concat(), "");
+    assert_eq!(status, 2);
+}
+
+#[test]
+fn statuses_tell_what_was_wrong() {
+    for (arguments, expected, says) in [
+        (vec!["--image", "no-such-picture.png"], 3, "no-such-picture.png"),
+        (vec!["--image", "https://example.org/cat.png"], 3, "download"),
+        (vec!["--image", "data:image/png;base64,AAAA"], 3, "format"),
+        (vec!["--model", "no/such/folder"], 1, "no/such/folder"),
+        (vec!["--top-p", "0"], 2, "top_p"),
+        (vec!["--max-new-tokens", "0"], 2, "--max-new-tokens"),
+        (vec!["--frobnicate"], 2, "--frobnicate"),
+        (vec!["--video", "no-such-video.mp4"], 3, "no-such-video.mp4"),
+    ] {
+        let (status, message) = fail(&arguments, "");
+        assert_eq!(status, expected, "{arguments:?}: {message}");
+        assert!(message.contains(says), "{arguments:?}: {message}");
+    }
+}
