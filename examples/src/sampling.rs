@@ -7,42 +7,44 @@ use qwen3_vl_burn::generate::{GenerateOptions, GenerationConfig, Sampling};
 /// Longest answer where neither the command line nor the checkpoint says, tokens: a paragraph or two.
 const DEFAULT_MAX_NEW_TOKENS: usize = 256;
 
+/// On each option, since a heading for all would also take in what a program lists after them.
+const HEADING: &str = "Generation (the checkpoint's generation_config.json decides what is not given)";
+
 /// How tokens are chosen, and what ends an answer. What isn't given is the checkpoint's (generation_config.json).
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Generation (the checkpoint's generation_config.json decides what is not given)")]
 pub struct SamplingArgs {
     /// Longest answer, tokens (256 if the checkpoint does not say)
-    #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, help_heading = HEADING, value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_new_tokens: Option<u32>,
     /// Take the likeliest token each time, without the checkpoint's penalties
-    #[arg(long, conflicts_with = "temperature")]
+    #[arg(long, help_heading = HEADING, conflicts_with = "temperature")]
     pub greedy: bool,
     /// Chance: 0 takes the likeliest token each time, 1 draws as the model learnt, more is wilder
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, help_heading = HEADING, allow_negative_numbers = true)]
     pub temperature: Option<f64>,
     /// Draw from this many of the likeliest tokens; 0 for all
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, help_heading = HEADING, value_name = "TOKENS")]
     pub top_k: Option<usize>,
     /// Draw from the likeliest tokens that hold this share of the probability; above 0, at most 1
-    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
+    #[arg(long, help_heading = HEADING, value_name = "SHARE", allow_negative_numbers = true)]
     pub top_p: Option<f64>,
     /// Draw from tokens with at least this fraction of the likeliest one's probability; 0 to 1
-    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    #[arg(long, help_heading = HEADING, value_name = "FRACTION", allow_negative_numbers = true)]
     pub min_p: Option<f64>,
     /// Make tokens of the prompt and the answer less likely: 1 for not at all, 1.05 for a little
-    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    #[arg(long, help_heading = HEADING, value_name = "FACTOR", allow_negative_numbers = true)]
     pub repetition_penalty: Option<f64>,
     /// Make tokens of the answer less likely, however often they stand there; -2 to 2, 0 for not at all
-    #[arg(long, value_name = "PENALTY", allow_negative_numbers = true)]
+    #[arg(long, help_heading = HEADING, value_name = "PENALTY", allow_negative_numbers = true)]
     pub presence_penalty: Option<f64>,
     /// Make tokens of the answer less likely, the more often they stand there; -2 to 2, 0 for not at all
-    #[arg(long, value_name = "PENALTY", allow_negative_numbers = true)]
+    #[arg(long, help_heading = HEADING, value_name = "PENALTY", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f64>,
     /// Number that fixes what is drawn: the same one gives the same answer
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     pub seed: Option<u64>,
     /// Text that ends the answer and is not shown; may be given several times
-    #[arg(long, value_name = "STRING")]
+    #[arg(long, help_heading = HEADING, value_name = "STRING", allow_hyphen_values = true)]
     pub stop: Vec<String>,
 }
 
@@ -98,10 +100,10 @@ mod tests {
         let options = apply("").unwrap();
         assert_eq!(options, GenerateOptions::new(256).with_stop_ids(vec![2, 3]).with_sampling(base.clone()));
 
-        let line = "--temperature 0.5 --presence-penalty -1.5 --seed 9 --stop a --stop b --max-new-tokens 7";
+        let line = "--temperature 0.5 --presence-penalty -1.5 --seed 9 --stop a --stop -- --max-new-tokens 7";
         let options = apply(line).unwrap();
         assert_eq!(options.sampling, base.with_temperature(0.5).with_presence_penalty(-1.5).with_seed(9));
-        assert_eq!(options.stop_strings, ["a", "b"]);
+        assert_eq!(options.stop_strings, ["a", "--"]);
         assert_eq!(options.max_new_tokens, 7);
         assert_eq!(apply("--greedy").unwrap().sampling, Sampling::greedy());
     }

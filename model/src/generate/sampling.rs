@@ -5,8 +5,8 @@ use super::GenerateError;
 /// Largest presence and frequency penalty, as in OpenAI's API.
 const MAX_PENALTY: f64 = 2.0;
 
-/// How a token is chosen from its logits. The steps follow each other in the order of the fields that they have here, from
-/// `repetition_penalty` on, which is HF's: penalties, temperature, top-k, top-p, min-p, draw ([`Sampler`](super::Sampler)).
+/// How a token is chosen from its logits: penalties, temperature, top-k, top-p, min-p and a draw, in this order, which is that
+/// of the fields and HF's ([`Sampler`](super::Sampler)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
     /// Scores of tokens that stand in the prompt or the answer are divided by it where positive and multiplied where negative,
