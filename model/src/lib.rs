@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod generate;
+pub mod grounding;
 mod inputs;
 pub mod layers;
 mod load;
