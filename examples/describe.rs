@@ -3,12 +3,12 @@
 use burn_kiln_fusion::FusedOps;
 use clap::Parser;
 use image::ImageFormat;
+use kiln_examples::Error;
 use kiln_examples::answer::{Findings, Output, Times, find_detections, report};
 use kiln_examples::backend::{Place, Program};
 use kiln_examples::media::MediaArgs;
 use kiln_examples::model::{Files, Loaded, ModelArgs};
 use kiln_examples::sampling::SamplingArgs;
-use kiln_examples::Error;
 use qwen3_vl_burn::processor::ImageSource;
 use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message, RenderOptions};
 use qwen3_vl_burn::{Chat, grounding};

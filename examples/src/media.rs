@@ -16,6 +16,7 @@ pub struct MediaArgs {
     /// times
     #[arg(long, value_name = "FILE|FOLDER")]
     pub video: Vec<PathBuf>,
+    /// How much of them.
     #[command(flatten)]
     pub limits: MediaLimits,
 }

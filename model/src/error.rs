@@ -3,6 +3,7 @@
 pub use crate::checkpoint::CheckpointError;
 pub use crate::config::ConfigError;
 pub use crate::generate::GenerateError;
+pub use crate::grounding::GroundingError;
 pub use crate::hub::HubError;
 pub use crate::inputs::InputError;
 pub use crate::processor::ImageError;
@@ -39,4 +40,7 @@ pub enum Error {
     /// Generation cannot go on.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// An answer that should say where something is, and doesn't.
+    #[error(transparent)]
+    Grounding(#[from] GroundingError),
 }

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod error;
 pub mod generate;
+pub mod grounding;
 pub mod hub;
 mod inputs;
 pub mod layers;

@@ -81,6 +81,15 @@ pub enum PromptError {
         message: String,
     },
 
+    /// A chat template does more than a prompt can need: it loops for ever, builds texts without end, or is no template at all.
+    #[error("chat template {origin} is stopped: {reason}")]
+    Unbounded {
+        /// Where the template came from.
+        origin: String,
+        /// What there was too much of.
+        reason: String,
+    },
+
     /// A prompt has more or fewer placeholders than pictures (or videos) were given.
     #[error("the prompt has {placeholders} {modality} placeholders, {given} were given")]
     Count {

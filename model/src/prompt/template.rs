@@ -1,22 +1,27 @@
 //! Chat templates: messages in, prompt text out.
 //!
 //! Templates are Jinja, as HF runs it: `trim_blocks` and `lstrip_blocks`, loop controls, Python's string methods, `tojson` in
-//! Python's format, and `raise_exception`.
+//! Python's format, `raise_exception`, `strftime_now` and `{% generation %}`. A template that loops for ever or builds texts without
+//! end is stopped.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::SystemTime;
 
 use minijinja::{Environment, Error, ErrorKind, Value};
-use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::{CHATML_TEMPLATE, Message, PromptError, json, template_file};
+use super::template_source::prepare_source;
+use super::{CHATML_TEMPLATE, Message, PromptError, json, strftime, template_file, template_limits};
 
 /// A checkpoint's chat template.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    /// What the engine renders: the source, prepared.
     source: String,
     origin: String,
+    /// What time `strftime_now` tells, if not the present.
+    time: Option<SystemTime>,
 }
 
 /// What a template is told besides the messages.
@@ -43,15 +48,20 @@ impl ChatTemplate {
     /// Parses a template; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`PromptError::Template`] for what is no valid Jinja.
-    pub fn new(source: impl Into<String>, origin: impl Into<String>) -> Result<Self, PromptError> {
+    /// [`PromptError::Template`] for what is no valid Jinja, [`PromptError::Unbounded`] for a template that is too large or
+    /// multiplies values.
+    pub fn new(source: impl AsRef<str>, origin: impl Into<String>) -> Result<Self, PromptError> {
+        let origin = origin.into();
+        let source = match prepare_source(source.as_ref()) {
+            Ok(source) => source,
+            Err(reason) => return Err(PromptError::Unbounded { origin, reason }),
+        };
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
-        environment.set_unknown_method_callback(unknown_method_callback);
         environment.add_filter("tojson", |value: Value, kwargs| json::format_json(&value, kwargs));
         environment.add_function("raise_exception", raise_exception);
-        let template = Self { environment, source: source.into(), origin: origin.into() };
+        let template = Self { environment, source, origin, time: None };
         template.environment.template_from_str(&template.source).map_err(|source| template.blame(source))?;
         Ok(template)
     }
@@ -77,27 +87,43 @@ impl ChatTemplate {
         }
     }
 
+    /// Makes `strftime_now` tell `time` in place of the present, so that prompts are the same every day. It is told in UTC.
+    pub fn with_time(mut self, time: SystemTime) -> Self {
+        self.time = Some(time);
+        self
+    }
+
     /// Renders a conversation.
     ///
     /// # Errors
-    /// [`PromptError::Refused`] when the template raises an exception of its own, [`PromptError::Template`] when it fails.
+    /// [`PromptError::Refused`] when the template raises an exception of its own, [`PromptError::Template`] when it fails,
+    /// [`PromptError::Unbounded`] when it runs or writes on and on.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, PromptError> {
         let mut variables = options.variables.clone();
         let messages: Vec<Value> = messages.iter().map(Message::to_template_value).collect();
+        let mut environment = self.environment.clone();
+        let mut prompt = template_limits::limit(&mut environment, &messages);
+        let time = self.time.unwrap_or_else(SystemTime::now);
+        environment.add_function("strftime_now", move |format: &str| strftime::format_time(time, format));
         variables.insert("messages".to_owned(), Value::from(messages));
         variables.insert("add_generation_prompt".to_owned(), Value::from(options.add_generation_prompt));
         variables.insert("add_vision_id".to_owned(), Value::from(options.add_vision_id));
         if !options.tools.is_empty() {
             variables.insert("tools".to_owned(), Value::from(options.tools.clone()));
         }
-        let template = self.environment.template_from_str(&self.source).map_err(|source| self.blame(source))?;
-        template.render(&variables).map_err(|source| self.blame(source))
+        let template = environment.template_from_str(&self.source).map_err(|source| self.blame(source))?;
+        template.render_captured_to(&variables, &mut prompt).map_err(|source| self.blame(source))?;
+        // Only whole texts are written.
+        Ok(String::from_utf8_lossy(&prompt.bytes).into_owned())
     }
 
     fn blame(&self, source: Error) -> PromptError {
         let origin = self.origin.clone();
-        match find_exception(&source) {
-            Some(message) => PromptError::Refused { origin, message },
+        if let Some(message) = find_exception(&source) {
+            return PromptError::Refused { origin, message };
+        }
+        match template_limits::find_exceeded(&source) {
+            Some(reason) => PromptError::Unbounded { origin, reason },
             None => PromptError::Template { origin, source },
         }
     }

@@ -1,0 +1,361 @@
+//! Prepares the text of a chat template for the engine.
+//!
+//! Two things are done to it, neither of which changes what it renders:
+//!
+//! - HF's `{% generation %}` blocks, which mark the assistant's tokens for training, become `{% with %}` blocks: the engine has no
+//!   tags of its own making, and an empty `with` renders its body in a scope of its own, as HF does;
+//! - after each tag that gives a value a name, and before each long text, stands a call of [`CHECK`] or [`SPEND`], so that a template
+//!   that doubles a text thirty times is stopped where it begins to matter ([`super::template_limits`]).
+//!
+//! An inserted tag comes right after another one and takes over its sign (`-%}`), so white space is trimmed where it was.
+//!
+//! Products are refused: the engine would repeat a list as often as it is told before anybody can look at the result. So are tags
+//! and chains of `elif` so long that the engine's recursion would exhaust the stack. Templates of released checkpoints have neither.
+
+/// The function that checks values which have just been given names.
+pub(super) const CHECK: &str = "kiln_check_values";
+/// The function that is told of a text which is about to be rendered.
+pub(super) const SPEND: &str = "kiln_spend_bytes";
+/// Texts up to this length cost no more than the instruction that renders them.
+const FREE_TEXT_BYTES: usize = 128;
+/// The most concatenations in one tag: each may be as long as a value may be. Released templates have 6.
+const MAX_JOINS: usize = 64;
+/// The most code in one tag, bytes, quoted texts not counted: `- - - 1` is as deep as it is long. Released templates have 150.
+const MAX_CODE_BYTES: usize = 1024;
+/// The most `elif` of one `if`.
+const MAX_ELIFS: usize = 64;
+/// The largest template, bytes. Released ones have 5 KB.
+const MAX_SOURCE_BYTES: usize = 1 << 18;
+
+/// Rewrites `source`.
+///
+/// # Errors
+/// A sentence, for a template that is too large, multiplies, or joins too many values in one tag.
+pub(super) fn prepare_source(source: &str) -> Result<String, String> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(format!("it has {} bytes, more than the {MAX_SOURCE_BYTES} that are accepted", source.len()));
+    }
+    let mut prepared = String::with_capacity(source.len() + source.len() / 2);
+    // What the next text must be preceded by, and the sign that it waits with.
+    let mut last: Option<Tag> = None;
+    // How many `elif` each open `if` has.
+    let mut elifs: Vec<usize> = Vec::new();
+    let mut rest = source;
+    loop {
+        let text_end = find_tag(rest).unwrap_or(rest.len());
+        let (text, from_tag) = rest.split_at(text_end);
+        let spend = (text.len() > FREE_TEXT_BYTES).then_some(text.len());
+        close_tag(&mut prepared, last.as_ref(), spend);
+        prepared.push_str(text);
+        let Some((tag, after)) = Tag::cut(from_tag) else {
+            // No tag, or one without an end: the engine says so.
+            prepared.push_str(from_tag);
+            return Ok(prepared);
+        };
+        tag.refuse_excess()?;
+        match tag.word() {
+            "if" => elifs.push(0),
+            "elif" => {
+                let count = elifs.last_mut().map_or(0, |count| {
+                    *count += 1;
+                    *count
+                });
+                if count > MAX_ELIFS {
+                    return Err(format!("an `if` has more than {MAX_ELIFS} `elif`"));
+                }
+            }
+            "endif" => drop(elifs.pop()),
+            _ => {}
+        }
+        tag.open(&mut prepared);
+        last = Some(tag);
+        rest = after;
+    }
+}
+
+/// Where the next tag of `text` begins.
+fn find_tag(text: &str) -> Option<usize> {
+    text.as_bytes().windows(2).position(|pair| pair[0] == b'{' && matches!(pair[1], b'{' | b'%' | b'#'))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Block,
+    Variable,
+    Comment,
+    /// From `{% raw %}` to `{% endraw %}`.
+    Raw,
+}
+
+/// A tag, without the sign and the bracket that close it.
+struct Tag<'a> {
+    kind: Kind,
+    /// From the bracket that opens it to the sign that closes it.
+    source: &'a str,
+    /// `-`, `+` or nothing.
+    sign: &'a str,
+}
+
+impl<'a> Tag<'a> {
+    /// Cuts a tag from the beginning of `text`.
+    fn cut(text: &'a str) -> Option<(Self, &'a str)> {
+        let kind = match text.as_bytes().get(1)? {
+            b'%' => Kind::Block,
+            b'{' => Kind::Variable,
+            _ => Kind::Comment,
+        };
+        let mut end = match kind {
+            Kind::Comment => 2 + text.get(2..)?.find("#}")?,
+            _ => find_end(text, if kind == Kind::Block { b'%' } else { b'}' })?,
+        };
+        let mut tag = Self { kind, source: "", sign: "" };
+        let body = text[2..end].trim_start_matches(['-', '+']).trim_end_matches(['-', '+']);
+        if kind == Kind::Block && body.trim() == "raw" {
+            let close = find_endraw(text, end)?;
+            end = find_end(&text[close..], b'%')? + close;
+            tag.kind = Kind::Raw;
+        }
+        let signed = end > 2 && matches!(text.as_bytes()[end - 1], b'-' | b'+') && end > 3;
+        let source_end = if signed { end - 1 } else { end };
+        (tag.source, tag.sign) = (&text[..source_end], &text[source_end..end]);
+        Some((tag, &text[end + 2..]))
+    }
+
+    /// What stands between the signs.
+    fn body(&self) -> &'a str {
+        self.source.get(2..).unwrap_or_default().trim_start_matches(['-', '+']).trim()
+    }
+
+    /// The first word of a block.
+    fn word(&self) -> &'a str {
+        match self.kind {
+            Kind::Block => self.body().split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
+    /// Writes the tag up to where its sign would stand.
+    fn open(&self, prepared: &mut String) {
+        let replaced = match self.body() {
+            "generation" if self.kind == Kind::Block => Some(("generation", "with")),
+            "endgeneration" if self.kind == Kind::Block => Some(("endgeneration", "endwith")),
+            _ => None,
+        };
+        match replaced {
+            Some((word, other)) => prepared.push_str(&self.source.replacen(word, other, 1)),
+            None => prepared.push_str(self.source),
+        }
+    }
+
+    /// The names that the tag gives values to.
+    fn bound_names(&self) -> Vec<&'a str> {
+        let body = self.body();
+        let (word, rest) = body.split_once(char::is_whitespace).unwrap_or((body, ""));
+        let names = match word {
+            "set" => match split_level(rest, b'=').as_slice() {
+                [targets, _, ..] => split_level(targets.trim().trim_matches(['(', ')']), b','),
+                _ => Vec::new(),
+            },
+            "with" => split_level(rest, b','),
+            "macro" => {
+                let parameters = rest.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map(|(list, _)| list);
+                parameters.map_or_else(Vec::new, |list| split_level(list, b','))
+            }
+            _ => Vec::new(),
+        };
+        let name = |part: &'a str| part.split('=').next().unwrap_or_default().trim();
+        names.into_iter().map(name).filter(|name| is_name(name)).collect()
+    }
+
+    fn refuse_excess(&self) -> Result<(), String> {
+        if !matches!(self.kind, Kind::Block | Kind::Variable) {
+            return Ok(());
+        }
+        let (mut joins, mut length) = (0, 0);
+        for (_, byte) in code_bytes(self.source) {
+            length += usize::from(!byte.is_ascii_whitespace());
+            match byte {
+                b'*' => return Err(format!("it multiplies, which is not supported: {}", shorten(self.source))),
+                b'~' | b'+' => joins += 1,
+                _ => {}
+            }
+        }
+        if joins > MAX_JOINS {
+            return Err(format!("it joins {joins} values, more than {MAX_JOINS}: {}", shorten(self.source)));
+        }
+        if length > MAX_CODE_BYTES {
+            return Err(format!("a tag has more than {MAX_CODE_BYTES} bytes of code: {}", shorten(self.source)));
+        }
+        Ok(())
+    }
+}
+
+/// Closes the last tag, with the calls that belong between it and a text that costs `spend` bytes.
+fn close_tag(prepared: &mut String, last: Option<&Tag>, spend: Option<usize>) {
+    let Some(tag) = last else {
+        if let Some(bytes) = spend {
+            prepared.push_str(&format!("{{{{ {SPEND}({bytes}) }}}}"));
+        }
+        return;
+    };
+    let names = if tag.kind == Kind::Block { tag.bound_names() } else { Vec::new() };
+    let spend = if tag.kind == Kind::Raw { Some(spend.unwrap_or(0) + tag.source.len()) } else { spend };
+    let mut calls = Vec::new();
+    if !names.is_empty() {
+        calls.push(format!("{CHECK}([{}])", names.join(", ")));
+    }
+    if let Some(bytes) = spend {
+        calls.push(format!("{SPEND}({bytes})"));
+    }
+    let bracket = match tag.kind {
+        Kind::Block | Kind::Raw => "%}",
+        Kind::Variable => "}}",
+        Kind::Comment => "#}",
+    };
+    if calls.is_empty() {
+        prepared.push_str(tag.sign);
+        prepared.push_str(bracket);
+        return;
+    }
+    prepared.push_str(bracket);
+    let call = calls.join(" or ");
+    match tag.kind {
+        Kind::Variable => prepared.push_str(&format!("{{{{ {call} {}}}}}", tag.sign)),
+        _ => prepared.push_str(&format!("{{% if {call} %}}{{% endif {}%}}", tag.sign)),
+    }
+}
+
+/// The bytes of a tag that stand outside its quoted texts, with their places.
+fn code_bytes(tag: &str) -> impl Iterator<Item = (usize, u8)> {
+    let mut quote = None;
+    let mut escaped = false;
+    tag.bytes().enumerate().filter(move |&(_, byte)| match quote {
+        Some(_) if escaped => {
+            escaped = false;
+            false
+        }
+        Some(open) => {
+            escaped = byte == b'\\';
+            if byte == open {
+                quote = None;
+            }
+            false
+        }
+        None => {
+            if matches!(byte, b'\'' | b'"') {
+                quote = Some(byte);
+            }
+            quote.is_none()
+        }
+    })
+}
+
+/// Where the bracket that closes a tag begins: `bracket` and `}`, outside quoted texts and inner brackets.
+fn find_end(tag: &str, bracket: u8) -> Option<usize> {
+    let mut depth = 0usize;
+    code_bytes(tag).skip(2).find_map(|(at, byte)| {
+        if depth == 0 && byte == bracket && tag.as_bytes().get(at + 1) == Some(&b'}') {
+            return Some(at);
+        }
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        None
+    })
+}
+
+/// Where `{% endraw %}` begins, after `from`.
+fn find_endraw(text: &str, from: usize) -> Option<usize> {
+    text[from..].match_indices("{%").map(|(at, _)| from + at).find(|&at| {
+        let body = text[at + 2..].trim_start_matches(['-', '+']).trim_start();
+        body.strip_prefix("endraw")
+            .is_some_and(|rest| rest.trim_start().trim_start_matches(['-', '+']).starts_with("%}"))
+    })
+}
+
+/// Splits at `separator` outside quotes and brackets; `==`, `<=` and their like are no `=`.
+fn split_level(list: &str, separator: u8) -> Vec<&str> {
+    let bytes = list.as_bytes();
+    let mut parts = Vec::new();
+    let (mut depth, mut start) = (0usize, 0);
+    for (at, byte) in code_bytes(list) {
+        let compares = byte == b'='
+            && (bytes.get(at + 1) == Some(&b'=') || at > 0 && matches!(bytes[at - 1], b'=' | b'!' | b'<' | b'>'));
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ if byte == separator && depth == 0 && !compares => {
+                parts.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&list[start..]);
+    parts
+}
+
+/// Whether `text` is a name, or a name and the names of fields.
+fn is_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.split('.').all(|part| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        })
+}
+
+/// The beginning of a tag, for a message.
+fn shorten(tag: &str) -> String {
+    tag.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inserts_checks_and_moves_signs() {
+        let check = |names: &str, sign: &str| format!("{{% if {CHECK}([{names}]) %}}{{% endif {sign}%}}");
+        for (source, expected) in [
+            ("a{%- set x = 1 -%} b", format!("a{{%- set x = 1 %}}{} b", check("x", "-"))),
+            ("{% set a.b = c == '=' %}", format!("{{% set a.b = c == '=' %}}{}", check("a.b", ""))),
+            ("{% set x, y = 1, 2 %}", format!("{{% set x, y = 1, 2 %}}{}", check("x, y", ""))),
+            ("{% set x %}t{% endset %}", "{% set x %}t{% endset %}".to_owned()),
+            ("{% macro m(a, b=[1, 2]) %}", format!("{{% macro m(a, b=[1, 2]) %}}{}", check("a, b", ""))),
+            ("{% with a = f(1, 2), b = 3 %}", format!("{{% with a = f(1, 2), b = 3 %}}{}", check("a, b", ""))),
+            ("{%- generation -%}x{% endgeneration %}", "{%- with -%}x{% endwith %}".to_owned()),
+            ("{{ '{% generation %}%}}}' }}", "{{ '{% generation %}%}}}' }}".to_owned()),
+            ("{{ {'a': {'b': 1}} }}{# {{ #}c", "{{ {'a': {'b': 1}} }}{# {{ #}c".to_owned()),
+            ("{% unclosed", "{% unclosed".to_owned()),
+            ("{{ 'unclosed }}", "{{ 'unclosed }}".to_owned()),
+        ] {
+            assert_eq!(prepare_source(source).unwrap(), expected);
+        }
+        let raw = prepare_source("{% raw %}{{ * }}{%- endraw -%} b").unwrap();
+        assert_eq!(raw, format!("{{% raw %}}{{{{ * }}}}{{%- endraw %}}{{% if {SPEND}(27) %}}{{% endif -%}} b"));
+    }
+
+    #[test]
+    fn counts_long_texts() {
+        let text = "t".repeat(200);
+        assert_eq!(prepare_source(&text).unwrap(), format!("{{{{ {SPEND}(200) }}}}{text}"));
+        assert_eq!(
+            prepare_source(&format!("{{{{ a -}}}}{text}")).unwrap(),
+            format!("{{{{ a }}}}{{{{ {SPEND}(200) -}}}}{text}")
+        );
+    }
+
+    #[test]
+    fn refuses_products() {
+        for source in ["{{ 'a' * 9 }}", "{% set x = [0] * 9 %}", "{{ f(*x) }}"] {
+            assert!(prepare_source(source).unwrap_err().contains("multiplies"), "{source}");
+        }
+        for source in ["* {{ '*' }}", "{# * #}", "{% raw %}{{ 2 * 2 }}{% endraw %}"] {
+            prepare_source(source).unwrap();
+        }
+        assert!(prepare_source(&format!("{{{{ x{} }}}}", " ~ x".repeat(65))).unwrap_err().contains("65 values"));
+        assert!(prepare_source(&" ".repeat(MAX_SOURCE_BYTES + 1)).unwrap_err().contains("262145 bytes"));
+    }
+}
