@@ -407,6 +407,15 @@ fn refuses_files_that_are_not_configurations() {
     let error = Qwen3VlConfig::from_file(&path).unwrap_err();
     assert!(matches!(error, Error::Config(ConfigError::TooLarge { limit: 1_048_576, .. })), "{error:?}");
 
+    // A folder of that name, and an empty file.
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("config.json")).unwrap();
+    let error = Qwen3VlConfig::from_dir(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::Config(ConfigError::Read { .. })), "{error:?}");
+    fs::write(&path, b"").unwrap();
+    let error = Qwen3VlConfig::from_file(&path).unwrap_err();
+    assert!(matches!(error, Error::Config(ConfigError::Json { .. })), "{error:?}");
+
     fs::write(&path, b"\xff\xfe{}").unwrap();
     let error = Qwen3VlConfig::from_file(&path).unwrap_err();
     assert!(matches!(error, Error::Config(ConfigError::Json { .. })), "{error:?}");

@@ -121,18 +121,30 @@ impl<'a> Fetcher<'a> {
         if let Err(error) = self.repo.download_with_progress(remote.file, meter) {
             return Err(self.explain(error, remote.file, Some(remote)));
         }
-        let found = len_of(&remote.blob).unwrap_or(0);
+        // Asked of the link: where links need a privilege, `hf-hub` puts the content itself there.
+        let found = len_of(&pointer).unwrap_or(0);
         if found == remote.size {
             return Ok(());
         }
-        // Not what was announced: too little can be gone on from, too much is something else.
-        let part = remote.blob.with_extension("part");
-        let undone = fs::remove_file(&pointer).and_then(|()| {
-            if found < remote.size { fs::rename(&remote.blob, &part) } else { fs::remove_file(&remote.blob) }
-        });
-        undone.map_err(|source| Failure::Lasting(HubError::Disk { path: remote.blob.clone(), source }))?;
+        self.undo(remote, &pointer, found).map_err(Failure::Lasting)?;
         let (file, expected) = (remote.file.to_owned(), remote.size);
         Err(Failure::Passing(HubError::WrongSize { file, expected, found }))
+    }
+
+    /// Takes back a download of `found` bytes that isn't what was announced: too little becomes a part, which can be gone on from;
+    /// too much is something else, and removed.
+    fn undo(&self, remote: &Remote<'_>, pointer: &Path, found: u64) -> Result<(), HubError> {
+        if remote.blob.exists() {
+            fs::remove_file(pointer).map_err(HubError::disk(pointer))?;
+        } else {
+            fs::rename(pointer, &remote.blob).map_err(HubError::disk(pointer))?;
+        }
+        let undone = if found < remote.size {
+            fs::rename(&remote.blob, remote.blob.with_extension("part"))
+        } else {
+            fs::remove_file(&remote.blob)
+        };
+        undone.map_err(HubError::disk(&remote.blob))
     }
 
     /// Uses what earlier runs left: content that is there is linked, a complete part becomes content, and what cannot be gone on

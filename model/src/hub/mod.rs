@@ -20,8 +20,8 @@
 //! finds what the other has fetched. A file that was cut off stays as `blobs/*.part`, and the next attempt, or the next run, goes on
 //! from there. What a repository is known not to have is kept in `.no_exist`, as Python does.
 //!
-//! Two things that cannot be had with `hf-hub`: a server that stays silent without closing the connection is waited for, and
-//! sizes are compared but no checksums.
+//! What cannot be had with `hf-hub`: a server that stays silent without closing the connection is waited for; sizes are compared,
+//! but no checksums; and the token goes also to the server that the Hub sends the question for a file's size on to.
 
 mod cache;
 mod error;
@@ -77,7 +77,7 @@ pub fn download(id: &str, options: &HubOptions) -> Result<PathBuf> {
     let cache = RepoCache::new(options.cache_dir.clone().ok_or(HubError::NoCacheDir)?, &id, &options.revision);
     let cached = cache.inspect(options.files)?;
     if let Cached::Complete(dir) = &cached
-        && !(options.refresh && !options.offline)
+        && (!options.refresh || options.offline)
     {
         return Ok(dir.clone());
     }
