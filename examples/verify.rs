@@ -4,37 +4,59 @@ use burn_kiln_fusion::FusedOps;
 use clap::Parser;
 use kiln_examples::Error;
 use kiln_examples::backend::{Dtype, Place, Program};
-use kiln_examples::verify::{Checks, Precision, Report, list_cases};
+use kiln_examples::verify::{Checks, Precision, Report, check_processor, has_processor_cases, list_cases};
 use qwen3_vl_burn::processor::ImageProcessor;
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Compare a Qwen3-VL checkpoint with what HF transformers computes
+/// Compare a Qwen3-VL checkpoint, or its processor alone, with what HF transformers computes
 ///
 /// DIR holds a checkpoint and, for each case, CASE.safetensors with input_ids, pixel values, grids and expect.* tensors, and the
-/// pictures it was made from. The exit status is 1 when a stage fails, 2 when something cannot be run.
+/// pictures it was made from. Or it holds cases.json with messages and the prompts they become, CASE.safetensors and pictures: then
+/// prompts, ids, sampling of videos and pixels are compared, without a model. The exit status is 1 when a stage fails, 2 when
+/// something cannot be run.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of the checkpoint and its cases
+    /// Folder of the checkpoint and its cases, or of cases.json
     dir: PathBuf,
+    /// Folder of tokenizer.json or tokenizer.json.gz, or the file, for cases.json; DIR if not given
+    #[arg(long, value_name = "DIR")]
+    tokenizer: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let place = arguments.place.clone();
-    match place.run(Verify { arguments }) {
-        Ok(report) => {
-            println!("{report}");
-            if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
+    match run(Arguments::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::from(2)
         }
     }
+}
+
+/// Runs what the folder has cases for and prints the tables; returns how many stages failed.
+fn run(arguments: Arguments) -> Result<usize, Error> {
+    let dir = &arguments.dir;
+    let mut failed = 0;
+    if has_processor_cases(dir) {
+        println!("{}, the processor alone", dir.display());
+        let report = check_processor(dir, arguments.tokenizer.as_deref())?;
+        println!("{report}");
+        failed += report.failed();
+    } else if dir.is_dir() && !dir.join("config.json").is_file() {
+        return Err(Error::NothingToVerify { path: dir.clone() });
+    }
+    if dir.join("config.json").is_file() || !dir.is_dir() {
+        let place = arguments.place.clone();
+        let report = place.run(Verify { arguments })?;
+        println!("{report}");
+        failed += report.failed();
+    }
+    Ok(failed)
 }
 
 struct Verify {
@@ -45,7 +67,7 @@ impl Program for Verify {
     type Out = Report;
 
     fn run<B: FusedOps>(self) -> Result<Report, Error> {
-        let Arguments { dir, place } = self.arguments;
+        let Arguments { dir, place, .. } = self.arguments;
         let device = Default::default();
         println!("{} on {}", dir.display(), B::name(&device));
         let cases = list_cases(&dir)?;

@@ -85,6 +85,15 @@ pub enum Error {
         /// What went wrong.
         reason: String,
     },
+    /// A folder that `verify` can do nothing with.
+    #[error(
+        "{} has neither a checkpoint (config.json, with CASE.safetensors beside it) nor the cases of a processor (cases.json)",
+        path.display()
+    )]
+    NothingToVerify {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The thread pool.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {

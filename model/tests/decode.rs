@@ -2,9 +2,41 @@
 
 mod case;
 
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
 use case::locate;
 use image::{ImageFormat, RgbImage};
-use qwen3_vl_burn::processor::{DecodeLimits, ImageError, ImageProcessor, decode_bytes, decode_path};
+use qwen3_vl_burn::processor::{
+    DecodeLimits, ImageError, ImageProcessor, ImageSource, LocationError, decode_bytes, decode_path,
+};
+
+/// Most bytes that may be asked for at once before a picture is refused.
+const LIMIT: usize = 64 << 20;
+
+/// The system's allocator, noting the largest request of each thread.
+struct Noting;
+
+thread_local! {
+    static LARGEST: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call is passed to `System` unchanged; noting touches no memory of the caller's and allocates none.
+unsafe impl GlobalAlloc for Noting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LARGEST.with(|largest| largest.set(largest.get().max(layout.size())));
+        // SAFETY: the caller's promise about `layout` is `System`'s.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: `pointer` came from `System.alloc` with this layout.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Noting = Noting;
 
 fn decode(data: &[u8]) -> Result<RgbImage, ImageError> {
     decode_bytes(data, &DecodeLimits::default())
@@ -28,16 +60,29 @@ fn lossless_files_equal_pillow() {
     for name in ["rgb.bmp", "grey.png", "bits.png", "palette.png", "animation.gif", "grey16.png"] {
         assert_eq!(compare(name), 0, "{name}");
     }
-    for name in ["grey-alpha.png", "rgba.png", "palette-alpha.png", "rgba.webp"] {
+    for name in ["grey-alpha.png", "rgba.png", "palette-alpha.png", "rgba.webp", "animation.webp"] {
         assert_eq!(compare(name), 0, "{name}");
+    }
+    for name in ["grey-key.png", "rgb-key.png", "palette.bmp", "rgb16.png", "turned-6.png", "turned-8.webp"] {
+        assert_eq!(compare(name), 0, "{name}");
+    }
+}
+
+#[test]
+fn lossy_webp_files_equal_pillow_up_to_rounding() {
+    for name in ["lossy.webp", "lossy-alpha.webp"] {
+        let worst = compare(name);
+        assert!(worst <= 4, "{name}: {worst}");
     }
 }
 
 #[test]
 fn jpeg_files_equal_pillow_up_to_rounding() {
     // Two inverse cosine transforms and colour conversions round differently by a few levels.
-    for name in
-        ["grey.jpg", "cmyk.jpg"].map(str::to_owned).into_iter().chain((2..=8).map(|n| format!("turned-{n}.jpg")))
+    for name in ["grey.jpg", "cmyk.jpg", "ycck.jpg"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain((2..=8).map(|n| format!("turned-{n}.jpg")))
     {
         let worst = compare(&name);
         assert!(worst <= 4, "{name}: {worst}");
@@ -101,6 +146,12 @@ fn checksum(data: &[u8]) -> u32 {
 
 #[test]
 fn refuses_bombs_before_decoding() {
+    LARGEST.set(0);
+    refuse_bombs();
+    assert!(LARGEST.get() < LIMIT, "{} bytes at once", LARGEST.get());
+}
+
+fn refuse_bombs() {
     let bomb = decode(&announce(60_000, 60_000));
     assert!(matches!(bomb, Err(ImageError::TooLarge { height: 60_000, width: 60_000, .. })), "{bomb:?}");
     let long = decode(&announce(70_000, 1));
@@ -115,6 +166,11 @@ fn refuses_bombs_before_decoding() {
     let mut bmp = read("rgb.bmp");
     bmp[18..26].copy_from_slice(&[0xFF, 0xFF, 0, 0, 0xFF, 0xFF, 0, 0]);
     assert!(matches!(decode(&bmp), Err(ImageError::TooLarge { .. })));
+    // A lossy WebP file, 16,383 x 16,383: the sides are the 14 bits after the start code of the frame.
+    let mut webp = read("lossy.webp");
+    let frame = webp.windows(3).position(|code| code == [0x9D, 0x01, 0x2A]).unwrap();
+    webp[frame + 3..frame + 7].copy_from_slice(&[0xFF, 0x3F, 0xFF, 0x3F]);
+    assert!(matches!(decode(&webp), Err(ImageError::TooLarge { height: 16_383, width: 16_383, .. })));
     let mut jpeg = read("grey.jpg");
     let frame = jpeg.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
     jpeg[frame + 5..frame + 9].fill(0xFF);
@@ -137,4 +193,82 @@ fn refuses_empty_pictures() {
     assert!(matches!(decode(&gif), Err(ImageError::Empty { height: 16, width: 0 })));
     let processor = ImageProcessor::load(locate("tiny-dense")).unwrap();
     assert!(matches!(processor.process(&RgbImage::new(0, 0)), Err(ImageError::Empty { .. })));
+}
+
+/// Cut in the middle, or with a byte turned where no marker shows it: an error of this crate, for every format.
+#[test]
+fn refuses_damaged_files_of_every_format() {
+    for name in ["rgba.png", "grey.jpg", "rgba.webp", "lossy.webp", "animation.gif", "rgb.bmp"] {
+        let data = read(name);
+        // Inside the first frame of an animation.
+        let cut = decode(&data[..data.len() / 5]);
+        assert!(matches!(cut, Err(ImageError::Decode(_) | ImageError::Truncated { .. })), "{name}");
+        // Every byte turned, one after the other: a picture or an error, never a panic.
+        for index in 0..data.len() {
+            let mut damaged = data.clone();
+            damaged[index] ^= 0xFF;
+            let strict = DecodeLimits { max_pixels: 1 << 16, ..Default::default() };
+            let _ = decode_bytes(&damaged, &strict);
+        }
+    }
+}
+
+#[test]
+fn sources_give_the_same_picture() {
+    let path = locate("pictures/rgba.png");
+    let expected = decode_path(&path, &DecodeLimits::default()).unwrap();
+    let bytes = ImageSource::from(read("rgba.png"));
+    let uri = bytes.to_location().unwrap().into_owned();
+    assert!(uri.starts_with("data:image/png;base64,iVBORw0KGgo"), "{uri:.40}");
+    let base64 = uri.split_once(',').unwrap().1;
+    for source in [
+        ImageSource::from(path.as_path()),
+        ImageSource::from(path.to_str().unwrap()),
+        ImageSource::from(format!("file://{}", path.display())),
+        ImageSource::parse(&uri).unwrap(),
+        ImageSource::from(uri.clone()),
+        ImageSource::from_base64(base64).unwrap(),
+        ImageSource::from(expected.clone()),
+        bytes,
+    ] {
+        assert_eq!(*source.decode(&DecodeLimits::default()).unwrap(), expected, "{source:?}");
+        // Written into a message and read from it.
+        let again = ImageSource::parse(&source.to_location().unwrap()).unwrap();
+        assert_eq!(*again.decode(&DecodeLimits::default()).unwrap(), expected, "{source:?}");
+        assert!(format!("{source:?}").len() < 200);
+    }
+}
+
+#[test]
+fn refuses_sources_that_are_no_picture() {
+    let limits = DecodeLimits::default();
+    let refuse = |source: ImageSource| source.decode(&limits).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(refuse(folder.path().into()), ImageError::NotAFile { found: "a folder", .. }));
+    #[cfg(target_os = "linux")]
+    assert!(matches!(refuse("/dev/zero".into()), ImageError::NotAFile { found: "a pipe or device", .. }));
+    assert!(matches!(refuse("no/such.png".into()), ImageError::Read { .. }));
+    assert!(matches!(refuse("http://example.org/a.png".into()), ImageError::Location(LocationError::Remote { .. })));
+    assert!(matches!(refuse("data:image/png;base64,?".into()), ImageError::Location(LocationError::Base64 { .. })));
+    assert!(matches!(refuse("data:image/png".into()), ImageError::Location(LocationError::DataUri { .. })));
+    assert!(matches!(refuse("data:image/png;base64,Zm9v".into()), ImageError::UnknownFormat { bytes: 3 }));
+    assert!(matches!(refuse(RgbImage::new(0, 3).into()), ImageError::Empty { height: 3, width: 0 }));
+    let strict = DecodeLimits { max_pixels: 10, ..limits };
+    let picture = ImageSource::from(RgbImage::new(4, 4));
+    assert!(matches!(picture.decode(&strict), Err(ImageError::TooLarge { height: 4, width: 4, .. })));
+}
+
+/// A file of a terabyte (that takes no room on the disk) is refused by its length, and one that is no picture by its beginning.
+#[test]
+fn large_files_are_not_read() {
+    LARGEST.set(0);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.png");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let found = decode_path(&path, &DecodeLimits::default());
+    assert!(matches!(found, Err(ImageError::FileTooLarge { bytes: 0x100_0000_0000, max_bytes: 0x1000_0000, .. })));
+    std::fs::File::create(&path).unwrap().set_len(200 << 20).unwrap();
+    let found = decode_path(&path, &DecodeLimits::default());
+    assert!(matches!(found, Err(ImageError::UnknownFormat { bytes: 0xC80_0000 })));
+    assert!(LARGEST.get() < LIMIT, "{} bytes at once", LARGEST.get());
 }

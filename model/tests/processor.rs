@@ -1,13 +1,22 @@
-//! Pictures and videos against HF transformers' processors.
+//! Pictures and videos against HF transformers' processors, alone and in conversations.
 
 mod case;
 
-use case::{Case, locate};
+use std::io::Read;
+use std::sync::LazyLock;
+
+use case::{Case, locate, write_out};
 use image::RgbImage;
 use qwen3_vl_burn::processor::{
-    DecodeLimits, Grid, ImageProcessor, PreprocessorConfig, ProcessedImages, VideoConfig, compute_timestamps,
-    decode_path, sample_frames,
+    DecodeLimits, Grid, ImageError, ImageOptions, ImageProcessor, ImageSource, LocationError, PreprocessorConfig,
+    ProcessedImages, ProcessedMedia, VideoConfig, VideoOptions, VideoSource, compute_timestamps, decode_path,
+    sample_frames,
 };
+use qwen3_vl_burn::prompt::{
+    ChatTemplate, Content, ImagePart, Message, Modality, PromptError, RenderOptions, Tokenizer, VideoPart,
+};
+use qwen3_vl_burn::{Error, Qwen3VlProcessor};
+use serde_json::Value;
 
 /// One level of an 8-bit sample after normalisation with mean and std 0.5, and what f32 adds to it.
 const LEVEL: f32 = 1.0 / 127.5 + 1e-5;
@@ -42,6 +51,7 @@ fn pictures_equal_the_reference() {
     for (processor, name, count) in [
         (&make_processor(), "processor/image", 1),
         (&make_processor(), "processor/extreme", 1),
+        (&make_processor(), "processor/two-images", 2),
         (&tiny, "tiny-dense/image", 1),
         (&tiny, "tiny-dense/two-images", 2),
     ] {
@@ -62,6 +72,7 @@ fn videos_equal_the_reference() {
     assert_eq!(vec![processed.grid], case.grids("video_grid_thw"));
     assert_close("tiny-dense/video", &processed.pixel_values, &case.floats("pixel_values_videos").unwrap());
 
+    // `video` goes through a conversation below.
     let processor = make_processor();
     let case = Case::read("processor/video-short.safetensors");
     let sampled = sample_frames(5, Some(29.97), processor.video_config()).unwrap();
@@ -96,4 +107,131 @@ fn pictures_concatenate_in_order() {
     assert_eq!(all.grids, [each[0].grid, each[1].grid]);
     assert_eq!(all.pixel_values, [each[0].pixel_values.clone(), each[1].pixel_values.clone()].concat());
     assert_eq!(all, processor.process_all(&pictures).unwrap());
+}
+
+/// The real tokenizer, the released template and the settings of the cases.
+static CONVERSATIONS: LazyLock<Qwen3VlProcessor> = LazyLock::new(|| {
+    let mut data = Vec::new();
+    let file = std::fs::File::open(locate("tokenizer.json.gz")).unwrap();
+    flate2::read::GzDecoder::new(file).read_to_end(&mut data).unwrap();
+    Qwen3VlProcessor {
+        tokenizer: Tokenizer::from_bytes(&data, "tokenizer.json").unwrap(),
+        template: ChatTemplate::load(locate("processor")).unwrap(),
+        images: make_processor(),
+    }
+});
+
+/// The messages of a case, its pictures and frames named.
+fn read_messages(name: &str, case: &Value) -> Vec<Message> {
+    let mut messages: Vec<Message> = serde_json::from_value(case["messages"].clone()).unwrap();
+    let file = |end: String| locate(&format!("processor/{name}.{end}.png"));
+    let mut pictures = 0;
+    for part in messages.iter_mut().flat_map(|message| &mut message.content) {
+        match part {
+            Content::Text(_) => {}
+            Content::Image(part) => {
+                part.source = Some(file(pictures.to_string()).into());
+                pictures += 1;
+            }
+            Content::Video(part) => {
+                let frames = 0..case["video"]["frames"].as_u64().unwrap();
+                let frames = frames.map(|index| file(format!("frame{index:03}")).into()).collect();
+                part.source = Some(VideoSource::List(frames));
+                part.options.raw_fps = case["video"]["fps"].as_f64();
+                part.options.do_sample_frames = Some(true);
+            }
+        }
+    }
+    messages
+}
+
+/// From messages to what the model takes: text, ids, sampling, grids and pixels of every case.
+#[test]
+fn every_case_equals_the_reference() {
+    let cases = std::fs::read_to_string(locate("processor/cases.json")).unwrap();
+    let cases: Value = serde_json::from_str(&cases).unwrap();
+    assert_eq!(cases.as_object().unwrap().len(), 6);
+    for (name, case) in cases.as_object().unwrap() {
+        let messages = read_messages(name, case);
+        let add_vision_id = case["add_vision_id"].as_bool().unwrap();
+        let options = RenderOptions { add_vision_id, ..Default::default() };
+        assert_eq!(CONVERSATIONS.template.render(&messages, &options).unwrap(), case["prompt"], "{name}");
+
+        let found = CONVERSATIONS.process(&messages, &options).unwrap();
+        let expected = Case::read(&format!("processor/{name}.safetensors"));
+        let ids: Vec<i64> = found.input_ids.iter().map(|&id| id.into()).collect();
+        assert_eq!(ids, expected.ints("input_ids").unwrap(), "{name}");
+        assert_eq!(ids.len() as u64, case["length"].as_u64().unwrap(), "{name}");
+        let text = CONVERSATIONS.tokenizer.decode(&found.input_ids, false);
+        assert_eq!(text, write_out(case["expanded"].as_str().unwrap()), "{name}");
+        for (media, grids, pixels) in [
+            (&found.images, "image_grid_thw", "pixel_values"),
+            (&found.videos, "video_grid_thw", "pixel_values_videos"),
+        ] {
+            assert_eq!(media.grids, expected.grids(grids), "{name}");
+            match expected.floats(pixels) {
+                Some(pixels) => assert_close(name, &media.pixel_values, &pixels),
+                None => assert!(media.pixel_values.is_empty()),
+            }
+        }
+
+        // Processed once, then used for every turn.
+        let media = CONVERSATIONS.process_all_media(&messages).unwrap();
+        assert_eq!(CONVERSATIONS.prepare(&messages, &media, &options).unwrap(), found, "{name}");
+    }
+}
+
+#[test]
+fn options_travel_in_messages() {
+    let path = locate("processor/image.0.png");
+    let json = serde_json::json!({"type": "image", "image": path, "max_pixels": 50176});
+    let part: Content = serde_json::from_value(json).unwrap();
+    let Some(ProcessedMedia::Image(found)) = CONVERSATIONS.process_media(&part).unwrap() else { panic!() };
+    // 311 x 417 pixels are shrunk by sqrt(311 * 417 / 50176) = 1.608 to 193.4 x 259.4, and down to multiples of 32: 192 x 256.
+    assert_eq!(found.grid, Grid { t: 1, h: 12, w: 16 });
+    let large = ImageOptions { min_pixels: Some(1 << 20), ..Default::default() };
+    let part = Content::image(ImagePart::from(path.clone()).with_options(large));
+    let media = CONVERSATIONS.process_media(&part).unwrap().unwrap();
+    assert!(media.tokens(2) >= (1 << 20) / 1024, "{}", media.tokens(2));
+    let wrong = ImageOptions { min_pixels: Some(9), max_pixels: Some(8) };
+    let part = Content::image(ImagePart::from(path).with_options(wrong));
+    let found = CONVERSATIONS.process_media(&part);
+    assert!(matches!(found, Err(Error::Image(ImageError::Option { name: "min_pixels", .. }))));
+    let frames = vec![RgbImage::new(64, 64); 8];
+    let all = VideoOptions { num_frames: Some(8), raw_fps: Some(2.0), ..Default::default() };
+    let part = Content::video(VideoPart::from(frames).with_options(all));
+    let Some(ProcessedMedia::Video(found)) = CONVERSATIONS.process_media(&part).unwrap() else { panic!() };
+    assert_eq!(found.timestamps, [0.25, 1.25, 2.25, 3.25]);
+}
+
+#[test]
+fn conversations_must_match_their_media() {
+    let options = RenderOptions::default();
+    let picture = ImageSource::from(RgbImage::new(64, 64));
+    let turn = |content: Vec<Content>| [Message::new("user", content)];
+    let both = turn(vec![Content::image(picture), Content::video(vec![RgbImage::new(64, 64)]), Content::text("?")]);
+    let media = CONVERSATIONS.process_all_media(&both).unwrap();
+    assert!(CONVERSATIONS.prepare(&both, &media, &options).is_ok());
+    let prepare = |media: &[&ProcessedMedia]| CONVERSATIONS.prepare(&both, media, &options);
+    let count = |found: Result<_, Error>, wrong: Modality, given: usize| {
+        assert!(
+            matches!(found, Err(Error::Prompt(PromptError::Count { modality, placeholders: 1, given: n })) if modality == wrong && n == given)
+        );
+    };
+    count(prepare(&[&media[1]]), Modality::Image, 0);
+    count(prepare(&[&media[0], &media[0], &media[1]]), Modality::Image, 2);
+    count(prepare(&[&media[0]]), Modality::Video, 0);
+    count(prepare(&[&media[0], &media[1], &media[1]]), Modality::Video, 2);
+    // A mark that the user typed is a placeholder too.
+    let typed = turn(vec![Content::text("<|image_pad|>")]);
+    assert!(matches!(CONVERSATIONS.process(&typed, &options), Err(Error::Prompt(PromptError::Count { given: 0, .. }))));
+
+    let unnamed = turn(vec![both[0].content[0].clone(), Content::Video(VideoPart::default())]);
+    let found = CONVERSATIONS.process(&unnamed, &options);
+    assert!(matches!(found, Err(Error::Prompt(PromptError::NoSource { modality: Modality::Video, index: 1 }))));
+    let remote = turn(vec![Content::image("https://example.org/cat.png")]);
+    let found = CONVERSATIONS.process(&remote, &options);
+    assert!(matches!(found, Err(Error::Image(ImageError::Location(LocationError::Remote { .. })))));
+    let found = CONVERSATIONS.ask(&["no/such.png"], "?");
+    assert!(matches!(found, Err(Error::Image(ImageError::Read { .. }))));
 }

@@ -38,7 +38,17 @@ pub fn list_cases(dir: &Path) -> Result<Vec<Case>, Error> {
 }
 
 impl Case {
-    fn error(&self, reason: impl Into<String>) -> Error {
+    /// Reads the case `name` of a folder.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn open(dir: &Path, name: &str) -> Result<Self, Error> {
+        let path = dir.join(format!("{name}.safetensors"));
+        let bytes = std::fs::read(&path).map_err(|source| Error::File { path: path.clone(), source })?;
+        Ok(Self { name: name.to_owned(), path, bytes })
+    }
+
+    pub(super) fn error(&self, reason: impl Into<String>) -> Error {
         Error::Case { path: self.path.clone(), reason: reason.into() }
     }
 

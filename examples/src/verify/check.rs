@@ -1,5 +1,6 @@
 //! The stages of a case, each compared with its reference.
 
+use super::pixels::compare_pixels;
 use super::{Case, Report, Row, Verdict};
 use crate::Error;
 use burn::tensor::{DType, Tensor};
@@ -17,11 +18,6 @@ const LOGITS_TOLERANCE: f64 = 5e-5;
 const BF16_FACTOR: f64 = 1.5;
 /// In bf16 there is no reference for the tower: eight bits of mantissa, `2⁻⁹` a rounding, over tens of roundings in sequence.
 const BF16_VISION_TOLERANCE: f64 = 5e-2;
-/// One 8-bit level of a pixel after `(x/255 - 0.5) / 0.5`, and the rounding of that.
-const PIXEL_LEVEL: f64 = 1.0 / 127.5 + 1e-6;
-/// The part of the pixels that must be equal (to f32 rounding), the others within a level.
-const EQUAL_PIXELS: f64 = 0.99;
-
 /// In what the model holds its weights, which decides the tolerances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
@@ -72,29 +68,16 @@ impl<B: FusedOps> Checks<'_, B> {
         if !pictures.is_empty() {
             let processed = pictures.iter().map(|path| self.processor.process_path(path));
             let processed: ProcessedImages = processed.collect::<Result<Vec<_>, _>>()?.into_iter().collect();
-            self.compare_pixels(case, "pixels", &processed, &inputs.images);
+            self.report.push(compare_pixels(&case.name, "pixels", &processed, &inputs.images));
         }
         if !frames.is_empty() && !inputs.videos.grids.is_empty() {
             let limits = DecodeLimits::default();
             let frames = frames.iter().map(|path| decode_path(path, &limits)).collect::<Result<Vec<_>, _>>()?;
             let videos = self.processor.process_video(&frames)?;
             let processed = [videos].into_iter().collect();
-            self.compare_pixels(case, "video pixels", &processed, &inputs.videos);
+            self.report.push(compare_pixels(&case.name, "video pixels", &processed, &inputs.videos));
         }
         Ok(())
-    }
-
-    fn compare_pixels(&mut self, case: &Case, stage: &str, found: &ProcessedImages, expected: &ProcessedImages) {
-        if found.grids != expected.grids || found.pixel_values.len() != expected.pixel_values.len() {
-            let (found, expected) = (format!("{:?}", found.grids), format!("{:?}", expected.grids));
-            return self.push(case, stage, found, expected, false);
-        }
-        let errors = || errors(&found.pixel_values, &expected.pixel_values);
-        let largest = errors().fold(0.0, f64::max);
-        let equal = errors().filter(|&error| error <= 1e-6).count() as f64 / found.pixel_values.len().max(1) as f64;
-        let text = format!("{largest:.2e}, {:.2}% equal", equal * 100.0);
-        let pass = largest <= PIXEL_LEVEL && equal >= EQUAL_PIXELS;
-        self.push(case, stage, text, format!("{PIXEL_LEVEL:.2e}, {:.0}% equal", EQUAL_PIXELS * 100.0), pass);
     }
 
     fn check_positions(&mut self, case: &Case) -> Result<(), Error> {

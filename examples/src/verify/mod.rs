@@ -1,9 +1,13 @@
-//! A model against the reference outputs of HF transformers: every case of a folder, every stage of the model.
+//! A model against the reference outputs of HF transformers: every case of a folder, every stage of the model, or of the processor alone.
 
 mod case;
 mod check;
+mod pixels;
+mod processor;
 mod table;
+mod tokenizer;
 
 pub use case::{Case, list_cases};
 pub use check::{Checks, Precision};
+pub use processor::{check_processor, has_processor_cases};
 pub use table::{Report, Row, Verdict};

@@ -161,3 +161,77 @@ fn read_string(value: &Value) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+    use serde_json::json;
+
+    use super::*;
+
+    fn video(value: Value) -> VideoPart {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn options_are_read_in_every_spelling() {
+        let image: ImagePart =
+            serde_json::from_value(json!({"image": "a", "min_pixels": "4096", "max_pixels": 50176.0})).unwrap();
+        assert_eq!(image.options, ImageOptions { min_pixels: Some(4096), max_pixels: Some(50176) });
+        let image: ImagePart = serde_json::from_value(json!({"type": "image", "base64": "Zm9v"})).unwrap();
+        assert_eq!(image.source, Some("data:;base64,Zm9v".into()));
+
+        let part = video(json!({"type": "video", "video": "a.mp4", "fps": "1.5", "min_frames": 4, "max_frames": 8,
+            "min_pixels": 1, "max_pixels": 2, "total_pixels": 3, "raw_fps": null}));
+        let options = VideoOptions { fps: Some(1.5), min_frames: Some(4), max_frames: Some(8), ..Default::default() };
+        let options = VideoOptions { min_pixels: Some(1), max_pixels: Some(2), total_pixels: Some(3), ..options };
+        assert_eq!(part, VideoPart::from("a.mp4").with_options(options));
+        for name in ["nframes", "num_frames"] {
+            assert_eq!(video(json!({"video": "a", name: 6})).options.num_frames, Some(6));
+        }
+        let part = video(json!({"video": ["f0.png", {"image": "f1.png"}], "sample_fps": "1"}));
+        assert_eq!(part.source, Some(VideoSource::List(vec!["f0.png".into(), "f1.png".into()])));
+        assert_eq!(part.options.sample_fps, Some(1.0));
+        assert_eq!(video(json!({"type": "video_url", "video_url": {"url": "u"}})).source, Some("u".into()));
+    }
+
+    #[test]
+    fn parts_survive_the_way_there_and_back() {
+        let options =
+            VideoOptions { fps: Some(0.5), do_sample_frames: Some(true), num_frames: Some(3), ..Default::default() };
+        for part in [VideoPart::default(), "a.mp4".into(), vec![ImageSource::from("f0"), "f1".into()].into()] {
+            let part: VideoPart = VideoPart { options, ..part };
+            assert_eq!(video(serde_json::to_value(&part).unwrap()), part);
+        }
+        // Data becomes a URI of the same contents.
+        let part = VideoPart::from(b"GIF89a".to_vec());
+        assert_eq!(
+            serde_json::to_value(&part).unwrap(),
+            json!({"type": "video", "video": "data:image/gif;base64,R0lGODlh"})
+        );
+        let frames = vec![RgbImage::from_pixel(2, 1, image::Rgb([1, 2, 3])); 2];
+        let Some(VideoSource::List(list)) =
+            video(serde_json::to_value(VideoPart::from(frames.clone())).unwrap()).source
+        else {
+            panic!("a list")
+        };
+        for (frame, expected) in list.iter().zip(frames) {
+            assert_eq!(*frame.decode(&Default::default()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn refuses_options_that_are_no_numbers() {
+        for bad in [
+            json!({"video": "a", "fps": "fast"}),
+            json!({"video": "a", "fps": [1]}),
+            json!({"video": "a", "num_frames": 1.5}),
+            json!({"video": "a", "max_frames": -1}),
+            json!({"video": "a", "nframes": 1, "num_frames": 2}),
+            json!({"video": ["a", 5]}),
+        ] {
+            assert!(serde_json::from_value::<VideoPart>(bad.clone()).is_err(), "{bad}");
+        }
+        assert!(serde_json::from_value::<ImagePart>(json!({"image": "a", "max_pixels": "x"})).is_err());
+    }
+}

@@ -42,3 +42,18 @@ impl Case {
         sides.chunks_exact(3).map(|grid| Grid { t: grid[0], h: grid[1], w: grid[2] }).collect()
     }
 }
+
+/// `expanded` of a case, with its runs `<|image_pad|>*N` written out.
+pub fn write_out(expanded: &str) -> String {
+    let mut text = String::new();
+    let mut rest = expanded;
+    while let Some(at) = rest.find("_pad|>*") {
+        let start = rest[..at].rfind("<|").unwrap();
+        let digits = &rest[at + 7..];
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap();
+        text += &rest[..start];
+        text += &rest[start..at + 6].repeat(digits[..end].parse().unwrap());
+        rest = &digits[end..];
+    }
+    text + rest
+}
