@@ -299,6 +299,15 @@ fn survives_deep_nesting() {
     }
 }
 
+/// A fault of minijinja 2.24. Where it is mended, an empty list.
+#[test]
+fn a_panic_of_the_engine_is_an_error() {
+    match render("{{ [][::-1] }}", &RenderOptions::default()) {
+        Err(PromptError::Engine { reason, .. }) => assert!(reason.contains("out of bounds"), "{reason}"),
+        other => assert_eq!(other.unwrap(), "[]"),
+    }
+}
+
 #[test]
 fn a_long_conversation_is_no_runaway() {
     let builtin = ChatTemplate::chatml().unwrap();
