@@ -21,8 +21,11 @@ use qwen3_vl_burn::prompt::{
     split_opened_thinking, split_thinking,
 };
 
+/// Takes an input.
+pub type Target = fn(&[u8]);
+
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 4] =
+pub const TARGETS: [(&str, Target); 4] =
     [("loader", loader), ("config", config), ("image", image), ("template_message", template_message)];
 
 /// Calls `report` on every panic but those of the template engine, and prints nothing of these.

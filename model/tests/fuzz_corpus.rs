@@ -59,7 +59,7 @@ fn read_seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 /// Runs a target; says which input was too much for it, where it could be run again.
-fn run(target: fn(&[u8]), what: &str, input: &[u8]) {
+fn run(target: targets::Target, what: &str, input: &[u8]) {
     let before = IN_USE.load(Relaxed);
     PEAK.store(before, Relaxed);
     let outcome = catch_unwind(|| target(input));

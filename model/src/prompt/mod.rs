@@ -17,6 +17,7 @@ mod modality;
 mod stream;
 mod strftime;
 mod template;
+mod template_code;
 mod template_file;
 mod template_limits;
 mod template_source;
