@@ -300,6 +300,40 @@ fn survives_deep_nesting() {
 }
 
 #[test]
+fn refuses_files_that_hold_no_template() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |name: &str, content: &[u8]| {
+        std::fs::write(folder.path().join(name), content).unwrap();
+        let loaded = ChatTemplate::load(folder.path());
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+        loaded
+    };
+    for content in [r#"{"chat_template": 5}"#, r#"{"chat_template": [{"name": "default", "template": 5}]}"#, "[", ""] {
+        for name in ["chat_template.json", "tokenizer_config.json"] {
+            assert!(matches!(load(name, content.as_bytes()), Err(PromptError::Json { .. })), "{name}: {content}");
+        }
+    }
+    // Nothing that would do: the built-in one.
+    for content in ["{}", r#"{"chat_template": null}"#, r#"{"chat_template": [{"name": "tool_use", "template": "x"}]}"#]
+    {
+        load("tokenizer_config.json", content.as_bytes()).unwrap();
+    }
+    let large = load("chat_template.jinja", &vec![b' '; (8 << 20) + 1]);
+    assert!(matches!(large, Err(PromptError::Unbounded { reason, .. }) if reason.contains("8388608 bytes")));
+    std::fs::create_dir(folder.path().join("chat_template.jinja")).unwrap();
+    assert!(matches!(ChatTemplate::load(folder.path()), Err(PromptError::Read { .. })));
+}
+
+/// A fault of minijinja 2.24. Where it is mended, an empty list.
+#[test]
+fn a_panic_of_the_engine_is_an_error() {
+    match render("{{ [][::-1] }}", &RenderOptions::default()) {
+        Err(PromptError::Engine { reason, .. }) => assert!(reason.contains("out of bounds"), "{reason}"),
+        other => assert_eq!(other.unwrap(), "[]"),
+    }
+}
+
+#[test]
 fn a_long_conversation_is_no_runaway() {
     let builtin = ChatTemplate::chatml().unwrap();
     let turn = "A sentence of some length, as people write them. ".repeat(20);

@@ -90,6 +90,15 @@ pub enum PromptError {
         reason: String,
     },
 
+    /// The template engine itself failed: a fault of its own, which this template brings out.
+    #[error("chat template {origin} makes the template engine fail: {reason}")]
+    Engine {
+        /// Where the template came from.
+        origin: String,
+        /// What the engine said.
+        reason: String,
+    },
+
     /// A prompt has more or fewer placeholders than pictures (or videos) were given.
     #[error("the prompt has {placeholders} {modality} placeholders, {given} were given")]
     Count {

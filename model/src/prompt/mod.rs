@@ -18,6 +18,7 @@ mod part;
 mod stream;
 mod strftime;
 mod template;
+mod template_code;
 mod template_file;
 mod template_limits;
 mod template_source;

@@ -4,7 +4,9 @@
 //! Python's format, `raise_exception`, `strftime_now` and `{% generation %}`. A template that loops for ever or builds texts without
 //! end is stopped.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -49,7 +51,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`PromptError::Template`] for what is no valid Jinja, [`PromptError::Unbounded`] for a template that is too large or
-    /// multiplies values.
+    /// multiplies values, [`PromptError::Engine`] for one that the engine cannot bear.
     pub fn new(source: impl AsRef<str>, origin: impl Into<String>) -> Result<Self, PromptError> {
         let origin = origin.into();
         let source = match prepare_source(source.as_ref()) {
@@ -62,7 +64,7 @@ impl ChatTemplate {
         environment.add_filter("tojson", |value: Value, kwargs| json::format_json(&value, kwargs));
         environment.add_function("raise_exception", raise_exception);
         let template = Self { environment, source, origin, time: None };
-        template.environment.template_from_str(&template.source).map_err(|source| template.blame(source))?;
+        template.guard(|| template.environment.template_from_str(&template.source).map(drop))?;
         Ok(template)
     }
 
@@ -97,7 +99,8 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`PromptError::Refused`] when the template raises an exception of its own, [`PromptError::Template`] when it fails,
-    /// [`PromptError::Unbounded`] when it runs or writes on and on.
+    /// [`PromptError::Unbounded`] when it runs or writes on and on, [`PromptError::Engine`] when it makes the engine panic (where
+    /// panics unwind).
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, PromptError> {
         let mut variables = options.variables.clone();
         let messages: Vec<Value> = messages.iter().map(Message::to_template_value).collect();
@@ -111,10 +114,19 @@ impl ChatTemplate {
         if !options.tools.is_empty() {
             variables.insert("tools".to_owned(), Value::from(options.tools.clone()));
         }
-        let template = environment.template_from_str(&self.source).map_err(|source| self.blame(source))?;
-        template.render_captured_to(&variables, &mut prompt).map_err(|source| self.blame(source))?;
+        self.guard(|| {
+            environment.template_from_str(&self.source)?.render_captured_to(&variables, &mut prompt).map(drop)
+        })?;
         // Only whole texts are written.
         Ok(String::from_utf8_lossy(&prompt.bytes).into_owned())
+    }
+
+    /// Runs the engine. It panics on some templates: in 2.24, where one goes backwards through an empty list (`[][::-1]`).
+    fn guard(&self, run: impl FnOnce() -> Result<(), Error>) -> Result<(), PromptError> {
+        match catch_unwind(AssertUnwindSafe(run)) {
+            Ok(outcome) => outcome.map_err(|source| self.blame(source)),
+            Err(panic) => Err(PromptError::Engine { origin: self.origin.clone(), reason: describe_panic(&*panic) }),
+        }
     }
 
     fn blame(&self, source: Error) -> PromptError {
@@ -127,6 +139,11 @@ impl ChatTemplate {
             None => PromptError::Template { origin, source },
         }
     }
+}
+
+fn describe_panic(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".to_owned())
 }
 
 /// What a template raises through `raise_exception`.

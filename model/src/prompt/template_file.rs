@@ -1,10 +1,16 @@
 //! Finds the chat template of a checkpoint.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use serde::de::Error as _;
 use serde_json::Value;
 
 use super::PromptError;
+
+/// The most that is read of a file, bytes. A `tokenizer_config.json` with many added tokens has half a megabyte.
+const MAX_FILE_BYTES: u64 = 8 << 20;
 
 /// Looks for a template in the folder of a checkpoint; returns its text and the file that holds it.
 pub(super) fn find_template(folder: &Path) -> Result<Option<(String, PathBuf)>, PromptError> {
@@ -17,7 +23,7 @@ pub(super) fn find_template(folder: &Path) -> Result<Option<(String, PathBuf)>, 
         if let Some(text) = read_if_present(&path)? {
             let json = |source| PromptError::Json { path: path.clone(), source };
             let file: Value = serde_json::from_str(&text).map_err(json)?;
-            if let Some(source) = pick_template(&file["chat_template"]) {
+            if let Some(source) = pick_template(&file["chat_template"]).map_err(json)? {
                 return Ok(Some((source.to_owned(), path)));
             }
         }
@@ -26,18 +32,33 @@ pub(super) fn find_template(folder: &Path) -> Result<Option<(String, PathBuf)>, 
 }
 
 /// A template is a string, or one of a list of named ones, of which `default` is taken.
-fn pick_template(value: &Value) -> Option<&str> {
-    match value {
-        Value::String(source) => Some(source),
-        Value::Array(named) => named.iter().find(|entry| entry["name"] == "default")?["template"].as_str(),
-        _ => None,
+fn pick_template(value: &Value) -> Result<Option<&str>, serde_json::Error> {
+    let template = match value {
+        Value::Null => return Ok(None),
+        Value::Array(named) => match named.iter().find(|entry| entry["name"] == "default") {
+            Some(entry) => &entry["template"],
+            None => return Ok(None),
+        },
+        other => other,
+    };
+    match template {
+        Value::String(source) => Ok(Some(source)),
+        _ => Err(serde_json::Error::custom("chat_template is no text and no list of named texts")),
     }
 }
 
 fn read_if_present(path: &Path) -> Result<Option<String>, PromptError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(PromptError::Read { path: path.to_owned(), source }),
+    let read = |source| PromptError::Read { path: path.to_owned(), source };
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(read(source)),
+    };
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(read)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        let reason = format!("the file has more than {MAX_FILE_BYTES} bytes");
+        return Err(PromptError::Unbounded { origin: path.display().to_string(), reason });
     }
+    Ok(Some(text))
 }

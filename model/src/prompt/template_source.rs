@@ -12,6 +12,8 @@
 //! Products are refused: the engine would repeat a list as often as it is told before anybody can look at the result. So are tags
 //! and chains of `elif` so long that the engine's recursion would exhaust the stack. Templates of released checkpoints have neither.
 
+use super::template_code::{code_bytes, find_end, find_endraw, is_name, split_level};
+
 /// The function that checks values which have just been given names.
 pub(super) const CHECK: &str = "kiln_check_values";
 /// The function that is told of a text which is about to be rendered.
@@ -223,87 +225,6 @@ fn close_tag(prepared: &mut String, last: Option<&Tag>, spend: Option<usize>) {
         Kind::Variable => prepared.push_str(&format!("{{{{ {call} {}}}}}", tag.sign)),
         _ => prepared.push_str(&format!("{{% if {call} %}}{{% endif {}%}}", tag.sign)),
     }
-}
-
-/// The bytes of a tag that stand outside its quoted texts, with their places.
-fn code_bytes(tag: &str) -> impl Iterator<Item = (usize, u8)> {
-    let mut quote = None;
-    let mut escaped = false;
-    tag.bytes().enumerate().filter(move |&(_, byte)| match quote {
-        Some(_) if escaped => {
-            escaped = false;
-            false
-        }
-        Some(open) => {
-            escaped = byte == b'\\';
-            if byte == open {
-                quote = None;
-            }
-            false
-        }
-        None => {
-            if matches!(byte, b'\'' | b'"') {
-                quote = Some(byte);
-            }
-            quote.is_none()
-        }
-    })
-}
-
-/// Where the bracket that closes a tag begins: `bracket` and `}`, outside quoted texts and inner brackets.
-fn find_end(tag: &str, bracket: u8) -> Option<usize> {
-    let mut depth = 0usize;
-    code_bytes(tag).skip(2).find_map(|(at, byte)| {
-        if depth == 0 && byte == bracket && tag.as_bytes().get(at + 1) == Some(&b'}') {
-            return Some(at);
-        }
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        None
-    })
-}
-
-/// Where `{% endraw %}` begins, after `from`.
-fn find_endraw(text: &str, from: usize) -> Option<usize> {
-    text[from..].match_indices("{%").map(|(at, _)| from + at).find(|&at| {
-        let body = text[at + 2..].trim_start_matches(['-', '+']).trim_start();
-        body.strip_prefix("endraw")
-            .is_some_and(|rest| rest.trim_start().trim_start_matches(['-', '+']).starts_with("%}"))
-    })
-}
-
-/// Splits at `separator` outside quotes and brackets; `==`, `<=` and their like are no `=`.
-fn split_level(list: &str, separator: u8) -> Vec<&str> {
-    let bytes = list.as_bytes();
-    let mut parts = Vec::new();
-    let (mut depth, mut start) = (0usize, 0);
-    for (at, byte) in code_bytes(list) {
-        let compares = byte == b'='
-            && (bytes.get(at + 1) == Some(&b'=') || at > 0 && matches!(bytes[at - 1], b'=' | b'!' | b'<' | b'>'));
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            _ if byte == separator && depth == 0 && !compares => {
-                parts.push(&list[start..at]);
-                start = at + 1;
-            }
-            _ => {}
-        }
-    }
-    parts.push(&list[start..]);
-    parts
-}
-
-/// Whether `text` is a name, or a name and the names of fields.
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
-        && text.split('.').all(|part| {
-            part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        })
 }
 
 /// The beginning of a tag, for a message.
