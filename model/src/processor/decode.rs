@@ -10,6 +10,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
+use super::guard::guard_decoder;
 use super::{ImageError, jpeg};
 
 /// What a picture may announce in its header.
@@ -54,7 +55,7 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
     let mut inner = image::Limits::no_limits();
     inner.max_alloc = Some(limits.max_bytes);
     reader.limits(inner);
-    let mut decoder = reader.into_decoder().map_err(ImageError::Decode)?;
+    let mut decoder = guard_decoder(|| reader.into_decoder())?;
 
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
@@ -71,7 +72,7 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
 
     // Damaged metadata is no damage to the picture: it stays as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(ImageError::Decode)?;
+    let mut picture = guard_decoder(|| DynamicImage::from_decoder(decoder))?;
     picture.apply_orientation(orientation);
     Ok(flatten(picture))
 }

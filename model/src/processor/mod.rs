@@ -14,6 +14,7 @@ mod decode;
 mod error;
 mod frames;
 mod grid;
+mod guard;
 mod jpeg;
 mod normalize;
 mod patches;
