@@ -1,21 +1,20 @@
 //! A conversation in the terminal.
 
-use burn_kiln_fusion::FusedOps;
 use clap::Parser;
 use kiln_examples::Error;
-use kiln_examples::backend::{Place, Program};
+use kiln_examples::backend::Place;
 use kiln_examples::conversation::Conversation;
 use kiln_examples::interrupt::Interrupt;
 use kiln_examples::media::MediaLimits;
-use kiln_examples::model::{Files, Loaded, ModelArgs};
+use kiln_examples::model::ModelArgs;
 use kiln_examples::sampling::SamplingArgs;
-use qwen3_vl_burn::Chat;
-use qwen3_vl_burn::prompt::Message;
+use kiln_examples::talk::{Opened, talk};
+use qwen3_vl_burn::prompt::{Message, RenderOptions};
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
 use rustyline::{Config, Editor};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Talk with Qwen3-VL about pictures and videos
@@ -56,8 +55,8 @@ fn main() -> ExitCode {
     let run = || {
         let files = arguments.model.open()?;
         let interrupt = Interrupt::install()?;
-        let place = arguments.place.clone();
-        place.run(Talk { arguments, files, interrupt })
+        let program = |opened: Opened<'_>| converse(&arguments, &interrupt, opened);
+        talk(&files, &arguments.place, RenderOptions::default(), Box::new(program))
     };
     match run() {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,44 +67,29 @@ fn main() -> ExitCode {
     }
 }
 
-struct Talk {
-    arguments: Arguments,
-    files: Files,
-    interrupt: Interrupt,
-}
-
-impl Program for Talk {
-    type Out = ();
-
-    fn run<B: FusedOps>(self) -> Result<(), Error> {
-        let Self { arguments, files, interrupt } = self;
-        let loaded = Loaded::<B>::load(&files, &arguments.place)?;
-        let options = arguments.sampling.apply(&loaded.generation)?;
-        let mut chat = Chat::new(&loaded.model, &loaded.processor);
-        if let Some(system) = &arguments.system {
-            chat.push(Message::text("system", system.as_str()))?;
-        }
-        let mut conversation = Conversation::new(chat, &loaded.processor, options, arguments.media.clone());
-        conversation.show_thoughts = !arguments.hide_thoughts;
-        if let Some(path) = &arguments.load {
-            conversation.load(path)?;
-        }
-        eprintln!("{} on {}: /help for commands", files.dir.display(), B::name(&Default::default()));
-        read_lines(&mut conversation, &interrupt, arguments.history)
+/// Prepares the conversation and goes on until the end of input.
+fn converse(arguments: &Arguments, interrupt: &Interrupt, opened: Opened<'_>) -> Result<(), Error> {
+    let Opened { chat, processor, generation, backend, .. } = opened;
+    let options = arguments.sampling.apply(generation)?;
+    if let Some(system) = &arguments.system {
+        chat.push(Message::text("system", system.as_str()))?;
     }
+    let mut conversation = Conversation::new(chat, processor, options, arguments.media.clone());
+    conversation.show_thoughts = !arguments.hide_thoughts;
+    if let Some(path) = &arguments.load {
+        conversation.load(path)?;
+    }
+    eprintln!("{backend}: /help for commands");
+    read_lines(&mut conversation, interrupt, arguments.history.as_deref())
 }
 
 /// Reads lines until the end of input or `/quit`. What goes wrong in a turn is said and the conversation goes on; where nobody
 /// sits at the terminal, it ends the program.
-fn read_lines<B: FusedOps>(
-    conversation: &mut Conversation<'_, B>,
-    interrupt: &Interrupt,
-    history: Option<PathBuf>,
-) -> Result<(), Error> {
+fn read_lines(conversation: &mut Conversation<'_>, interrupt: &Interrupt, history: Option<&Path>) -> Result<(), Error> {
     let terminal = std::io::stdin().is_terminal();
     let failed = |error: ReadlineError| Error::Terminal { reason: error.to_string() };
     let mut editor = Editor::<(), FileHistory>::with_config(Config::default()).map_err(failed)?;
-    if let Some(path) = history.as_deref().filter(|path| path.exists()) {
+    if let Some(path) = history.filter(|path| path.exists()) {
         editor.load_history(path).map_err(failed)?;
     }
     let mut text = String::new();
@@ -136,7 +120,7 @@ fn read_lines<B: FusedOps>(
         }
     }
     if let Some(path) = history.filter(|_| !editor.history().is_empty()) {
-        editor.save_history(&path).map_err(failed)?;
+        editor.save_history(path).map_err(failed)?;
     }
     Ok(())
 }

@@ -1,17 +1,17 @@
 //! Answers a question about pictures and videos: text goes to standard output as it comes, times and memory to standard error.
 
-use burn_kiln_fusion::FusedOps;
 use clap::Parser;
 use image::ImageFormat;
 use kiln_examples::Error;
 use kiln_examples::answer::{Findings, Output, Times, find_detections, report};
-use kiln_examples::backend::{Place, Program};
+use kiln_examples::backend::Place;
 use kiln_examples::media::MediaArgs;
-use kiln_examples::model::{Files, Loaded, ModelArgs};
+use kiln_examples::model::ModelArgs;
 use kiln_examples::sampling::SamplingArgs;
+use kiln_examples::talk::{Opened, talk};
+use qwen3_vl_burn::grounding;
 use qwen3_vl_burn::processor::ImageSource;
 use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message, RenderOptions};
-use qwen3_vl_burn::{Chat, grounding};
 use std::io::{Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -89,8 +89,9 @@ fn run(mut arguments: Arguments) -> Result<(), Error> {
     {
         arguments.media.image.push(picture.display().to_string());
     }
+    let render = RenderOptions { add_vision_id: arguments.number_pictures, ..Default::default() };
     let place = arguments.place.clone();
-    place.run(Describe { arguments, prompt, files })
+    talk(&files, &place, render, Box::new(|opened| describe(arguments, prompt, opened)))
 }
 
 /// Refuses a drawing that could not be written, before anything is computed.
@@ -112,49 +113,37 @@ fn read_prompt() -> Result<String, Error> {
     if prompt.is_empty() { Err(Error::NoPrompt) } else { Ok(prompt.to_owned()) }
 }
 
-struct Describe {
-    arguments: Arguments,
-    prompt: String,
-    files: Files,
-}
+/// Asks, shows the answer as it comes, and does what else was asked for with it.
+fn describe(arguments: Arguments, prompt: String, opened: Opened<'_>) -> Result<(), Error> {
+    let Opened { chat, generation, backend, load, .. } = opened;
+    eprintln!("backend: {backend}");
+    let mut options = arguments.sampling.apply(generation)?;
+    options.logprobs = arguments.logprobs;
 
-impl Program for Describe {
-    type Out = ();
+    if let Some(system) = &arguments.system {
+        chat.push(Message::text("system", system.as_str()))?;
+    }
+    let mut content = arguments.media.contents();
+    content.push(Content::text(prompt));
+    let began = Instant::now();
+    chat.push(Message::new("user", content))?;
+    let pictures = began.elapsed();
 
-    fn run<B: FusedOps>(self) -> Result<(), Error> {
-        let Self { arguments, prompt, files } = self;
-        eprintln!("backend: {}", B::name(&Default::default()));
-        let Loaded { model, processor, generation, time: load } = Loaded::<B>::load(&files, &arguments.place)?;
-        let mut options = arguments.sampling.apply(&generation)?;
-        options.logprobs = arguments.logprobs;
-
-        let render = RenderOptions { add_vision_id: arguments.number_pictures, ..Default::default() };
-        let mut chat = Chat::new(&model, &processor).with_render_options(render);
-        if let Some(system) = &arguments.system {
-            chat.push(Message::text("system", system.as_str()))?;
-        }
-        let mut content = arguments.media.contents();
-        content.push(Content::text(prompt));
-        let began = Instant::now();
-        chat.push(Message::new("user", content))?;
-        let pictures = began.elapsed();
-
-        let mut printer = Printer { quiet: arguments.json, written: Ok(()), thought: false };
-        let reply = chat.reply(&options, |piece| printer.print(piece))?;
-        let times = Times { load, pictures, generation: reply.generation.timings };
-        let findings = find_detections(&reply.answer.content, &arguments.media.image)?;
-        if arguments.json {
-            let text = Output::new(&reply, &findings, &times).to_json();
-            printer.written = writeln!(std::io::stdout(), "{text}");
-        } else if printer.written.is_ok() {
-            printer.written = writeln!(std::io::stdout());
-        }
-        printer.written.map_err(Error::Output)?;
-        report(&reply.generation, &times);
-        match &arguments.draw {
-            Some(path) => draw(path, &arguments.media.image, &findings),
-            None => Ok(()),
-        }
+    let mut printer = Printer { quiet: arguments.json, written: Ok(()), thought: false };
+    let reply = chat.reply(&options, &mut |piece| printer.print(piece))?;
+    let times = Times { load, pictures, generation: reply.generation.timings };
+    let findings = find_detections(&reply.answer.content, &arguments.media.image)?;
+    if arguments.json {
+        let text = Output::new(&reply, &findings, &times).to_json();
+        printer.written = writeln!(std::io::stdout(), "{text}");
+    } else if printer.written.is_ok() {
+        printer.written = writeln!(std::io::stdout());
+    }
+    printer.written.map_err(Error::Output)?;
+    report(&reply.generation, &times);
+    match &arguments.draw {
+        Some(path) => draw(path, &arguments.media.image, &findings),
+        None => Ok(()),
     }
 }
 

@@ -1,12 +1,9 @@
 //! Runs a checkpoint against reference outputs of HF transformers.
 
-use burn_kiln_fusion::FusedOps;
 use clap::Parser;
 use kiln_examples::Error;
-use kiln_examples::backend::{Dtype, Place, Program};
-use kiln_examples::verify::{Checks, Precision, Report, check_processor, has_processor_cases, list_cases};
-use qwen3_vl_burn::processor::ImageProcessor;
-use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
+use kiln_examples::backend::Place;
+use kiln_examples::verify::{check_checkpoint, check_processor, has_processor_cases};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -51,34 +48,9 @@ fn run(arguments: Arguments) -> Result<usize, Error> {
         return Err(Error::NothingToVerify { path: dir.clone() });
     }
     if dir.join("config.json").is_file() || !dir.is_dir() {
-        let place = arguments.place.clone();
-        let report = place.run(Verify { arguments })?;
+        let report = check_checkpoint(dir, &arguments.place)?;
         println!("{report}");
         failed += report.failed();
     }
     Ok(failed)
-}
-
-struct Verify {
-    arguments: Arguments,
-}
-
-impl Program for Verify {
-    type Out = Report;
-
-    fn run<B: FusedOps>(self) -> Result<Report, Error> {
-        let Arguments { dir, place, .. } = self.arguments;
-        let device = Default::default();
-        println!("{} on {}", dir.display(), B::name(&device));
-        let cases = list_cases(&dir)?;
-        let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), ..LoadOptions::default() };
-        let model = Qwen3Vl::<B>::load(&dir, &device, options)?;
-        let processor = ImageProcessor::load(&dir)?;
-        let precision = if place.dtype == Some(Dtype::Bf16) { Precision::Bf16 } else { Precision::F32 };
-        let mut checks = Checks { model: &model, processor: &processor, precision, report: Report::default() };
-        for case in &cases {
-            checks.run(case)?;
-        }
-        Ok(checks.report)
-    }
 }

@@ -3,10 +3,10 @@
 use crate::Error;
 use crate::interrupt::Interrupt;
 use crate::media::MediaLimits;
-use burn_kiln_fusion::FusedOps;
+use crate::talk::Talk;
 use qwen3_vl_burn::generate::{FinishReason, GenerateOptions};
 use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message};
-use qwen3_vl_burn::{Chat, Qwen3VlProcessor, Reply};
+use qwen3_vl_burn::{Qwen3VlProcessor, Reply};
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -25,25 +25,38 @@ A line that ends with \\ goes on in the next. Ctrl-C ends an answer.";
 
 /// A line, understood.
 #[derive(Debug, PartialEq, Eq)]
-enum Line<'a> {
+pub enum Line<'a> {
+    /// Blank.
     Nothing,
+    /// What the model is asked.
     Question(&'a str),
+    /// `/image FILE`
     Image(&'a str),
+    /// `/video FILE`
     Video(&'a str),
+    /// `/system TEXT`
     System(&'a str),
+    /// `/save FILE`
     Save(&'a str),
+    /// `/undo`
     Undo,
+    /// `/again`
     Again,
+    /// `/reset`
     Reset,
+    /// `/help`
     Help,
+    /// `/quit`
     Quit,
     /// A command without its argument.
     Incomplete(&'a str),
+    /// A command that there isn't.
     Unknown(&'a str),
 }
 
 impl<'a> Line<'a> {
-    fn parse(line: &'a str) -> Self {
+    /// Reads a line.
+    pub fn parse(line: &'a str) -> Self {
         let line = line.trim();
         let (command, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         let rest = rest.trim();
@@ -72,8 +85,8 @@ impl<'a> Line<'a> {
 }
 
 /// A conversation and the pictures that wait for the next question.
-pub struct Conversation<'a, B: FusedOps> {
-    chat: Chat<'a, B>,
+pub struct Conversation<'a> {
+    chat: &'a mut dyn Talk,
     processor: &'a Qwen3VlProcessor,
     options: GenerateOptions,
     limits: MediaLimits,
@@ -82,10 +95,10 @@ pub struct Conversation<'a, B: FusedOps> {
     pub show_thoughts: bool,
 }
 
-impl<'a, B: FusedOps> Conversation<'a, B> {
+impl<'a> Conversation<'a> {
     /// Goes on with `chat`.
     pub fn new(
-        chat: Chat<'a, B>,
+        chat: &'a mut dyn Talk,
         processor: &'a Qwen3VlProcessor,
         options: GenerateOptions,
         limits: MediaLimits,
@@ -96,7 +109,7 @@ impl<'a, B: FusedOps> Conversation<'a, B> {
     /// Does what a line says; false to leave.
     ///
     /// # Errors
-    /// Files that cannot be read or written, and what [`Chat::reply`] refuses; the conversation is as it was before the line.
+    /// Files that cannot be read or written, and what [`Talk::reply`] refuses; the conversation is as it was before the line.
     pub fn take(&mut self, line: &str, interrupt: &Interrupt) -> Result<bool, Error> {
         match Line::parse(line) {
             Line::Nothing => {}
@@ -217,7 +230,7 @@ impl<'a, B: FusedOps> Conversation<'a, B> {
         let mut written = Ok(());
         let reply = interrupt.watch(|token| {
             let options = self.options.clone().with_cancel(token);
-            self.chat.reply(&options, |piece| {
+            self.chat.reply(&options, &mut |piece| {
                 written = printer.print(piece);
                 if written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })
@@ -276,21 +289,4 @@ fn report(reply: &Reply) {
         answer.reused_tokens,
         answer.tokens.len()
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_commands_or_questions() {
-        assert_eq!(Line::parse("  "), Line::Nothing);
-        assert_eq!(Line::parse("/image  my cat.png "), Line::Image("my cat.png"));
-        assert_eq!(Line::parse("/video"), Line::Incomplete("/video"));
-        assert_eq!(Line::parse("/frobnicate x"), Line::Unknown("/frobnicate"));
-        assert_eq!(Line::parse("/home/me is a folder?"), Line::Question("/home/me is a folder?"));
-        assert_eq!(Line::parse("/2 of it"), Line::Question("/2 of it"));
-        assert_eq!(Line::parse(" what? "), Line::Question("what?"));
-        assert_eq!(Line::parse("/exit"), Line::Quit);
-    }
 }

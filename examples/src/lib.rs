@@ -11,6 +11,7 @@ pub mod media;
 pub mod memory;
 pub mod model;
 pub mod sampling;
+pub mod talk;
 pub mod verify;
 
 pub use error::Error;

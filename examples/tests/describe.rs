@@ -147,7 +147,7 @@ fn statuses_tell_what_was_wrong() {
     for (arguments, expected, says) in [
         (vec!["--image", "no-such-picture.png"], 3, "no-such-picture.png"),
         (vec!["--image", "https://example.org/cat.png"], 3, "download"),
-        (vec!["--image", "data:image/png;base64,AAAA"], 3, "format"),
+        (vec!["--image", "data:image/png;base64,AAAA"], 3, "no PNG"),
         (vec!["--model", "no/such/folder"], 1, "no/such/folder"),
         (vec!["--top-p", "0"], 2, "top_p"),
         (vec!["--max-new-tokens", "0"], 2, "--max-new-tokens"),

@@ -2,6 +2,7 @@
 
 mod case;
 mod check;
+mod checkpoint;
 mod pixels;
 mod processor;
 mod table;
@@ -9,5 +10,6 @@ mod tokenizer;
 
 pub use case::{Case, list_cases};
 pub use check::{Checks, Precision};
+pub use checkpoint::check_checkpoint;
 pub use processor::{check_processor, has_processor_cases};
 pub use table::{Report, Row, Verdict};

@@ -3,4 +3,7 @@
 #[path = "../targets.rs"]
 mod targets;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::loader(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    targets::watch_panics(|| {});
+    targets::loader(data)
+});

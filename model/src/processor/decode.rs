@@ -11,6 +11,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use super::file::read_file;
+use super::guard::guard_decoder;
 use super::{ImageError, jpeg};
 
 /// What a picture may announce in its header.
@@ -76,14 +77,14 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
     let mut inner = image::Limits::no_limits();
     inner.max_alloc = Some(limits.max_bytes);
     reader.limits(inner);
-    let mut decoder = reader.into_decoder().map_err(ImageError::Decode)?;
+    let mut decoder = guard_decoder(|| reader.into_decoder())?;
 
     let (width, height) = decoder.dimensions();
     limits.check(width, height, decoder.total_bytes())?;
 
     // Damaged metadata is no damage to the picture: it stays as it lies.
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(ImageError::Decode)?;
+    let orientation = guard_decoder(|| decoder.orientation()).unwrap_or(Orientation::NoTransforms);
+    let mut picture = guard_decoder(|| DynamicImage::from_decoder(decoder))?;
     picture.apply_orientation(orientation);
     Ok(flatten(picture))
 }

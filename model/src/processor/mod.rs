@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod frames;
 mod grid;
+mod guard;
 mod jpeg;
 mod location;
 mod media;

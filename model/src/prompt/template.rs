@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::template_source::prepare_source;
-use super::{CHATML_TEMPLATE, Message, PromptError, json, strftime, template_file, template_limits};
+use super::{CHATML_TEMPLATE, Message, PromptError, strftime, template_file, template_limits};
 
 /// A checkpoint's chat template.
 #[derive(Clone, Debug)]
@@ -61,7 +61,6 @@ impl ChatTemplate {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
-        environment.add_filter("tojson", |value: Value, kwargs| json::format_json(&value, kwargs));
         environment.add_function("raise_exception", raise_exception);
         let template = Self { environment, source, origin, time: None };
         template.guard(|| template.environment.template_from_str(&template.source).map(drop))?;

@@ -72,6 +72,48 @@ pub(super) fn split_level(list: &str, separator: u8) -> Vec<&str> {
     parts
 }
 
+/// The names in what stands before `=` or `in`: one, or several with commas, perhaps in parentheses.
+pub(super) fn split_targets(targets: &str) -> Vec<&str> {
+    split_level(targets.trim().trim_matches(['(', ')']), b',')
+}
+
+/// Where the parenthesis closes that was opened before `list`; its end, if it doesn't.
+pub(super) fn find_parenthesis(list: &str) -> usize {
+    let mut depth = 0usize;
+    let close = code_bytes(list).find(|(_, byte)| {
+        match byte {
+            b'(' => depth += 1,
+            b')' if depth == 0 => return true,
+            b')' => depth -= 1,
+            _ => {}
+        }
+        false
+    });
+    close.map_or(list.len(), |(at, _)| at)
+}
+
+/// Lists and dictionaries written out in a tag: brackets that index nothing.
+pub(super) fn count_lists(tag: &str) -> usize {
+    let bytes = tag.as_bytes();
+    let opens = code_bytes(tag).skip(2).filter(|&(at, byte)| match byte {
+        b'{' => true,
+        b'[' => {
+            let before = tag[..at].trim_end();
+            let word = before.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+            let indexes = match before.len().checked_sub(1).map(|last| bytes[last]) {
+                Some(b']' | b')' | b'}' | b'\'' | b'"') => true,
+                _ => !word.is_empty() && !KEYWORDS.contains(&word),
+            };
+            !indexes
+        }
+        _ => false,
+    });
+    opens.count()
+}
+
+/// Words after which a bracket begins a list.
+const KEYWORDS: [&str; 9] = ["and", "else", "elif", "if", "in", "is", "not", "or", "set"];
+
 /// Whether `text` is a name, or a name and the names of fields.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
@@ -92,6 +134,19 @@ mod tests {
         assert_eq!(find_end("{{ '}}' ~ {'a': {}} }}", b'}'), Some(20));
         assert_eq!(find_end("{% if '%}' %}", b'%'), Some(11));
         assert_eq!(find_end("{{ 'a", b'}'), None);
+    }
+
+    #[test]
+    fn lists_are_told_from_indexes() {
+        for (tag, lists) in [
+            ("{{ a[0].b['c'][1] }}", 0),
+            ("{{ f(x)[0] ~ 'a'[1:] }}", 0),
+            ("{{ [a, [b]] ~ {'c': [d]} }}", 4),
+            ("{% for x in [1] if x in[2] %}", 2),
+            ("{{ 1 and [x] or y else [z] }}", 2),
+        ] {
+            assert_eq!(count_lists(tag), lists, "{tag}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use minijinja::value::{Kwargs, Rest, ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
+use super::json;
 use super::template_source::{CHECK, SPEND};
 
 /// Instructions for a conversation without messages.
@@ -91,9 +92,20 @@ pub(super) fn limit(environment: &mut Environment, messages: &[Value]) -> Limite
         minijinja::escape_formatter(output, state, value)
     });
 
-    for name in ["format", "batch", "slice", "pprint", "urlencode"] {
+    for name in ["format", "batch", "slice", "pprint", "urlencode", "chain", "zip"] {
         environment.remove_filter(name);
     }
+    environment.add_filter("tojson", move |value: Value, kwargs: Kwargs| {
+        sizes.check(&value)?;
+        sizes.check_text(json::format_json(&value, kwargs)?)
+    });
+    environment.add_filter("string", move |value: Value| {
+        if value.as_str().is_some() {
+            return Ok(value);
+        }
+        sizes.check(&value)?;
+        sizes.check_text(value.to_string()).map(Value::from)
+    });
     environment.add_filter("replace", move |text: Cow<'_, str>, from: Cow<'_, str>, to: Cow<'_, str>| {
         sizes.check_replaced(&text, &from, &to).map(|()| text.replace(&*from, &to))
     });
@@ -168,14 +180,19 @@ impl Size {
         }
     }
 
+    /// Checks a text that was just made: quotes and escapes may make it longer than what it was made of.
+    fn check_text(mut self, text: String) -> Result<String, Error> {
+        self.take(text.len()).map(|()| text)
+    }
+
     fn check_replaced(mut self, text: &str, from: &str, to: &str) -> Result<(), Error> {
         self.take(text.len())?;
         self.take(text.matches(from).count().saturating_mul(to.len()))
     }
 }
 
-fn join_values(size: &Size, values: &Value, separator: &str) -> Result<String, Error> {
-    let mut size = *size;
+fn join_values(sizes: &Size, values: &Value, separator: &str) -> Result<String, Error> {
+    let mut size = *sizes;
     let mut joined = String::new();
     for (index, value) in values.try_iter()?.enumerate() {
         size.add(&value, 0)?;
@@ -188,7 +205,7 @@ fn join_values(size: &Size, values: &Value, separator: &str) -> Result<String, E
             None => joined.push_str(&value.to_string()),
         }
     }
-    Ok(joined)
+    sizes.check_text(joined)
 }
 
 /// Indents all lines but the first, and empty ones, unless they are asked for (Jinja's `indent`).

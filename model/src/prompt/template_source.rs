@@ -12,7 +12,9 @@
 //! Products are refused: the engine would repeat a list as often as it is told before anybody can look at the result. So are tags
 //! and chains of `elif` so long that the engine's recursion would exhaust the stack. Templates of released checkpoints have neither.
 
-use super::template_code::{code_bytes, find_end, find_endraw, is_name, split_level};
+use super::template_code::{
+    code_bytes, count_lists, find_end, find_endraw, find_parenthesis, is_name, split_level, split_targets,
+};
 
 /// The function that checks values which have just been given names.
 pub(super) const CHECK: &str = "kiln_check_values";
@@ -22,6 +24,9 @@ pub(super) const SPEND: &str = "kiln_spend_bytes";
 const FREE_TEXT_BYTES: usize = 128;
 /// The most concatenations in one tag: each may be as long as a value may be. Released templates have 6.
 const MAX_JOINS: usize = 64;
+/// The most lists written out in a tag that also joins as many values: a list becomes a text with quotes and escapes, so that each
+/// `[..] ~ ''` may double what is in it.
+const MAX_QUOTED: usize = 6;
 /// The most code in one tag, bytes, quoted texts not counted: `- - - 1` is as deep as it is long. Released templates have 150.
 const MAX_CODE_BYTES: usize = 1024;
 /// The most `elif` of one `if`.
@@ -36,6 +41,9 @@ const MAX_SOURCE_BYTES: usize = 1 << 18;
 pub(super) fn prepare_source(source: &str) -> Result<String, String> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(format!("it has {} bytes, more than the {MAX_SOURCE_BYTES} that are accepted", source.len()));
+    }
+    if source.contains(CHECK) || source.contains(SPEND) {
+        return Err(format!("it uses the names `{CHECK}` or `{SPEND}`"));
     }
     let mut prepared = String::with_capacity(source.len() + source.len() / 2);
     // What the next text must be preceded by, and the sign that it waits with.
@@ -151,16 +159,17 @@ impl<'a> Tag<'a> {
 
     /// The names that the tag gives values to.
     fn bound_names(&self) -> Vec<&'a str> {
-        let body = self.body();
-        let (word, rest) = body.split_once(char::is_whitespace).unwrap_or((body, ""));
+        let word = self.word();
+        let rest = &self.body()[word.len()..];
         let names = match word {
             "set" => match split_level(rest, b'=').as_slice() {
-                [targets, _, ..] => split_level(targets.trim().trim_matches(['(', ')']), b','),
+                [targets, _, ..] => split_targets(targets),
                 _ => Vec::new(),
             },
+            "for" => rest.split(|c: char| !c.is_alphanumeric() && c != '_').take_while(|&word| word != "in").collect(),
             "with" => split_level(rest, b','),
-            "macro" => {
-                let parameters = rest.split_once('(').and_then(|(_, rest)| rest.rsplit_once(')')).map(|(list, _)| list);
+            "macro" | "call" => {
+                let parameters = rest.split_once('(').map(|(_, rest)| &rest[..find_parenthesis(rest)]);
                 parameters.map_or_else(Vec::new, |list| split_level(list, b','))
             }
             _ => Vec::new(),
@@ -174,6 +183,7 @@ impl<'a> Tag<'a> {
             return Ok(());
         }
         let (mut joins, mut length) = (0, 0);
+        let lists = count_lists(self.source);
         for (_, byte) in code_bytes(self.source) {
             length += usize::from(!byte.is_ascii_whitespace());
             match byte {
@@ -184,6 +194,9 @@ impl<'a> Tag<'a> {
         }
         if joins > MAX_JOINS {
             return Err(format!("it joins {joins} values, more than {MAX_JOINS}: {}", shorten(self.source)));
+        }
+        if joins.min(lists) > MAX_QUOTED {
+            return Err(format!("it joins {joins} values with {lists} lists in a tag: {}", shorten(self.source)));
         }
         if length > MAX_CODE_BYTES {
             return Err(format!("a tag has more than {MAX_CODE_BYTES} bytes of code: {}", shorten(self.source)));
@@ -245,6 +258,11 @@ mod tests {
             ("{% set x, y = 1, 2 %}", format!("{{% set x, y = 1, 2 %}}{}", check("x, y", ""))),
             ("{% set x %}t{% endset %}", "{% set x %}t{% endset %}".to_owned()),
             ("{% macro m(a, b=[1, 2]) %}", format!("{{% macro m(a, b=[1, 2]) %}}{}", check("a, b", ""))),
+            ("{% for a, b in x %}", format!("{{% for a, b in x %}}{}", check("a, b", ""))),
+            ("{% for (a,b)\nin[x] %}", format!("{{% for (a,b)\nin[x] %}}{}", check("a, b", ""))),
+            ("{% call(a) m(1) %}", format!("{{% call(a) m(1) %}}{}", check("a", ""))),
+            ("{% call m(1) %}", "{% call m(1) %}".to_owned()),
+            ("{% macro m(a=f(1), b) %}", format!("{{% macro m(a=f(1), b) %}}{}", check("a, b", ""))),
             ("{% with a = f(1, 2), b = 3 %}", format!("{{% with a = f(1, 2), b = 3 %}}{}", check("a, b", ""))),
             ("{%- generation -%}x{% endgeneration %}", "{%- with -%}x{% endwith %}".to_owned()),
             ("{{ '{% generation %}%}}}' }}", "{{ '{% generation %}%}}}' }}".to_owned()),
@@ -277,6 +295,10 @@ mod tests {
             prepare_source(source).unwrap();
         }
         assert!(prepare_source(&format!("{{{{ x{} }}}}", " ~ x".repeat(65))).unwrap_err().contains("65 values"));
+        let nested = |depth: usize| format!("{{{{ {}x{} }}}}", "[".repeat(depth), "] ~ ''".repeat(depth));
+        prepare_source(&nested(6)).unwrap();
+        assert!(prepare_source(&nested(7)).unwrap_err().contains("7 lists"));
+        assert!(prepare_source("{% macro kiln_check_values(x) %}{% endmacro %}").unwrap_err().contains("names"));
         assert!(prepare_source(&" ".repeat(MAX_SOURCE_BYTES + 1)).unwrap_err().contains("262145 bytes"));
     }
 }
