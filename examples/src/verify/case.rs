@@ -4,6 +4,7 @@ use crate::Error;
 use qwen3_vl_burn::ModelInputs;
 use qwen3_vl_burn::processor::{Grid, ProcessedImages};
 use safetensors::{Dtype, SafeTensors};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A case of a folder.
@@ -73,6 +74,24 @@ impl Case {
         let bytes = self.bytes_of(tensor, Dtype::I64)?;
         let read = |b: &[u8]| i64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
         Ok(bytes.map(|bytes| bytes.chunks_exact(8).map(read).collect()))
+    }
+
+    /// The greedy tokens expected: those of the case in `greedy.json` beside it, of which there are more, or `expect.greedy`.
+    pub fn greedy(&self) -> Result<Option<Vec<u32>>, Error> {
+        let path = self.path.with_file_name("greedy.json");
+        let listed = match std::fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str::<BTreeMap<String, Vec<u32>>>(&text)
+                .map_err(|error| Error::Case { path, reason: error.to_string() })?
+                .remove(&self.name),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(source) => return Err(Error::File { path, source }),
+        };
+        if listed.is_some() {
+            return Ok(listed);
+        }
+        let Some(tokens) = self.integers("expect.greedy")? else { return Ok(None) };
+        let tokens: Result<_, _> = tokens.into_iter().map(u32::try_from).collect();
+        tokens.map(Some).map_err(|_| self.error("expect.greedy holds a number that is no token id"))
     }
 
     /// Token ids and the pixels given.

@@ -126,8 +126,7 @@ impl<B: FusedOps> Checks<'_, B> {
     }
 
     fn check_greedy(&mut self, case: &Case) -> Result<(), Error> {
-        let Some(expected) = case.integers("expect.greedy")? else { return Ok(()) };
-        let expected: Vec<u32> = expected.iter().map(|&id| id as u32).collect();
+        let Some(expected) = case.greedy()? else { return Ok(()) };
         let mut answers = Vec::new();
         for (stage, cache) in [("greedy", true), ("greedy uncached", false)] {
             let options = GenerateOptions::new(expected.len()).with_cache(cache);

@@ -7,7 +7,7 @@
 //! checkpoint ([`PreprocessorConfig`], [`VideoConfig`]).
 //!
 //! What comes out equals what HF transformers' `Qwen2VLImageProcessorFast` and `Qwen3VLVideoProcessor` compute, up to one level
-//! of an 8-bit sample where two resamplers round differently (`tests/processor.rs`).
+//! of an 8-bit sample where two resamplers round differently (`tests/prompts/processor.rs`).
 
 mod config;
 mod config_file;

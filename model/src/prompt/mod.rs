@@ -4,7 +4,7 @@
 //! placeholder; [`expand_prompt`] repeats the placeholders once for every image token, adds the timestamps of videos, and encodes
 //! the text with the [`Tokenizer`]. Generated ids become text again through a [`TokenStream`].
 //!
-//! Rendered texts and ids equal what HF transformers' `Qwen3VLProcessor` gives (`tests/prompt.rs`).
+//! Rendered texts and ids equal what HF transformers' `Qwen3VLProcessor` gives (`tests/prompts/prompt.rs`).
 
 mod builtin;
 mod byte_level;

@@ -1,6 +1,6 @@
 //! Preprocessor settings: what is read, what is assumed, what is refused.
 
-mod case;
+use crate::case;
 
 use case::locate;
 use image::RgbImage;

@@ -1,6 +1,6 @@
 //! `generation_config.json`.
 
-mod fixture;
+use crate::fixture;
 
 use qwen3_vl_burn::Error;
 use qwen3_vl_burn::error::{ConfigError, GenerateError};

@@ -1,6 +1,6 @@
 //! Multimodal positions against HF transformers.
 
-mod case;
+use crate::case;
 
 use case::Case;
 use qwen3_vl_burn::positions::position_ids;

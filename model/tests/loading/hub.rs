@@ -1,7 +1,7 @@
 //! Downloads, against a server on this machine: what is asked for, what is kept, and what each failure is called.
 
-mod fixture;
-mod hub_server;
+use crate::fixture;
+use crate::hub_server;
 
 use burn_flex::Flex;
 use hub_server::{COMMIT, HubServer, ID};

@@ -1,6 +1,6 @@
 //! Every bad value of a configuration is a typed error that names the field and the value.
 
-mod files;
+use crate::files;
 
 use files::fixture;
 use qwen3_vl_burn::Error;

@@ -1,6 +1,6 @@
 //! Generation on the tiny model, against HF transformers (`fixtures/generate/make.py`).
 
-mod fixture;
+use crate::fixture;
 
 use burn::module::Param;
 use burn::tensor::Tensor;

@@ -3,8 +3,8 @@
 //! The test quantises fixtures by its own f64 code (nearest of the 127 magnitudes, found by looking at all of them) and
 //! dequantises by it; the crate has a table and f32.
 
-mod files;
-mod fixture;
+use crate::files;
+use crate::fixture;
 
 use burn::tensor::DType;
 use burn_flex::Flex;

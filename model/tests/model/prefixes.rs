@@ -1,6 +1,6 @@
 //! A conversation that goes on computes only what is new, and gives what the whole prompt gives.
 
-mod fixture;
+use crate::fixture;
 
 use burn_flex::Flex;
 use burn_kiln::Kiln;

@@ -1,6 +1,6 @@
 //! Choosing tokens: against HF transformers' logits processors (`fixtures/generate/make.py`), a full sort, and statistics.
 
-mod fixture;
+use crate::fixture;
 
 use qwen3_vl_burn::generate::{Candidate, GenerateError, GenerateOptions, Sampler, Sampling};
 use serde_json::Value;

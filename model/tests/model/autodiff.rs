@@ -1,6 +1,6 @@
 //! Loss and gradients of the whole model against HF's, and the derived autodiff twin of its modules.
 
-mod fixture;
+use crate::fixture;
 
 use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
 use burn::tensor::backend::AutodiffBackend;

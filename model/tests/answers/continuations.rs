@@ -1,6 +1,6 @@
 //! Answers without a model: text, what ends it, log-probabilities. Each token of the tokenizer here is one byte.
 
-mod fixture;
+use crate::fixture;
 
 use qwen3_vl_burn::generate::{Continuation, FinishReason, GenerateError, GenerateOptions, Step};
 use qwen3_vl_burn::prompt::{CHAT_TOKENS, Tokenizer, byte_level_tokenizer};

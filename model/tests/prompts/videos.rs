@@ -1,6 +1,6 @@
 //! Videos from folders, lists, animations and memory; what is sampled, and what must be refused.
 
-mod case;
+use crate::case;
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
 //! Configurations are read as HF reads them.
 
-mod files;
+use crate::files;
 
 use burn::config::Config;
 use burn::tensor::DType;

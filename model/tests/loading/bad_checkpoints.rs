@@ -1,6 +1,6 @@
 //! Every damaged or foreign checkpoint is a typed error that names the file and the tensor.
 
-mod files;
+use crate::files;
 
 use burn::tensor::DType;
 use burn_flex::Flex;

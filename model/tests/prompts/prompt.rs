@@ -1,6 +1,6 @@
 //! Rendered prompts and token ids against HF transformers and Jinja2.
 
-mod case;
+use crate::case;
 
 use std::collections::BTreeMap;
 use std::io::Read;

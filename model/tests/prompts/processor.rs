@@ -1,6 +1,6 @@
 //! Pictures and videos against HF transformers' processors, alone and in conversations.
 
-mod case;
+use crate::case;
 
 use std::io::Read;
 use std::sync::LazyLock;

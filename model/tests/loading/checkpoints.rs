@@ -1,6 +1,6 @@
 //! Checkpoints give the bytes that are in their files, without copying them where that can be.
 
-mod files;
+use crate::files;
 
 use burn::tensor::{DType, TensorData};
 use burn_flex::Flex;

@@ -1,6 +1,6 @@
 //! Inputs that don't fit are typed errors with values, never a panic.
 
-mod fixture;
+use crate::fixture;
 
 use burn::module::Param;
 use burn::tensor::Tensor;

@@ -1,6 +1,6 @@
 //! Sequences side by side: each gets what it gets alone.
 
-mod fixture;
+use crate::fixture;
 
 use burn_flex::Flex;
 use burn_kiln::Kiln;

@@ -1,7 +1,7 @@
 //! The model against HF transformers: every number here was computed by HF 5.23 in float32 on the CPU
 //! (`fixtures/tiny-*`, random weights in the released layout).
 
-mod fixture;
+use crate::fixture;
 
 use burn::tensor::DType;
 use burn_flex::Flex;

@@ -1,6 +1,6 @@
 //! The built-in template against the released ones, and templates that must be stopped.
 
-mod case;
+use crate::case;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, UNIX_EPOCH};

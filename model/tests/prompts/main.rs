@@ -1,0 +1,11 @@
+//! From messages, pictures and videos to what the model takes: one binary.
+
+#[path = "../case/mod.rs"]
+mod case;
+
+mod positions;
+mod processor;
+mod prompt;
+mod settings;
+mod templates;
+mod videos;
