@@ -10,7 +10,6 @@ use std::path::Path;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
-use super::guard::guard_decoder;
 use super::{ImageError, jpeg};
 
 /// What a picture may announce in its header.
@@ -55,7 +54,7 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
     let mut inner = image::Limits::no_limits();
     inner.max_alloc = Some(limits.max_bytes);
     reader.limits(inner);
-    let mut decoder = guard_decoder(|| reader.into_decoder())?;
+    let mut decoder = super::guard::guard_decoder(|| reader.into_decoder())?;
 
     let (width, height) = decoder.dimensions();
     if width == 0 || height == 0 {
@@ -72,7 +71,7 @@ pub fn decode_bytes(data: &[u8], limits: &DecodeLimits) -> Result<RgbImage, Imag
 
     // Damaged metadata is no damage to the picture: it stays as it lies.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = guard_decoder(|| DynamicImage::from_decoder(decoder))?;
+    let mut picture = super::guard::guard_decoder(|| DynamicImage::from_decoder(decoder))?;
     picture.apply_orientation(orientation);
     Ok(flatten(picture))
 }
