@@ -9,6 +9,7 @@ use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder, ImageFormat, R
 use super::timeline::{Timeline, scan_gif, scan_webp};
 use super::{VideoError, VideoLimits};
 use crate::processor::decode::flatten;
+use crate::processor::guard::guard_decoder;
 use crate::processor::{DecodeLimits, ImageError};
 
 /// An animation in memory, its structure read.
@@ -47,11 +48,12 @@ impl Animation {
         sink: &mut dyn FnMut(&RgbImage) -> Result<(), ImageError>,
     ) -> Result<(), ImageError> {
         let mut wanted = indices.iter().peekable();
-        for (index, frame) in self.decode(limits)?.enumerate() {
+        let mut frames = self.decode(limits)?;
+        for index in 0.. {
             if wanted.peek().is_none() {
                 break;
             }
-            let frame = frame.map_err(ImageError::Decode)?;
+            let Some(frame) = guard_decoder(|| frames.next().transpose())? else { break };
             if wanted.next_if(|&&next| next == index).is_some() {
                 sink(&flatten(DynamicImage::ImageRgba8(frame.into_buffer())))?;
             }
@@ -71,7 +73,7 @@ impl Animation {
         };
         match self.format {
             ImageFormat::Gif => {
-                let mut decoder = GifDecoder::new(data).map_err(ImageError::Decode)?;
+                let mut decoder = guard_decoder(|| GifDecoder::new(data))?;
                 check(&decoder)?;
                 let mut inner = image::Limits::no_limits();
                 inner.max_alloc = Some(limits.max_bytes);
@@ -79,7 +81,7 @@ impl Animation {
                 Ok(decoder.into_frames())
             }
             _ => {
-                let decoder = WebPDecoder::new(data).map_err(ImageError::Decode)?;
+                let decoder = guard_decoder(|| WebPDecoder::new(data))?;
                 check(&decoder)?;
                 Ok(decoder.into_frames())
             }
