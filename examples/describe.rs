@@ -18,7 +18,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-const DEFAULT_PROMPT: &str = "Describe this image.";
+/// What is asked without `--prompt`.
+fn default_prompt(media: &MediaArgs) -> &'static str {
+    let (images, videos) = (media.image.len(), media.video.len());
+    match (images, videos) {
+        (0, 1) => "Describe this video.",
+        (0, 2..) => "Describe these videos.",
+        (2.., 0) => "Describe these images.",
+        (1.., 1..) => "Describe what you see.",
+        _ => "Describe this image.",
+    }
+}
 
 /// Ask Qwen3-VL about pictures and videos
 ///
@@ -29,7 +39,7 @@ const DEFAULT_PROMPT: &str = "Describe this image.";
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// What to ask; - reads it from standard input [default: Describe this image.]
+    /// What to ask; - reads it from standard input [default: a description of what is shown]
     #[arg(long)]
     prompt: Option<String>,
     /// System prompt
@@ -81,7 +91,7 @@ fn run(mut arguments: Arguments) -> Result<(), Error> {
     let prompt = match arguments.prompt.as_deref() {
         Some("-") => read_prompt()?,
         Some(prompt) => prompt.to_owned(),
-        None => DEFAULT_PROMPT.to_owned(),
+        None => default_prompt(&arguments.media).to_owned(),
     };
     let files = arguments.model.open()?;
     if let Some(picture) =
