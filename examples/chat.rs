@@ -1,7 +1,6 @@
 //! A conversation in the terminal.
 
 use clap::Parser;
-use kiln_examples::Error;
 use kiln_examples::backend::Place;
 use kiln_examples::conversation::Conversation;
 use kiln_examples::interrupt::Interrupt;
@@ -9,6 +8,7 @@ use kiln_examples::media::MediaLimits;
 use kiln_examples::model::ModelArgs;
 use kiln_examples::sampling::SamplingArgs;
 use kiln_examples::talk::{Opened, talk};
+use kiln_examples::{Error, program};
 use qwen3_vl_burn::prompt::{Message, RenderOptions};
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
@@ -47,24 +47,13 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    let arguments = Arguments::parse();
-    let run = || {
+    program::run(|| {
+        let arguments = Arguments::parse();
         let files = arguments.model.open()?;
         let interrupt = Interrupt::install()?;
         let program = |opened: Opened<'_>| converse(&arguments, &interrupt, opened);
         talk(&files, &arguments.place, RenderOptions::default(), Box::new(program))
-    };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    })
 }
 
 /// Prepares the conversation and goes on until the end of input.

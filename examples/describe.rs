@@ -2,13 +2,13 @@
 
 use clap::Parser;
 use image::ImageFormat;
-use kiln_examples::Error;
 use kiln_examples::answer::{Findings, Output, Times, find_detections, report};
 use kiln_examples::backend::Place;
 use kiln_examples::media::MediaArgs;
 use kiln_examples::model::ModelArgs;
 use kiln_examples::sampling::SamplingArgs;
 use kiln_examples::talk::{Opened, talk};
+use kiln_examples::{Error, program};
 use qwen3_vl_burn::grounding;
 use qwen3_vl_burn::processor::ImageSource;
 use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message, RenderOptions};
@@ -71,17 +71,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    match run(Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit_code())
-        }
-    }
+    program::run(|| run(Arguments::parse()))
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Error> {

@@ -10,6 +10,7 @@ pub mod interrupt;
 pub mod media;
 pub mod memory;
 pub mod model;
+pub mod program;
 pub mod sampling;
 pub mod talk;
 pub mod verify;

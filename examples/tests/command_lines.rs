@@ -12,7 +12,7 @@ fn lines_are_commands_or_questions() {
     assert_eq!(Line::parse("/image  my cat.png "), Line::Image("my cat.png"));
     assert_eq!(Line::parse("/video"), Line::Incomplete("/video"));
     assert_eq!(Line::parse("/frobnicate x"), Line::Unknown("/frobnicate"));
-    assert_eq!(Line::parse("/home/me is a folder?"), Line::Question("/home/me is a folder?"));
+    assert_eq!(Line::parse("/cats/small is a folder?"), Line::Question("/cats/small is a folder?"));
     assert_eq!(Line::parse("/2 of it"), Line::Question("/2 of it"));
     assert_eq!(Line::parse(" what? "), Line::Question("what?"));
     assert_eq!(Line::parse("/exit"), Line::Quit);

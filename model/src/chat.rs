@@ -148,11 +148,7 @@ impl<'a, B: FusedOps> Chat<'a, B> {
 
         let text = generation.text.as_deref().unwrap_or_default();
         let answer = if opened { split_opened_thinking(text) } else { split_thinking(text) };
-        let mut message = Message::text("assistant", answer.content.as_str());
-        if let Some(thinking) = &answer.thinking {
-            message.extra.insert("reasoning_content".to_owned(), thinking.as_str().into());
-        }
-        self.messages.push(message);
+        self.messages.push(Message::assistant_answer(&answer));
         self.media.push(Vec::new());
         Ok(Reply { tools: parse_tool_calls(&answer.content), answer, generation })
     }

@@ -1,15 +1,16 @@
 //! The seeds of the fuzzers, replayed and damaged, on a stable compiler: no input panics, and none takes much memory.
 
+mod counting;
 #[path = "../fuzz/targets.rs"]
 mod targets;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use counting::measure_peak;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -20,31 +21,8 @@ const DAMAGED: usize = 40;
 /// Time for the damaged inputs of one target.
 const TIME: Duration = Duration::from_millis(2500);
 
-/// The system's allocator, counting bytes in use and their peak.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// Whether anything but the template engine has panicked, caught or not.
 static PANICKED: AtomicBool = AtomicBool::new(false);
-
-// SAFETY: every call is passed to `System` unchanged; counting touches no memory of the caller's.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(IN_USE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller's promise about `layout` is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `pointer` came from `System.alloc` with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// The seeds of a target: name and bytes, in the order of their names.
 fn read_seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -60,10 +38,8 @@ fn read_seeds(target: &str) -> Vec<(String, Vec<u8>)> {
 
 /// Runs a target; says which input was too much for it, where it could be run again.
 fn run(target: targets::Target, what: &str, input: &[u8]) {
-    let before = IN_USE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let outcome = catch_unwind(|| target(input));
-    let peak = PEAK.load(Relaxed) - before;
+    let mut outcome = Ok(());
+    let peak = measure_peak(|| outcome = catch_unwind(|| target(input)));
     let panicked = outcome.is_err() || PANICKED.load(Relaxed);
     if panicked || peak > LIMIT + input.len() {
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz-input");

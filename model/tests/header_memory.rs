@@ -1,51 +1,19 @@
 //! Headers that lie about sizes don't make the process allocate what they lie about.
 
+mod counting;
 mod files;
 
+use counting::measure_peak;
 use files::{entry, folder_with, folder_with_header, frame};
 use qwen3_vl_burn::{Checkpoint, Qwen3VlConfig};
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Most bytes that a bad header may take.
 const LIMIT: usize = 64 << 20;
 
-/// The system's allocator, counting bytes in use and their peak.
-struct Counting;
-
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is passed to `System` unchanged; counting touches no memory of the caller's.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        PEAK.fetch_max(IN_USE.fetch_add(layout.size(), Relaxed) + layout.size(), Relaxed);
-        // SAFETY: the caller's promise about `layout` is `System`'s.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: `pointer` came from `System.alloc` with this layout.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Peak of the bytes that opening `dir` takes.
-fn measure(open: impl FnOnce()) -> usize {
-    let before = IN_USE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    open();
-    PEAK.load(Relaxed) - before
-}
-
 fn measure_refusal(dir: &Path) -> usize {
-    measure(|| drop(Checkpoint::open(dir).expect_err("a bad header was accepted")))
+    measure_peak(|| drop(Checkpoint::open(dir).expect_err("a bad header was accepted")))
 }
 
 /// `prefix`, then `unit` as often as fits into a header of the largest accepted length, then `suffix`.
@@ -90,7 +58,7 @@ fn bad_headers_take_little_memory() {
     // The largest good header that is accepted isn't much worse.
     tensors.pop();
     let dir = folder_with_header(&format!("{{{}}}", tensors.join(",")), 0);
-    let peak = measure(|| drop(Checkpoint::open(dir.path()).unwrap()));
+    let peak = measure_peak(|| drop(Checkpoint::open(dir.path()).unwrap()));
     assert!(peak < LIMIT, "good: {peak} bytes");
 
     let dir = tempfile::tempdir().unwrap();
@@ -102,9 +70,9 @@ fn bad_headers_take_little_memory() {
 
     let config = dir.path().join("config.json");
     fs::write(&config, format!("{{\"a\":[{}0]}}", "0,".repeat((1 << 19) - 8))).unwrap();
-    let peak = measure(|| drop(Qwen3VlConfig::from_file(&config).expect_err("no model_type")));
+    let peak = measure_peak(|| drop(Qwen3VlConfig::from_file(&config).expect_err("no model_type")));
     assert!(peak < LIMIT, "config: {peak} bytes");
     fs::write(&config, " ".repeat(100 << 20)).unwrap();
-    let peak = measure(|| drop(Qwen3VlConfig::from_file(&config).expect_err("too large")));
+    let peak = measure_peak(|| drop(Qwen3VlConfig::from_file(&config).expect_err("too large")));
     assert!(peak < LIMIT, "large config: {peak} bytes");
 }

@@ -65,7 +65,7 @@ pub fn stream_batch<B: FusedOps>(
 
     let began = Instant::now();
     let prepared = prompts.iter().map(|prompt| model.prepare(prompt)).collect::<Result<Vec<_>>>()?;
-    let _ = B::sync(&model.device()); // as in `stream`
+    let _ = B::sync(&model.device()); // as for one prompt
     timings.prepare = began.elapsed();
     if options.is_cancelled() {
         return finish(answers, timings);

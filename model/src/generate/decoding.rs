@@ -51,28 +51,7 @@ pub fn stream<B: FusedOps>(
     options: &GenerateOptions,
     on_step: impl FnMut(&Step) -> ControlFlow<()>,
 ) -> Result<Generation> {
-    let mut timings = Timings::default();
-    let mut answer = Continuation::new(options, &inputs.input_ids, tokenizer)?;
-    if options.is_cancelled() {
-        return Ok(answer.into_generation(timings));
-    }
-    let began = Instant::now();
-    let prompt = Session::prepare(model, inputs, options)?;
-    // Backends that queue work would charge the tower's time to the decoder; a failure shows when the logits are read.
-    let _ = B::sync(&model.device());
-    timings.prepare = began.elapsed();
-    if options.is_cancelled() {
-        return Ok(answer.into_generation(timings));
-    }
-
-    let began = Instant::now();
-    let (mut session, logits) = Session::start(model, prompt, options)?;
-    timings.prefill = began.elapsed();
-
-    let began = Instant::now();
-    run(&mut answer, &mut session, logits, options, on_step)?;
-    timings.decode = began.elapsed();
-    Ok(answer.into_generation(timings))
+    run(model, tokenizer, inputs, options, None, on_step)
 }
 
 /// As [`stream`], for a conversation: what `prefix` holds and shares with this prompt is not computed again, and afterwards it
@@ -90,48 +69,58 @@ pub fn stream_after<B: FusedOps>(
     prefix: &mut PrefixCache<B>,
     on_step: impl FnMut(&Step) -> ControlFlow<()>,
 ) -> Result<Generation> {
+    run(model, tokenizer, inputs, options, Some(prefix), on_step)
+}
+
+/// Prepares the prompt, or what `prefix` doesn't hold of it, and chooses tokens until the answer ends or somebody breaks off.
+fn run<B: FusedOps>(
+    model: &Qwen3Vl<B>,
+    tokenizer: Option<&Tokenizer>,
+    inputs: &ModelInputs,
+    options: &GenerateOptions,
+    mut prefix: Option<&mut PrefixCache<B>>,
+    mut on_step: impl FnMut(&Step) -> ControlFlow<()>,
+) -> Result<Generation> {
     let mut timings = Timings::default();
     let mut answer = Continuation::new(options, &inputs.input_ids, tokenizer)?;
     if options.is_cancelled() {
         return Ok(answer.into_generation(timings));
     }
     let began = Instant::now();
-    let prompt = Session::prepare_after(model, inputs, options, prefix)?;
-    let _ = B::sync(&model.device()); // as in `stream`
+    let prompt = match &mut prefix {
+        Some(prefix) => Session::prepare_after(model, inputs, options, prefix),
+        None => Session::prepare(model, inputs, options),
+    }?;
+    // Backends that queue work would charge the tower's time to the decoder; a failure shows when the logits are read.
+    let _ = B::sync(&model.device());
     timings.prepare = began.elapsed();
     if options.is_cancelled() {
         return Ok(answer.into_generation(timings));
     }
 
     let began = Instant::now();
-    let reused = inputs.input_ids.len() - prompt.len();
-    let held = std::mem::replace(prefix, PrefixCache::new(model));
-    let (mut session, logits) = Session::resume(model, prompt, options, held)?;
+    let reused_tokens = inputs.input_ids.len() - prompt.len();
+    let (mut session, mut logits) = match &mut prefix {
+        Some(prefix) => {
+            let held = std::mem::replace(*prefix, PrefixCache::new(model));
+            Session::resume(model, prompt, options, held)
+        }
+        None => Session::start(model, prompt, options),
+    }?;
     timings.prefill = began.elapsed();
 
     let began = Instant::now();
-    run(&mut answer, &mut session, logits, options, on_step)?;
-    timings.decode = began.elapsed();
-    if let Some(held) = session.into_prefix() {
-        *prefix = held;
-    }
-    Ok(Generation { reused_tokens: reused, ..answer.into_generation(timings) })
-}
-
-/// Chooses tokens until the answer ends or somebody breaks off.
-fn run<B: FusedOps>(
-    answer: &mut Continuation<'_>,
-    session: &mut Session<'_, B>,
-    mut logits: Vec<f32>,
-    options: &GenerateOptions,
-    mut on_step: impl FnMut(&Step) -> ControlFlow<()>,
-) -> Result<()> {
     loop {
         let step = answer.accept(&logits)?;
         let broken_off = on_step(&step).is_break();
         if broken_off || step.finish.is_some() || options.is_cancelled() {
-            return Ok(());
+            break;
         }
         logits = session.push(step.token)?;
     }
+    timings.decode = began.elapsed();
+    if let (Some(prefix), Some(held)) = (prefix, session.into_prefix()) {
+        *prefix = held;
+    }
+    Ok(Generation { reused_tokens, ..answer.into_generation(timings) })
 }

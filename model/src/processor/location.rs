@@ -3,7 +3,7 @@
 //! | string | names |
 //! | --- | --- |
 //! | `pictures/cat.png` | a path |
-//! | `file:///home/me/my%20cat.png` | a path, percent-encoded (RFC 8089) |
+//! | `file:///photos/my%20cat.png` | a path, percent-encoded (RFC 8089) |
 //! | `data:image/png;base64,iVBOR..` | the data itself (RFC 2397) |
 //! | `https://..` | nothing here: this crate opens no connection |
 

@@ -12,3 +12,4 @@ mod bad_configs;
 mod checkpoints;
 mod configs;
 mod hub;
+mod hub_options;
