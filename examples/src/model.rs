@@ -6,7 +6,7 @@ use burn_kiln_fusion::FusedOps;
 use clap::Args;
 use qwen3_vl_burn::checkpoint::progress_bar;
 use qwen3_vl_burn::generate::GenerationConfig;
-use qwen3_vl_burn::hub::{HubOptions, resolve};
+use qwen3_vl_burn::hub::{HubOptions, download_bar, resolve};
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl, Qwen3VlProcessor};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ impl ModelArgs {
             eprintln!("      Give --model a folder or an id (Qwen/Qwen3-VL-2B-Instruct) for a real one.");
             return Ok(Files { dir: dir.path().to_owned(), embedded: Some(dir) });
         };
-        let mut options = HubOptions::from_env();
+        let mut options = HubOptions::from_env().with_progress(download_bar());
         if let Some(revision) = &self.revision {
             options.revision = revision.clone();
         }
