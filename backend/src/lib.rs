@@ -7,6 +7,7 @@ pub mod fused;
 #[cfg(feature = "wgpu")]
 pub mod gpu;
 pub mod kernels;
+pub mod memory;
 pub mod routes;
 mod scope;
 pub mod simd;

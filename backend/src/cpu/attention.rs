@@ -70,7 +70,7 @@ fn run<B: CpuBackend>(
         ..AttentionOptions::new(scale as f32)
     };
     let shape = [q.batch, q.heads, q.length, v.head_dim];
-    let mut out = OwnedFloats::zeros(q_view.dtype(), shape.iter().product())?;
+    let mut out = B::allocate(q_view.dtype(), shape.iter().product())?;
     let mut lse = fused.with_lse.then(|| vec![0.0f32; q.batch * q.heads * q.length]);
     attention(Launch::from(config), [q, k, v], &options, out.as_floats_mut(), lse.as_deref_mut());
     let lse = match lse {

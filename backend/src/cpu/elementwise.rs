@@ -1,6 +1,6 @@
 //! Functions and arithmetic of elements.
 
-use super::storage::{CpuBackend, OwnedFloats, View};
+use super::storage::{CpuBackend, View};
 use crate::kernels::Launch;
 use crate::kernels::elementwise::{
     BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
@@ -27,7 +27,7 @@ pub(super) fn apply<B: CpuBackend>(
     }
     let output = B::view(&x).and_then(|view| {
         let source = view.contiguous()?;
-        let mut out = OwnedFloats::zeros(view.dtype(), source.len())?;
+        let mut out = B::allocate(view.dtype(), source.len())?;
         unary(launch, op, source, out.as_floats_mut());
         B::from_floats(out, x.shape())
     });
@@ -54,7 +54,7 @@ pub(super) fn combine<B: CpuBackend>(
     }
     let output = B::view(&lhs).and_then(|view| {
         let source = view.contiguous()?;
-        let mut out = OwnedFloats::zeros(view.dtype(), source.len())?;
+        let mut out = B::allocate(view.dtype(), source.len())?;
         binary(launch, op, source, operand, out.as_floats_mut());
         B::from_floats(out, shape)
     });
@@ -80,7 +80,7 @@ pub(super) fn combine_scalar<B: CpuBackend>(
     }
     let output = B::view(&lhs).and_then(|view| {
         let source = view.contiguous()?;
-        let mut out = OwnedFloats::zeros(view.dtype(), source.len())?;
+        let mut out = B::allocate(view.dtype(), source.len())?;
         binary(launch, op, source, operand, out.as_floats_mut());
         B::from_floats(out, lhs.shape())
     });
@@ -103,7 +103,7 @@ pub(super) fn gate<B: CpuBackend>(
     }
     let output = B::view(&gate).and_then(|view| {
         let source = view.contiguous()?;
-        let mut out = OwnedFloats::zeros(view.dtype(), source.len())?;
+        let mut out = B::allocate(view.dtype(), source.len())?;
         silu_mul(launch, source, right, out.as_floats_mut());
         B::from_floats(out, gate.shape())
     });

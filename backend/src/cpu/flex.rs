@@ -1,6 +1,6 @@
 //! Tensors of `Flex`: reference-counted bytes with a layout.
 
-use super::storage::{BoolView, CpuBackend, OwnedFloats, View};
+use super::storage::{BoolView, CpuBackend, OwnedFloats, PooledFloats, View};
 use crate::kernels::{Floats, FloatsMut};
 use burn_backend::{BoolStore, DType};
 use burn_flex::{Flex, FlexTensor, Layout};
@@ -55,11 +55,19 @@ impl CpuBackend for Flex {
         data.iter::<i64>().map(|i| usize::try_from(i).ok()).collect()
     }
 
+    fn allocate(dtype: DType, len: usize) -> Option<OwnedFloats> {
+        PooledFloats::take(dtype, len).map(OwnedFloats::Pooled)
+    }
+
     fn from_floats(floats: OwnedFloats, shape: Shape) -> Option<FlexTensor> {
         let (bytes, dtype) = match floats {
             OwnedFloats::F32(x) => (Bytes::from_elems(x), DType::F32),
             OwnedFloats::Bf16(x) => (Bytes::from_elems(x), DType::BF16),
             OwnedFloats::F16(x) => (Bytes::from_elems(x), DType::F16),
+            OwnedFloats::Pooled(x) => {
+                let dtype = x.dtype();
+                (x.into_bytes().into_bytes(), dtype)
+            }
         };
         Some(FlexTensor::new(bytes, Layout::contiguous(shape), dtype))
     }

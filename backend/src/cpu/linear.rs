@@ -1,7 +1,7 @@
 //! Linear layers: a product with a weight, and what happens before its store.
 
 use super::engine::CpuPanels;
-use super::storage::{CpuBackend, OwnedFloats};
+use super::storage::CpuBackend;
 use crate::engine::{Engine, EngineWeight, LinearEpilogue};
 use crate::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Plan, Residual, gemm, gemm_packed};
 use crate::kernels::{Floats, Launch};
@@ -101,7 +101,7 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
         }
     };
 
-    let mut out = OwnedFloats::zeros(view.dtype(), rows.rows.checked_mul(out_features)?)?;
+    let mut out = B::allocate(view.dtype(), rows.rows.checked_mul(out_features)?)?;
     let residual = match &epilogue.residual {
         Some(residual) => {
             let view = B::view(residual).filter(|view| view.shape == shape)?;

@@ -41,7 +41,7 @@ fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &Kerne
         move |data| Matrix::new(data, 0, [rows, cols], strides).ok()
     };
 
-    let mut out = OwnedFloats::zeros(dtype, batches.checked_mul(m)?.checked_mul(n)?)?;
+    let mut out = B::allocate(dtype, batches.checked_mul(m)?.checked_mul(n)?)?;
     let epilogue = Epilogue::default();
     let one_rhs = b.shape[..rank - 2].iter().all(|&size| size == 1);
     match a.as_rows().filter(|_| one_rhs && batches > 0) {

@@ -55,7 +55,13 @@ where
     }
 
     fn from_floats(floats: OwnedFloats, shape: Shape) -> Option<NdArrayTensor> {
-        let OwnedFloats::F32(x) = floats else { return None };
+        let x = match floats {
+            OwnedFloats::F32(x) => x,
+            other => match other.as_floats() {
+                Floats::F32(x) => x.to_vec(),
+                Floats::Bf16(_) | Floats::F16(_) => return None,
+            },
+        };
         let array = ArcArray::from_shape_vec(IxDyn(&shape.to_vec()), x).ok()?;
         Some(NdArrayTensor::from(array))
     }

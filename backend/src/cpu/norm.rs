@@ -46,7 +46,7 @@ pub(super) fn layer<B: CpuBackend>(
             None => None,
         };
         let norm = LayerNorm { gamma: weight::<B>(&gamma, view.last())?, beta, epsilon };
-        let mut out = OwnedFloats::zeros(view.dtype(), len)?;
+        let mut out = B::allocate(view.dtype(), len)?;
         norm::layer_norm(Launch::from(config), norm, operand, out.as_floats_mut(), None);
         B::from_floats(out, x.shape())
     };
@@ -73,7 +73,7 @@ pub(super) fn rms<B: CpuBackend>(
         let view = B::view(&x)?;
         let (operand, len) = rows(&view)?;
         let norm = RmsNorm { gamma: weight::<B>(&gamma, view.last())?, epsilon };
-        let mut out = OwnedFloats::zeros(view.dtype(), len)?;
+        let mut out = B::allocate(view.dtype(), len)?;
         let mut rstd = vec![0.0; operand.rows];
         let to = Normed { out: out.as_floats_mut(), rstd: Some(&mut rstd) };
         norm::rms_norm(Launch::from(config), norm, operand, to);
@@ -105,8 +105,8 @@ pub(super) fn add<B: CpuBackend>(
         }
         let norm = RmsNorm { gamma: weight::<B>(&gamma, d)?, epsilon };
         let (left, right) = (view.contiguous()?, other.contiguous()?);
-        let mut sum = OwnedFloats::zeros(view.dtype(), left.len())?;
-        let mut normed = OwnedFloats::zeros(view.dtype(), left.len())?;
+        let mut sum = B::allocate(view.dtype(), left.len())?;
+        let mut normed = B::allocate(view.dtype(), left.len())?;
         let mut rstd = vec![0.0; left.len() / d];
         let to = Normed { out: normed.as_floats_mut(), rstd: Some(&mut rstd) };
         norm::add_norm(Launch::from(config), norm, [left, right], sum.as_floats_mut(), to);

@@ -1,6 +1,6 @@
 //! Rotary embedding of heads, alone or after the RMS norm of each.
 
-use super::storage::{CpuBackend, OwnedFloats, View};
+use super::storage::{CpuBackend, View};
 use crate::kernels::norm::{Normed, RmsNorm};
 use crate::kernels::rope::{Angles, Heads, qk_norm_rope, rope};
 use crate::kernels::{Floats, Launch};
@@ -38,7 +38,7 @@ pub(super) fn rotate<B: CpuBackend>(
         if !fits || !operand.head_dim.is_multiple_of(2) {
             return None;
         }
-        let mut out = OwnedFloats::zeros(view.dtype(), view.len())?;
+        let mut out = B::allocate(view.dtype(), view.len())?;
         let (launch, angles) = (Launch::from(config), Angles { cos, sin });
         match norm {
             Some((gamma, epsilon)) => {

@@ -1,6 +1,6 @@
 //! Softmax over one dimension.
 
-use super::storage::{CpuBackend, OwnedFloats};
+use super::storage::CpuBackend;
 use crate::kernels::Launch;
 use crate::kernels::softmax::{Axis, SoftmaxKind, softmax, softmax_in_place};
 use crate::routes::{Route, note};
@@ -27,7 +27,7 @@ pub(super) fn normalize<B: CpuBackend>(
         return Ok(x);
     }
     let output = B::view(&x).and_then(|view| {
-        let mut out = OwnedFloats::zeros(view.dtype(), axis.len())?;
+        let mut out = B::allocate(view.dtype(), axis.len())?;
         softmax(launch, kind, axis, view.contiguous()?, out.as_floats_mut());
         B::from_floats(out, shape)
     });

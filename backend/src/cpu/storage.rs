@@ -1,6 +1,7 @@
 //! A backend's tensors as slices.
 
 use crate::kernels::{Floats, FloatsMut};
+use crate::memory::PooledBytes;
 use burn_backend::DType;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_kiln_fusion::FusedOps;
@@ -34,7 +35,7 @@ pub struct BoolView<'a> {
 }
 
 /// A new contiguous buffer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum OwnedFloats {
     /// Single precision.
     F32(Vec<f32>),
@@ -42,6 +43,52 @@ pub enum OwnedFloats {
     Bf16(Vec<bf16>),
     /// Half precision.
     F16(Vec<f16>),
+    /// Floats of one type in a block of the pool.
+    Pooled(PooledFloats),
+}
+
+/// Floats of one type in a block of the [`crate::memory::Pool`].
+#[derive(Debug)]
+pub struct PooledFloats {
+    bytes: PooledBytes,
+    dtype: DType,
+}
+
+impl PooledFloats {
+    /// `len` floats of any value; `None` for a type that kernels don't store, or more bytes than there are addresses.
+    pub fn take(dtype: DType, len: usize) -> Option<Self> {
+        let kernels_store = matches!(dtype, DType::F32 | DType::BF16 | DType::F16);
+        let bytes = len.checked_mul(dtype.size()).filter(|&bytes| kernels_store && isize::try_from(bytes).is_ok())?;
+        Some(Self { bytes: PooledBytes::take(bytes), dtype })
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// The block, to own.
+    pub fn into_bytes(self) -> PooledBytes {
+        self.bytes
+    }
+
+    fn as_floats(&self) -> Floats<'_> {
+        let bytes = self.bytes.as_slice();
+        match self.dtype {
+            DType::BF16 => Floats::Bf16(bytemuck::cast_slice(bytes)),
+            DType::F16 => Floats::F16(bytemuck::cast_slice(bytes)),
+            _ => Floats::F32(bytemuck::cast_slice(bytes)),
+        }
+    }
+
+    fn as_floats_mut(&mut self) -> FloatsMut<'_> {
+        let bytes = self.bytes.as_mut_slice();
+        match self.dtype {
+            DType::BF16 => FloatsMut::Bf16(bytemuck::cast_slice_mut(bytes)),
+            DType::F16 => FloatsMut::F16(bytemuck::cast_slice_mut(bytes)),
+            _ => FloatsMut::F32(bytemuck::cast_slice_mut(bytes)),
+        }
+    }
 }
 
 impl OwnedFloats {
@@ -61,6 +108,7 @@ impl OwnedFloats {
             Self::F32(x) => Floats::F32(x),
             Self::Bf16(x) => Floats::Bf16(x),
             Self::F16(x) => Floats::F16(x),
+            Self::Pooled(x) => x.as_floats(),
         }
     }
 
@@ -70,6 +118,7 @@ impl OwnedFloats {
             Self::F32(x) => FloatsMut::F32(x),
             Self::Bf16(x) => FloatsMut::Bf16(x),
             Self::F16(x) => FloatsMut::F16(x),
+            Self::Pooled(x) => x.as_floats_mut(),
         }
     }
 }
@@ -87,6 +136,12 @@ pub trait CpuBackend: FusedOps {
 
     /// Integers in row-major order; `None` for one that is negative.
     fn indices(tensor: &IntTensor<Self>) -> Option<Vec<usize>>;
+
+    /// A buffer for a result of `len` floats, every one of which its kernel writes: what is in it before has no meaning. `None` for a type
+    /// that kernels don't store.
+    fn allocate(dtype: DType, len: usize) -> Option<OwnedFloats> {
+        OwnedFloats::zeros(dtype, len)
+    }
 
     /// A tensor that owns `floats`; `None` if the backend has no such dtype.
     fn from_floats(floats: OwnedFloats, shape: Shape) -> Option<FloatTensor<Self>>;

@@ -1,0 +1,161 @@
+//! The shelves: free blocks by class, a cap on their bytes, and counters.
+
+use super::block::Block;
+use super::cache;
+use super::class::Class;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::Release};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+/// The share of the machine's memory that a pool keeps at most, unless told otherwise: one part in so many.
+const SHARE_OF_MEMORY: usize = 8;
+
+/// What a pool keeps at most where the machine's memory is not known, and in any case, bytes.
+const LARGEST_CAP: usize = 1 << 30;
+
+/// What a pool did, and holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolStats {
+    /// Buffers that were at hand.
+    pub hits: usize,
+    /// Buffers that the system had to give.
+    pub misses: usize,
+    /// Bytes that lie free in the pool.
+    pub held: usize,
+    /// Bytes of blocks that tensors have.
+    pub in_use: usize,
+    /// The most bytes that were held and in use at one time.
+    pub high_water: usize,
+    /// The most bytes that may be held.
+    pub cap: usize,
+}
+
+/// Free blocks, by class. There is one for the process: [`Pool::global`].
+#[derive(Debug)]
+pub struct Pool {
+    shelves: [Mutex<Vec<Block>>; Class::COUNT],
+    hits: AtomicUsize,
+    misses: AtomicUsize,
+    held: AtomicUsize,
+    in_use: AtomicUsize,
+    high_water: AtomicUsize,
+    cap: AtomicUsize,
+    /// Number of trims: a thread whose cache has seen fewer empties it.
+    pub(super) trims: AtomicUsize,
+}
+
+impl Pool {
+    /// The pool of this process. It keeps at most an eighth of the machine's memory and at most 1 GiB.
+    pub fn global() -> &'static Self {
+        static POOL: LazyLock<Pool> = LazyLock::new(|| Pool {
+            shelves: [const { Mutex::new(Vec::new()) }; Class::COUNT],
+            hits: AtomicUsize::new(0),
+            misses: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            in_use: AtomicUsize::new(0),
+            high_water: AtomicUsize::new(0),
+            cap: AtomicUsize::new((machine_memory() / SHARE_OF_MEMORY).min(LARGEST_CAP)),
+            trims: AtomicUsize::new(0),
+        });
+        &POOL
+    }
+
+    /// A block of at least `bytes`: every byte is initialised, to what nobody should rely on.
+    pub fn take(&self, bytes: usize) -> Block {
+        let class = Class::of(bytes);
+        let found = class.and_then(|class| cache::take(self, class).or_else(|| self.shelf(class).pop()));
+        let block = match found {
+            Some(mut block) => {
+                self.hits.fetch_add(1, Relaxed);
+                self.held.fetch_sub(block.len(), Relaxed);
+                if cfg!(debug_assertions) {
+                    // NaN in each float type: a kernel that leaves an element out shows.
+                    block.as_mut_slice().fill(0xff);
+                }
+                block
+            }
+            None => {
+                self.misses.fetch_add(1, Relaxed);
+                Block::zeroed(class.map_or(bytes, Class::bytes))
+            }
+        };
+        let in_use = self.in_use.fetch_add(block.len(), Relaxed) + block.len();
+        self.high_water.fetch_max(in_use + self.held.load(Relaxed), Relaxed);
+        block
+    }
+
+    /// Takes a block back, to hand it out again or to return it to the system.
+    pub fn put(&self, block: Block) {
+        self.in_use.fetch_sub(block.len(), Relaxed);
+        let (bytes, cap) = (block.len(), self.cap.load(Relaxed));
+        let Some(class) = Class::of(bytes).filter(|_| bytes <= cap) else { return };
+        if self.held.fetch_add(bytes, Relaxed) + bytes > cap {
+            // What is held did not serve; the sizes in use have changed.
+            self.clear_shelves();
+            if self.held.load(Relaxed) > cap {
+                self.forget(block);
+                return;
+            }
+        }
+        if let Some(block) = cache::put(self, class, block) {
+            self.shelf(class).push(block);
+        }
+    }
+
+    /// Returns to the system what lies free: at once what is on the shelves and in this thread's cache, and what other threads cached when
+    /// each next takes or drops a buffer.
+    pub fn trim(&self) {
+        self.trims.fetch_add(1, Release);
+        cache::clear(self);
+        self.clear_shelves();
+    }
+
+    /// Sets the most bytes that may lie free; 0 keeps none. What is beyond is returned to the system.
+    pub fn set_cap(&self, bytes: usize) {
+        self.cap.store(bytes, Relaxed);
+        if self.held.load(Relaxed) > bytes {
+            self.trim();
+        }
+    }
+
+    /// Counters, each right by itself while other threads work.
+    pub fn stats(&self) -> PoolStats {
+        PoolStats {
+            hits: self.hits.load(Relaxed),
+            misses: self.misses.load(Relaxed),
+            held: self.held.load(Relaxed),
+            in_use: self.in_use.load(Relaxed),
+            high_water: self.high_water.load(Relaxed),
+            cap: self.cap.load(Relaxed),
+        }
+    }
+
+    /// Returns a held block to the system.
+    pub(super) fn forget(&self, block: Block) {
+        self.held.fetch_sub(block.len(), Relaxed);
+    }
+
+    fn clear_shelves(&self) {
+        for shelf in &self.shelves {
+            let blocks = std::mem::take(&mut *lock(shelf));
+            blocks.into_iter().for_each(|block| self.forget(block));
+        }
+    }
+
+    fn shelf(&self, class: Class) -> MutexGuard<'_, Vec<Block>> {
+        lock(&self.shelves[class.index()])
+    }
+}
+
+/// A shelf is a list of whole blocks at any moment, so one whose holder panicked is as good as any.
+fn lock(shelf: &Mutex<Vec<Block>>) -> MutexGuard<'_, Vec<Block>> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Physical memory of the machine, bytes; a guess of 8 GiB where the system does not say.
+fn machine_memory() -> usize {
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<usize>().ok()
+    });
+    total.map_or(8 << 30, |kibibytes| kibibytes.saturating_mul(1024))
+}
