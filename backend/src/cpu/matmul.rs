@@ -41,7 +41,12 @@ fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &Kerne
         move |data| Matrix::new(data, 0, [rows, cols], strides).ok()
     };
 
-    let mut out = B::allocate(dtype, batches.checked_mul(m)?.checked_mul(n)?)?;
+    let len = batches.checked_mul(m)?.checked_mul(n)?;
+    if k == 0 {
+        // A sum of nothing.
+        return finish::<B>(OwnedFloats::zeros(dtype, len)?, &mut shape, m, n);
+    }
+    let mut out = B::allocate(dtype, len)?;
     let epilogue = Epilogue::default();
     let one_rhs = b.shape[..rank - 2].iter().all(|&size| size == 1);
     match a.as_rows().filter(|_| one_rhs && batches > 0) {
@@ -59,10 +64,6 @@ fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &Kerne
             let offsets: Vec<Offsets> = (starts.0.into_iter().zip(starts.1).enumerate())
                 .map(|(i, (a, b))| Offsets { a, b, out: i * m * n })
                 .collect();
-            if k == 0 {
-                // Nothing is read: the output stays zero.
-                return finish::<B>(out, &mut shape, m, n);
-            }
             let batch = Batch { a: matrix(&a, m, k)(a.data)?, b: matrix(&b, k, n)(b.data)?, offsets: &offsets };
             let mut c = OutMatrix::new(out.as_floats_mut(), 0, [m, n], n).ok()?;
             gemm_batched(&plan, &batch, &mut c, &epilogue).ok()?;
