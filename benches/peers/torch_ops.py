@@ -54,31 +54,27 @@ class Case:
     def linear(self, request, m, n, k):
         x, w = self.make(m, k, count=1)[0], self.make(n, k)
         self.variants["torch"] = ("linear", lambda i: self.f.linear(x, w[i]))
-        if request.get("prepacked", True):
-            for prepack in (self.prepack_mkl, self.prepack_onednn):
-                try:
-                    name, run = prepack(x, w, m)
-                    run(0)
-                    self.variants["torch prepacked"] = (name, run)
-                    break
-                except Exception as error:  # this build of torch has no such form
-                    self.variants["torch prepacked"] = ("", error)
+        prepacked = {"torch prepacked": self.prepack_onednn}
+        if self.dtype == self.torch.float32:
+            prepacked["torch mkl packed"] = self.prepack_mkl
+        for name, prepack in prepacked.items():
+            try:
+                self.variants[name] = prepack(x, w, m)
+                self.variants[name][1](0)
+            except Exception as error:  # this build or this CPU has no such form
+                self.variants[name] = ("", error)
         if request.get("also_f32"):
             x32, w32 = x.float(), [w.float() for w in w]
             self.variants["torch f32"] = ("linear of f32", lambda i: self.f.linear(x32, w32[i]))
 
     def prepack_mkl(self, x, w, m):
-        torch = self.torch
-        if self.dtype != torch.float32:
-            raise TypeError("MKL packs f32")
-        packed = [torch.ops.mkl._mkl_reorder_linear_weight(w.to_mkldnn(), m) for w in w]
-        run = torch.ops.mkl._mkl_linear
+        packed = [self.torch.ops.mkl._mkl_reorder_linear_weight(w, m) for w in w]
+        run = self.torch.ops.mkl._mkl_linear
         return "mkl._mkl_linear", lambda i: run(x, packed[i], w[i], None, m)
 
     def prepack_onednn(self, x, w, m):
-        torch = self.torch
-        packed = [torch.ops.mkldnn._reorder_linear_weight(w.to_mkldnn(), m) for w in w]
-        run = torch.ops.mkldnn._linear_pointwise
+        packed = [self.torch.ops.mkldnn._reorder_linear_weight(w, m) for w in w]
+        run = self.torch.ops.mkldnn._linear_pointwise
         return "mkldnn._linear_pointwise", lambda i: run(x, packed[i], None, "none", [], "")
 
     def attention(self, causal, heads, kv_heads, queries, keys, dim):

@@ -1,5 +1,6 @@
 //! The command line of `kernels`.
 
+use crate::cachegrind::Loops;
 use crate::case::{Case, Dtype, Op, cases, quick_cases};
 use burn_kiln::kernels::gemm::Caches;
 use burn_kiln::simd::Tier;
@@ -62,6 +63,10 @@ pub struct Args {
     /// Also writes the table, and the goals, as Markdown.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// Measures nothing: runs the operation of --op (gemm, attention or softmax) once, on one thread, AVX2 and the i5-10210U's caches, for
+    /// a cache simulator; see benches/cachegrind.sh.
+    #[arg(long, value_name = "LOOPS", requires = "op")]
+    pub cachegrind: Option<Loops>,
 }
 
 /// An instruction set that this CPU has.

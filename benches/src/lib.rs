@@ -16,19 +16,23 @@
 //! session.rs     one case against every engine
 //! row.rs         one result: the JSON object
 //! table.rs       the same for people
+//! report.rs      a whole run as text
 //! summary.rs     what the figures have to show
 //! cachegrind.rs  naive and tiled loops for a cache simulator
 //! ```
 
 pub mod args;
+pub mod cachegrind;
 pub mod case;
 pub mod engines;
 pub mod machine;
 pub mod measure;
 pub mod operands;
 pub mod peaks;
+pub mod report;
 pub mod roofline;
 pub mod row;
 pub mod session;
+pub mod summary;
 pub mod table;
 pub mod torch;

@@ -3,16 +3,17 @@
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use kiln_benches::args::{Args, Isa};
-use kiln_benches::case::Case;
+use kiln_benches::case::{Case, Dtype, Op, Shape};
+use kiln_benches::engines::hide_panics_of_engines;
 use kiln_benches::machine::Machine;
 use kiln_benches::measure::Effort;
-use kiln_benches::peaks::Peaks;
-use kiln_benches::row::Row;
+use kiln_benches::report::{Report, describe_command, describe_day};
 use kiln_benches::session::Session;
-use kiln_benches::table;
 use kiln_benches::torch::{Launch, SCRIPT, Torch};
+use kiln_benches::{cachegrind, summary};
+use serde_json::json;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Longer than any case takes on a small machine: attention of 8192 positions is some seconds.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -29,6 +30,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(loops) = args.cachegrind {
+        return Ok(args.op.iter().try_for_each(|&op| cachegrind::run(op, loops))?);
+    }
     let cases = args.cases();
     if cases.is_empty() {
         return Err("no case is left: see --list for operations and shapes".into());
@@ -39,38 +43,36 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         }
         return Ok(());
     }
-    // A panic of a peer is a failure in its column, not a report on the screen.
-    std::panic::set_hook(Box::new(|_| {}));
+    hide_panics_of_engines();
     let isa = args.isa.unwrap_or_else(Isa::best);
     let machine = Machine::detect();
-    let mut rows = Vec::new();
-    let mut said = vec![format!("machine: {}", machine.describe())];
-    said.push(format!(
-        "gemm crate and Flex: {}",
-        if cfg!(feature = "x86-v4") { "up to AVX-512" } else { "held to AVX2 (built without x86-v4)" }
-    ));
+    let mut report = Report::new(&machine);
     for threads in args.thread_counts() {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
         let mut session = Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds), None)?;
         session.torch = start_torch(args, isa, threads);
-        said.push(describe_peaks(&session.peaks));
-        said.push(session.torch.describe());
+        report.add_peaks(&session.peaks);
+        report.facts.push(session.torch.describe());
+        explain_torch(&cases, &mut session, &mut report);
         if args.json {
-            print_json(&serde_json::json!({ "op": "machine", "machine": machine, "peaks": session.peaks }))?;
+            print_json(&json!({ "op": "machine", "machine": machine, "peaks": session.peaks, "facts": report.facts }))?;
         }
-        measure(args, &cases, &mut session, &mut rows)?;
+        measure(args, &cases, &mut session, &mut report)?;
     }
     if !args.json {
-        for line in &said {
-            println!("{line}");
-        }
-        println!("\n{}\n{}", table::render(&rows), table::describe_missing(&rows));
+        println!("{}", report.render(args.summary));
+    } else if args.summary {
+        eprintln!("{}", summary::render(&summary::judge(&report.rows)));
+    }
+    if let Some(file) = &args.record {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        std::fs::write(file, report.document(&describe_command(std::env::args()), &describe_day(now)))?;
     }
     Ok(())
 }
 
 /// Runs the cases, with a bar on stderr.
-fn measure(args: &Args, cases: &[Case], session: &mut Session, rows: &mut Vec<Row>) -> Result<(), serde_json::Error> {
+fn measure(args: &Args, cases: &[Case], session: &mut Session, report: &mut Report) -> Result<(), serde_json::Error> {
     let style = ProgressStyle::with_template("{pos}/{len} [{elapsed_precise} of about {duration_precise}] {msg}");
     let bar = ProgressBar::new(cases.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     for case in cases {
@@ -79,7 +81,7 @@ fn measure(args: &Args, cases: &[Case], session: &mut Session, rows: &mut Vec<Ro
         if args.json {
             bar.suspend(|| print_json(&row))?;
         }
-        rows.push(row);
+        report.rows.push(row);
         bar.inc(1);
     }
     bar.finish_and_clear();
@@ -104,13 +106,20 @@ fn start_torch(args: &Args, isa: Isa, threads: usize) -> Torch {
     })
 }
 
-fn describe_peaks(peaks: &Peaks) -> String {
-    let memory = peaks.memory;
-    let streaming =
-        memory.copy_streaming.map_or(String::new(), |rate| format!(", {rate:.1} GB/s with non-temporal stores"));
-    let bf16 = peaks.bf16.as_ref().map_or(String::new(), |p| format!(", {} {:.0} GFLOP/s", p.instruction, p.gflops));
-    format!(
-        "{} threads, {}: fma {:.0} GFLOP/s{bf16}; read {:.1} GB/s; copy {:.1} GB/s{streaming}",
-        peaks.threads, peaks.isa, peaks.fma, memory.read, memory.copy
-    )
+/// Finds out which kernels PyTorch's linear layers really ran, for each dtype that has some.
+fn explain_torch(cases: &[Case], session: &mut Session, report: &mut Report) {
+    if !session.torch.is_running() {
+        return;
+    }
+    for dtype in Dtype::ALL {
+        let is_linear = |case: &&Case| case.dtype == dtype && matches!(case.shape, Shape::Linear { .. });
+        if !cases.iter().any(|case| is_linear(&case)) {
+            continue;
+        }
+        let probe = Case { op: Op::Gemm, shape: Shape::Linear { m: 512, n: 1024, k: 1024 }, dtype, cold: false };
+        for variant in ["torch", "torch prepacked"] {
+            let ran = session.torch.explain(&probe, variant).unwrap_or_else(|failure| failure.to_string());
+            report.facts.push(format!("{variant}, {dtype} linear ran: {ran}"));
+        }
+    }
 }

@@ -15,6 +15,7 @@ use burn_kiln_fusion::KernelConfig;
 use rayon::ThreadPool;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use generic::OnFlex;
@@ -75,9 +76,25 @@ impl Engine for Local {
     }
 }
 
+/// Calls of engines that run at this moment.
+static RUNNING: AtomicUsize = AtomicUsize::new(0);
+
+/// Keeps the panics of engines from the screen: they are failures in a column. Others are reported as before.
+pub fn hide_panics_of_engines() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if RUNNING.load(Ordering::Relaxed) == 0 {
+            report(panic);
+        }
+    }));
+}
+
 /// Turns a panic into a failure with its message.
 fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
+    RUNNING.fetch_add(1, Ordering::Relaxed);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    RUNNING.fetch_sub(1, Ordering::Relaxed);
+    outcome.map_err(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
         Failure::Panicked(text.lines().next().unwrap_or_default().into())

@@ -14,7 +14,10 @@ pub fn describe_kernel<'a>(lines: impl Iterator<Item = &'a str>) -> String {
         };
         found.extend(name.filter(|name| !found.contains(name)));
     }
-    if found.is_empty() { "neither MKL nor oneDNN reported a call".into() } else { found.join(", ") }
+    match found.is_empty() {
+        true => "PyTorch's own loops (neither MKL nor oneDNN reported a call)".into(),
+        false => found.join(", "),
+    }
 }
 
 fn describe_mkl(report: &str) -> Option<String> {
@@ -26,7 +29,10 @@ fn describe_mkl(report: &str) -> Option<String> {
         _ => {
             let (_, processor) = report.split_once("architecture ")?;
             let set = processor.split(" enabled").next()?.split(", ").next()?.trim();
-            Some(format!("MKL for {set}"))
+            // What it says on processors of others: it chooses for itself and MKL_ENABLE_INSTRUCTIONS changes nothing.
+            let unnamed =
+                if set == "Intel(R) Architecture processors" { " (no set named: it may ignore its limit)" } else { "" };
+            Some(format!("MKL for {set}{unnamed}"))
         }
     }
 }
@@ -58,6 +64,9 @@ mod tests {
             "MKL for Intel(R) Advanced Vector Extensions 2 (Intel(R) AVX2), MKL SGEMM, \
              oneDNN matmul brg_matmul:avx512_core_bf16"
         );
-        assert_eq!(describe_kernel(["noise"].into_iter()), "neither MKL nor oneDNN reported a call");
+        assert_eq!(
+            describe_kernel(["noise"].into_iter()),
+            "PyTorch's own loops (neither MKL nor oneDNN reported a call)"
+        );
     }
 }

@@ -96,6 +96,11 @@ impl Torch {
         }
     }
 
+    /// Whether there is a child to ask.
+    pub fn is_running(&self) -> bool {
+        self.child.borrow().as_ref().is_some_and(Child::is_alive)
+    }
+
     /// What really runs a linear layer of `case`: kernel names from the reports of oneDNN and MKL.
     pub fn explain(&mut self, case: &Case, variant: &str) -> Result<String, Failure> {
         self.revive();
