@@ -1,1 +1,38 @@
-//! Benchmarks of Kiln: `cargo bench -p kiln-benches` compares Burn's ops on `Kiln<Flex>` and on plain `Flex` in one run.
+//! Benchmarks of Kiln.
+//!
+//! `cargo run --release -p kiln-benches --bin kernels` measures what this machine can do at most, and then each kernel of Kiln
+//! against that limit, plain Flex, the `gemm` crate, candle and PyTorch in one interleaved run. `cargo bench -p kiln-benches`
+//! runs the small criterion benches that catch regressions. Recorded tables are in `benches/record/`.
+//!
+//! ```text
+//! args.rs        command line
+//! case/          what is measured: operations, shapes, their FLOP and bytes
+//! peaks/         the machine: arithmetic in registers, bandwidth of caches and memory
+//! roofline.rs    the limit of a case on those peaks
+//! operands.rs    random tensors, rotated where a case is out of cache
+//! engines/       who runs a case in this process
+//! torch/         PyTorch, in a child process
+//! measure.rs     A B A B, medians
+//! session.rs     one case against every engine
+//! row.rs         one result: the JSON object
+//! table.rs       the same for people
+//! report.rs      a whole run as text
+//! summary.rs     what the figures have to show
+//! cachegrind.rs  naive and tiled loops for a cache simulator
+//! ```
+
+pub mod args;
+pub mod cachegrind;
+pub mod case;
+pub mod engines;
+pub mod machine;
+pub mod measure;
+pub mod operands;
+pub mod peaks;
+pub mod report;
+pub mod roofline;
+pub mod row;
+pub mod session;
+pub mod summary;
+pub mod table;
+pub mod torch;

@@ -1,0 +1,208 @@
+"""PyTorch's side of the bench `kernels`: prepares, runs and times one case at a time inside this process.
+
+One JSON object a line on stdin, one a line on stdout. First this prints `{"ready": true, ...}`. Requests:
+
+    {"do": "prepare", "op", "dtype", "sizes": {..}, "sets": n}   -> {"variants": {column: what runs}}
+    {"do": "run", "variant": column, "calls": n}                 -> {"seconds": of all calls}
+    {"do": "drop"}                                               -> {}
+    {"do": "explain", "op", "dtype", "sizes", "sets", "variant"} -> {"lines": what oneDNN and MKL reported}
+
+Anything that goes wrong is {"error": message}; the process goes on.
+
+Usage: python torch_ops.py THREADS
+"""
+
+import json
+import os
+import sys
+import time
+
+EPSILON = 1e-6
+
+
+def make(torch, sizes, dtype, count):
+    """`count` tensors of the same random numbers in memory of their own."""
+    first = (torch.rand(sizes) * 2 - 1).to(dtype)
+    return [first] + [first.clone() for _ in range(count - 1)]
+
+
+class Case:
+    """Variants of one operation: a name, what it is, and a function of the index of a set."""
+
+    def __init__(self, torch, request):
+        self.torch, self.f = torch, torch.nn.functional
+        self.dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["dtype"]]
+        self.sets, self.next = request["sets"], 0
+        self.variants = {}
+        op, sizes = request["op"], request["sizes"]
+        if op in ("gemm", "gemv", "skinny", "scaling"):
+            self.square(sizes["n"]) if sizes.get("square") else self.linear(request, **sizes)
+        elif op in ("attention", "vision", "decode"):
+            self.attention(causal=op == "attention", **sizes)
+        elif op == "rope":
+            self.rope(**sizes)
+        else:
+            self.rows(op, **sizes)
+
+    def make(self, *sizes, count=None, dtype=None):
+        return make(self.torch, sizes, dtype or self.dtype, count or self.sets)
+
+    def square(self, n):
+        a, b = self.make(n, n, count=1)[0], self.make(n, n)
+        self.variants["torch"] = ("matmul", lambda i: self.torch.matmul(a, b[i]))
+
+    def linear(self, request, m, n, k):
+        x, w = self.make(m, k, count=1)[0], self.make(n, k)
+        self.variants["torch"] = ("linear", lambda i: self.f.linear(x, w[i]))
+        prepacked = {"torch prepacked": self.prepack_onednn}
+        if self.dtype == self.torch.float32:
+            prepacked["torch mkl packed"] = self.prepack_mkl
+        for name, prepack in prepacked.items():
+            try:
+                self.variants[name] = prepack(x, w, m)
+                self.variants[name][1](0)
+            except Exception as error:  # this build or this CPU has no such form
+                self.variants[name] = ("", error)
+        if request.get("also_f32"):
+            x32, w32 = x.float(), [w.float() for w in w]
+            self.variants["torch f32"] = ("linear of f32", lambda i: self.f.linear(x32, w32[i]))
+
+    def prepack_mkl(self, x, w, m):
+        packed = [self.torch.ops.mkl._mkl_reorder_linear_weight(w, m) for w in w]
+        run = self.torch.ops.mkl._mkl_linear
+        return "mkl._mkl_linear", lambda i: run(x, packed[i], w[i], None, m)
+
+    def prepack_onednn(self, x, w, m):
+        packed = [self.torch.ops.mkldnn._reorder_linear_weight(w, m) for w in w]
+        run = self.torch.ops.mkldnn._linear_pointwise
+        return "mkldnn._linear_pointwise", lambda i: run(x, packed[i], None, "none", [], "")
+
+    def attention(self, causal, heads, kv_heads, queries, keys, dim):
+        q = self.make(1, heads, queries, dim, count=1)[0]
+        k, v = self.make(1, kv_heads, keys, dim), self.make(1, kv_heads, keys, dim)
+        sdpa = self.f.scaled_dot_product_attention
+        if heads == kv_heads:
+            self.variants["torch"] = ("sdpa", lambda i: sdpa(q, k[i], v[i], is_causal=causal))
+            return
+        group = heads // kv_heads
+        grouped = lambda i: sdpa(q, k[i], v[i], is_causal=causal, enable_gqa=True)
+        # Repeated before the clock runs.
+        k_all = [k.repeat_interleave(group, dim=1) for k in k]
+        v_all = [v.repeat_interleave(group, dim=1) for v in v]
+        repeated = lambda i: sdpa(q, k_all[i], v_all[i], is_causal=causal)
+        times = []
+        for run in (grouped, repeated):
+            run(0)
+            begin = time.perf_counter_ns()
+            for i in range(3):
+                run(i % self.sets)
+            times.append(time.perf_counter_ns() - begin)
+        if times[0] <= times[1]:
+            del k_all, v_all
+            self.variants["torch"] = ("sdpa, enable_gqa", grouped)
+        else:
+            self.variants["torch"] = ("sdpa, repeated keys", repeated)
+
+    def rope(self, heads, length, dim):
+        x = self.make(1, heads, length, dim)
+        cos = self.make(1, 1, length, dim, count=1, dtype=self.torch.float32)[0].to(self.dtype)
+        sin = cos.clone()
+        cat, half = self.torch.cat, dim // 2
+        rotate = lambda x: x * cos + cat((-x[..., half:], x[..., :half]), dim=-1) * sin
+        self.variants["torch"] = ("eager, rotate_half", lambda i: rotate(x[i]))
+
+    def rows(self, op, rows, d):
+        torch, f = self.torch, self.f
+        shape = (rows, d)
+        x = self.make(*shape)
+        y = self.make(*shape) if op in ("add", "mul", "silu_mul", "add_norm") else None
+        gamma, beta = self.make(d, count=1)[0], self.make(d, count=1)[0]
+
+        def add_norm(i):
+            total = x[i] + y[i]
+            return total, f.rms_norm(total, (d,), gamma, EPSILON)
+
+        run = {
+            "softmax": lambda i: f.softmax(x[i], dim=-1),
+            "layer_norm": lambda i: f.layer_norm(x[i], (d,), gamma, beta, EPSILON),
+            "rms_norm": lambda i: f.rms_norm(x[i], (d,), gamma, EPSILON),
+            "add_norm": add_norm,
+            "gelu": lambda i: f.gelu(x[i]),
+            "gelu_tanh": lambda i: f.gelu(x[i], approximate="tanh"),
+            "silu": lambda i: f.silu(x[i]),
+            "silu_mul": lambda i: f.silu(x[i]) * y[i],
+            "exp": lambda i: torch.exp(x[i]),
+            "add": lambda i: x[i] + y[i],
+            "mul": lambda i: x[i] * y[i],
+        }[op]
+        self.variants["torch"] = ("eager", run)
+
+    def run(self, variant, calls):
+        run, sets, i = self.variants[variant][1], self.sets, self.next
+        if isinstance(run, Exception):
+            raise run
+        begin = time.perf_counter_ns()
+        for _ in range(calls):
+            run(i % sets)
+            i += 1
+        end = time.perf_counter_ns()
+        self.next = i
+        return (end - begin) / 1e9
+
+
+def explain(torch, request):
+    """What oneDNN and MKL say that they run; they print to the file descriptor, so it is turned into a file."""
+    import tempfile
+
+    case = Case(torch, request)
+    run = case.variants[request["variant"]][1]
+    with tempfile.TemporaryFile() as file:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(file.fileno(), 1)
+        try:
+            with torch.backends.mkl.verbose(1), torch.backends.mkldnn.verbose(1):
+                run(0)
+        finally:
+            # C's own buffer of stdout has to be written before the descriptor is put back.
+            import ctypes
+
+            ctypes.CDLL(None).fflush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
+        file.seek(0)
+        return file.read().decode(errors="replace").splitlines()
+
+
+def main():
+    reply = lambda message: print(json.dumps(message), flush=True)
+    try:
+        import torch
+    except ImportError as error:
+        reply({"error": f"no torch: {error}"})
+        return
+    torch.set_num_threads(int(sys.argv[1]))
+    torch.set_grad_enabled(False)
+    capability = torch.backends.cpu.get_cpu_capability()
+    reply({"ready": True, "torch": torch.__version__, "threads": torch.get_num_threads(), "capability": capability})
+    case = None
+    with torch.inference_mode():
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                if request["do"] == "prepare":
+                    case = None
+                    case = Case(torch, request)
+                    reply({"variants": {name: what for name, (what, _) in case.variants.items()}})
+                elif request["do"] == "run":
+                    reply({"seconds": case.run(request["variant"], request["calls"])})
+                elif request["do"] == "explain":
+                    reply({"lines": explain(torch, request)})
+                else:
+                    case = None
+                    reply({})
+            except Exception as error:
+                reply({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
+
+
+main()

@@ -1,0 +1,125 @@
+//! Kernels against the machine's limits and against other libraries: `kernels --help`.
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use kiln_benches::args::{Args, Isa};
+use kiln_benches::case::{Case, Dtype, Op, Shape};
+use kiln_benches::engines::hide_panics_of_engines;
+use kiln_benches::machine::Machine;
+use kiln_benches::measure::Effort;
+use kiln_benches::report::{Report, describe_command, describe_day};
+use kiln_benches::session::Session;
+use kiln_benches::torch::{Launch, SCRIPT, Torch};
+use kiln_benches::{cachegrind, summary};
+use serde_json::json;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+/// Longer than any case takes on a small machine: attention of 8192 positions is some seconds.
+const TIMEOUT: Duration = Duration::from_secs(180);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kernels: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(loops) = args.cachegrind {
+        return Ok(args.op.iter().try_for_each(|&op| cachegrind::run(op, loops))?);
+    }
+    let cases = args.cases();
+    if cases.is_empty() {
+        return Err("no case is left: see --list for operations and shapes".into());
+    }
+    if args.list {
+        for case in &cases {
+            println!("{:<11} {:<5} {}", case.op, case.dtype, case.label());
+        }
+        return Ok(());
+    }
+    hide_panics_of_engines();
+    let isa = args.isa.unwrap_or_else(Isa::best);
+    let machine = Machine::detect();
+    let mut report = Report::new(&machine);
+    for threads in args.thread_counts() {
+        eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
+        let mut session = Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds), None)?;
+        session.torch = start_torch(args, isa, threads);
+        report.add_peaks(&session.peaks);
+        report.facts.push(session.torch.describe());
+        explain_torch(&cases, &mut session, &mut report);
+        if args.json {
+            print_json(&json!({ "op": "machine", "machine": machine, "peaks": session.peaks, "facts": report.facts }))?;
+        }
+        measure(args, &cases, &mut session, &mut report)?;
+    }
+    if !args.json {
+        println!("{}", report.render(args.summary));
+    } else if args.summary {
+        eprintln!("{}", summary::render(&summary::judge(&report.rows)));
+    }
+    if let Some(file) = &args.record {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        std::fs::write(file, report.document(&describe_command(std::env::args()), &describe_day(now)))?;
+    }
+    Ok(())
+}
+
+/// Runs the cases, with a bar on stderr.
+fn measure(args: &Args, cases: &[Case], session: &mut Session, report: &mut Report) -> Result<(), serde_json::Error> {
+    let style = ProgressStyle::with_template("{pos}/{len} [{elapsed_precise} of about {duration_precise}] {msg}");
+    let bar = ProgressBar::new(cases.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    for case in cases {
+        bar.set_message(format!("{} {} {}", case.op, case.dtype, case.label()));
+        let row = session.measure(case);
+        if args.json {
+            bar.suspend(|| print_json(&row))?;
+        }
+        report.rows.push(row);
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), serde_json::Error> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+fn start_torch(args: &Args, isa: Isa, threads: usize) -> Torch {
+    if args.no_torch {
+        return Torch::absent("left out (--no-torch)");
+    }
+    Torch::start(Launch {
+        python: args.python(),
+        script: SCRIPT.into(),
+        threads,
+        avx2: isa.is_held(),
+        timeout: TIMEOUT,
+    })
+}
+
+/// Finds out which kernels PyTorch's linear layers really ran, for each dtype that has some.
+fn explain_torch(cases: &[Case], session: &mut Session, report: &mut Report) {
+    if !session.torch.is_running() {
+        return;
+    }
+    for dtype in Dtype::ALL {
+        let is_linear = |case: &&Case| case.dtype == dtype && matches!(case.shape, Shape::Linear { .. });
+        if !cases.iter().any(|case| is_linear(&case)) {
+            continue;
+        }
+        let probe = Case { op: Op::Gemm, shape: Shape::Linear { m: 512, n: 1024, k: 1024 }, dtype, cold: false };
+        for variant in ["torch", "torch prepacked"] {
+            let ran = session.torch.explain(&probe, variant).unwrap_or_else(|failure| failure.to_string());
+            report.facts.push(format!("{variant}, {dtype} linear ran: {ran}"));
+        }
+    }
+}

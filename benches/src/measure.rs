@@ -1,0 +1,168 @@
+//! Timing: engines take turns (A B A B), and medians over the rounds are what counts.
+
+use std::time::Duration;
+
+/// Why an engine has no figure.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// It cannot run the operation on such operands.
+    #[error("{0}")]
+    Unsupported(String),
+    /// It panicked.
+    #[error("panicked: {0}")]
+    Panicked(String),
+    /// The child process is not there, or said that it cannot.
+    #[error("{0}")]
+    Child(String),
+}
+
+/// Something that runs a prepared case.
+pub trait Engine {
+    /// The name of its column.
+    fn name(&self) -> &str;
+
+    /// Runs the case `calls` times.
+    ///
+    /// # Errors
+    /// [`Failure`], after which it is not asked again.
+    fn run(&mut self, calls: usize) -> Result<Duration, Failure>;
+
+    /// What it says about how it ran, if anything: the kernel that a library chose.
+    fn note(&self) -> Option<String> {
+        None
+    }
+}
+
+/// How long to measure.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    /// Rounds of all engines.
+    pub rounds: usize,
+    /// One engine's time in one round, seconds.
+    pub sample: f64,
+}
+
+impl Effort {
+    /// Rounds for `seconds` of each engine: at least 5, of at least 20 ms; an odd number, so that a median is one of them.
+    pub fn of_seconds(seconds: f64) -> Self {
+        let rounds = ((seconds / 0.03) as usize).clamp(5, 15) | 1;
+        Self { rounds, sample: (seconds / rounds as f64).max(0.02) }
+    }
+
+    /// Calls that fill a sample when one takes `seconds`; at least 3, fewer when those took longer than a second.
+    fn calls(self, seconds: f64) -> usize {
+        let seconds = seconds.max(1e-9);
+        let fill = (self.sample / seconds).ceil() as usize;
+        let at_least = ((1.0 / seconds) as usize).clamp(1, 3);
+        fill.clamp(at_least, 1 << 24)
+    }
+}
+
+/// Seconds a call of one engine, one for each round; or why there are none.
+pub type Samples = Result<Vec<f64>, Failure>;
+
+/// Warms every engine up, then lets them take turns.
+pub fn interleave(engines: &mut [Box<dyn Engine + '_>], effort: Effort) -> Vec<Samples> {
+    let warm = |engine: &mut Box<dyn Engine + '_>| -> Result<usize, Failure> {
+        engine.run(1)?;
+        // The first call pays for page faults and lazy initialisation: later ones say how long a call takes.
+        let mut seconds = engine.run(1)?.as_secs_f64();
+        if seconds < effort.sample {
+            seconds = engine.run(effort.calls(seconds) / 2 + 1)?.as_secs_f64() / (effort.calls(seconds) / 2 + 1) as f64;
+        }
+        Ok(effort.calls(seconds))
+    };
+    let calls: Vec<_> = engines.iter_mut().map(warm).collect();
+    let mut samples: Vec<Samples> = calls.iter().map(|calls| calls.clone().map(|_| Vec::new())).collect();
+    for _ in 0..effort.rounds {
+        for ((engine, calls), samples) in engines.iter_mut().zip(&calls).zip(&mut samples) {
+            let (Ok(calls), Ok(times)) = (calls, &mut *samples) else { continue };
+            match engine.run(*calls) {
+                Ok(time) => times.push(time.as_secs_f64() / *calls as f64),
+                Err(failure) => *samples = Err(failure),
+            }
+        }
+    }
+    samples
+}
+
+/// The middle of the numbers, the mean of the middle two of an even count; `None` of nothing.
+pub fn median(numbers: &[f64]) -> Option<f64> {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        len if len % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+/// How much faster `ours` is than `theirs`: the median over rounds of their time over ours.
+pub fn median_ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
+    let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| theirs / ours).collect();
+    median(&ratios)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        // Everything takes ten times as long in the third round; the ratio of the medians would be 2 / 1 all the same, but that of
+        // the rounds sees the 4 of the second.
+        assert_eq!(median_ratio(&[1.0, 1.0, 10.0], &[2.0, 4.0, 40.0]), Some(4.0));
+        assert_eq!(median_ratio(&[1.0], &[0.5]), Some(0.5));
+    }
+
+    #[test]
+    fn efforts() {
+        assert_eq!(Effort::of_seconds(0.15).rounds, 5);
+        assert!(Effort::of_seconds(0.01).sample >= 0.02);
+        let effort = Effort { rounds: 5, sample: 0.03 };
+        assert_eq!(effort.calls(0.01), 3);
+        assert_eq!(effort.calls(0.001), 30);
+        assert_eq!(effort.calls(0.2), 3);
+        assert_eq!(effort.calls(0.6), 1);
+        assert_eq!(effort.calls(7.0), 1);
+    }
+
+    struct Fake {
+        order: std::rc::Rc<std::cell::RefCell<String>>,
+        name: &'static str,
+        fails_after: usize,
+    }
+
+    impl Engine for Fake {
+        fn name(&self) -> &str {
+            self.name
+        }
+
+        fn run(&mut self, calls: usize) -> Result<Duration, Failure> {
+            self.order.borrow_mut().push_str(self.name);
+            self.fails_after = self.fails_after.checked_sub(1).ok_or(Failure::Child("gone".into()))?;
+            Ok(Duration::from_millis(100) * calls as u32)
+        }
+    }
+
+    #[test]
+    fn engines_take_turns_and_a_failure_ends_one() {
+        let order = std::rc::Rc::default();
+        let fake = |name, fails_after| -> Box<dyn Engine> {
+            Box::new(Fake { order: std::rc::Rc::clone(&order), name, fails_after })
+        };
+        let mut engines = [fake("a", 99), fake("b", 3)];
+        let samples = interleave(&mut engines, Effort { rounds: 3, sample: 0.02 });
+        assert_eq!(*order.borrow(), "aabbababa");
+        assert_eq!(samples[0].as_ref().map(Vec::len), Ok(3));
+        assert_eq!(samples[1], Err(Failure::Child("gone".into())));
+    }
+}

@@ -1,0 +1,159 @@
+//! Operands: random numbers as tensors of Flex, in as many sets as keep them out of every cache.
+
+use crate::case::{Case, Dtype, Op, Shape};
+use burn::tensor::{Bytes, DType};
+use burn_flex::{FlexTensor, Layout};
+use half::bf16;
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Bytes that the sets of a case out of cache add up to at least. The largest caches of servers are some hundred MiB.
+pub const COLD_BYTES: usize = (1 << 30) + (1 << 26);
+
+/// Sets of operands. Calls take one after the other.
+#[derive(Debug, Clone)]
+pub struct Operands {
+    /// What each set has; in the order of [`shapes`].
+    pub sets: Arc<Vec<Vec<FlexTensor>>>,
+}
+
+/// Sizes of the operands of a case, each with whether it rotates and whether it is f32 whatever the case's dtype.
+///
+/// - products: `x` `[m, k]`, the weight `[n, k]` (squares: `[k, n]`);
+/// - attention: `q`, `k`, `v`; rotary embedding: `x`, cosines and sines `[1, length, dim / 2]`;
+/// - rows: `x`, a second tensor like it where the operation takes two, `gamma` and `beta` `[d]` where it is a norm.
+pub fn shapes(case: &Case) -> Vec<OperandShape> {
+    let rotating = |sizes: &[usize]| OperandShape { sizes: sizes.into(), rotates: true, f32: false };
+    let fixed = |sizes: &[usize]| OperandShape { sizes: sizes.into(), rotates: false, f32: false };
+    match case.shape {
+        Shape::Linear { m, n, k } => vec![fixed(&[m, k]), rotating(&[n, k])],
+        Shape::Square { n } => vec![fixed(&[n, n]), rotating(&[n, n])],
+        Shape::Heads { heads, queries, dim, .. } if case.op == Op::Rope => {
+            let angles = || OperandShape { f32: true, ..fixed(&[1, queries, dim / 2]) };
+            vec![rotating(&[1, heads, queries, dim]), angles(), angles()]
+        }
+        Shape::Heads { heads, kv_heads, queries, keys, dim } => {
+            let cache = || rotating(&[1, kv_heads, keys, dim]);
+            vec![fixed(&[1, heads, queries, dim]), cache(), cache()]
+        }
+        Shape::Rows { rows, d } => {
+            let x = || rotating(&[rows, d]);
+            match case.op {
+                Op::Add | Op::Mul | Op::SiluMul => vec![x(), x()],
+                Op::AddNorm => vec![x(), x(), fixed(&[d])],
+                Op::LayerNorm => vec![x(), fixed(&[d]), fixed(&[d])],
+                Op::RmsNorm => vec![x(), fixed(&[d])],
+                _ => vec![x()],
+            }
+        }
+    }
+}
+
+/// One operand of a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperandShape {
+    /// Its sizes.
+    pub sizes: Vec<usize>,
+    /// Whether each set has its own.
+    pub rotates: bool,
+    /// Whether it is f32 in a bf16 case too.
+    pub f32: bool,
+}
+
+impl OperandShape {
+    /// Elements.
+    pub fn len(&self) -> usize {
+        self.sizes.iter().product()
+    }
+
+    /// Whether it has no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Sets that a case needs: 1 in cache, else as many as fill [`COLD_BYTES`].
+pub fn count_sets(case: &Case) -> usize {
+    if !case.cold {
+        return 1;
+    }
+    let bytes: usize = shapes(case).iter().filter(|shape| shape.rotates).map(|s| s.len() * case.dtype.size()).sum();
+    COLD_BYTES.div_ceil(bytes)
+}
+
+impl Operands {
+    /// Random operands of `case`, uniform in -1 to 1, the same for the same case.
+    pub fn random(case: &Case) -> Self {
+        let shapes = shapes(case);
+        let first: Vec<FlexTensor> = (shapes.iter().enumerate())
+            .map(|(i, shape)| random_tensor(&shape.sizes, if shape.f32 { Dtype::F32 } else { case.dtype }, i as u64))
+            .collect();
+        let copies = (1..count_sets(case)).map(|_| {
+            let copy = |(tensor, shape): (&FlexTensor, &OperandShape)| match shape.rotates {
+                true => copy_tensor(tensor),
+                false => tensor.clone(),
+            };
+            first.iter().zip(&shapes).map(copy).collect()
+        });
+        let copies: Vec<_> = copies.collect();
+        Self { sets: Arc::new([first].into_iter().chain(copies).collect()) }
+    }
+}
+
+/// A number between -1 and 1 from a counter (the finalizer of SplitMix64; Steele, Lea and Flood, "Fast splittable pseudorandom number
+/// generators", OOPSLA 2014).
+fn hash(counter: u64) -> f32 {
+    let mut z = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z >> 40) as f32) / (1 << 23) as f32 - 1.0
+}
+
+fn random_tensor(sizes: &[usize], dtype: Dtype, seed: u64) -> FlexTensor {
+    let number = |i: usize| hash((seed << 40) + i as u64 + 1);
+    let len = sizes.iter().product::<usize>();
+    let (bytes, dtype) = match dtype {
+        Dtype::F32 => {
+            let x: Vec<f32> = (0..len).into_par_iter().map(number).collect();
+            (Bytes::from_elems(x), DType::F32)
+        }
+        Dtype::Bf16 => {
+            let x: Vec<bf16> = (0..len).into_par_iter().map(|i| bf16::from_f32(number(i))).collect();
+            (Bytes::from_elems(x), DType::BF16)
+        }
+    };
+    FlexTensor::new(bytes, Layout::contiguous(sizes.to_vec().into()), dtype)
+}
+
+/// The same numbers in memory of its own.
+fn copy_tensor(tensor: &FlexTensor) -> FlexTensor {
+    let bytes = match tensor.dtype() {
+        DType::BF16 => Bytes::from_elems(tensor.storage::<bf16>().to_vec()),
+        _ => Bytes::from_elems(tensor.storage::<f32>().to_vec()),
+    };
+    FlexTensor::new(bytes, tensor.layout().clone(), tensor.dtype())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_fill_more_than_a_gigabyte() {
+        let shape = Shape::Linear { m: 1, n: 2048, k: 2048 };
+        let case = Case { op: Op::Gemv, shape, dtype: Dtype::Bf16, cold: true };
+        let bytes = count_sets(&case) * 2048 * 2048 * 2;
+        assert!((COLD_BYTES..COLD_BYTES + (8 << 20)).contains(&bytes), "{bytes}");
+        assert_eq!(count_sets(&Case { cold: false, ..case }), 1);
+    }
+
+    #[test]
+    fn numbers_are_spread() {
+        let tensor = random_tensor(&[100, 100], Dtype::F32, 3);
+        let x = tensor.storage::<f32>();
+        let mean = x.iter().sum::<f32>() / x.len() as f32;
+        let square = x.iter().map(|x| x * x).sum::<f32>() / x.len() as f32;
+        assert!(mean.abs() < 0.03 && (square - 1.0 / 3.0).abs() < 0.02, "{mean} {square}");
+        assert!(x.iter().all(|x| (-1.0..1.0).contains(x)));
+    }
+}

@@ -1,0 +1,166 @@
+//! Peak of multiply-adds: independent chains in registers, nothing from memory.
+
+use super::Bf16Peak;
+use burn_kiln::simd::{Isa, Kernel, Tier};
+use rayon::ThreadPool;
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::time::Instant;
+
+/// Chains that run beside each other: a multiply-add takes 4 cycles on every CPU since Skylake and Zen 3 and two begin in each
+/// cycle, so 8 would do; 12 and two constants still fit the 16 registers of AVX2.
+const CHAINS: usize = 12;
+
+/// Turns of all chains in one try: about 20 ms.
+const TURNS: usize = 4 << 20;
+
+/// Tries, of which the best counts: a peak is what the machine can do when nobody else disturbs.
+const TRIES: usize = 7;
+
+struct Chains {
+    turns: usize,
+}
+
+impl Kernel for Chains {
+    /// Lanes, so that the caller can count.
+    type Out = usize;
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) -> usize {
+        let (scale, step) = (isa.splat(black_box(0.999)), isa.splat(black_box(0.001)));
+        // Chains begin with different numbers: equal ones would be computed once.
+        let mut sums: [I::V; CHAINS] = core::array::from_fn(|i| isa.splat(black_box(i as f32)));
+        for _ in 0..self.turns {
+            for sum in &mut sums {
+                *sum = isa.mul_add(*sum, scale, step);
+            }
+        }
+        for sum in sums {
+            black_box(isa.reduce_add(sum));
+        }
+        I::LANES
+    }
+}
+
+/// The best rate of `work` over all threads of `pool`, FLOP/s. `work` returns the FLOP that it did.
+fn measure(pool: &ThreadPool, work: impl Fn() -> f64 + Sync) -> f64 {
+    let barrier = Barrier::new(pool.current_num_threads());
+    let try_once = || {
+        let spans = pool.broadcast(|_| {
+            barrier.wait();
+            let begin = Instant::now();
+            let flop = work();
+            (begin, Instant::now(), flop)
+        });
+        let begin = spans.iter().map(|span| span.0).min().expect("a pool has threads");
+        let end = spans.iter().map(|span| span.1).max().expect("a pool has threads");
+        spans.iter().map(|span| span.2).sum::<f64>() / (end - begin).as_secs_f64()
+    };
+    (0..TRIES).map(|_| try_once()).fold(0.0, f64::max)
+}
+
+/// Multiply-adds of f32, GFLOP/s. The portable tier multiplies and adds in two instructions.
+pub fn measure_fma(tier: Tier, pool: &ThreadPool) -> f64 {
+    let flop = measure(pool, || {
+        let lanes = tier.run(Chains { turns: black_box(TURNS) });
+        2.0 * (CHAINS * lanes * TURNS) as f64
+    });
+    flop / 1e9
+}
+
+/// Multiply-adds of bf16 on the tier that has them.
+pub fn measure_bf16(tier: Tier, pool: &ThreadPool) -> Option<Bf16Peak> {
+    #[cfg(target_arch = "x86_64")]
+    match tier.to_string().as_str() {
+        "avx512bf16" if x86::has_dot() => {
+            let flop = measure(pool, || {
+                // SAFETY: `has_dot` found the instructions.
+                unsafe { x86::run_dots(black_box(TURNS)) };
+                // Two products and two sums a lane.
+                4.0 * (x86::DOT_CHAINS * 16 * TURNS) as f64
+            });
+            return Some(Bf16Peak { instruction: "vdpbf16ps", gflops: flop / 1e9 });
+        }
+        // The tier exists only where the kernel gave permission to use the tiles.
+        "amx" if tier.is_available() => {
+            let flop = measure(pool, || {
+                // SAFETY: the tier is available.
+                unsafe { x86::run_tiles(black_box(TURNS / 16)) };
+                4.0 * 2.0 * (16 * 16 * 32 * (TURNS / 16)) as f64
+            });
+            return Some(Bf16Peak { instruction: "tdpbf16ps", gflops: flop / 1e9 });
+        }
+        _ => {}
+    }
+    let _ = (tier, pool);
+    None
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use core::arch::asm;
+    use core::arch::x86_64::{__m512bh, _mm512_dpbf16_ps, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps};
+    use std::hint::black_box;
+
+    /// Chains of dot products: they take 5 to 6 cycles.
+    pub const DOT_CHAINS: usize = 20;
+
+    pub fn has_dot() -> bool {
+        is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")
+    }
+
+    /// # Safety
+    /// [`has_dot`].
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub unsafe fn run_dots(turns: usize) {
+        // Pairs of 1 and 0.
+        // SAFETY: both are 64 bytes without any invalid value.
+        let ones: __m512bh = unsafe { core::mem::transmute(_mm512_set1_epi32(black_box(0x3f80))) };
+        let mut sums: [_; DOT_CHAINS] = core::array::from_fn(|i| _mm512_set1_ps(black_box(i as f32)));
+        for _ in 0..turns {
+            for sum in &mut sums {
+                *sum = _mm512_dpbf16_ps(*sum, ones, ones);
+            }
+        }
+        for sum in sums {
+            black_box(_mm512_reduce_add_ps(sum));
+        }
+    }
+
+    /// `LDTILECFG`'s operand: palette 1, eight tiles of 16 rows of 64 bytes.
+    #[repr(C, align(64))]
+    struct TileConfig([u8; 64]);
+
+    /// Four products of tiles a turn, of zeros: C in tiles 0 to 3, A in 4 and 5, B in 6 and 7, as a kernel has them.
+    ///
+    /// # Safety
+    /// The CPU has AMX-BF16 and the process may use it.
+    pub unsafe fn run_tiles(turns: usize) {
+        let mut config = TileConfig([0; 64]);
+        config.0[0] = 1;
+        for tile in 0..8 {
+            config.0[16 + 2 * tile] = 64;
+            config.0[48 + tile] = 16;
+        }
+        // SAFETY: the caller promises the instructions; the configuration is valid; the tiles are released at the end, and
+        // nothing else of this process uses them across calls.
+        unsafe {
+            asm!(
+                "ldtilecfg [{config}]",
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                "tilezero tmm4", "tilezero tmm5", "tilezero tmm6", "tilezero tmm7",
+                "2:",
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                "dec {turns}",
+                "jnz 2b",
+                "tilerelease",
+                config = in(reg) &config,
+                turns = inout(reg) turns.max(1) => _,
+                options(nostack),
+            );
+        }
+    }
+}

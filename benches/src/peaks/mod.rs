@@ -1,0 +1,85 @@
+//! What this machine can do at most, measured in the same run as the kernels.
+
+mod arithmetic;
+mod bandwidth;
+
+use crate::case::Dtype;
+use burn_kiln::simd::Tier;
+use rayon::ThreadPool;
+use serde::Serialize;
+
+pub use arithmetic::{measure_bf16, measure_fma};
+pub use bandwidth::{CachedCopy, measure_bandwidth, measure_cached_copy};
+
+/// The machine's peaks with one instruction set and one number of threads.
+#[derive(Debug, Clone, Serialize)]
+pub struct Peaks {
+    /// The instruction set.
+    pub isa: String,
+    /// Threads that ran at one time.
+    pub threads: usize,
+    /// Multiply-adds of f32 in registers, GFLOP/s.
+    pub fma: f64,
+    /// Multiply-adds of bf16 pairs, where the instruction set has them, GFLOP/s.
+    pub bf16: Option<Bf16Peak>,
+    /// Bandwidth of memory.
+    #[serde(flatten)]
+    pub memory: Bandwidth,
+    /// Copies within caches, by size.
+    pub cached_copy: Vec<CachedCopy>,
+}
+
+/// Peak of the instruction that multiplies bf16.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Bf16Peak {
+    /// The instruction.
+    pub instruction: &'static str,
+    /// GFLOP/s.
+    pub gflops: f64,
+}
+
+/// Bandwidth of memory beyond every cache, GB/s. A copy of `n` bytes counts `2 n`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Bandwidth {
+    /// Reading.
+    pub read: f64,
+    /// Copying with plain stores, which read the line that they write.
+    pub copy: f64,
+    /// Copying with non-temporal stores, where there are some.
+    pub copy_streaming: Option<f64>,
+}
+
+impl Bandwidth {
+    /// The better way to copy.
+    pub fn best_copy(&self) -> f64 {
+        self.copy_streaming.map_or(self.copy, |streaming| streaming.max(self.copy))
+    }
+}
+
+impl Peaks {
+    /// Measures everything for `tier` on the threads of `pool`. `memory` is that of the same number of threads, where it is known
+    /// already: it does not depend on the instruction set.
+    pub fn measure(tier: Tier, pool: &ThreadPool, memory: Option<Bandwidth>) -> Self {
+        Self {
+            isa: tier.to_string(),
+            threads: pool.current_num_threads(),
+            fma: measure_fma(tier, pool),
+            bf16: measure_bf16(tier, pool),
+            memory: memory.unwrap_or_else(|| measure_bandwidth(pool)),
+            cached_copy: measure_cached_copy(pool),
+        }
+    }
+
+    /// The peak of arithmetic on operands of `dtype`, GFLOP/s, and its name.
+    pub fn arithmetic(&self, dtype: Dtype) -> (f64, &'static str) {
+        match &self.bf16 {
+            Some(peak) if dtype == Dtype::Bf16 => (peak.gflops, peak.instruction),
+            _ => (self.fma, "fma"),
+        }
+    }
+
+    /// The bandwidth of a copy that works on `bytes` again and again, GB/s: that of the next larger size measured.
+    pub fn copy_within(&self, bytes: f64) -> Option<f64> {
+        self.cached_copy.iter().find(|copy| copy.bytes as f64 >= bytes).map(|copy| copy.gbytes)
+    }
+}

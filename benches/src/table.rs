@@ -1,0 +1,102 @@
+//! Results for people: a table in Markdown, columns of equal width.
+
+use crate::row::Row;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+/// Peers in the order of their columns; others follow by name.
+const ORDER: [&str; 8] =
+    ["flex", "gemm", "candle", "torch", "torch prepacked", "torch mkl packed", "torch f32", "kiln 1 thread"];
+
+/// The rows as a Markdown table. A peer that no row has is left out; [`describe_missing`] says why.
+pub fn render(rows: &[Row]) -> String {
+    let present: BTreeSet<&str> = rows.iter().flat_map(|row| row.peers.keys().map(String::as_str)).collect();
+    let mut peers: Vec<&str> = ORDER.into_iter().filter(|name| present.contains(name)).collect();
+    peers.extend(present.iter().filter(|name| !ORDER.contains(name)));
+
+    let mut header: Vec<String> =
+        ["op", "shape", "dtype", "isa", "threads", "unit", "limit", "kiln packed", "kiln unpacked"]
+            .map(String::from)
+            .into();
+    header.extend(peers.iter().map(|name| name.to_string()));
+    header.extend(["% of limit", "ratio"].map(String::from));
+    let mut lines = vec![header];
+    for row in rows {
+        let mut line = vec![
+            row.op.to_string(),
+            row.shape.clone(),
+            row.dtype.to_string(),
+            row.isa.clone(),
+            row.threads.to_string(),
+            row.unit.to_string(),
+            format!("{} ({})", write_figure(Some(row.limit)), row.limit_name),
+            write_figure(row.kiln_packed),
+            write_figure(row.kiln_unpacked),
+        ];
+        line.extend(peers.iter().map(|&name| match row.missing.contains_key(name) {
+            true => "failed".to_string(),
+            false => write_figure(row.peers.get(name).copied()),
+        }));
+        line.push(row.percent.map_or("-".into(), |percent| format!("{percent:.0}")));
+        line.push(row.ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")));
+        lines.push(line);
+    }
+    layout(&lines)
+}
+
+/// Lines of cells as a Markdown table.
+pub fn layout(lines: &[Vec<String>]) -> String {
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |i: usize| lines.iter().filter_map(|line| line.get(i)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|i| width(i).unwrap_or(0).max(3)).collect();
+    let mut text = String::new();
+    for (i, line) in lines.iter().enumerate() {
+        for (cell, width) in line.iter().zip(&widths) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "| {cell:<width$} ");
+        }
+        text.push_str("|\n");
+        if i == 0 {
+            text.extend(widths.iter().map(|width| format!("| {} ", "-".repeat(*width))));
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
+/// Three digits, more where there are more before the point; `-` for nothing.
+fn write_figure(figure: Option<f64>) -> String {
+    match figure {
+        None => "-".into(),
+        Some(figure) if figure >= 100.0 => format!("{figure:.0}"),
+        Some(figure) if figure >= 10.0 => format!("{figure:.1}"),
+        Some(figure) => format!("{figure:.2}"),
+    }
+}
+
+/// Who has no figure and why, each reason once with how many rows it concerns.
+pub fn describe_missing(rows: &[Row]) -> String {
+    let mut reasons = std::collections::BTreeMap::<(&str, &str), usize>::new();
+    for (name, why) in rows.iter().flat_map(|row| &row.missing) {
+        *reasons.entry((name, why)).or_default() += 1;
+    }
+    reasons.into_iter().map(|((name, why), count)| format!("- no figure of {name} in {count} rows: {why}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up() {
+        let lines = [vec!["op".to_string(), "figure".into()], vec!["layer_norm".into(), "1".into()]];
+        let text = layout(&lines);
+        assert_eq!(text, "| op         | figure |\n| ---------- | ------ |\n| layer_norm | 1      |\n");
+    }
+
+    #[test]
+    fn figures_have_three_digits() {
+        let written = [None, Some(1234.5), Some(99.94), Some(1.234)].map(write_figure);
+        assert_eq!(written, ["-", "1234", "99.9", "1.23"]);
+    }
+}
