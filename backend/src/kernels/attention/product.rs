@@ -20,7 +20,7 @@ pub(super) const fn pad_columns(columns: usize) -> usize {
 /// (whose registers are pairs). 8 to 10 hide the latency of a multiply-add (4 cycles, 2 a cycle).
 pub(super) const fn tile_rows<I: Isa>() -> usize {
     match I::TIER {
-        Tier::Avx512 => 8,
+        Tier::Avx512 | Tier::Avx512Bf16 | Tier::Amx => 8,
         Tier::Avx2 => 6,
         Tier::Portable => 2,
     }
@@ -87,7 +87,7 @@ unsafe fn multiply_panel<I: Isa, const REGS: usize, const ADD: bool>(
             let a = Rows { data: a.data.add(row * a.stride), ..a };
             let c = Rows { data: c.data.add(row * c.stride), ..c };
             match I::TIER {
-                Tier::Avx512 => tile::<I, 8, REGS, ADD>(isa, a, b, c, depth),
+                Tier::Avx512 | Tier::Avx512Bf16 | Tier::Amx => tile::<I, 8, REGS, ADD>(isa, a, b, c, depth),
                 Tier::Avx2 => tile::<I, 6, REGS, ADD>(isa, a, b, c, depth),
                 Tier::Portable => tile::<I, 2, REGS, ADD>(isa, a, b, c, depth),
             }
