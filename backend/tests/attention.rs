@@ -330,11 +330,11 @@ fn nan_and_infinity_are_as_by_definition() {
 #[test]
 fn tiles_follow_the_caches() {
     let tiles = Tiles::derive(Caches::FALLBACK, 128, 128);
-    assert_eq!(tiles, Tiles { rows: 64, keys: 64 });
-    assert_eq!(Tiles::derive(Caches::FALLBACK, 64, 64), Tiles { rows: 96, keys: 128 });
+    assert_eq!(tiles, Tiles { rows: 96, keys: 64 });
+    assert_eq!(Tiles::derive(Caches::FALLBACK, 64, 64), Tiles { rows: 240, keys: 96 });
     let config =
         burn_kiln_fusion::config::TilingConfig { attention_q: Some(1000), attention_k: Some(33), ..Default::default() };
-    assert_eq!(tiles.with(&config), Tiles { rows: 128, keys: 64 });
+    assert_eq!(tiles.with(&config), Tiles { rows: 384, keys: 64 });
 }
 
 #[test]

@@ -1,163 +1,137 @@
-//! Both products for few rows: K and V are read where they lie.
-//!
-//! A decode step is one query for each head: its work is reading the cache. Each key of a tile is read once for up to four
-//! rows at a time (then from the first-level cache for four more), with the dot product along the head; meanwhile the row of V
-//! that is needed next is asked for.
+//! A unit of few rows: tiles of keys read where they lie.
 
-use super::packing::TileRows;
+use super::few_products::{Rows, add_values, scores};
+use super::few_softmax::{RowOfTile, Running, finish_scores};
+use super::packing::{TileRows, pad_columns};
+use super::problem::Problem;
+use super::tiles::FEW_ROWS;
+use super::unit::Unit;
 use crate::kernels::Storage;
-use crate::kernels::rows::load;
-use crate::simd::Isa;
+use crate::kernels::gemm::scratch::{Scratch, round_to_line};
+use crate::simd::{Isa, Kernel};
+use core::ops::Range;
 
-/// A row-major f32 operand of padded rows.
-pub(super) use super::product::Rows;
+/// At most [`FEW_ROWS`] rows.
+pub(super) struct Few<'a, S>(pub(super) Unit<'a, S>);
 
-/// `S[r][j] = q[r] · k[j]` for `rows` rows.
-///
-/// # Safety
-/// `q` holds `rows` rows of `keys.d` padded with zeros to a multiple of 16, `keys` is readable, `s` is writable for `rows` rows
-/// of `keys.n`.
-#[inline(always)]
-pub(super) unsafe fn scores<I: Isa, S: Storage>(
-    isa: I,
-    q: Rows<*const f32>,
-    [keys, values]: [TileRows<S>; 2],
+/// Addresses of a unit's operands in its scratch memory.
+#[derive(Debug, Clone, Copy)]
+struct Buffers {
+    q: Rows<*mut f32>,
     s: Rows<*mut f32>,
-    rows: usize,
-) {
-    let mut row = 0;
-    while row < rows {
-        // SAFETY: the caller's promise: each call has its number of rows left.
-        unsafe {
-            let q = Rows { data: q.data.add(row * q.stride), ..q };
-            let s = Rows { data: s.data.add(row * s.stride), ..s };
-            row += match rows - row {
-                1 => scores_of::<I, S, 1>(isa, q, [keys, values], s),
-                2 | 3 => scores_of::<I, S, 2>(isa, q, [keys, values], s),
-                _ => scores_of::<I, S, 4>(isa, q, [keys, values], s),
-            };
+    running: Running,
+}
+
+impl<S: Storage> Kernel for Few<'_, S> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        let unit = &self.0;
+        let rows = unit.span.rows();
+        let (mut visible, mut begin, mut end) = ([(0, 0); FEW_ROWS], unit.keys.end, unit.keys.start);
+        for (row, visible) in visible[..rows].iter_mut().enumerate() {
+            let keys = unit.problem.visible(unit.span.row(row).1);
+            *visible = (keys.start, keys.end);
+            if !keys.is_empty() {
+                (begin, end) = (begin.min(keys.start), end.max(keys.end));
+            }
         }
+        let (begin, end) = (begin.max(unit.keys.start), end.min(unit.keys.end));
+        let (mut scratch, buffers) = self.lay_out(rows);
+        // SAFETY: the buffers were laid out for these rows.
+        unsafe {
+            self.pack_queries(isa, buffers.q, rows);
+            buffers.running.clear(rows);
+        }
+        let mut first = begin;
+        while first < end {
+            let keys = first..(first + unit.problem.tiles.keys).min(end);
+            // SAFETY: as above; the keys are within the problem's.
+            unsafe { self.run_tile(isa, keys.clone(), &visible[..rows], buffers) };
+            first = keys.end;
+        }
+        if unit.partial.is_none() {
+            // SAFETY: as above.
+            unsafe { unit.write(isa, buffers.running) };
+        }
+        // Kept until here for the addresses.
+        let _ = scratch.as_mut_ptr();
     }
 }
 
-/// # Safety
-/// As [`scores`], for `ROWS` rows. Returns their number.
-#[inline(always)]
-unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
-    isa: I,
-    q: Rows<*const f32>,
-    [keys, values]: [TileRows<S>; 2],
-    s: Rows<*mut f32>,
-) -> usize {
-    // Elements of a cache line.
-    let line = 64 / size_of::<S>();
-    for j in 0..keys.n {
-        let mut acc = [isa.splat(0.0); ROWS];
-        // SAFETY: the caller's promise: key j of n, at + lanes ≤ d.
-        unsafe {
-            let key = keys.data.add(j * keys.stride);
-            for at in (0..values.d).step_by(line) {
-                isa.prefetch(values.data.wrapping_add(j * values.stride + at).cast());
-            }
-            for at in (0..keys.d).step_by(I::LANES) {
-                let x = load(isa, key.add(at), I::LANES.min(keys.d - at));
-                for (r, acc) in acc.iter_mut().enumerate() {
-                    *acc = isa.mul_add(x, isa.load(q.data.add(r * q.stride + at)), *acc);
+impl<S: Storage> Few<'_, S> {
+    /// Takes this thread's scratch memory and divides it.
+    #[inline(always)]
+    fn lay_out(&self, rows: usize) -> (Scratch, Buffers) {
+        let Problem { d, dv, tiles, .. } = *self.0.problem;
+        let (q_stride, columns) = (pad_columns(d), pad_columns(dv));
+        let line = round_to_line(rows);
+        let sizes = [rows * q_stride, rows * tiles.keys, rows * columns, line, line];
+        let total: usize = sizes.iter().map(|&floats| round_to_line(floats)).sum();
+        let mut scratch = Scratch::take(total);
+        let mut at = scratch.as_mut_ptr();
+        let [q, s, out, max, sum] = sizes.map(|floats| {
+            let begin = at;
+            at = at.wrapping_add(round_to_line(floats));
+            begin
+        });
+        let own = Running { max, sum, out, columns };
+        let running = self.0.partial.map_or(own, |block| block.running(columns));
+        (scratch, Buffers { q: Rows { data: q, stride: q_stride }, s: Rows { data: s, stride: tiles.keys }, running })
+    }
+
+    /// Q, scaled, as f32, padded with zeros.
+    ///
+    /// # Safety
+    /// `to` is writable for `rows` rows.
+    #[inline(always)]
+    unsafe fn pack_queries<I: Isa>(&self, isa: I, to: Rows<*mut f32>, rows: usize) {
+        let unit = &self.0;
+        let Problem { d, q_strides: [batch, head, position], .. } = *unit.problem;
+        let scale = isa.splat(unit.problem.q_factor());
+        for row in 0..rows {
+            let (h, query) = unit.span.row(row);
+            let from = unit.span.batch * batch + h * head + query * position;
+            for at in (0..to.stride).step_by(I::LANES) {
+                let mut x = isa.splat(0.0);
+                if at < d {
+                    x = isa.mul(scale, unit.q.load(isa, from + at, I::LANES.min(d - at)));
                 }
-            }
-            for (r, &acc) in acc.iter().enumerate() {
-                s.data.add(r * s.stride + j).write(isa.reduce_add(acc));
+                // SAFETY: the caller's promise; a stride is a whole number of registers.
+                unsafe { isa.store(to.data.add(row * to.stride + at), x) };
             }
         }
     }
-    ROWS
-}
 
-/// `O[r] += Σ P[r][j] · v[j]` for `rows` rows.
-///
-/// # Safety
-/// `p` holds `rows` rows of `values.n`, `values` is readable, and `o` is writable for `rows` rows of `values.d` padded to a
-/// multiple of 16.
-#[inline(always)]
-pub(super) unsafe fn add_values<I: Isa, S: Storage>(
-    isa: I,
-    p: Rows<*const f32>,
-    values: TileRows<S>,
-    o: Rows<*mut f32>,
-    rows: usize,
-) {
-    let mut row = 0;
-    while row < rows {
-        // SAFETY: the caller's promise: each call has its number of rows left.
+    /// Takes a tile of keys in.
+    ///
+    /// # Safety
+    /// The buffers are laid out for this unit, and `keys` are at most a tile of the problem's.
+    #[inline(always)]
+    unsafe fn run_tile<I: Isa>(&self, isa: I, keys: Range<usize>, visible: &[(usize, usize)], buffers: Buffers) {
+        let unit = &self.0;
+        let problem = unit.problem;
+        let (rows, n) = (visible.len(), keys.len());
+        let padded = pad_columns(n);
+        let k: TileRows<S> = unit.rows_of(unit.k, problem.k_strides, problem.d, &keys);
+        let v = unit.rows_of(unit.v, problem.v_strides, problem.dv, &keys);
+        let Buffers { q, s, running } = buffers;
+        // SAFETY: the tiles of K and V were checked; the buffers hold padded columns.
         unsafe {
-            let p = Rows { data: p.data.add(row * p.stride), ..p };
-            let o = Rows { data: o.data.add(row * o.stride), ..o };
-            row += match rows - row {
-                1 => add_values_of::<I, S, 1>(isa, p, values, o),
-                2 | 3 => add_values_of::<I, S, 2>(isa, p, values, o),
-                _ => add_values_of::<I, S, 4>(isa, p, values, o),
-            };
-        }
-    }
-}
-
-/// # Safety
-/// As [`add_values`], for `ROWS` rows. Returns their number.
-#[inline(always)]
-unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
-    isa: I,
-    p: Rows<*const f32>,
-    values: TileRows<S>,
-    o: Rows<*mut f32>,
-) -> usize {
-    let mut at = 0;
-    while at < values.d {
-        // Two registers of columns while there are two: 8 accumulators for 4 rows.
-        // SAFETY: the caller's promise: at least one column, or a whole second register, is left.
-        unsafe {
-            at += if values.d - at >= 2 * I::LANES {
-                add_columns::<I, S, ROWS, 2>(isa, p, values, o, at)
-            } else {
-                add_columns::<I, S, ROWS, 1>(isa, p, values, o, at)
-            };
-        }
-    }
-    ROWS
-}
-
-/// # Safety
-/// As [`add_values_of`], for the columns of `REGS` registers from `at` on, the last of which may be partial if it is the only
-/// one. Returns their number.
-#[inline(always)]
-unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
-    isa: I,
-    p: Rows<*const f32>,
-    values: TileRows<S>,
-    o: Rows<*mut f32>,
-    at: usize,
-) -> usize {
-    let mut acc = [[isa.splat(0.0); REGS]; ROWS];
-    // SAFETY: the caller's promise.
-    unsafe {
-        for j in 0..values.n {
-            let value = values.data.add(j * values.stride + at);
-            let mut columns = [isa.splat(0.0); REGS];
-            for (c, column) in columns.iter_mut().enumerate() {
-                *column = load(isa, value.add(c * I::LANES), I::LANES.min(values.d - at - c * I::LANES));
-            }
-            for (r, acc) in acc.iter_mut().enumerate() {
-                let weight = isa.splat(*p.data.add(r * p.stride + j));
-                for (acc, &column) in acc.iter_mut().zip(&columns) {
-                    *acc = isa.mul_add(weight, column, *acc);
+            scores(isa, q.cast_const(), [k, v], s, rows);
+            for (row, &(begin, end)) in visible.iter().enumerate() {
+                let s = s.data.add(row * s.stride);
+                if begin.max(keys.start) >= end.min(keys.end) {
+                    s.write_bytes(0, padded);
+                    continue;
                 }
+                let place = RowOfTile { row, keys: keys.clone(), visible: begin..end, padded };
+                finish_scores(isa, problem, &unit.span, place, s);
+                running.take(isa, row, s, padded);
             }
-        }
-        for (r, acc) in acc.iter().enumerate() {
-            for (c, &sum) in acc.iter().enumerate() {
-                let to = o.data.add(r * o.stride + at + c * I::LANES);
-                isa.store(to, isa.add(isa.load(to), sum));
-            }
+            let out = Rows { data: running.out, stride: running.columns };
+            add_values(isa, s.cast_const(), v, out, rows);
         }
     }
-    REGS * I::LANES
 }

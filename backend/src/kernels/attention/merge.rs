@@ -1,8 +1,8 @@
 //! Sums over parts of the keys, and their merging.
 
-use super::online::Running;
+use super::few_softmax::Running;
+use super::packing::pad_columns;
 use super::problem::Problem;
-use super::product::{MAX_TILE_ROWS, Rows, pad_columns};
 use super::unit::Unit;
 use crate::kernels::Storage;
 use crate::kernels::gemm::scratch::round_to_line;
@@ -46,8 +46,7 @@ unsafe impl Sync for Blocks {}
 impl Partials {
     /// Memory for `count` blocks of `rows` rows.
     pub(super) fn take(problem: &Problem<'_>, rows: usize, count: usize) -> Self {
-        // Padding for the register tile of any tier.
-        let rows = round_to_line(rows + MAX_TILE_ROWS - 1);
+        let rows = round_to_line(rows);
         let columns = pad_columns(problem.dv);
         let mut floats = if count == 0 { Vec::new() } else { SPARE.take() };
         let wanted = count * Blocks::size(rows, columns);
@@ -89,15 +88,29 @@ impl Blocks {
 impl Block {
     /// The sums in it.
     pub(super) fn running(self, columns: usize) -> Running {
-        let out = Rows { data: self.data.wrapping_add(2 * self.rows), stride: columns };
+        let out = self.data.wrapping_add(2 * self.rows);
         Running { max: self.data, sum: self.data.wrapping_add(self.rows), out, columns }
+    }
+
+    /// Notes a row's maximum and sum. Returns 1, by which its output is multiplied.
+    ///
+    /// # Safety
+    /// The block has the row.
+    #[inline(always)]
+    pub(super) unsafe fn set(self, row: usize, max: f32, sum: f32) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe {
+            self.data.add(row).write(max);
+            self.data.add(self.rows + row).write(sum);
+        }
+        1.0
     }
 }
 
 /// Merges the sums of a unit's splits and writes its result:
 ///
 /// ```text
-/// m = max m_s,   l = Σ l_s · e^{m_s - m},   O = Σ O_s · e^{m_s - m}
+/// m = max m_s,   l = Σ l_s · 2^(m_s - m),   O = Σ O_s · 2^(m_s - m)
 /// ```
 pub(super) struct Merge<'a, S> {
     pub(super) unit: Unit<'a, S>,
@@ -139,11 +152,11 @@ unsafe fn merge_row<I: Isa>(isa: I, into: Running, from: Running, row: usize) {
         let max = if b > a { b } else { a };
         // Where neither saw anything both factors are 0, and so are the sums.
         let shift = max.max(f32::MIN);
-        let (of_a, of_b) = ((a - shift).exp(), (b - shift).exp());
+        let (of_a, of_b) = ((a - shift).exp2(), (b - shift).exp2());
         *into.max.add(row) = max;
         *into.sum.add(row) = *into.sum.add(row) * of_a + *from.sum.add(row) * of_b;
         let (of_a, of_b) = (isa.splat(of_a), isa.splat(of_b));
-        let (to, from) = (into.out.data.add(row * into.out.stride), from.out.data.add(row * from.out.stride));
+        let (to, from) = (into.out.add(row * into.columns), from.out.add(row * from.columns));
         for at in (0..into.columns).step_by(I::LANES) {
             let sum = isa.mul_add(isa.load(from.add(at)), of_b, isa.mul(isa.load(to.add(at)), of_a));
             isa.store(to.add(at), sum);

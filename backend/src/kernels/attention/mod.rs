@@ -24,12 +24,17 @@
 //! do. NaN in a score that is seen makes its row NaN, and so does a score of +∞. A hidden key counts nothing, whatever its
 //! score; its value is multiplied by 0 where its tile is computed at all, so an infinite or NaN value may still show.
 
+mod arithmetic;
+mod exponent;
 mod few;
+mod few_products;
+mod few_softmax;
+mod many;
 mod merge;
-mod online;
 mod packing;
+mod panel;
+mod panel_softmax;
 mod problem;
-mod product;
 mod tiles;
 mod unit;
 
@@ -40,6 +45,8 @@ use super::rope::Heads;
 use super::rows::{AnySource, AnyTarget, Source, Target};
 use super::{Floats, FloatsMut, Launch, Storage};
 use core::sync::atomic::{AtomicUsize, Ordering};
+use few::Few;
+use many::Many;
 use merge::{Merge, Partials};
 use problem::Problem;
 use unit::Unit;
@@ -83,13 +90,14 @@ fn run<S: Storage>(
     k: Source<S>,
     v: Source<S>,
 ) {
-    let cut = problem.cut();
+    let work = problem.batch * problem.heads * problem.queries * problem.keys * (problem.d + problem.dv);
+    let launch = launch.limit(work / WORK_PER_THREAD);
+    let cut = problem.cut(launch.threads);
     let units = problem.batch * problem.kv_heads * cut.head_parts * cut.query_parts;
     if units == 0 || problem.queries == 0 {
         return;
     }
-    let work = problem.batch * problem.heads * problem.queries * problem.keys * (problem.d + problem.dv);
-    let launch = launch.limit(work / WORK_PER_THREAD);
+    let few = problem.has_few_rows();
     // Without threads to spare one part of the keys is all of them.
     let splits = if units >= launch.threads || !problem.split_keys {
         1
@@ -119,7 +127,12 @@ fn run<S: Storage>(
                 if item >= units * splits {
                     break;
                 }
-                launch.tier.run(unit(item / splits, item % splits));
+                let unit = unit(item / splits, item % splits);
+                if few {
+                    launch.tier.run(Few(unit));
+                } else {
+                    launch.tier.run(Many(unit));
+                }
             }
         }
     });

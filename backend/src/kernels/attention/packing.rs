@@ -1,9 +1,10 @@
-//! Tiles of K and V as panels of f32.
+//! Operands of many rows, laid out for the register tile.
 
-use super::product::{pad_columns, panel};
+use super::arithmetic::Arithmetic;
+use super::problem::{Problem, Span};
 use crate::kernels::Storage;
-use crate::kernels::rows::load;
-use crate::simd::Isa;
+use crate::kernels::rows::{AnySource, load};
+use crate::simd::{Isa, PANEL};
 
 /// `n` rows of `d` elements, `stride` apart.
 #[derive(Debug, Clone, Copy)]
@@ -14,56 +15,105 @@ pub(super) struct TileRows<S> {
     pub(super) d: usize,
 }
 
-/// Packs keys transposed: panels `[d][keys]`, the keys padded with zeros to a multiple of [`crate::simd::PANEL`].
+/// `columns` rounded up to a whole number of registers on every tier.
+pub(super) const fn pad_columns(columns: usize) -> usize {
+    columns.next_multiple_of(PANEL)
+}
+
+/// Queries of a panel, transposed: `[d in words][width]`, rows beyond the unit's zero. Words of f32 are scaled.
 ///
-/// Squares of `LANES` keys by `LANES` elements are transposed in registers.
+/// Squares of `LANES` rows by `LANES` words are transposed in registers.
 ///
 /// # Safety
-/// `keys` is readable, `out` is writable for `d` times the padded number of keys.
+/// `out` is writable for `width` times the words of a row; `width` is a whole number of registers. The queries are bf16, and `d`
+/// is even, where a word holds two.
 #[inline(always)]
-pub(super) unsafe fn pack_keys<I: Isa, S: Storage>(isa: I, keys: TileRows<S>, out: *mut f32) {
-    let TileRows { data, stride, n, d } = keys;
-    let columns = pad_columns(n);
-    for first in (0..columns).step_by(I::LANES) {
-        let base = first / panel::<I>() * panel::<I>();
-        let width = panel::<I>().min(columns - base);
-        let live = I::LANES.min(n.saturating_sub(first));
-        for at in (0..d).step_by(I::LANES) {
-            let lanes = I::LANES.min(d - at);
+pub(super) unsafe fn pack_queries<A: Arithmetic>(
+    arithmetic: A,
+    (problem, span): (&Problem<'_>, &Span),
+    q: AnySource,
+    [first, width]: [usize; 2],
+    out: *mut f32,
+) {
+    let isa = arithmetic.isa();
+    let lanes = <A::Isa as Isa>::LANES;
+    let [batch, head, position] = problem.q_strides;
+    let words = problem.d / A::DEPTH;
+    let factor = isa.splat(problem.q_factor());
+    for column in (0..width).step_by(lanes) {
+        for at in (0..words).step_by(lanes) {
+            let n = lanes.min(words - at);
             let mut square = [isa.splat(0.0); 16];
-            // SAFETY: the caller's promise: key `first + i` is one of n, and at + lanes ≤ d; row `at + i` of the panel that
-            // begins at column `base` has `width` columns.
-            unsafe {
-                for (i, row) in square[..live].iter_mut().enumerate() {
-                    *row = load(isa, data.add((first + i) * stride + at), lanes);
+            for (i, to) in square[..lanes].iter_mut().enumerate() {
+                let row = first + column + i;
+                if row < span.rows() {
+                    let (h, query) = span.row(row);
+                    let from = span.batch * batch + h * head + query * position + at * A::DEPTH;
+                    *to = match q {
+                        AnySource::Bf16(q) if A::DEPTH == 2 => {
+                            // SAFETY: `part` checks the pairs; any pattern of 32 bits is a float.
+                            unsafe { load(isa, q.part(&(from..from + 2 * n)).cast::<f32>(), n) }
+                        }
+                        q => isa.mul(q.load(isa, from, n), factor),
+                    };
                 }
-                isa.transpose(&mut square);
-                for (i, &row) in square[..lanes].iter().enumerate() {
-                    isa.store(out.add(base * d + (at + i) * width + first - base), row);
-                }
+            }
+            isa.transpose(&mut square);
+            for (i, &words) in square[..n].iter().enumerate() {
+                // SAFETY: the caller's promise: word `at + i` of the row, `column + lanes ≤ width`.
+                unsafe { isa.store(out.add((at + i) * width + column), words) };
             }
         }
     }
 }
 
-/// Packs values as they are: panels `[n][columns]`, the columns padded with zeros to a multiple of [`crate::simd::PANEL`].
+/// Keys as rows of f32.
 ///
 /// # Safety
-/// `values` is readable, `out` is writable for `n` times the padded number of columns.
+/// `keys` is readable, `out` writable for `n · d` floats.
 #[inline(always)]
-pub(super) unsafe fn pack_values<I: Isa, S: Storage>(isa: I, values: TileRows<S>, out: *mut f32) {
-    let TileRows { data, stride, n, d } = values;
-    let columns = pad_columns(d);
+pub(super) unsafe fn widen_keys<I: Isa, S: Storage>(isa: I, keys: TileRows<S>, out: *mut f32) {
+    let TileRows { data, stride, n, d } = keys;
     for key in 0..n {
-        for at in (0..columns).step_by(I::LANES) {
-            let base = at / panel::<I>() * panel::<I>();
-            let width = panel::<I>().min(columns - base);
-            // SAFETY: the caller's promise; lanes beyond d are zero.
+        for at in (0..d).step_by(I::LANES) {
+            let lanes = I::LANES.min(d - at);
+            // SAFETY: the caller's promise.
             unsafe {
-                let row =
-                    if at < d { load(isa, data.add(key * stride + at), I::LANES.min(d - at)) } else { isa.splat(0.0) };
-                isa.store(out.add(base * n + key * width + at - base), row);
+                let x = load(isa, data.add(key * stride + at), lanes);
+                crate::kernels::rows::store(isa, out.add(key * d + at), x, lanes);
             }
+        }
+    }
+}
+
+/// Values in columns of [`PANEL`] words: `[dv / 16][keys in words][16]`, columns and the second half of a last pair padded with
+/// zeros.
+///
+/// # Safety
+/// `values` is readable, `out` is writable for the padded number of columns times the words of `n` keys.
+#[inline(always)]
+pub(super) unsafe fn pack_values<A: Arithmetic, S: Storage>(arithmetic: A, values: TileRows<S>, out: *mut f32) {
+    let isa = arithmetic.isa();
+    let lanes = <A::Isa as Isa>::LANES;
+    let TileRows { data, stride, n, d } = values;
+    let words = n.div_ceil(A::DEPTH);
+    for word in 0..words {
+        for at in (0..pad_columns(d)).step_by(lanes) {
+            let mut row = isa.splat(0.0);
+            if at < d {
+                // SAFETY: the caller's promise; lanes beyond d are zero.
+                row = unsafe { load(isa, data.add(word * A::DEPTH * stride + at), lanes.min(d - at)) };
+            }
+            if A::DEPTH == 2 {
+                let mut odd = isa.splat(0.0);
+                if at < d && word * 2 + 1 < n {
+                    // SAFETY: as above.
+                    odd = unsafe { load(isa, data.add((word * 2 + 1) * stride + at), lanes.min(d - at)) };
+                }
+                row = arithmetic.pair(row, odd);
+            }
+            // SAFETY: the caller's promise: a register of column panel `at / 16`.
+            unsafe { isa.store(out.add(at / PANEL * words * PANEL + word * PANEL + at % PANEL), row) };
         }
     }
 }

@@ -1,9 +1,14 @@
 //! What is to be computed: shapes, options, and which keys a query sees.
 
-use super::tiles::{MAX_ROWS, Tiles};
+use super::panel::MAX_PANEL_ROWS;
+use super::tiles::{FEW_ROWS, MAX_ROWS, Tiles};
 use crate::kernels::rope::Heads;
 use crate::kernels::rows::Source;
+use core::f32::consts::LOG2_E;
 use core::ops::Range;
+
+/// Units that a thread should get at least where there are enough rows: they differ in work under a causal order.
+const UNITS_PER_THREAD: usize = 4;
 
 /// Numbers for each score, a strided view `[batch, heads, queries, keys]`.
 #[derive(Debug, Clone, Copy)]
@@ -177,10 +182,39 @@ impl<'a> Problem<'a> {
         begin..end.max(begin)
     }
 
+    /// Whether scores are more than products times a positive scale: a soft cap, a bias, or a scale that reverses their order.
+    #[inline(always)]
+    pub(super) fn is_special(&self) -> bool {
+        self.softcap.is_some()
+            || self.bias.is_some()
+            || self.scale.is_nan()
+            || self.scale <= 0.0
+            || self.scale.is_infinite()
+    }
+
+    /// Whether only causal order and segments hide keys of scores that are not special.
+    #[inline(always)]
+    pub(super) fn is_plain(&self) -> bool {
+        !self.is_special() && self.mask.is_none()
+    }
+
+    /// What makes products exponents of 2; of special scores what makes them scores.
+    #[inline(always)]
+    pub(super) fn q_factor(&self) -> f32 {
+        if self.is_special() { self.scale } else { self.scale * LOG2_E }
+    }
+
+    /// Whether all rows of a key head are few.
+    pub(super) fn has_few_rows(&self) -> bool {
+        self.group * self.queries <= FEW_ROWS && self.group <= self.tiles.rows
+    }
+
     /// How heads and queries are cut into units of at most [`Tiles::rows`] rows: all heads of a group first, then as many
-    /// queries as fit.
-    pub(super) fn cut(&self) -> Cut {
-        let rows = self.tiles.rows.clamp(1, MAX_ROWS);
+    /// queries as fit. With few queries and many threads units are smaller, but whole panels, so that no thread is idle long.
+    pub(super) fn cut(&self, threads: usize) -> Cut {
+        let all = self.batch * self.kv_heads * self.group * self.queries;
+        let fair = (all / (threads * UNITS_PER_THREAD)).next_multiple_of(MAX_PANEL_ROWS).max(MAX_PANEL_ROWS);
+        let rows = self.tiles.rows.min(fair).clamp(1, MAX_ROWS);
         let head_parts = self.group.div_ceil(rows);
         let heads = self.group.div_ceil(head_parts);
         let queries = (rows / heads).clamp(1, self.queries.max(1));
@@ -199,7 +233,7 @@ pub(super) struct Cut {
     pub(super) queries: usize,
 }
 
-/// Rows of one unit: `heads` x `queries`, in this order.
+/// Rows of one unit: `queries` x `heads`, in this order, so that rows beside each other see about the same keys.
 #[derive(Debug, Clone)]
 pub(super) struct Span {
     pub(super) batch: usize,
@@ -234,6 +268,6 @@ impl Span {
     /// Head and query of a row.
     #[inline(always)]
     pub(super) fn row(&self, row: usize) -> (usize, usize) {
-        (self.heads.start + row / self.queries.len(), self.queries.start + row % self.queries.len())
+        (self.heads.start + row % self.heads.len(), self.queries.start + row / self.heads.len())
     }
 }

@@ -1,19 +1,19 @@
 //! Tile sizes from the caches.
 
+use super::panel::MAX_PANEL_ROWS;
 use crate::kernels::gemm::Caches;
 use burn_kiln_fusion::config::TilingConfig;
 
-/// Most rows of a tile: their bounds are kept in arrays of this length.
-pub(super) const MAX_ROWS: usize = 128;
+/// Most rows of a unit: their bounds are kept in arrays of this length.
+pub(super) const MAX_ROWS: usize = 384;
 
-/// At most this many rows are worth no packing: each key is read once anyway, and a row of Q and of O still fits in
-/// registers beside it.
+/// At most this many rows are worth no panel: lanes would be empty, and each key is read once anyway.
 pub(super) const FEW_ROWS: usize = 8;
 
 /// Tile sizes of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tiles {
-    /// Rows of a tile: queries of all heads that share a key head. 1 to 128.
+    /// Rows of a unit: queries of all heads that share a key head. 1 to 384.
     pub rows: usize,
     /// Keys of a tile, a multiple of 32.
     pub keys: usize,
@@ -23,17 +23,20 @@ impl Tiles {
     /// Tiles for head sizes `d` and `dv`.
     ///
     /// ```text
-    /// keys · (d + dv)        · 4 ≤ 1/4 · L2        packed K and V; panels of 32 keys of them pass through L1
-    /// rows · (d + dv + keys) · 4 ≤ 3/8 · L2        Q, O and S
+    /// (keys + max(d, dv)) · 48 · 4         ≤ L1d          a panel of Q or of O beside its scores; 24 rows on AVX2
+    /// keys · (d + dv)     · 4              ≤ 1/4 · L2     a tile of K and V
+    /// rows · (d + dv)     · 4              ≤ 1/2 · L2     Q and O
     /// ```
     ///
-    /// The rest of L2 is for what streams in. The i5-10210U (256 KB) gets 64 x 64 for d = 128 and 96 x 128 for d = 64. Packing
-    /// moves `d + dv` floats a key for `rows · (d + dv)` multiply-adds: with 64 rows about a tenth of the time, with 128 half of
-    /// that, so more rows would gain little.
+    /// Rows are whole panels of every tier. Packing moves `dv` floats a key (`d + dv` where K is widened) for `rows · (d + dv)`
+    /// multiply-adds: with 96 rows 2 to 4% of the time.
     pub fn derive(caches: Caches, d: usize, dv: usize) -> Self {
         const FLOAT: usize = size_of::<f32>();
-        let keys = (caches.l2 / 4 / (FLOAT * (d + dv).max(1)) / 32 * 32).clamp(32, 128);
-        let rows = (caches.l2 * 3 / 8 / (FLOAT * (d + dv + keys)) / 16 * 16).clamp(16, MAX_ROWS);
+        let both = (d + dv).max(1);
+        let panel = (caches.l1d / (FLOAT * MAX_PANEL_ROWS)).saturating_sub(d.max(dv));
+        let tile = caches.l2 / 4 / (FLOAT * both);
+        let keys = (panel.min(tile) / 32 * 32).clamp(64, 256);
+        let rows = (caches.l2 / 2 / (FLOAT * both) / MAX_PANEL_ROWS * MAX_PANEL_ROWS).clamp(MAX_PANEL_ROWS, MAX_ROWS);
         Self { rows, keys }
     }
 

@@ -9,8 +9,6 @@
 mod columns;
 mod rows;
 
-pub(super) use rows::{exponentials, maximum};
-
 use crate::kernels::rows::{Source, Target, by_dtype};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 

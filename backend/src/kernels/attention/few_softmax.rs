@@ -1,22 +1,22 @@
-//! What happens to a tile of scores between the two products: limits, and the online softmax.
+//! The online softmax of few rows: scores of one row lie beside each other.
 
+use super::exponent::power_of_two;
 use super::problem::{Problem, Span};
-use super::product::Rows;
 use crate::kernels::math::tanh;
 use crate::kernels::rows::{load, store};
-use crate::kernels::softmax::{exponentials, maximum};
 use crate::simd::Isa;
+use core::f32::consts::LOG2_E;
 use core::ops::Range;
 
-/// What is known of the rows so far. `e^{-max}` times the true sums.
+/// What is known of the rows so far, relative to `2^max`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Running {
-    /// Largest score.
+    /// Largest score, times log₂ e.
     pub(super) max: *mut f32,
-    /// `Σ e^{score - max}`.
+    /// `Σ 2^(score - max)`.
     pub(super) sum: *mut f32,
-    /// `Σ e^{score - max} · v`.
-    pub(super) out: Rows<*mut f32>,
+    /// `Σ 2^(score - max) · v`, rows of `columns`.
+    pub(super) out: *mut f32,
     /// Columns of `out`, padded.
     pub(super) columns: usize,
 }
@@ -32,37 +32,47 @@ impl Running {
             unsafe {
                 self.max.add(row).write(f32::NEG_INFINITY);
                 self.sum.add(row).write(0.0);
-                self.out.data.add(row * self.out.stride).write_bytes(0, self.columns);
+                self.out.add(row * self.columns).write_bytes(0, self.columns);
             }
         }
     }
 
-    /// Takes the scores of a row in: turns them into weights `e^{score - max}` and makes what came before relative to the new
+    /// Takes the scores of a row in: turns them into weights `2^(score - max)` and makes what came before relative to the new
     /// maximum.
     ///
     /// # Safety
-    /// `s` holds `n` scores; `self` holds the row.
+    /// `s` holds `n` scores, a whole number of registers; `self` holds the row.
     #[inline(always)]
     pub(super) unsafe fn take<I: Isa>(self, isa: I, row: usize, s: *mut f32, n: usize) {
         // SAFETY: the caller's promise.
         unsafe {
-            let (old, most) = (*self.max.add(row), maximum(isa, s, n));
+            let old = *self.max.add(row);
+            let mut most = isa.splat(f32::NEG_INFINITY);
+            for at in (0..n).step_by(I::LANES) {
+                most = isa.max(isa.load(s.add(at)), most);
+            }
+            let most = isa.reduce_max(most);
             let max = if most > old { most } else { old };
             // A row that has seen nothing but -∞ subtracts a finite number, and its weights are 0.
-            let shift = max.max(f32::MIN);
-            let sum = exponentials::<I, f32, true>(isa, s, shift, s, n);
+            let shift = isa.splat(max.max(f32::MIN));
+            let mut sum = isa.splat(0.0);
+            for at in (0..n).step_by(I::LANES) {
+                let weight = power_of_two(isa, isa.sub(isa.load(s.add(at)), shift));
+                sum = isa.add(sum, weight);
+                isa.store(s.add(at), weight);
+            }
             if max > old {
                 // 0 for a first tile, whose sums are 0 too.
-                let factor = (old - max).exp();
+                let factor = (old - max).exp2();
                 *self.sum.add(row) *= factor;
                 let factor = isa.splat(factor);
-                let out = self.out.data.add(row * self.out.stride);
+                let out = self.out.add(row * self.columns);
                 for at in (0..self.columns).step_by(I::LANES) {
                     isa.store(out.add(at), isa.mul(isa.load(out.add(at)), factor));
                 }
             }
             *self.max.add(row) = max;
-            *self.sum.add(row) += sum;
+            *self.sum.add(row) += isa.reduce_add(sum);
         }
     }
 }
@@ -79,10 +89,11 @@ pub(super) struct RowOfTile {
     pub(super) padded: usize,
 }
 
-/// Finishes the scores of a row: softcap, bias, and -∞ where a key is hidden or there is none.
+/// Finishes the scores of a row: softcap, bias, base 2, and -∞ where a key is hidden or there is none.
 ///
 /// # Safety
-/// `s` is writable for `padded` scores, of which the first `keys.len()` are products.
+/// `s` is writable for `padded` scores, of which the first `keys.len()` are products, times log₂ e unless the problem's scores are
+/// special.
 #[inline(always)]
 pub(super) unsafe fn finish_scores<I: Isa>(
     isa: I,
@@ -115,6 +126,12 @@ pub(super) unsafe fn finish_scores<I: Isa>(
                 for j in 0..n {
                     *s.add(j) += *bias.add(j * stride);
                 }
+            }
+        }
+        if problem.is_special() {
+            for at in (0..n).step_by(I::LANES) {
+                let lanes = I::LANES.min(n - at);
+                store(isa, s.add(at), isa.mul(load(isa, s.add(at), lanes), isa.splat(LOG2_E)), lanes);
             }
         }
         if let Some(mask) = &problem.mask {

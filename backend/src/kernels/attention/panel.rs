@@ -1,0 +1,85 @@
+//! Panels of rows, and the register tile of both products.
+//!
+//! The rows of a unit lie in the lanes of registers, a panel of up to three registers at a time, and stay there from the scores
+//! to the sums. Both products then have the same form, with the panel as the right operand:
+//!
+//! ```text
+//! Sᵀ [keys][panel] = K [keys][d]  · Qᵀ [d][panel]          left: rows of K, where they lie
+//! Oᵀ [dv][panel]  += Vᵀ [dv][keys] · Pᵀ [keys][panel]      left: 16 columns of V beside each other, packed
+//! ```
+//!
+//! The left operand is broadcast from memory a word at a time, so neither K nor V is ever transposed, and the softmax between
+//! the products needs no sum or maximum across lanes.
+//!
+//! 8 x 3 registers on AVX-512 (24 accumulators, 3 of the panel, 1 broadcast), 4 x 3 on AVX2 (12, 3, 1 of its 16): 11 loads for
+//! 24 multiply-adds where a tile of 14 x 2 has 16 for 28, and heights that divide the head sizes 64, 72, 80 and 128.
+
+use super::arithmetic::Arithmetic;
+use crate::simd::{Isa, Tier};
+
+/// Registers of a whole panel.
+pub(super) const fn panel_registers<I: Isa>() -> usize {
+    match I::TIER {
+        Tier::Portable => 2,
+        _ => 3,
+    }
+}
+
+/// Rows of a whole panel.
+pub(super) const fn panel_rows<I: Isa>() -> usize {
+    panel_registers::<I>() * I::LANES
+}
+
+/// Rows of the largest panel of all tiers.
+pub(super) const MAX_PANEL_ROWS: usize = 48;
+
+/// Height of the largest register tile of all tiers.
+pub(super) const MAX_HEIGHT: usize = 8;
+
+/// The left operand of a register tile: the word of row `r` at step `p` is `r · row + p · step` bytes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    pub(super) data: *const u8,
+    pub(super) row: usize,
+    pub(super) step: usize,
+    /// Rows that exist; the ones after them repeat the last.
+    pub(super) live: usize,
+}
+
+/// `HEIGHT` rows of the left operand by `REGS` registers of a panel, over `depth` words.
+///
+/// # Safety
+/// `left` is readable for its live rows, at least one, and `right` for `depth` times `REGS` registers.
+#[inline(always)]
+pub(super) unsafe fn multiply<A: Arithmetic, const HEIGHT: usize, const REGS: usize>(
+    arithmetic: A,
+    left: Left,
+    right: *const f32,
+    depth: usize,
+) -> [[<A::Isa as Isa>::V; REGS]; HEIGHT] {
+    let isa = arithmetic.isa();
+    let lanes = <A::Isa as Isa>::LANES;
+    let mut sums = [[isa.splat(0.0); REGS]; HEIGHT];
+    let mut rows = [0; HEIGHT];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = r.min(left.live - 1) * left.row;
+    }
+    let (mut a, mut b) = (left.data, right);
+    for _ in 0..depth {
+        let mut columns = [isa.splat(0.0); REGS];
+        for (g, column) in columns.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *column = unsafe { isa.load(b.add(g * lanes)) };
+        }
+        for (&row, sums) in rows.iter().zip(&mut sums) {
+            // SAFETY: the caller's promise; a word may begin at any byte.
+            let word = isa.splat(unsafe { a.add(row).cast::<f32>().read_unaligned() });
+            for (sum, &column) in sums.iter_mut().zip(&columns) {
+                *sum = arithmetic.multiply_add(word, column, *sum);
+            }
+        }
+        a = a.wrapping_add(left.step);
+        b = b.wrapping_add(REGS * lanes);
+    }
+    sums
+}
