@@ -3,8 +3,7 @@
 mod reference;
 
 use burn_kiln::kernels::elementwise::{
-    BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, silu_mul_packed, unary,
-    unary_in_place,
+    BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
 };
 use burn_kiln::kernels::{Floats, FloatsMut, Launch};
 use burn_kiln::simd::Tier;
@@ -75,8 +74,10 @@ fn functions_are_as_exact_as_documented() {
             assert!(error <= bound, "{tier} {op:?}({at:e}): {error} of 2^-24");
         };
         ulp(UnaryOp::Relu, &all, 0.0);
-        ulp(UnaryOp::Exp, &all, 1.0);
-        ulp(UnaryOp::Exp, &range(-104.0, 89.0), 1.0);
+        // The portable tier of a build without FMA rounds each step of a polynomial twice.
+        let exp = if tier == Tier::Portable { 1.3 } else { 1.0 };
+        ulp(UnaryOp::Exp, &all, exp);
+        ulp(UnaryOp::Exp, &range(-104.0, 89.0), exp);
         ulp(UnaryOp::Tanh, &all, 2.0);
         ulp(UnaryOp::Tanh, &range(-10.0, 10.0), 2.0);
         ulp(UnaryOp::Sigmoid, &all, 2.5);
@@ -194,9 +195,6 @@ fn check_gated<S: Element>(launch: Launch, rows: usize, width: usize) {
     let mut out = vec![S::from_f32(f32::NAN); rows * width];
     silu_mul(launch, S::view(&gate), S::view(&up), S::view_mut(&mut out));
     assert_close(&out, &want, 1e-6, 0.0, &(launch, rows, width));
-    let mut from_packed = vec![S::from_f32(f32::NAN); rows * width];
-    silu_mul_packed(launch, S::view(&packed), width, S::view_mut(&mut from_packed));
-    assert_eq!(from_packed, out);
     let mut in_place = gate;
     silu_mul_in_place(launch, S::view_mut(&mut in_place), S::view(&up));
     assert_eq!(in_place, out);

@@ -47,7 +47,7 @@ pub(super) fn layer<B: CpuBackend>(
         };
         let norm = LayerNorm { gamma: weight::<B>(&gamma, view.last())?, beta, epsilon };
         let mut out = B::allocate(view.dtype(), len)?;
-        norm::layer_norm(Launch::from(config), norm, operand, out.as_floats_mut(), None);
+        norm::layer_norm(Launch::from(config), norm, operand, out.as_floats_mut());
         B::from_floats(out, x.shape())
     };
     // Where the types differ, B says what it thinks of that.

@@ -50,6 +50,10 @@ impl<B: Engine> FloatTensorOps<Self> for Kiln<B> {
         B::try_unary(UnaryOp::Exp, tensor, &current()).unwrap_or_else(B::float_exp)
     }
 
+    fn float_tanh(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
+        B::try_unary(UnaryOp::Tanh, tensor, &current()).unwrap_or_else(B::float_tanh)
+    }
+
     forward! {
         FloatTensorOps:
         fn float_from_data(data: TensorData, device: &Device<Self>) -> FloatTensor<Self>;
@@ -127,7 +131,6 @@ impl<B: Engine> FloatTensorOps<Self> for Kiln<B> {
         fn float_tan(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_cosh(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_sinh(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
-        fn float_tanh(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_acos(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_acosh(tensor: FloatTensor<Self>) -> FloatTensor<Self>;
         fn float_asin(tensor: FloatTensor<Self>) -> FloatTensor<Self>;

@@ -7,7 +7,7 @@
 //! ```
 
 use super::norm::{Normed, RmsNorm, reciprocal_root, sum_squares};
-use super::rows::{AnySource, Source, Target, by_dtype, load, share, store};
+use super::rows::{GRAIN, Source, Target, Widened, by_dtype, load, share, store};
 use super::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -96,10 +96,16 @@ fn run<S: Storage>(
     let angle_stride = if angles.cos.len() == each { 0 } else { each };
     assert!(angles.cos.len() == each || angles.cos.len() == x.batch * each, "{} cosines", angles.cos.len());
     assert_eq!(angles.cos.len(), angles.sin.len(), "cosines and sines");
-    let norm = norm.map(|(RmsNorm { gamma, epsilon }, rstd)| {
+    let widened = norm.as_ref().map(|(RmsNorm { gamma, .. }, rstd)| {
         assert_eq!(d, gamma.len(), "one gamma for each element of a head");
         assert!(rstd.is_none_or(|rstd| rstd.len() == rows), "one rstd a head and position");
-        HeadNorm { gamma: AnySource::new(gamma), epsilon, rstd }
+        // Here registers hold neighbours whatever the type, as those of f32 do.
+        Widened::new::<f32>(launch, *gamma)
+    });
+    let norm = norm.zip(widened.as_ref()).map(|((RmsNorm { epsilon, .. }, rstd), gamma)| HeadNorm {
+        gamma: Source::new(gamma.get()).part(&(0..d)),
+        epsilon,
+        rstd,
     });
     if out.len() == 0 {
         return;
@@ -116,7 +122,7 @@ fn run<S: Storage>(
         angle_stride,
         out,
     };
-    share(launch, 2 * size_of::<S>() * out.len()).split(rows, 1, |part| {
+    share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
         launch.tier.run(Part { rotation: &rotation, rows: part });
     });
 }
@@ -124,10 +130,14 @@ fn run<S: Storage>(
 /// The norm before the rotation.
 #[derive(Debug, Clone, Copy)]
 struct HeadNorm {
-    gamma: AnySource,
+    /// d elements.
+    gamma: *const f32,
     epsilon: f64,
     rstd: Option<Target<f32>>,
 }
+
+// SAFETY: the pointer is to weights that are only read and outlive the work; the rest is Sync.
+unsafe impl Sync for HeadNorm {}
 
 /// All rows: heads at positions, in the order of the result.
 struct Rotation<S> {
@@ -154,18 +164,29 @@ impl<S: Storage> Kernel for Part<'_, S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
+        match self.rotation.norm {
+            Some(norm) => self.run::<I, true>(isa, norm),
+            None => self.run::<I, false>(isa, HeadNorm { gamma: core::ptr::null(), epsilon: 0.0, rstd: None }),
+        }
+    }
+}
+
+impl<S: Storage> Part<'_, S> {
+    #[inline(always)]
+    fn run<I: Isa, const NORM: bool>(self, isa: I, norm: HeadNorm) {
         let all = self.rotation;
         let (d, half) = (all.d, all.d / 2);
+        let mut position = self.rows.start % all.length;
+        let mut head = self.rows.start / all.length % all.heads;
+        let mut batch = self.rows.start / all.length / all.heads;
         for row in self.rows {
-            let (sequence, position) = (row / all.length, row % all.length);
-            let (batch, head) = (sequence / all.heads, sequence % all.heads);
             let at = batch * all.strides[0] + head * all.strides[1] + position * all.strides[2];
             let angle = batch * all.angle_stride + position * half;
             let x = all.x.part(&(at..at + d));
             let out = all.out.part(&(row * d..(row + 1) * d));
             let (cos, sin) = (all.cos.part(&(angle..angle + half)), all.sin.part(&(angle..angle + half)));
             let mut rstd = 1.0;
-            if let Some(norm) = all.norm {
+            if NORM {
                 // SAFETY: the part was checked to hold d elements.
                 rstd = reciprocal_root(unsafe { sum_squares(isa, x, d) }, d, norm.epsilon);
                 if let Some(to) = norm.rstd {
@@ -174,20 +195,27 @@ impl<S: Storage> Kernel for Part<'_, S> {
                 }
             }
             let rstd = isa.splat(rstd);
+            let zero = isa.splat(0.0);
             for i in (0..half).step_by(I::LANES) {
                 let n = I::LANES.min(half - i);
-                // SAFETY: i + n ≤ half, and the parts were checked to hold d and half elements.
+                // SAFETY: i + n ≤ half, and the parts were checked to hold d and half elements; gamma holds d for NORM.
                 unsafe {
                     let (mut first, mut second) = (load(isa, x.add(i), n), load(isa, x.add(half + i), n));
-                    if let Some(HeadNorm { gamma, .. }) = all.norm {
-                        first = isa.mul(isa.mul(first, rstd), gamma.load(isa, i, n));
-                        second = isa.mul(isa.mul(second, rstd), gamma.load(isa, half + i, n));
+                    if NORM {
+                        first = isa.mul(isa.mul(first, rstd), load(isa, norm.gamma.add(i), n));
+                        second = isa.mul(isa.mul(second, rstd), load(isa, norm.gamma.add(half + i), n));
                     }
                     let (cos, sin) = (load(isa, cos.add(i), n), load(isa, sin.add(i), n));
-                    let zero = isa.splat(0.0);
                     let minus = isa.sub(zero, isa.mul(second, sin));
                     store(isa, out.add(i), isa.mul_add(first, cos, minus), n);
                     store(isa, out.add(half + i), isa.mul_add(second, cos, isa.mul(first, sin)), n);
+                }
+            }
+            position += 1;
+            if position == all.length {
+                (position, head) = (0, head + 1);
+                if head == all.heads {
+                    (head, batch) = (0, batch + 1);
                 }
             }
         }

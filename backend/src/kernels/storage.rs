@@ -34,6 +34,32 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
             Self::load(isa, lanes.as_ptr())
         }
     }
+    /// True where [`Storage::load_block`] splits pairs of registers.
+    const SPLIT: bool = false;
+    /// Loads `U` registers, an even number. Where [`Storage::SPLIT`] says so, each two of them hold the elements at even and at
+    /// odd places: widening then moves no lane. Element-wise work and sums do not see the difference.
+    /// # Safety
+    /// `p` is readable for `U · LANES` elements.
+    #[inline(always)]
+    unsafe fn load_block<I: Isa, const U: usize>(isa: I, p: *const Self) -> [I::V; U] {
+        let mut v = [isa.splat(0.0); U];
+        for (i, v) in v.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            *v = unsafe { Self::load(isa, p.add(i * I::LANES)) };
+        }
+        v
+    }
+    /// Stores what [`Storage::load_block`] loads. A NaN of a 16-bit type has zeros in its low half. With `STREAM` past the caches
+    /// where type and instruction set can: [`Isa::fence`] comes after the last one.
+    /// # Safety
+    /// `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64.
+    #[inline(always)]
+    unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
+        for (i, v) in v.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { Self::store(isa, p.add(i * I::LANES), v) };
+        }
+    }
     /// Stores the first `n < LANES` lanes.
     /// # Safety
     /// `p` is writable for `n` elements.
@@ -70,6 +96,16 @@ impl Storage for f32 {
         unsafe { isa.store(p, v) }
     }
     #[inline(always)]
+    unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
+        for (i, v) in v.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let p = p.add(i * I::LANES);
+                if STREAM { isa.stream(p, v) } else { isa.store(p, v) }
+            }
+        }
+    }
+    #[inline(always)]
     unsafe fn load_partial<I: Isa>(isa: I, p: *const Self, n: usize) -> I::V {
         // SAFETY: the caller's promise.
         unsafe { isa.load_partial(p, n) }
@@ -100,6 +136,23 @@ impl Storage for bf16 {
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
         // SAFETY: the caller's promise; bf16 is a transparent u16.
         unsafe { isa.store_bf16(p.cast(), v) }
+    }
+    const SPLIT: bool = true;
+    #[inline(always)]
+    unsafe fn load_block<I: Isa, const U: usize>(isa: I, p: *const Self) -> [I::V; U] {
+        let mut v = [isa.splat(0.0); U];
+        for i in (0..U).step_by(2) {
+            // SAFETY: the caller's promise; bf16 is a transparent u16.
+            [v[i], v[i + 1]] = unsafe { isa.load_bf16_split(p.add(i * I::LANES).cast()) };
+        }
+        v
+    }
+    #[inline(always)]
+    unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
+        for i in (0..U).step_by(2) {
+            // SAFETY: the caller's promise; bf16 is a transparent u16.
+            unsafe { isa.store_bf16_split::<STREAM>(p.add(i * I::LANES).cast(), [v[i], v[i + 1]]) };
+        }
     }
 }
 

@@ -33,6 +33,19 @@ fn first(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(WINDOW.as_ptr().add(8 - n).cast()) }
 }
 
+/// The high half of each lane is the bf16 nearest to it, ties to even; the low half is of no use. NaN: see
+/// [`Isa::store_bf16_split`].
+#[inline(always)]
+fn round_to_bf16(v: __m256) -> __m256i {
+    // SAFETY: AVX2 is proved by the callers' Avx2.
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        // Half a unit in the last place kept, less one where that bit is even.
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd)
+    }
+}
+
 // SAFETY of every block below: an `Avx2` value exists only on a CPU with AVX2, FMA and F16C (`detect`), and pointers are what the
 // callers of the unsafe methods promise.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -74,6 +87,10 @@ impl Isa for Avx2 {
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn neg_mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        unsafe { _mm256_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
     fn max(self, a: __m256, b: __m256) -> __m256 {
         unsafe { _mm256_max_ps(a, b) }
     }
@@ -105,6 +122,25 @@ impl Isa for Avx2 {
         unsafe {
             let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
             _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+        }
+    }
+    #[inline(always)]
+    fn mul_pow2(self, a: __m256, n: __m256) -> __m256 {
+        unsafe {
+            // Two factors, as no f32 is 2⁻¹⁵⁰; the first product is exact.
+            let n = _mm256_cvtps_epi32(n);
+            let half = _mm256_srai_epi32::<1>(n);
+            let scale = |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, _mm256_set1_epi32(127))));
+            _mm256_mul_ps(_mm256_mul_ps(a, scale(half)), scale(_mm256_sub_epi32(n, half)))
+        }
+    }
+    #[inline(always)]
+    fn mul_pow2_low(self, a: __m256, n: __m256) -> __m256 {
+        unsafe {
+            // In 1.5 · 2²³ + i the low bits are the integer i: here the exponent of 2ⁿ⁺⁶⁴, which is normal.
+            let biased = _mm256_add_ps(n, _mm256_set1_ps(12_582_912.0 + 127.0 + 64.0));
+            let scale = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(biased)));
+            _mm256_mul_ps(_mm256_mul_ps(a, scale), _mm256_set1_ps(1.0 / 18_446_744_073_709_551_616.0))
         }
     }
     #[inline(always)]
@@ -193,6 +229,37 @@ impl Isa for Avx2 {
             let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(high, high));
             _mm_storeu_si128(p.cast(), _mm256_castsi256_si128(packed));
         }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_split(self, p: *const u16) -> [__m256; 2] {
+        unsafe {
+            let both = _mm256_loadu_si256(p.cast());
+            let odd = _mm256_and_si256(both, _mm256_set1_epi32(0xffff_0000_u32 as i32));
+            [_mm256_castsi256_ps(_mm256_slli_epi32::<16>(both)), _mm256_castsi256_ps(odd)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, [even, odd]: [__m256; 2]) {
+        unsafe {
+            let (even, odd) = (round_to_bf16(even), round_to_bf16(odd));
+            let both = _mm256_blend_epi16::<0b1010_1010>(_mm256_srli_epi32::<16>(even), odd);
+            if STREAM { _mm256_stream_si256(p.cast(), both) } else { _mm256_storeu_si256(p.cast(), both) }
+        }
+    }
+    #[inline(always)]
+    fn split(self, [a, b]: [__m256; 2]) -> [__m256; 2] {
+        unsafe {
+            let order = |v| _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v)));
+            [order(_mm256_shuffle_ps::<0b10_00_10_00>(a, b)), order(_mm256_shuffle_ps::<0b11_01_11_01>(a, b))]
+        }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, v: __m256) {
+        unsafe { _mm256_stream_ps(p, v) }
+    }
+    #[inline(always)]
+    fn fence(self) {
+        unsafe { _mm_sfence() }
     }
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> __m256 {

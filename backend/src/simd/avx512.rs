@@ -35,6 +35,19 @@ fn first(n: usize) -> __mmask16 {
     ((1u32 << n) - 1) as __mmask16
 }
 
+/// The high half of each lane is the bf16 nearest to it, ties to even; the low half is of no use. NaN: see
+/// [`Isa::store_bf16_split`].
+#[inline(always)]
+fn round_to_bf16(v: __m512) -> __m512i {
+    // SAFETY: AVX-512 is proved by the callers' Avx512.
+    unsafe {
+        let bits = _mm512_castps_si512(v);
+        // Half a unit in the last place kept, less one where that bit is even.
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd)
+    }
+}
+
 // SAFETY of every block below: an `Avx512` value exists only on a CPU with the four extensions (`detect`), and pointers are what
 // the callers of the unsafe methods promise.
 #[allow(clippy::undocumented_unsafe_blocks)]
@@ -76,6 +89,10 @@ impl Isa for Avx512 {
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
+    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
     fn max(self, a: __m512, b: __m512) -> __m512 {
         unsafe { _mm512_max_ps(a, b) }
     }
@@ -112,6 +129,15 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn mul_pow2(self, a: __m512, n: __m512) -> __m512 {
         unsafe { _mm512_scalef_ps(a, n) }
+    }
+    #[inline(always)]
+    fn div_near(self, a: __m512, b: __m512) -> __m512 {
+        unsafe {
+            // 14 bits of the reciprocal, then one Newton step of the quotient: 4 instructions for the divider's 16 cycles.
+            let reciprocal = _mm512_rcp14_ps(b);
+            let quotient = _mm512_mul_ps(a, reciprocal);
+            _mm512_fmadd_ps(_mm512_fnmadd_ps(b, quotient, a), reciprocal, quotient)
+        }
     }
     #[inline(always)]
     fn lt(self, a: __m512, b: __m512) -> __mmask16 {
@@ -193,6 +219,40 @@ impl Isa for Avx512 {
             let high = _mm512_srli_epi32::<16>(_mm512_mask_blend_epi32(self.is_nan(v), rounded, quiet));
             _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(high));
         }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16_split(self, p: *const u16) -> [__m512; 2] {
+        unsafe {
+            let both = _mm512_loadu_si512(p.cast());
+            let odd = _mm512_and_si512(both, _mm512_set1_epi32(0xffff_0000_u32 as i32));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(both)), _mm512_castsi512_ps(odd)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, [even, odd]: [__m512; 2]) {
+        unsafe {
+            let (even, odd) = (round_to_bf16(even), round_to_bf16(odd));
+            // mask ? odd : even >> 16
+            let mask = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+            let both = _mm512_ternarylogic_epi32::<0xca>(mask, odd, _mm512_srli_epi32::<16>(even));
+            if STREAM { _mm512_stream_si512(p.cast(), both) } else { _mm512_storeu_si512(p.cast(), both) }
+        }
+    }
+    #[inline(always)]
+    fn split(self, [a, b]: [__m512; 2]) -> [__m512; 2] {
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
+            [_mm512_permutex2var_ps(a, even, b), _mm512_permutex2var_ps(a, odd, b)]
+        }
+    }
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, v: __m512) {
+        unsafe { _mm512_stream_ps(p, v) }
+    }
+    #[inline(always)]
+    fn fence(self) {
+        unsafe { _mm_sfence() }
     }
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> __m512 {

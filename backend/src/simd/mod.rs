@@ -92,6 +92,11 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a · b + c`, rounded once where the instruction set has FMA.
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `c - a · b`, rounded once where the instruction set has FMA.
+    #[inline(always)]
+    fn neg_mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        self.sub(c, self.mul(a, b))
+    }
     /// `a > b ? a : b`.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a < b ? a : b`.
@@ -112,6 +117,16 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
         // Two factors, as one register of f32 holds no 2⁻¹⁵⁰; the first product is exact.
         let half = self.round(self.mul(n, self.splat(0.5)));
         self.mul(self.mul(a, self.pow2(half)), self.pow2(self.sub(n, half)))
+    }
+    /// The same for `n` of -163 ..= 58: where only small numbers may come out, one scale is enough.
+    #[inline(always)]
+    fn mul_pow2_low(self, a: Self::V, n: Self::V) -> Self::V {
+        self.mul_pow2(a, n)
+    }
+    /// `a / b` within 1 ulp where 2⁻¹⁰⁰ ≤ |b| ≤ 2¹⁰⁰ and the quotient is not subnormal; without the divider where that is faster.
+    #[inline(always)]
+    fn div_near(self, a: Self::V, b: Self::V) -> Self::V {
+        self.div(a, b)
     }
     /// `a < b`.
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
@@ -149,6 +164,32 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// # Safety
     /// `p` is writable for `LANES` 16-bit values.
     unsafe fn store_bf16(self, p: *mut u16, v: Self::V);
+    /// Widens `2 · LANES` bf16: those at even places, then those at odd ones, as [`Isa::split`] orders them. No lane moves.
+    /// # Safety
+    /// `p` is readable for `2 · LANES` 16-bit values.
+    #[inline(always)]
+    unsafe fn load_bf16_split(self, p: *const u16) -> [Self::V; 2] {
+        // SAFETY: the caller's promise.
+        unsafe { self.split([self.load_bf16(p), self.load_bf16(p.add(Self::LANES))]) }
+    }
+    /// Rounds to bf16 what [`Isa::load_bf16_split`] reads. A NaN must have 0 in its low 16 bits, as NaN that arithmetic makes
+    /// and those of bf16 operands have. `STREAM` writes past the caches where the instruction set can.
+    /// # Safety
+    /// `p` is writable for `2 · LANES` 16-bit values; for `STREAM` it is a multiple of 64.
+    unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, v: [Self::V; 2]);
+    /// The lanes at even places of two registers behind each other, and those at odd places.
+    fn split(self, v: [Self::V; 2]) -> [Self::V; 2];
+    /// Stores past the caches where the instruction set can: [`Isa::fence`] before others may read it.
+    /// # Safety
+    /// `p` is writable for `LANES` floats and a multiple of 64.
+    #[inline(always)]
+    unsafe fn stream(self, p: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { self.store(p, v) }
+    }
+    /// Orders what was streamed before what comes after.
+    #[inline(always)]
+    fn fence(self) {}
     /// Widens `LANES` f16.
     /// # Safety
     /// `p` is readable for `LANES` 16-bit values.

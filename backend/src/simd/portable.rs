@@ -185,6 +185,22 @@ impl Isa for Portable {
         }
     }
     #[inline(always)]
+    unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, [even, odd]: [f32x8; 2]) {
+        for (i, (even, odd)) in even.to_array().into_iter().zip(odd.to_array()).enumerate() {
+            // SAFETY: the caller's promise: 16 values.
+            unsafe {
+                p.add(2 * i).write(bf16::from_f32(even).to_bits());
+                p.add(2 * i + 1).write(bf16::from_f32(odd).to_bits());
+            }
+        }
+    }
+    #[inline(always)]
+    fn split(self, [a, b]: [f32x8; 2]) -> [f32x8; 2] {
+        let (a, b) = (a.to_array(), b.to_array());
+        let place = |i: usize| if i < 8 { a[i] } else { b[i - 8] };
+        [0, 1].map(|odd| f32x8::from(core::array::from_fn(|i| place(2 * i + odd))))
+    }
+    #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> f32x8 {
         // SAFETY: the caller's promise: 8 values.
         unsafe { widen_f16(p) }

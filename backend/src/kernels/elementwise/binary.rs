@@ -1,6 +1,7 @@
 //! Arithmetic of two operands, the second one possibly broadcast.
 
-use crate::kernels::rows::{GRAIN, Source, Target, by_dtype, share};
+use crate::kernels::math::{Several, Vector};
+use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
@@ -107,7 +108,9 @@ fn run<S: Storage>(launch: Launch, op: BinaryOp, a: Source<S>, by: By<S>, dst: T
         }
     };
     let launch = share(launch, 3 * size_of::<S>() * len);
-    let part = |part: Range<usize>| Part { op, by, a: a.part(&part), dst: dst.part(&part), d, part };
+    let in_place = a.start() == dst.source().start();
+    let stream = !in_place && streams(size_of::<S>() * len);
+    let part = |part: Range<usize>| Part { op, by, a: a.part(&part), dst: dst.part(&part), d, part, stream };
     if rows == 1 {
         launch.split(len, GRAIN, |elements| launch.tier.run(part(elements)));
     } else {
@@ -124,6 +127,7 @@ struct Part<S> {
     dst: *mut S,
     d: usize,
     part: Range<usize>,
+    stream: bool,
 }
 
 impl<S: Storage> Kernel for Part<S> {
@@ -131,11 +135,11 @@ impl<S: Storage> Kernel for Part<S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        match self.op {
-            BinaryOp::Add => self.run::<I, 0>(isa),
-            BinaryOp::Sub => self.run::<I, 1>(isa),
-            BinaryOp::Mul => self.run::<I, 2>(isa),
-            BinaryOp::Div => self.run::<I, 3>(isa),
+        if self.stream {
+            self.run_op::<I, true>(isa);
+            isa.fence();
+        } else {
+            self.run_op::<I, false>(isa);
         }
     }
 }
@@ -143,25 +147,37 @@ impl<S: Storage> Kernel for Part<S> {
 impl<S: Storage> Part<S> {
     /// One loop for each op.
     #[inline(always)]
-    fn run<I: Isa, const OP: u8>(self, isa: I) {
+    fn run_op<I: Isa, const STREAM: bool>(self, isa: I) {
+        match self.op {
+            BinaryOp::Add => self.run::<I, 0, STREAM>(isa),
+            BinaryOp::Sub => self.run::<I, 1, STREAM>(isa),
+            BinaryOp::Mul => self.run::<I, 2, STREAM>(isa),
+            BinaryOp::Div => self.run::<I, 3, STREAM>(isa),
+        }
+    }
+
+    #[inline(always)]
+    fn run<I: Isa, const OP: u8, const STREAM: bool>(self, isa: I) {
         let Self { by, a, dst, d, part, .. } = self;
         // SAFETY: `run` took `a` and `dst` from checked parts of `part.len()` elements; the addresses in b are checked here.
         unsafe {
             match by {
-                By::Scalar(x) => against_scalar::<I, S, OP>(isa, a, x, dst, part.len()),
-                By::Same(b) => against_slice::<I, S, OP>(isa, a, b.part(&part), dst, part.len()),
+                By::Scalar(x) => against_scalar::<I, S, OP, STREAM>(isa, a, x, dst, part.len()),
+                By::Same(b) => against_slice::<I, S, OP, STREAM>(isa, a, b.part(&part), dst, part.len()),
                 // Within the first row; a single row is split anywhere.
-                By::Row(b) if part.end <= d => against_slice::<I, S, OP>(isa, a, b.part(&part), dst, part.len()),
+                By::Row(b) if part.end <= d => {
+                    against_slice::<I, S, OP, STREAM>(isa, a, b.part(&part), dst, part.len());
+                }
                 By::Row(b) => {
                     for at in (0..part.len()).step_by(d) {
-                        against_slice::<I, S, OP>(isa, a.add(at), b.part(&(0..d)), dst.add(at), d);
+                        against_slice::<I, S, OP, STREAM>(isa, a.add(at), b.part(&(0..d)), dst.add(at), d);
                     }
                 }
                 By::Column(b) => {
                     for at in (0..part.len()).step_by(d) {
                         let row = (part.start + at) / d;
                         let x = (*b.part(&(row..row + 1))).to_f32();
-                        against_scalar::<I, S, OP>(isa, a.add(at), x, dst.add(at), d.min(part.len() - at));
+                        against_scalar::<I, S, OP, STREAM>(isa, a.add(at), x, dst.add(at), d.min(part.len() - at));
                     }
                 }
             }
@@ -170,7 +186,7 @@ impl<S: Storage> Part<S> {
 }
 
 #[inline(always)]
-fn combine<I: Isa, const OP: u8>(isa: I, a: I::V, b: I::V) -> I::V {
+fn combine<I: Vector, const OP: u8>(isa: I, a: I::V, b: I::V) -> I::V {
     match OP {
         0 => isa.add(a, b),
         1 => isa.sub(a, b),
@@ -182,18 +198,29 @@ fn combine<I: Isa, const OP: u8>(isa: I, a: I::V, b: I::V) -> I::V {
 /// # Safety
 /// All three hold `len` elements.
 #[inline(always)]
-unsafe fn against_slice<I: Isa, S: Storage, const OP: u8>(isa: I, a: *const S, b: *const S, dst: *mut S, len: usize) {
-    let whole = len / I::LANES * I::LANES;
-    // SAFETY: the caller's promise; i + LANES ≤ len, and len - whole < LANES.
-    unsafe {
-        for i in (0..whole).step_by(I::LANES) {
-            let sum = combine::<I, OP>(isa, S::load(isa, a.add(i)), S::load(isa, b.add(i)));
-            S::store(isa, dst.add(i), sum);
+unsafe fn against_slice<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
+    isa: I,
+    a: *const S,
+    b: *const S,
+    dst: *mut S,
+    len: usize,
+) {
+    let span = spans::<I, S, STREAM>(isa, dst, len);
+    for at in (span.blocks..span.rest).step_by(BESIDE * I::LANES) {
+        // SAFETY: the caller's promise; a block ends at `rest` or before.
+        unsafe {
+            let (a, b) = (S::load_block::<I, BESIDE>(isa, a.add(at)), S::load_block::<I, BESIDE>(isa, b.add(at)));
+            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), combine::<_, OP>(Several(isa), a, b));
         }
-        let left = len - whole;
-        if left > 0 {
-            let (x, y) = (S::load_partial(isa, a.add(whole), left), S::load_partial(isa, b.add(whole), left));
-            S::store_partial(isa, dst.add(whole), combine::<I, OP>(isa, x, y), left);
+    }
+    for (begin, end) in span.singles() {
+        for at in (begin..end).step_by(I::LANES) {
+            let n = I::LANES.min(end - at);
+            // SAFETY: the caller's promise; at + n ≤ len.
+            unsafe {
+                let result = combine::<_, OP>(isa, load(isa, a.add(at), n), load(isa, b.add(at), n));
+                store(isa, dst.add(at), result, n);
+            }
         }
     }
 }
@@ -201,18 +228,28 @@ unsafe fn against_slice<I: Isa, S: Storage, const OP: u8>(isa: I, a: *const S, b
 /// # Safety
 /// Both hold `len` elements.
 #[inline(always)]
-unsafe fn against_scalar<I: Isa, S: Storage, const OP: u8>(isa: I, a: *const S, b: f32, dst: *mut S, len: usize) {
-    let b = isa.splat(b);
-    let whole = len / I::LANES * I::LANES;
-    // SAFETY: the caller's promise; i + LANES ≤ len, and len - whole < LANES.
-    unsafe {
-        for i in (0..whole).step_by(I::LANES) {
-            S::store(isa, dst.add(i), combine::<I, OP>(isa, S::load(isa, a.add(i)), b));
+unsafe fn against_scalar<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
+    isa: I,
+    a: *const S,
+    b: f32,
+    dst: *mut S,
+    len: usize,
+) {
+    // The canonical NaN, which 16-bit stores need.
+    let b = Isa::splat(isa, if b.is_nan() { f32::NAN } else { b });
+    let span = spans::<I, S, STREAM>(isa, dst, len);
+    for at in (span.blocks..span.rest).step_by(BESIDE * I::LANES) {
+        // SAFETY: the caller's promise; a block ends at `rest` or before.
+        unsafe {
+            let a = S::load_block::<I, BESIDE>(isa, a.add(at));
+            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), combine::<_, OP>(Several(isa), a, [b; BESIDE]));
         }
-        let left = len - whole;
-        if left > 0 {
-            let x = S::load_partial(isa, a.add(whole), left);
-            S::store_partial(isa, dst.add(whole), combine::<I, OP>(isa, x, b), left);
+    }
+    for (begin, end) in span.singles() {
+        for at in (begin..end).step_by(I::LANES) {
+            let n = I::LANES.min(end - at);
+            // SAFETY: the caller's promise; at + n ≤ len.
+            unsafe { store(isa, dst.add(at), combine::<_, OP>(isa, load(isa, a.add(at), n), b), n) };
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Functions of one operand.
 
-use crate::kernels::math::{exp, gelu_erf, gelu_tanh, relu, sigmoid, silu, tanh};
-use crate::kernels::rows::{GRAIN, Source, Target, by_dtype, share};
+use crate::kernels::math::{Several, Vector, exp, gelu_erf, gelu_tanh, relu, sigmoid, silu, tanh};
+use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -54,14 +54,16 @@ fn run<S: Storage>(launch: Launch, op: UnaryOp, src: Source<S>, dst: Target<S>) 
 }
 
 fn split<S: Storage, F: Function>(launch: Launch, function: F, src: Source<S>, dst: Target<S>) {
+    let in_place = src.start() == dst.source().start();
+    let stream = !in_place && streams(size_of::<S>() * dst.len());
     share(launch, 2 * size_of::<S>() * dst.len()).split(dst.len(), GRAIN, |part| {
-        launch.tier.run(Map { function, src: src.part(&part), dst: dst.part(&part), len: part.len() });
+        launch.tier.run(Map { function, src: src.part(&part), dst: dst.part(&part), len: part.len(), stream });
     });
 }
 
 /// A function as a type, so that each gets its own loop with its constants in registers.
 trait Function: Copy + Sync {
-    fn apply<I: Isa>(self, isa: I, x: I::V) -> I::V;
+    fn apply<I: Vector>(self, isa: I, x: I::V) -> I::V;
 }
 
 macro_rules! functions {
@@ -70,7 +72,7 @@ macro_rules! functions {
         struct $name;
         impl Function for $name {
             #[inline(always)]
-            fn apply<I: Isa>(self, isa: I, x: I::V) -> I::V {
+            fn apply<I: Vector>(self, isa: I, x: I::V) -> I::V {
                 $function(isa, x)
             }
         }
@@ -85,6 +87,7 @@ struct Map<F, S> {
     src: *const S,
     dst: *mut S,
     len: usize,
+    stream: bool,
 }
 
 impl<F: Function, S: Storage> Kernel for Map<F, S> {
@@ -92,17 +95,32 @@ impl<F: Function, S: Storage> Kernel for Map<F, S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        let Self { function, src, dst, len } = self;
-        let whole = len / I::LANES * I::LANES;
-        for i in (0..whole).step_by(I::LANES) {
-            // SAFETY: `split` checked that both parts hold `len` elements; i + LANES ≤ len.
-            unsafe { S::store(isa, dst.add(i), function.apply(isa, S::load(isa, src.add(i)))) };
+        if self.stream {
+            self.run::<I, true>(isa);
+            isa.fence();
+        } else {
+            self.run::<I, false>(isa);
         }
-        if whole < len {
-            // SAFETY: as above, with len - whole < LANES elements left.
+    }
+}
+
+impl<F: Function, S: Storage> Map<F, S> {
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
+        let Self { function, src, dst, len, .. } = *self;
+        let span = spans::<I, S, STREAM>(isa, dst, len);
+        for at in (span.blocks..span.rest).step_by(BESIDE * I::LANES) {
+            // SAFETY: `split` checked that both parts hold `len` elements; a block ends at `rest` or before.
             unsafe {
-                let x = S::load_partial(isa, src.add(whole), len - whole);
-                S::store_partial(isa, dst.add(whole), function.apply(isa, x), len - whole);
+                let x = S::load_block::<I, BESIDE>(isa, src.add(at));
+                S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), function.apply(Several(isa), x));
+            }
+        }
+        for (begin, end) in span.singles() {
+            for at in (begin..end).step_by(I::LANES) {
+                let n = I::LANES.min(end - at);
+                // SAFETY: as above; at + n ≤ len.
+                unsafe { store(isa, dst.add(at), function.apply(isa, load(isa, src.add(at), n)), n) };
             }
         }
     }

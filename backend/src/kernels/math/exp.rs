@@ -1,13 +1,12 @@
 //! The exponential and what follows from it.
 
-use super::polynomial;
-use crate::simd::Isa;
+use super::{Vector, polynomial};
 
 /// `ln 2` in two parts: the first has 10 significant bits, so that its product with an exponent (8 bits) is exact.
 const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 
 /// Beyond these the result is 0 or infinite, and the exponent would not fit the scaling.
-const LOWEST: f32 = -104.0;
+pub(super) const LOWEST: f32 = -104.0;
 const HIGHEST: f32 = 89.0;
 
 /// `(eʳ - 1 - r) / r²` on |r| ≤ ln 2 / 2, minimax: relative error of eʳ below 2⁻²⁸.
@@ -20,48 +19,77 @@ const TANH: [f32; 5] = [-0.333_332_78, 0.133_313_3, -0.053_730_007, 0.020_606_17
 ///
 /// `x = n ln 2 + r` (Cody and Waite), `eˣ = 2ⁿ eʳ`, eʳ by a polynomial.
 #[inline(always)]
-pub fn exp<I: Isa>(isa: I, x: I::V) -> I::V {
+pub fn exp<I: Vector>(isa: I, x: I::V) -> I::V {
     // A NaN is the second operand, which both give.
     let x = isa.min(isa.splat(HIGHEST), isa.max(isa.splat(LOWEST), x));
     let n = isa.round(isa.mul(x, isa.splat(core::f32::consts::LOG2_E)));
     let r = isa.mul_add(n, isa.splat(-LN2[0]), x);
     let r = isa.mul_add(n, isa.splat(-LN2[1]), r);
-    let p = isa.mul_add(polynomial(isa, r, EXP), isa.mul(r, r), r);
-    isa.mul_pow2(isa.add(p, isa.splat(1.0)), n)
+    let [a, b, c, d, e] = EXP;
+    isa.mul_pow2(polynomial(isa, r, [1.0, 1.0, a, b, c, d, e]), n)
 }
 
-/// `(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)`, within 1.3 ulp.
+/// `e⁻ᵗ` for -40 ≤ t ≤ 112, within 1 ulp, subnormal results included; 0 from 104 on. NaN gives NaN.
 ///
-/// A polynomial near 0, where the quotient would cancel; `1 - 2 / (e^{2|x|} + 1)` elsewhere.
+/// As [`exp`], with the signs of odd powers turned, without bounds, and with a scale that need not reach large numbers: a third
+/// fewer instructions on AVX2.
 #[inline(always)]
-pub fn tanh<I: Isa>(isa: I, x: I::V) -> I::V {
-    let t = isa.abs(x);
+pub(crate) fn decay<I: Vector>(isa: I, t: I::V) -> I::V {
+    let n = isa.round(isa.mul(t, isa.splat(-core::f32::consts::LOG2_E)));
+    let u = isa.mul_add(n, isa.splat(LN2[0]), t);
+    let u = isa.mul_add(n, isa.splat(LN2[1]), u);
+    let [a, b, c, d, e] = EXP;
+    isa.mul_pow2_low(polynomial(isa, u, [1.0, -1.0, a, -b, c, -d, e]), n)
+}
+
+/// `e⁻ᵗ` for t ≥ -40, infinite too: [`decay`] with its bound.
+#[inline(always)]
+pub(crate) fn decay_any<I: Vector>(isa: I, t: I::V) -> I::V {
+    decay(isa, isa.min(isa.splat(-LOWEST), t))
+}
+
+/// `1 / (1 + eᵗ)`, the sigmoid of -t, for 0 ≤ t ≤ 112.
+#[inline(always)]
+pub(super) fn sigmoid_tail<I: Vector>(isa: I, t: I::V) -> I::V {
+    let e = decay(isa, t);
+    isa.div_near(e, isa.add(isa.splat(1.0), e))
+}
+
+/// `(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)`, within 1.5 ulp.
+///
+/// A polynomial near 0, where the quotient would cancel; `1 - 2 e^{-2|x|} / (1 + e^{-2|x|})` elsewhere.
+#[inline(always)]
+pub fn tanh<I: Vector>(isa: I, x: I::V) -> I::V {
     let square = isa.mul(x, x);
     let near = isa.mul_add(isa.mul(polynomial(isa, square, TANH), square), x, x);
-    let one = isa.splat(1.0);
-    let e = exp(isa, isa.add(t, t));
-    let far = isa.sub(one, isa.div(isa.splat(2.0), isa.add(e, one)));
+    let t = isa.abs(x);
+    // From 9.02 on the result is 1.
+    let bounded = isa.min(isa.splat(10.0), t);
+    let tail = sigmoid_tail(isa, isa.add(bounded, bounded));
+    let far = isa.mul_add(tail, isa.splat(-2.0), isa.splat(1.0));
     isa.select(isa.lt(t, isa.splat(0.625)), near, isa.copysign(far, x))
 }
 
-/// `1 / (1 + e⁻ʸ)` for `y = ±t`, `t ≥ 0`, where `negative` says which: no overflow, and small results keep their digits.
+/// `1 / (1 + e⁻ˣ)`, within 2.5 ulp.
 #[inline(always)]
-pub(super) fn logistic<I: Isa>(isa: I, t: I::V, negative: I::M) -> I::V {
-    let one = isa.splat(1.0);
-    let e = exp(isa, isa.sub(isa.splat(0.0), t));
-    isa.div(isa.select(negative, e, one), isa.add(one, e))
-}
-
-/// `1 / (1 + e⁻ˣ)`, within 2.3 ulp.
-#[inline(always)]
-pub fn sigmoid<I: Isa>(isa: I, x: I::V) -> I::V {
-    logistic(isa, isa.abs(x), isa.lt(x, isa.splat(0.0)))
+pub fn sigmoid<I: Vector>(isa: I, x: I::V) -> I::V {
+    let tail = sigmoid_tail(isa, isa.min(isa.splat(-LOWEST), isa.abs(x)));
+    isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
 }
 
 /// `x / (1 + e⁻ˣ)`, within 3 ulp for x ≥ -80. Further left the exponential is nearly subnormal: within 60 units of
-/// 2⁻¹⁴⁹. `silu(-∞) = -0`.
+/// 2⁻¹⁴⁹. `silu(-∞) = -0`, the limit; the formula, and PyTorch, give NaN there.
 #[inline(always)]
-pub fn silu<I: Isa>(isa: I, x: I::V) -> I::V {
-    // Below -120 the sigmoid is 0: the bound keeps -∞ · 0 out.
-    isa.mul(isa.max(isa.splat(-120.0), x), sigmoid(isa, x))
+pub fn silu<I: Vector>(isa: I, x: I::V) -> I::V {
+    let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
+    positive_less(isa, x, t, sigmoid_tail(isa, t))
+}
+
+/// `max(x, 0) - t · tail`: `x · F(x)` for `t = |x|`, bounded, and `tail = F(-t) = 1 - F(t)`. Rounded once for a positive x, and
+/// -0 where a negative x leaves nothing.
+#[inline(always)]
+pub(super) fn positive_less<I: Vector>(isa: I, x: I::V, t: I::V, tail: I::V) -> I::V {
+    // `max` gives its second operand for NaN and for two zeros.
+    let positive = isa.max(isa.splat(-0.0), x);
+    isa.neg_mul_add(t, tail, positive)
 }

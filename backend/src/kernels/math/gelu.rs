@@ -1,11 +1,13 @@
 //! The Gaussian error linear unit, `x · Φ(x)` with the normal distribution function Φ (Hendrycks and Gimpel 2016).
+//!
+//! At -∞ both give -0, the limit, and at ∞ they give ∞. (The formulas, and PyTorch, give NaN at -∞.)
 
-use super::exp::{exp, logistic};
-use super::polynomial;
-use crate::simd::Isa;
+use super::exp::{decay, positive_less, sigmoid_tail};
+use super::{Vector, polynomial};
 
-/// Below this both forms round to 0; the bound keeps -∞ · 0 out.
-const LOWEST: f32 = -15.0;
+/// From here on to the left the forms round to 0; the bounds also keep -∞ · 0 out.
+const TANH_HIGHEST: f32 = 10.8;
+const ERF_HIGHEST: f32 = 14.8;
 
 /// `√(8/π)` and 0.044715 of it: twice the argument of the hyperbolic tangent is `x (c₀ + c₁ x²)`.
 const TANH_ARGUMENT: [f32; 2] = [1.595_769_2, 0.071_354_814];
@@ -21,10 +23,10 @@ const TAIL_UNDER: [f32; 6] = [1.0, 1.676_452_5, 1.205_549_2, 0.471_409_3, 0.102_
 /// that the exponential multiplies the rounding of its argument 2u: up to 200 ulp where the result is near 10⁻⁴⁰, while the
 /// absolute error is below 2⁻²⁴ for all x ≤ 0. (The formula with the hyperbolic tangent has no correct digit there in f32.)
 #[inline(always)]
-pub fn gelu_tanh<I: Isa>(isa: I, x: I::V) -> I::V {
-    let slope = isa.mul_add(isa.splat(TANH_ARGUMENT[1]), isa.mul(x, x), isa.splat(TANH_ARGUMENT[0]));
-    let phi = logistic(isa, isa.mul(isa.abs(x), slope), isa.lt(x, isa.splat(0.0)));
-    isa.mul(isa.max(isa.splat(LOWEST), x), phi)
+pub fn gelu_tanh<I: Vector>(isa: I, x: I::V) -> I::V {
+    let t = isa.min(isa.splat(TANH_HIGHEST), isa.abs(x));
+    let slope = isa.mul_add(isa.splat(TANH_ARGUMENT[1]), isa.mul(t, t), isa.splat(TANH_ARGUMENT[0]));
+    positive_less(isa, x, t, sigmoid_tail(isa, isa.mul(t, slope)))
 }
 
 /// `x/2 · (1 + erf(x/√2))`.
@@ -33,15 +35,14 @@ pub fn gelu_tanh<I: Isa>(isa: I, x: I::V) -> I::V {
 /// x ≥ -1, within 9 ulp everywhere; without FMA (the portable tier) within 80 ulp in the tail. The absolute error is below
 /// 2⁻²⁴ for all x ≤ 0.
 #[inline(always)]
-pub fn gelu_erf<I: Isa>(isa: I, x: I::V) -> I::V {
-    let one = isa.splat(1.0);
-    let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
-    let square = isa.mul(t, t);
-    // What the rounding of t² lost: with FMA exact; without, 0, and the error of the tail grows with t².
-    let lost = isa.mul_add(t, t, isa.sub(isa.splat(0.0), square));
-    let e = exp(isa, isa.mul(square, isa.splat(-0.5)));
-    let e = isa.mul_add(e, isa.mul(lost, isa.splat(-0.5)), e);
-    let tail = isa.div(isa.mul(e, polynomial(isa, t, TAIL_OVER)), polynomial(isa, t, TAIL_UNDER));
-    let phi = isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(one, tail));
-    isa.mul(isa.max(isa.splat(LOWEST), x), phi)
+pub fn gelu_erf<I: Vector>(isa: I, x: I::V) -> I::V {
+    let t = isa.min(isa.splat(ERF_HIGHEST), isa.abs(x));
+    let half = isa.mul(t, isa.splat(0.5));
+    let square = isa.mul(t, half);
+    // What the rounding of t²/2 lost: with FMA exact; without, 0, and the error of the tail grows with t².
+    let lost = isa.neg_mul_add(t, half, square);
+    let e = decay(isa, square);
+    let e = isa.mul_add(e, lost, e);
+    let tail = isa.div_near(isa.mul(e, polynomial(isa, t, TAIL_OVER)), polynomial(isa, t, TAIL_UNDER));
+    positive_less(isa, x, t, tail)
 }

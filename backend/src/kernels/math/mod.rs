@@ -1,21 +1,22 @@
-//! Vector functions of one register, generic over the instruction set.
+//! Functions of lanes, generic over the instruction set, of one register or of several beside each other.
 //!
 //! Errors are the largest found in a sweep of all f32 exponents against f64 (`tests/elementwise.rs`), in units in the last
 //! place (ulp) of the result. NaN gives NaN (but relu 0); an infinite argument gives the limit.
 
 mod exp;
 mod gelu;
+mod vector;
 
+pub(crate) use exp::decay_any;
 pub use exp::{exp, sigmoid, silu, tanh};
 pub use gelu::{gelu_erf, gelu_tanh};
-
-use crate::simd::Isa;
+pub use vector::{Several, Vector};
 
 pub use burn_kiln_fusion::Activation;
 
 /// `activation(x)`.
 #[inline(always)]
-pub fn activate<I: Isa>(isa: I, activation: Activation, x: I::V) -> I::V {
+pub fn activate<I: Vector>(isa: I, activation: Activation, x: I::V) -> I::V {
     match activation {
         Activation::GeluTanh => gelu_tanh(isa, x),
         Activation::GeluErf => gelu_erf(isa, x),
@@ -25,14 +26,14 @@ pub fn activate<I: Isa>(isa: I, activation: Activation, x: I::V) -> I::V {
 
 /// `max(x, 0)`; 0 for NaN, as Burn's CPU backends give.
 #[inline(always)]
-pub fn relu<I: Isa>(isa: I, x: I::V) -> I::V {
+pub fn relu<I: Vector>(isa: I, x: I::V) -> I::V {
     // `max` gives its second operand for NaN.
     isa.max(x, isa.splat(0.0))
 }
 
 /// `c₀ + c₁ x + c₂ x² + ..`, by Horner's rule.
 #[inline(always)]
-fn polynomial<I: Isa, const N: usize>(isa: I, x: I::V, coefficients: [f32; N]) -> I::V {
+fn polynomial<I: Vector, const N: usize>(isa: I, x: I::V, coefficients: [f32; N]) -> I::V {
     let mut sum = isa.splat(coefficients[N - 1]);
     for c in coefficients.into_iter().rev().skip(1) {
         sum = isa.mul_add(sum, x, isa.splat(c));

@@ -2,7 +2,8 @@
 
 use super::operand::Normed;
 use super::rms::{RmsNorm, reciprocal_root, scale};
-use crate::kernels::rows::{AnySource, GRAIN, Source, Target, by_dtype, load, share, store};
+use crate::kernels::math::{Several, Vector};
+use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, share, spans, store, streams_rows};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -58,7 +59,10 @@ fn run<S: Storage>(
         assert_eq!(rows, rstd.len(), "one rstd a row");
         Target::new(rstd)
     });
-    let gamma = AnySource::new(norm.gamma);
+    let gamma = Widened::new::<S>(launch, norm.gamma);
+    let gamma = Source::new(gamma.get());
+    let in_place = x.start() == sum.source().start();
+    let stream = !in_place && [sum, normed].iter().all(|to| streams_rows(to.source().start(), d, rows));
     share(launch, 4 * size_of::<S>() * len).split(rows, GRAIN.div_ceil(d.max(1)), |part| {
         let elements = part.start * d..part.end * d;
         launch.tier.run(Part {
@@ -67,10 +71,11 @@ fn run<S: Storage>(
             sum: sum.part(&elements),
             normed: normed.part(&elements),
             rstd: rstd.map(|rstd| rstd.part(&part)),
-            gamma,
+            gamma: gamma.part(&(0..d)),
             epsilon: norm.epsilon,
             rows: part.len(),
             d,
+            stream,
         });
     });
 }
@@ -82,10 +87,12 @@ struct Part<S> {
     sum: *mut S,
     normed: *mut S,
     rstd: Option<*mut f32>,
-    gamma: AnySource,
+    /// As [`Widened`].
+    gamma: *const f32,
     epsilon: f64,
     rows: usize,
     d: usize,
+    stream: bool,
 }
 
 impl<S: Storage> Kernel for Part<S> {
@@ -93,18 +100,31 @@ impl<S: Storage> Kernel for Part<S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
+        // What is streamed must not be read back: the sum stays here until its norm is known.
+        let mut kept = vec![S::zeroed(); if self.stream { self.d } else { 0 }];
         for row in 0..self.rows {
             let at = row * self.d;
-            // SAFETY: `run` took the pointers from parts checked to hold these rows; gamma holds d elements.
+            // SAFETY: `run` took the pointers from parts checked to hold these rows; gamma holds d elements, and so does `kept`
+            // where it is used.
             unsafe {
-                let sum = self.sum.add(at);
-                let squares = add(isa, self.x.add(at), self.residual.add(at), sum, self.d);
+                let (x, residual, sum) = (self.x.add(at), self.residual.add(at), self.sum.add(at));
+                let row_sum = if self.stream { kept.as_mut_ptr() } else { sum };
+                let squares = add(isa, x, residual, row_sum, self.d);
                 let rstd = reciprocal_root(squares, self.d, self.epsilon);
-                scale(isa, sum, self.normed.add(at), self.d, (rstd, self.gamma));
+                let scaled = (rstd, self.gamma);
+                if self.stream {
+                    copy(isa, row_sum, sum, self.d);
+                    scale::<I, S, true>(isa, row_sum, self.normed.add(at), self.d, scaled);
+                } else {
+                    scale::<I, S, false>(isa, row_sum, self.normed.add(at), self.d, scaled);
+                }
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
                 }
             }
+        }
+        if self.stream {
+            isa.fence();
         }
     }
 }
@@ -115,26 +135,43 @@ impl<S: Storage> Kernel for Part<S> {
 /// All three hold `d` elements; `x` and `sum` are the same or do not overlap.
 #[inline(always)]
 unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S, d: usize) -> f32 {
-    let mut squares = [isa.splat(0.0); 4];
-    let step = 4 * I::LANES;
-    let blocks = d / step * step;
-    // SAFETY: the caller's promise; blocks ≤ d, and each n ends at d or before.
+    let mut squares = [isa.splat(0.0); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..blocks).step_by(step) {
-            for (j, squares) in squares.iter_mut().enumerate() {
-                let at = at + j * I::LANES;
-                S::store(isa, sum.add(at), isa.add(S::load(isa, x.add(at)), S::load(isa, y.add(at))));
-                // Read back, as the norm is that of the rounded sum.
-                let v = S::load(isa, sum.add(at));
-                *squares = isa.mul_add(v, v, *squares);
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let (x, y) = (S::load_block::<I, BESIDE>(isa, x.add(at)), S::load_block::<I, BESIDE>(isa, y.add(at)));
+            S::store_block::<I, BESIDE, false>(isa, sum.add(at), Several(isa).add(x, y));
+            // Read back, as the norm is that of the rounded sum.
+            let v = S::load_block::<I, BESIDE>(isa, sum.add(at));
+            for (squares, v) in squares.iter_mut().zip(v) {
+                *squares = Isa::mul_add(isa, v, v, *squares);
             }
         }
-        for at in (blocks..d).step_by(I::LANES) {
+        for at in (span.rest..d).step_by(I::LANES) {
             let n = I::LANES.min(d - at);
-            store(isa, sum.add(at), isa.add(load(isa, x.add(at), n), load(isa, y.add(at), n)), n);
+            let v = Isa::add(isa, load(isa, x.add(at), n), load(isa, y.add(at), n));
+            store(isa, sum.add(at), v, n);
             let v = load(isa, sum.add(at), n);
-            squares[0] = isa.mul_add(v, v, squares[0]);
+            squares[0] = Isa::mul_add(isa, v, v, squares[0]);
         }
     }
-    isa.reduce_add(isa.add(isa.add(squares[0], squares[1]), isa.add(squares[2], squares[3])))
+    isa.reduce_add(Isa::add(isa, Isa::add(isa, squares[0], squares[1]), Isa::add(isa, squares[2], squares[3])))
+}
+
+/// `to = from`, past the caches.
+///
+/// # Safety
+/// Both hold `d` elements and do not overlap; `to` is a multiple of 64.
+#[inline(always)]
+unsafe fn copy<I: Isa, S: Storage>(isa: I, from: *const S, to: *mut S, d: usize) {
+    let span = spans::<I, S, false>(isa, from, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let v = S::load_block::<I, BESIDE>(isa, from.add(at));
+            S::store_block::<I, BESIDE, true>(isa, to.add(at), v);
+        }
+        core::ptr::copy_nonoverlapping(from.add(span.rest), to.add(span.rest), d - span.rest);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::operand::{Rows, Strided};
 use super::rms::reciprocal_root;
-use crate::kernels::rows::{AnySource, GRAIN, Target, by_dtype, load, share, store};
+use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, share, spans, store, streams_rows};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -17,15 +17,6 @@ pub struct LayerNorm<'a> {
     pub epsilon: f64,
 }
 
-/// Statistics of the rows, which the backward needs, each `[rows]`.
-#[derive(Debug)]
-pub struct Moments<'a> {
-    /// `mean(x)`.
-    pub mean: &'a mut [f32],
-    /// `1/√(var(x) + epsilon)`.
-    pub rstd: &'a mut [f32],
-}
-
 /// `out[r] = (x[r] - mean[r]) · rstd[r] · gamma + beta` for `out` `[rows, d]`, with the variance over d, not d - 1.
 ///
 /// The mean has two parts: that of x, and that of what remains after subtracting it. The second one takes away the rounding
@@ -33,10 +24,10 @@ pub struct Moments<'a> {
 ///
 /// # Panics
 /// If the lengths do not fit or the element types of `x` and `out` differ.
-pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsMut<'_>, moments: Option<Moments<'_>>) {
+pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsMut<'_>) {
     let data = x.data;
     by_dtype!((data: Floats, out: FloatsMut) => {
-        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out), moments);
+        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out));
     });
 }
 
@@ -44,40 +35,35 @@ pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsM
 ///
 /// # Panics
 /// As [`layer_norm`].
-pub fn layer_norm_in_place(launch: Launch, norm: LayerNorm<'_>, x: FloatsMut<'_>, moments: Option<Moments<'_>>) {
+pub fn layer_norm_in_place(launch: Launch, norm: LayerNorm<'_>, x: FloatsMut<'_>) {
     by_dtype!((x: FloatsMut) => {
         let x = Target::new(x);
-        run(launch, norm, Strided::in_place(x, norm.gamma.len()), x, moments);
+        run(launch, norm, Strided::in_place(x, norm.gamma.len()), x);
     });
 }
 
-fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Target<S>, moments: Option<Moments<'_>>) {
+fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Target<S>) {
     let Strided { x, rows, stride } = x;
     let d = norm.gamma.len();
     assert_eq!(rows * d, out.len(), "elements of {rows} rows of {d}");
-    let moments = moments.map(|Moments { mean, rstd }| {
-        assert_eq!([rows; 2], [mean.len(), rstd.len()], "one mean and one rstd a row");
-        [Target::new(mean), Target::new(rstd)]
-    });
-    let beta = norm.beta.map(|beta| {
-        assert_eq!(d, beta.len(), "as many elements of beta as of gamma");
-        AnySource::new(beta)
-    });
+    assert!(norm.beta.is_none_or(|beta| beta.len() == d), "as many elements of beta as of gamma");
     if d == 0 {
         return;
     }
-    let gamma = AnySource::new(norm.gamma);
+    let (gamma, beta) = (Widened::new::<S>(launch, norm.gamma), norm.beta.map(|b| Widened::new::<S>(launch, b)));
+    let (gamma, beta) = (Source::new(gamma.get()), beta.as_ref().map(|beta| Source::new(beta.get())));
+    let stream = x.start() != out.source().start() && streams_rows(out.source().start(), d, rows);
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
         launch.tier.run(Part {
             x: x.part(&(part.start * stride..(part.end - 1) * stride + d)),
             stride,
             out: out.part(&(part.start * d..part.end * d)),
-            moments: moments.map(|moments| moments.map(|m| m.part(&part))),
-            gamma,
-            beta,
+            gamma: gamma.part(&(0..d)),
+            beta: beta.map(|beta| beta.part(&(0..d))),
             epsilon: norm.epsilon,
             rows: part.len(),
             d,
+            stream,
         });
     });
 }
@@ -87,12 +73,13 @@ struct Part<S> {
     x: *const S,
     stride: usize,
     out: *mut S,
-    moments: Option<[*mut f32; 2]>,
-    gamma: AnySource,
-    beta: Option<AnySource>,
+    /// As [`Widened`], like `beta`.
+    gamma: *const f32,
+    beta: Option<*const f32>,
     epsilon: f64,
     rows: usize,
     d: usize,
+    stream: bool,
 }
 
 impl<S: Storage> Kernel for Part<S> {
@@ -100,9 +87,24 @@ impl<S: Storage> Kernel for Part<S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
+        match (self.stream, self.beta) {
+            (true, Some(_)) => self.run::<I, true, true>(isa),
+            (true, None) => self.run::<I, true, false>(isa),
+            (false, Some(_)) => self.run::<I, false, true>(isa),
+            (false, None) => self.run::<I, false, false>(isa),
+        }
+        if self.stream {
+            isa.fence();
+        }
+    }
+}
+
+impl<S: Storage> Part<S> {
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool, const BETA: bool>(&self, isa: I) {
         let d = self.d as f32;
         for row in 0..self.rows {
-            // SAFETY: `run` took the pointers from parts checked to hold these rows; gamma and beta hold d elements.
+            // SAFETY: the caller's `run` took the pointers from parts checked to hold these rows; gamma and beta hold d elements.
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let mean = sum(isa, x, self.d) / d;
@@ -112,35 +114,45 @@ impl<S: Storage> Kernel for Part<S> {
                 let centred = squares - rest * rest * d;
                 let centred = if centred < 0.0 { 0.0 } else { centred };
                 let rstd = reciprocal_root(centred, self.d, self.epsilon);
-                self.write(isa, x, [mean, rest, rstd], self.out.add(row * self.d));
-                if let Some([to_mean, to_rstd]) = self.moments {
-                    to_mean.add(row).write(mean + rest);
-                    to_rstd.add(row).write(rstd);
-                }
+                self.write::<I, STREAM, BETA>(isa, x, [mean, rest, rstd], self.out.add(row * self.d));
             }
         }
     }
-}
 
-impl<S: Storage> Part<S> {
     /// `out = ((x - mean) - rest) · rstd · gamma + beta`.
     ///
     /// # Safety
-    /// `x` and `out` hold `d` elements and are the same or do not overlap.
+    /// `x` and `out` hold `d` elements and are the same or do not overlap; with `BETA` there is a beta, with `STREAM` `out` is a
+    /// multiple of 64.
     #[inline(always)]
-    unsafe fn write<I: Isa>(&self, isa: I, x: *const S, [mean, rest, rstd]: [f32; 3], out: *mut S) {
+    unsafe fn write<I: Isa, const STREAM: bool, const BETA: bool>(
+        &self,
+        isa: I,
+        x: *const S,
+        [mean, rest, rstd]: [f32; 3],
+        out: *mut S,
+    ) {
         let (mean, rest, rstd) = (isa.splat(mean), isa.splat(rest), isa.splat(rstd));
-        for at in (0..self.d).step_by(I::LANES) {
-            let n = I::LANES.min(self.d - at);
-            // SAFETY: the caller's promise; at + n ≤ d.
-            unsafe {
-                let centred = isa.sub(isa.sub(load(isa, x.add(at), n), mean), rest);
-                let normed = isa.mul(centred, rstd);
-                let gamma = self.gamma.load(isa, at, n);
-                let y = match self.beta {
-                    Some(beta) => isa.mul_add(normed, gamma, beta.load(isa, at, n)),
-                    None => isa.mul(normed, gamma),
-                };
+        let (gamma, beta) = (self.gamma, self.beta.unwrap_or(self.gamma));
+        let span = spans::<I, S, false>(isa, out, self.d);
+        // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+        unsafe {
+            for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+                let mut v = S::load_block::<I, BESIDE>(isa, x.add(at));
+                for (i, v) in v.iter_mut().enumerate() {
+                    let normed = isa.mul(isa.sub(isa.sub(*v, mean), rest), rstd);
+                    let at = at + i * I::LANES;
+                    let gamma = isa.load(gamma.add(at));
+                    *v = if BETA { isa.mul_add(normed, gamma, isa.load(beta.add(at))) } else { isa.mul(normed, gamma) };
+                }
+                S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), v);
+            }
+            for at in (span.rest..self.d).step_by(I::LANES) {
+                let n = I::LANES.min(self.d - at);
+                let normed = isa.mul(isa.sub(isa.sub(load(isa, x.add(at), n), mean), rest), rstd);
+                let gamma = load(isa, gamma.add(at), n);
+                let y =
+                    if BETA { isa.mul_add(normed, gamma, load(isa, beta.add(at), n)) } else { isa.mul(normed, gamma) };
                 store(isa, out.add(at), y, n);
             }
         }
@@ -153,21 +165,20 @@ impl<S: Storage> Part<S> {
 /// `x` holds `d` elements.
 #[inline(always)]
 unsafe fn sum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
-    let mut sums = [isa.splat(0.0); 4];
-    let step = 4 * I::LANES;
-    let blocks = d / step * step;
-    // SAFETY: the caller's promise; blocks ≤ d, and each n ends at d or before.
+    let mut sums = [isa.splat(0.0); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..blocks).step_by(step) {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                *sum = isa.add(*sum, S::load(isa, x.add(at + j * I::LANES)));
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            for (sum, v) in sums.iter_mut().zip(S::load_block::<I, BESIDE>(isa, x.add(at))) {
+                *sum = isa.add(*sum, v);
             }
         }
-        for at in (blocks..d).step_by(I::LANES) {
+        for at in (span.rest..d).step_by(I::LANES) {
             sums[0] = isa.add(sums[0], load(isa, x.add(at), I::LANES.min(d - at)));
         }
     }
-    isa.reduce_add(isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3])))
+    add_up(isa, sums)
 }
 
 /// `Σ (x - mean)` and `Σ (x - mean)²`.
@@ -177,22 +188,21 @@ unsafe fn sum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
 #[inline(always)]
 unsafe fn sum_centred<I: Isa, S: Storage>(isa: I, x: *const S, mean: f32, d: usize) -> (f32, f32) {
     let centre = isa.splat(mean);
-    let mut sums = [isa.splat(0.0); 4];
-    let mut squares = [isa.splat(0.0); 4];
-    let step = 4 * I::LANES;
-    let blocks = d / step * step;
+    let mut sums = [isa.splat(0.0); BESIDE];
+    let mut squares = [isa.splat(0.0); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
     let (mut sum_left, mut squares_left) = (0.0, 0.0);
-    // SAFETY: the caller's promise; blocks ≤ d.
+    // SAFETY: the caller's promise; a block ends at `rest` or before, a register at `whole`.
     unsafe {
-        for at in (0..blocks).step_by(step) {
-            for j in 0..4 {
-                let v = isa.sub(S::load(isa, x.add(at + j * I::LANES)), centre);
-                sums[j] = isa.add(sums[j], v);
-                squares[j] = isa.mul_add(v, v, squares[j]);
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            for (i, v) in S::load_block::<I, BESIDE>(isa, x.add(at)).into_iter().enumerate() {
+                let v = isa.sub(v, centre);
+                sums[i] = isa.add(sums[i], v);
+                squares[i] = isa.mul_add(v, v, squares[i]);
             }
         }
         let whole = d / I::LANES * I::LANES;
-        for at in (blocks..whole).step_by(I::LANES) {
+        for at in (span.rest..whole).step_by(I::LANES) {
             let v = isa.sub(S::load(isa, x.add(at)), centre);
             sums[0] = isa.add(sums[0], v);
             squares[0] = isa.mul_add(v, v, squares[0]);
@@ -204,6 +214,11 @@ unsafe fn sum_centred<I: Isa, S: Storage>(isa: I, x: *const S, mean: f32, d: usi
             squares_left += v * v;
         }
     }
-    let total = |v: [I::V; 4]| isa.reduce_add(isa.add(isa.add(v[0], v[1]), isa.add(v[2], v[3])));
-    (total(sums) + sum_left, total(squares) + squares_left)
+    (add_up(isa, sums) + sum_left, add_up(isa, squares) + squares_left)
+}
+
+/// The sum of all lanes.
+#[inline(always)]
+fn add_up<I: Isa>(isa: I, v: [I::V; BESIDE]) -> f32 {
+    isa.reduce_add(isa.add(isa.add(v[0], v[1]), isa.add(v[2], v[3])))
 }

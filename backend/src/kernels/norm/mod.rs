@@ -11,7 +11,7 @@ mod operand;
 mod rms;
 
 pub use add::{add_norm, add_norm_in_place};
-pub use layer::{LayerNorm, Moments, layer_norm, layer_norm_in_place};
+pub use layer::{LayerNorm, layer_norm, layer_norm_in_place};
 pub use operand::{Normed, Rows};
 pub use rms::{RmsNorm, rms_norm, rms_norm_in_place};
 pub(super) use rms::{reciprocal_root, sum_squares};

@@ -1,7 +1,7 @@
 //! RMS norm (Zhang and Sennrich 2019).
 
 use super::operand::{Normed, Rows, Strided};
-use crate::kernels::rows::{AnySource, GRAIN, Target, by_dtype, load, share, store};
+use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, share, spans, store, streams_rows};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -48,7 +48,9 @@ fn run<S: Storage>(launch: Launch, norm: RmsNorm<'_>, x: Strided<S>, out: Target
     if d == 0 {
         return;
     }
-    let gamma = AnySource::new(norm.gamma);
+    let widened = Widened::new::<S>(launch, norm.gamma);
+    let gamma = Source::new(widened.get());
+    let stream = x.start() != out.source().start() && streams_rows(out.source().start(), d, rows);
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
         let rows = part.len();
         launch.tier.run(Part {
@@ -56,10 +58,11 @@ fn run<S: Storage>(launch: Launch, norm: RmsNorm<'_>, x: Strided<S>, out: Target
             stride,
             out: out.part(&(part.start * d..part.end * d)),
             rstd: rstd.map(|rstd| rstd.part(&part)),
-            gamma,
+            gamma: gamma.part(&(0..d)),
             epsilon: norm.epsilon,
             rows,
             d,
+            stream,
         });
     });
 }
@@ -70,10 +73,12 @@ struct Part<S> {
     stride: usize,
     out: *mut S,
     rstd: Option<*mut f32>,
-    gamma: AnySource,
+    /// As [`Widened`].
+    gamma: *const f32,
     epsilon: f64,
     rows: usize,
     d: usize,
+    stream: bool,
 }
 
 impl<S: Storage> Kernel for Part<S> {
@@ -81,12 +86,24 @@ impl<S: Storage> Kernel for Part<S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
+        if self.stream {
+            self.run::<I, true>(isa);
+            isa.fence();
+        } else {
+            self.run::<I, false>(isa);
+        }
+    }
+}
+
+impl<S: Storage> Part<S> {
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
         for row in 0..self.rows {
             // SAFETY: `run` took the pointers from parts checked to hold these rows; gamma holds d elements.
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let rstd = reciprocal_root(sum_squares(isa, x, self.d), self.d, self.epsilon);
-                scale(isa, x, self.out.add(row * self.d), self.d, (rstd, self.gamma));
+                scale::<I, S, STREAM>(isa, x, self.out.add(row * self.d), self.d, (rstd, self.gamma));
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
                 }
@@ -107,18 +124,17 @@ pub(crate) fn reciprocal_root(sum: f32, d: usize, epsilon: f64) -> f32 {
 /// `x` holds `d` elements.
 #[inline(always)]
 pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
-    let mut sums = [isa.splat(0.0); 4];
-    let step = 4 * I::LANES;
-    let blocks = d / step * step;
-    // SAFETY: the caller's promise; blocks ≤ d, and each n ends at d or before.
+    let mut sums = [isa.splat(0.0); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..blocks).step_by(step) {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                let v = S::load(isa, x.add(at + j * I::LANES));
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let v = S::load_block::<I, BESIDE>(isa, x.add(at));
+            for (sum, v) in sums.iter_mut().zip(v) {
                 *sum = isa.mul_add(v, v, *sum);
             }
         }
-        for at in (blocks..d).step_by(I::LANES) {
+        for at in (span.rest..d).step_by(I::LANES) {
             let v = load(isa, x.add(at), I::LANES.min(d - at));
             sums[0] = isa.mul_add(v, v, sums[0]);
         }
@@ -129,22 +145,31 @@ pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usi
 /// `out = x · rstd · gamma`.
 ///
 /// # Safety
-/// `x`, `gamma` and `out` hold `d` elements; `x` and `out` are the same or do not overlap.
+/// `x`, `gamma` (as [`Widened`]) and `out` hold `d` elements; `x` and `out` are the same or do not overlap. With
+/// `STREAM`, `out` is a multiple of 64.
 #[inline(always)]
-pub(super) unsafe fn scale<I: Isa, S: Storage>(
+pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
     isa: I,
     x: *const S,
     out: *mut S,
     d: usize,
-    (rstd, gamma): (f32, AnySource),
+    (rstd, gamma): (f32, *const f32),
 ) {
     let rstd = isa.splat(rstd);
-    for at in (0..d).step_by(I::LANES) {
-        let n = I::LANES.min(d - at);
-        // SAFETY: the caller's promise; at + n ≤ d.
-        unsafe {
-            let v = isa.mul(load(isa, x.add(at), n), rstd);
-            store(isa, out.add(at), isa.mul(v, gamma.load(isa, at, n)), n);
+    let span = spans::<I, S, false>(isa, out, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let mut v = S::load_block::<I, BESIDE>(isa, x.add(at));
+            for (i, v) in v.iter_mut().enumerate() {
+                *v = isa.mul(isa.mul(*v, rstd), isa.load(gamma.add(at + i * I::LANES)));
+            }
+            S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), v);
+        }
+        for at in (span.rest..d).step_by(I::LANES) {
+            let n = I::LANES.min(d - at);
+            let v = isa.mul(isa.mul(load(isa, x.add(at), n), rstd), load(isa, gamma.add(at), n));
+            store(isa, out.add(at), v, n);
         }
     }
 }

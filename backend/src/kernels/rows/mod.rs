@@ -3,9 +3,15 @@
 
 mod registers;
 mod shared;
+mod spans;
+mod stream;
+mod weights;
 
 pub(crate) use registers::{load, load_or, store};
 pub(crate) use shared::{AnySource, AnyTarget, Source, Target};
+pub(crate) use spans::{BESIDE, spans};
+pub(crate) use stream::{streams, streams_rows};
+pub(crate) use weights::Widened;
 
 use super::Launch;
 

@@ -53,6 +53,11 @@ impl<S> Source<S> {
         self.len
     }
 
+    /// The address of the first element: two operands with the same one are the same memory.
+    pub(crate) fn start(self) -> *const S {
+        self.start
+    }
+
     /// The address of the first element of a part; checked.
     #[inline(always)]
     pub(crate) fn part(self, part: &Range<usize>) -> *const S {

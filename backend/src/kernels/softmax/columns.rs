@@ -8,7 +8,7 @@
 //! Maxima and sums of the strip stay in the first-level cache.
 
 use super::{Axis, SoftmaxKind};
-use crate::kernels::math::exp;
+use crate::kernels::math::decay_any;
 use crate::kernels::rows::{Source, Target, load, share, store};
 use crate::kernels::{Launch, Storage};
 use crate::simd::{Isa, Kernel};
@@ -92,7 +92,7 @@ impl<S: Storage> Strip<S> {
             // SAFETY: the arrays hold whole registers.
             unsafe {
                 let (before, now) = (isa.max(isa.load(old.add(at)), lowest), isa.max(isa.load(max.add(at)), lowest));
-                isa.store(sum.add(at), isa.mul(isa.load(sum.add(at)), exp(isa, isa.sub(before, now))));
+                isa.store(sum.add(at), isa.mul(isa.load(sum.add(at)), decay_any(isa, isa.sub(now, before))));
             }
         }
         for row in rows {
@@ -100,7 +100,7 @@ impl<S: Storage> Strip<S> {
                 // SAFETY: as above.
                 unsafe {
                     let x = load(isa, self.src.add(row * self.stride + at), I::LANES.min(self.width - at));
-                    let e = exp(isa, isa.sub(x, isa.max(isa.load(max.add(at)), lowest)));
+                    let e = decay_any(isa, isa.sub(isa.max(isa.load(max.add(at)), lowest), x));
                     isa.store(sum.add(at), isa.add(isa.load(sum.add(at)), e));
                 }
             }
@@ -116,10 +116,10 @@ impl<S: Storage> Strip<S> {
                 // SAFETY: `run` took the pointers from checked parts of n rows; the arrays hold whole registers.
                 unsafe {
                     let (max, last) = (isa.load(columns.max.as_ptr().add(at)), isa.load(columns.sum.as_ptr().add(at)));
-                    let shifted = isa.sub(load(isa, self.src.add(row * self.stride + at), lanes), max);
+                    let x = load(isa, self.src.add(row * self.stride + at), lanes);
                     let y = match self.kind {
-                        SoftmaxKind::Plain => isa.mul(exp(isa, shifted), last),
-                        SoftmaxKind::Log => isa.sub(shifted, last),
+                        SoftmaxKind::Plain => isa.mul(decay_any(isa, isa.sub(max, x)), last),
+                        SoftmaxKind::Log => isa.sub(isa.sub(x, max), last),
                     };
                     store(isa, self.dst.add(row * self.stride + at), y, lanes);
                 }

@@ -1,21 +1,26 @@
 //! Over the last dimension: a row is contiguous.
 //!
 //! Two ways through a row:
-//! - *short*: maximum, exponentials stored with their sum, scaling: three passes, of which only the first reads memory, as the
-//!   row stays in the first-level cache. Each exponential is computed once. For f32 only: 16-bit results would round twice.
+//! - *short*: maximum, exponentials with their sum, scaling: three passes, of which only the first reads memory, as the row stays
+//!   in the second-level cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where the
+//!   result has 16 bits (which would round twice) or goes past the caches.
 //! - *long*: blocks of [`BLOCK`] elements give maximum and sum together, each block from memory once and rescaling what came
 //!   before; a second pass computes the results. Two reads and a write instead of three and two.
 
 use super::SoftmaxKind;
-use crate::kernels::math::exp;
-use crate::kernels::rows::{GRAIN, Source, Target, load, load_or, share, store};
+use crate::kernels::math::{Several, Vector, decay_any};
+use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, load, load_or, share, spans, store, streams_rows};
 use crate::kernels::{Launch, Storage};
 use crate::simd::{Isa, Kernel};
 use core::any::TypeId;
 
-/// Elements of a block of a long row, and of the longest short one: 16 KiB of f32, half of the smallest first-level cache
-/// (32 KiB), so that source and result of a short row fit together. It also bounds the terms of a partial sum to 256.
-pub(super) const BLOCK: usize = 4096;
+/// Elements of a block of a long row: 16 KiB of f32, half of the smallest first-level cache (32 KiB). It also bounds the terms of
+/// a partial sum to 256.
+const BLOCK: usize = 4096;
+
+/// Elements of the longest short row: 64 KiB of f32, so that it, its source and its result fit the smallest second-level cache
+/// (256 KiB).
+const SHORT: usize = 16 * 1024;
 
 pub(super) fn run<S: Storage>(
     launch: Launch,
@@ -24,9 +29,10 @@ pub(super) fn run<S: Storage>(
     src: Source<S>,
     dst: Target<S>,
 ) {
+    let stream = src.start() != dst.source().start() && streams_rows(dst.source().start(), d, rows);
     share(launch, 2 * size_of::<S>() * rows * d).split(rows, GRAIN.div_ceil(d), |part| {
         let elements = part.start * d..part.end * d;
-        launch.tier.run(Part { kind, src: src.part(&elements), dst: dst.part(&elements), rows: part.len(), d });
+        launch.tier.run(Part { kind, src: src.part(&elements), dst: dst.part(&elements), rows: part.len(), d, stream });
     });
 }
 
@@ -37,6 +43,7 @@ struct Part<S> {
     dst: *mut S,
     rows: usize,
     d: usize,
+    stream: bool,
 }
 
 impl<S: Storage> Kernel for Part<S> {
@@ -44,21 +51,37 @@ impl<S: Storage> Kernel for Part<S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        let Self { kind, d, .. } = self;
-        let keeps_exponentials = TypeId::of::<S>() == TypeId::of::<f32>() && d <= BLOCK && kind == SoftmaxKind::Plain;
+        if self.stream {
+            self.run::<I, true>(isa);
+            isa.fence();
+        } else {
+            self.run::<I, false>(isa);
+        }
+    }
+}
+
+impl<S: Storage> Part<S> {
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
+        let Self { kind, d, .. } = *self;
+        let keeps = d <= SHORT && kind == SoftmaxKind::Plain;
+        let beside = STREAM || TypeId::of::<S>() != TypeId::of::<f32>();
+        let mut kept = vec![0.0f32; if keeps && beside { d } else { 0 }];
         for row in 0..self.rows {
-            // SAFETY: `run` took the pointers from checked parts of `rows · d` elements.
+            // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is used, and
+            // else S is f32.
             unsafe {
                 let (src, dst) = (self.src.add(row * d), self.dst.add(row * d));
-                if keeps_exponentials {
+                if keeps {
+                    let terms = if beside { kept.as_mut_ptr() } else { dst.cast() };
                     let max = maximum(isa, src, d);
-                    let sum = exponentials::<I, S, true>(isa, src, max, dst, d);
-                    scale(isa, dst, 1.0 / sum, d);
+                    let sum = exponentials::<I, S, true>(isa, src, max, terms, d);
+                    scale::<I, S, STREAM>(isa, terms, 1.0 / sum, dst, d);
                 } else {
                     let (max, sum) = normaliser(isa, src, d);
                     match kind {
-                        SoftmaxKind::Plain => write_plain(isa, src, [max, 1.0 / sum], dst, d),
-                        SoftmaxKind::Log => write_log(isa, src, [max, sum.ln()], dst, d),
+                        SoftmaxKind::Plain => write::<I, S, true, STREAM>(isa, src, [max, 1.0 / sum], dst, d),
+                        SoftmaxKind::Log => write::<I, S, false, STREAM>(isa, src, [max, sum.ln()], dst, d),
                     }
                 }
             }
@@ -72,75 +95,59 @@ impl<S: Storage> Kernel for Part<S> {
 /// `x` holds `d` elements.
 #[inline(always)]
 pub(crate) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
-    let mut most = [isa.splat(f32::NEG_INFINITY); 4];
-    let step = 4 * I::LANES;
-    let blocks = d / step * step;
-    // SAFETY: the caller's promise; blocks ≤ d, and each n ends at d or before.
+    let mut most = [Isa::splat(isa, f32::NEG_INFINITY); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
-        for at in (0..blocks).step_by(step) {
-            for (j, most) in most.iter_mut().enumerate() {
-                // The second operand stays where the first is NaN.
-                *most = isa.max(S::load(isa, x.add(at + j * I::LANES)), *most);
-            }
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            // The second operand stays where the first is NaN.
+            most = Several(isa).max(S::load_block::<I, BESIDE>(isa, x.add(at)), most);
         }
-        for at in (blocks..d).step_by(I::LANES) {
+        for at in (span.rest..d).step_by(I::LANES) {
             let v = load_or(isa, x.add(at), I::LANES.min(d - at), f32::NEG_INFINITY);
-            most[0] = isa.max(v, most[0]);
+            most[0] = Isa::max(isa, v, most[0]);
         }
     }
-    isa.reduce_max(isa.max(isa.max(most[0], most[1]), isa.max(most[2], most[3])))
+    isa.reduce_max(Isa::max(isa, Isa::max(isa, most[0], most[1]), Isa::max(isa, most[2], most[3])))
 }
 
-/// `Σ e^{x - max}`; with `STORE` the terms go to `dst`.
+/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of [`Storage::load_block`].
 ///
 /// # Safety
-/// `x` holds `d` elements, and with `STORE` `dst` too; they are the same or do not overlap.
+/// `x` holds `d` elements, and with `STORE` `terms` too; they are the same or do not overlap.
 #[inline(always)]
 pub(crate) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
     isa: I,
     x: *const S,
     max: f32,
-    dst: *mut S,
+    terms: *mut f32,
     d: usize,
 ) -> f32 {
-    let max = isa.splat(max);
-    let mut sums = [isa.splat(0.0); 2];
-    let step = 2 * I::LANES;
-    let blocks = d / step * step;
-    // SAFETY: the caller's promise; blocks ≤ d, and each n ends at d or before.
+    let max = Isa::splat(isa, max);
+    let mut sums = [Isa::splat(isa, 0.0); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
-        for at in (0..blocks).step_by(step) {
-            for (j, sum) in sums.iter_mut().enumerate() {
-                let at = at + j * I::LANES;
-                let e = exp(isa, isa.sub(S::load(isa, x.add(at)), max));
-                *sum = isa.add(*sum, e);
-                if STORE {
-                    S::store(isa, dst.add(at), e);
-                }
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let t = Several(isa).sub([max; BESIDE], S::load_block::<I, BESIDE>(isa, x.add(at)));
+            let e = decay_any(Several(isa), t);
+            sums = Several(isa).add(sums, e);
+            if STORE {
+                f32::store_block::<I, BESIDE, false>(isa, terms.add(at), e);
             }
         }
-        for at in (blocks..d).step_by(I::LANES) {
+        for at in (span.rest..d).step_by(I::LANES) {
             let n = I::LANES.min(d - at);
-            if n == I::LANES {
-                let e = exp(isa, isa.sub(S::load(isa, x.add(at)), max));
-                sums[0] = isa.add(sums[0], e);
-                if STORE {
-                    S::store(isa, dst.add(at), e);
-                }
-            } else {
-                // Element by element into the sum: empty lanes of a row whose maximum is -∞ would not be 0.
-                let mut lanes = [0.0f32; 16];
-                let e = exp(isa, isa.sub(load(isa, x.add(at), n), max));
-                isa.store(lanes.as_mut_ptr(), e);
-                lanes[n..].fill(0.0);
-                sums[1] = isa.add(sums[1], isa.load(lanes.as_ptr()));
-                if STORE {
-                    S::store_partial(isa, dst.add(at), e, n);
-                }
+            // Empty lanes are -∞, whose exponential is 0.
+            let t = Isa::sub(isa, max, load_or(isa, x.add(at), n, f32::NEG_INFINITY));
+            let e = decay_any(isa, t);
+            sums[0] = Isa::add(isa, sums[0], e);
+            if STORE {
+                store(isa, terms.add(at), e, n);
             }
         }
     }
-    isa.reduce_add(isa.add(sums[0], sums[1]))
+    isa.reduce_add(Isa::add(isa, Isa::add(isa, sums[0], sums[1]), Isa::add(isa, sums[2], sums[3])))
 }
 
 /// `m` and `s` of a row, block by block.
@@ -167,50 +174,56 @@ unsafe fn normaliser<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> (f32,
     (max, sum)
 }
 
-/// `x *= by`.
+/// `dst = terms · by`, where `terms` are those that [`exponentials`] stored.
 ///
 /// # Safety
-/// `x` holds `d` elements.
+/// `terms` and `dst` hold `d` elements and are the same or do not overlap; with `STREAM` `dst` is a multiple of 64.
 #[inline(always)]
-unsafe fn scale<I: Isa, S: Storage>(isa: I, x: *mut S, by: f32, d: usize) {
-    let by = isa.splat(by);
-    for at in (0..d).step_by(I::LANES) {
-        let n = I::LANES.min(d - at);
-        // SAFETY: at + n ≤ d.
-        unsafe { store(isa, x.add(at), isa.mul(load(isa, x.add(at), n), by), n) };
-    }
-}
-
-/// `dst = e^{x - max} · by`.
-///
-/// # Safety
-/// `x` and `dst` hold `d` elements and are the same or do not overlap.
-#[inline(always)]
-unsafe fn write_plain<I: Isa, S: Storage>(isa: I, x: *const S, [max, by]: [f32; 2], dst: *mut S, d: usize) {
-    let (max, by) = (isa.splat(max), isa.splat(by));
-    for at in (0..d).step_by(I::LANES) {
-        let n = I::LANES.min(d - at);
-        // SAFETY: at + n ≤ d.
-        unsafe {
-            let e = exp(isa, isa.sub(load(isa, x.add(at), n), max));
-            store(isa, dst.add(at), isa.mul(e, by), n);
+unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(isa: I, terms: *const f32, by: f32, dst: *mut S, d: usize) {
+    let by = Isa::splat(isa, by);
+    let span = spans::<I, S, false>(isa, dst, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let y = Several(isa).mul(f32::load_block::<I, BESIDE>(isa, terms.add(at)), [by; BESIDE]);
+            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), y);
+        }
+        for at in (span.rest..d).step_by(I::LANES) {
+            let n = I::LANES.min(d - at);
+            store(isa, dst.add(at), Isa::mul(isa, load(isa, terms.add(at), n), by), n);
         }
     }
 }
 
-/// `dst = (x - max) - log_sum`.
+/// `dst = e^{x - max} · last` if `PLAIN`, else `(x - max) - last`.
 ///
 /// # Safety
-/// `x` and `dst` hold `d` elements and are the same or do not overlap.
+/// `x` and `dst` hold `d` elements and are the same or do not overlap; with `STREAM` `dst` is a multiple of 64.
 #[inline(always)]
-unsafe fn write_log<I: Isa, S: Storage>(isa: I, x: *const S, [max, log_sum]: [f32; 2], dst: *mut S, d: usize) {
-    let (max, log_sum) = (isa.splat(max), isa.splat(log_sum));
-    for at in (0..d).step_by(I::LANES) {
-        let n = I::LANES.min(d - at);
-        // SAFETY: at + n ≤ d.
-        unsafe {
-            let shifted = isa.sub(load(isa, x.add(at), n), max);
-            store(isa, dst.add(at), isa.sub(shifted, log_sum), n);
+unsafe fn write<I: Isa, S: Storage, const PLAIN: bool, const STREAM: bool>(
+    isa: I,
+    x: *const S,
+    [max, last]: [f32; 2],
+    dst: *mut S,
+    d: usize,
+) {
+    let (max, last) = (Isa::splat(isa, max), Isa::splat(isa, last));
+    let span = spans::<I, S, false>(isa, dst, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let x = S::load_block::<I, BESIDE>(isa, x.add(at));
+            let y = result::<_, PLAIN>(Several(isa), x, [max; BESIDE], [last; BESIDE]);
+            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), y);
+        }
+        for at in (span.rest..d).step_by(I::LANES) {
+            let n = I::LANES.min(d - at);
+            store(isa, dst.add(at), result::<_, PLAIN>(isa, load(isa, x.add(at), n), max, last), n);
         }
     }
+}
+
+#[inline(always)]
+fn result<V: Vector, const PLAIN: bool>(isa: V, x: V::V, max: V::V, last: V::V) -> V::V {
+    if PLAIN { isa.mul(decay_any(isa, isa.sub(max, x)), last) } else { isa.sub(isa.sub(x, max), last) }
 }
