@@ -6,6 +6,9 @@
 mod amx;
 mod oracle;
 
+use burn::tensor::{DType, Distribution, Tensor, Tolerance};
+use burn_flex::Flex;
+use burn_kiln::Kiln;
 use burn_kiln::kernels::gemm::{
     Batch, Blocking, Epilogue, Matrix, Offsets, OutMatrix, PackedMatrix, Plan, Variant, gemm, gemm_batched, gemm_packed,
 };
@@ -13,6 +16,8 @@ use burn_kiln::kernels::math::Activation;
 use burn_kiln::kernels::{Floats, FloatsMut, Launch};
 use burn_kiln::routes::{Route, count};
 use burn_kiln::simd::{Tier, testing};
+use burn_kiln_fusion::config::{IsaChoice, SimdConfig};
+use burn_kiln_fusion::{Epilogue as LinearEpilogue, FusedOps, KernelConfig, Weight};
 use half::bf16;
 use oracle::{Case, Dtype, Values};
 use proptest::prelude::*;
@@ -219,6 +224,49 @@ fn threads_change_no_bit() {
             };
             let one = product(1);
             assert!([2, 3].into_iter().all(|threads| product(threads) == one), "{tier}");
+        }
+    }
+}
+
+/// What a user of tensors calls: `matmul`, and `linear` with a plain and a packed weight.
+#[test]
+fn products_of_bf16_tensors_reach_the_instructions() {
+    type B = Kiln<Flex>;
+    let random = |shape: [usize; 2]| {
+        Tensor::<B, 2>::random(shape, Distribution::Uniform(-1.0, 1.0), &Default::default()).cast(DType::BF16)
+    };
+    for tier in tiers() {
+        let isa = if tier == Tier::Amx { IsaChoice::Amx } else { IsaChoice::Avx512Bf16 };
+        let config =
+            std::sync::Arc::new(KernelConfig { simd: SimdConfig { enabled: true, isa }, ..KernelConfig::default() });
+        for rows in [1, 20] {
+            // One row with the panels of few rows is multiplied by `vdpbf16ps` on every tier: only the route says where.
+            let (x, w) = (random([rows, 48]), random([40, 48]));
+            let want = x.clone().cast(DType::F32).matmul(w.clone().cast(DType::F32).transpose());
+            let check = |what: &str, product: &dyn Fn() -> Tensor<B, 2>| {
+                let before = runs(tier);
+                let got = product();
+                assert!(runs(tier) > before, "{what} of {rows} rows did not reach {tier}");
+                let tolerance = Tolerance::rel_abs(1e-2, 2e-2);
+                got.cast(DType::F32).into_data().assert_approx_eq::<f32>(&want.to_data(), tolerance);
+            };
+            check("matmul", &|| burn_kiln::scope(&config, || x.clone().matmul(w.clone().transpose())));
+            for weight in [Weight::Plain(w.clone()), Weight::Packed(B::pack(w.clone(), &config))] {
+                check("linear", &|| B::linear(x.clone(), &weight, LinearEpilogue::default(), &config));
+            }
+        }
+    }
+}
+
+/// Weights of bf16 leave f32 activations as they are: nothing is rounded.
+#[test]
+fn f32_activations_are_not_rounded() {
+    for launch in launches() {
+        for m in [1, 5, 20] {
+            let case = Case { b: Dtype::Bf16, ..Case::new(m, 40, 70) };
+            case.check_packed(&launch.into());
+            case.check_packed(&small_blocks(launch));
+            Case { b_transposed: true, ..case }.check(&launch.into());
         }
     }
 }

@@ -29,6 +29,8 @@
 //!
 //! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs, axpy.rs, and [`Variant::Unpacked`] for
 //! operands in the L1 cache). A constant weight is packed once, as [`PackedMatrix`].
+//!
+//! Where both operands are bf16 and the tier multiplies bf16, the same loops run around `vdpbf16ps` or `tdpbf16ps` (pairs/).
 
 mod axpy;
 mod blocking;

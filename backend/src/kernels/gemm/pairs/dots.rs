@@ -8,13 +8,16 @@
 //! ```
 
 use super::super::epilogue::{Finish, Region};
-use super::isa::Block;
+use super::isa::{Ahead, Block};
 use super::panels::PairPanels;
 use crate::simd::{Avx512Bf16, Isa, PANEL, PairKernel};
 use core::mem::MaybeUninit;
 
 /// Rows of the tile: 28 accumulators, 2 registers of B, 1 broadcast of A.
 pub(super) const DOT_ROWS: usize = 14;
+
+/// Lines of B in one turn of the loop.
+const UNROLL: usize = 4;
 
 /// Columns of the tile.
 const DOT_COLS: usize = 2 * PANEL;
@@ -29,11 +32,13 @@ pub(super) unsafe fn multiply(isa: Avx512Bf16, block: &Block<'_>) {
     let pairs = block.depth.div_ceil(2);
     for jr in (0..cols).step_by(DOT_COLS) {
         let b = block.b.from(jr, 0);
-        for ir in (0..rows).step_by(DOT_ROWS) {
+        let turns = rows.div_ceil(DOT_ROWS);
+        for turn in 0..turns {
+            let ir = turn * DOT_ROWS;
             let a = block.a.wrapping_add(ir * pairs);
             let region =
                 Region { row: row + ir, col: col + jr, rows: DOT_ROWS.min(rows - ir), cols: DOT_COLS.min(cols - jr) };
-            let ahead = if ir == 0 { block.ahead } else { 0 };
+            let ahead = block.ahead(jr, DOT_COLS, turn, turns);
             isa.run(DotTile { a, b, pairs, ahead, block: &Block { region, ..*block } });
         }
     }
@@ -45,7 +50,7 @@ struct DotTile<'a> {
     a: *const u32,
     b: PairPanels,
     pairs: usize,
-    ahead: usize,
+    ahead: Ahead,
     /// Its region is that of the tile.
     block: &'a Block<'a>,
 }
@@ -128,26 +133,47 @@ impl DotTile<'_> {
         let base = isa.base();
         let mut acc = [[base.splat(0.0); REGS]; ROWS];
         let (mut a, mut line) = (a, b.data);
-        for _ in 0..pairs {
-            let mut lines = [base.splat(0.0); REGS];
-            for (j, v) in lines.iter_mut().enumerate() {
-                let at = line.wrapping_add(j * b.stride);
-                if ahead > 0 {
-                    base.prefetch(at.cast::<u8>().wrapping_add(ahead));
-                }
-                // SAFETY: the caller's promise: whole panels of B are readable over the depth.
-                *v = unsafe { base.load(at.cast()) };
+        let turns = pairs / UNROLL;
+        let (mut at, step) = (ahead.at, ahead.bytes / turns.max(1));
+        for _ in 0..turns {
+            for p in &mut at {
+                base.prefetch(*p);
+                *p = p.wrapping_add(step);
             }
-            for (r, sums) in acc.iter_mut().enumerate() {
-                // SAFETY: the caller's promise: panels of A are whole.
-                let x = unsafe { isa.splat_pair(a.add(r)) };
-                for (sum, &v) in sums.iter_mut().zip(&lines) {
-                    *sum = isa.dot(*sum, x, v);
-                }
+            for _ in 0..UNROLL {
+                // SAFETY: the caller's promise, at each line of the panels.
+                unsafe { add_line(isa, a, (line, b.stride), &mut acc) };
+                (a, line) = (a.wrapping_add(DOT_ROWS), line.wrapping_add(PANEL));
             }
-            a = a.wrapping_add(DOT_ROWS);
-            line = line.wrapping_add(PANEL);
+        }
+        for _ in 0..pairs % UNROLL {
+            // SAFETY: as above.
+            unsafe { add_line(isa, a, (line, b.stride), &mut acc) };
+            (a, line) = (a.wrapping_add(DOT_ROWS), line.wrapping_add(PANEL));
         }
         acc
+    }
+}
+
+/// One line of each panel of B: `acc[r] += a[r] · b[..]`.
+///
+/// # Safety
+/// `a` is readable for `ROWS` pairs, `b` for a line in each of `REGS` panels.
+#[inline(always)]
+unsafe fn add_line<const ROWS: usize, const REGS: usize>(
+    isa: Avx512Bf16,
+    a: *const u32,
+    (b, stride): (*const u32, usize),
+    acc: &mut [[<crate::simd::Avx512 as Isa>::V; REGS]; ROWS],
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let lines: [_; REGS] = core::array::from_fn(|j| isa.base().load(b.add(j * stride).cast()));
+        for (r, sums) in acc.iter_mut().enumerate() {
+            let x = isa.splat_pair(a.add(r));
+            for (sum, &v) in sums.iter_mut().zip(&lines) {
+                *sum = isa.dot(*sum, x, v);
+            }
+        }
     }
 }

@@ -44,8 +44,28 @@ pub(super) struct Block<'a> {
     pub(super) region: Region,
     pub(super) turn: Turn,
     pub(super) sink: &'a Sink,
-    /// How far ahead lines of B are asked for where they are read for the first time, bytes; 0 asks for none.
-    pub(super) ahead: usize,
+}
+
+/// Lines of B that a tile asks for while it multiplies. The tiles of some columns share the bytes of the next ones, which lie in
+/// memory or in the L3 cache until then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead {
+    /// First byte in each of two panels.
+    pub(super) at: [*const u8; 2],
+    /// Bytes of each panel.
+    pub(super) bytes: usize,
+}
+
+impl Block<'_> {
+    /// What tile `turn` of `turns` asks for while it multiplies the columns from `col` on, of the `width` that tiles have.
+    #[inline(always)]
+    pub(super) fn ahead(&self, col: usize, width: usize, turn: usize, turns: usize) -> Ahead {
+        let bytes = self.depth.div_ceil(2) * PANEL * size_of::<u32>() / turns;
+        let next = |col: usize| self.b.from(col, 0).data.cast::<u8>().wrapping_add(turn * bytes);
+        let exists = |col: usize| if col < self.region.cols { next(col) } else { next(0) };
+        let at = [exists(col + width), exists(col + width + PANEL)];
+        Ahead { at, bytes: if col + width < self.region.cols { bytes } else { 0 } }
+    }
 }
 
 impl PairIsa {
@@ -141,7 +161,6 @@ impl PairIsa {
             region: Region { row: 0, col: 0, rows, cols },
             turn: Turn { first: !add, last: false },
             sink: &sink,
-            ahead: 0,
         };
         // SAFETY: the caller's promise.
         unsafe { self.multiply_block(&block) };

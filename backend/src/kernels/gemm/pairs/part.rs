@@ -1,6 +1,7 @@
 //! One thread's share of a product of two bf16 matrices: the loops around the register tile.
 
 use super::super::blocking::{Blocking, Tile};
+use super::super::cache::Caches;
 use super::super::driver::Problem;
 use super::super::epilogue::{Region, Turn};
 use super::super::part::{Part, RightOperand};
@@ -70,13 +71,31 @@ impl PairIsa {
         }
     }
 
+    /// Block sizes of as many bytes as those of f32 that `blocking` is for.
+    ///
+    /// A turn of the depth reads and writes C once more, and that costs `vdpbf16ps` more than micropanels of B which stream from L2:
+    /// the block of A is only eight tiles high and as deep as its bytes allow (512 x 2048 x 2048: 95 % of the peak in one turn, 87 % in
+    /// two). Tiles of AMX would wait for such a stream, so there a micropanel of B takes two thirds of the L1 cache.
+    fn fit(self, blocking: Blocking, [m, n, k]: [usize; 3]) -> Blocking {
+        let Tile { mr, nr } = self.tile();
+        let a_halves = blocking.mc.saturating_mul(blocking.kc).saturating_mul(2);
+        let kc = match self {
+            Self::Dots(_) => a_halves / (8 * mr),
+            Self::Tiles(_) => (Caches::detect().l1d * 2 / 3 / (nr * size_of::<u16>())).min(a_halves / mr),
+        };
+        let kc = split_evenly(k, kc, DEPTH_UNIT);
+        let mc = split_evenly(m, a_halves / kc / mr * mr, mr);
+        let nc = blocking.nc.saturating_mul(blocking.kc).saturating_mul(2) / kc;
+        Blocking { mc, kc, nc: split_evenly(n, nc, nr) }
+    }
+
     /// The blocked algorithm (see [`super::super`]).
     ///
     /// # Safety
     /// As for [`PairIsa::multiply_part`].
     unsafe fn multiply_blocked(self, part: &Part, a: HalfMatrix) {
         let Region { row, col, rows, cols } = part.region;
-        let Blocking { mc, kc, nc } = fit(part.blocking, self.tile(), [rows, cols, part.depth]);
+        let Blocking { mc, kc, nc } = self.fit(part.blocking, [rows, cols, part.depth]);
         let a_len = round_to_line(self.left_len(mc, kc));
         let b_len = if let RightOperand::View(_) = part.b { round_to_line(self.right_len(nc, kc)) } else { 0 };
         let partial_len = if part.depth > kc && part.sink.needs_partial() { rows * nc } else { 0 };
@@ -101,11 +120,9 @@ impl PairIsa {
                     RightOperand::Panels(RawFloats::Bf16(b)) => PairPanels::new(b, part.depth).from(wide.col, pc),
                     RightOperand::Panels(_) => return,
                 };
-                // Panels in place come from memory; those of the buffer are in a cache.
-                let ahead = if b_len == 0 { part.prefetch } else { 0 };
                 for ic in (0..rows).step_by(mc) {
                     let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
-                    let block = Block { a: a_buffer.cast(), b, depth, region, turn, sink: &sink, ahead };
+                    let block = Block { a: a_buffer.cast(), b, depth, region, turn, sink: &sink };
                     // SAFETY: the buffer has room; the caller's promise for A and the region.
                     unsafe {
                         self.pack_left(a.from(ic, pc), [region.rows, depth], a_buffer);
@@ -136,15 +153,11 @@ impl HalfMatrix {
     }
 }
 
-/// Equal blocks of as many bytes as those of f32 that `blocking` is for: twice the depth, in whole tiles of 32 steps.
-fn fit(blocking: Blocking, tile: Tile, [m, n, k]: [usize; 3]) -> Blocking {
-    let even = |len: usize, block: usize, unit: usize| {
-        let blocks = len.div_ceil(block.max(1)).max(1);
-        len.div_ceil(blocks).div_ceil(unit).max(1) * unit
-    };
-    Blocking {
-        mc: even(m, blocking.mc, tile.mr),
-        kc: even(k, blocking.kc.saturating_mul(2), 32),
-        nc: even(n, blocking.nc, tile.nr),
-    }
+/// Steps of the depth that blocks are whole multiples of: a tile.
+const DEPTH_UNIT: usize = 32;
+
+/// The size of equal blocks of `len`, none much larger than `block`, a multiple of `unit`.
+fn split_evenly(len: usize, block: usize, unit: usize) -> usize {
+    let blocks = len.div_ceil(block.max(1)).max(1);
+    len.div_ceil(blocks).div_ceil(unit).max(1) * unit
 }

@@ -14,7 +14,7 @@
 //! products for 8 KiB of C to read and write, 256 cycles that out-of-order execution hides.
 
 use super::super::epilogue::{Finish, Region};
-use super::isa::Block;
+use super::isa::{Ahead, Block};
 use crate::simd::{Amx, Isa, PANEL, TILE_BYTES, Tiles};
 use core::mem::MaybeUninit;
 
@@ -47,10 +47,12 @@ pub(super) unsafe fn multiply(isa: Amx, block: &Block<'_>) {
             let mut tails = Buffer([MaybeUninit::uninit(); 2 * TILE_PAIRS * PANEL]);
             // SAFETY: the caller's promise: the panels of those columns are readable.
             let right = unsafe { Right::new(block, jr, wide.cols, &mut tails) };
-            for ir in (0..rows).step_by(SIDE) {
+            let turns = rows.div_ceil(SIDE);
+            for turn in 0..turns {
+                let ir = turn * SIDE;
                 let a = block.a.wrapping_add(ir * pairs.next_multiple_of(TILE_PAIRS)).cast::<u8>();
                 let region = Region { row: row + ir, rows: SIDE.min(rows - ir), ..wide };
-                let ahead = if ir == 0 { block.ahead } else { 0 };
+                let ahead = block.ahead(jr, SIDE, turn, turns);
                 let product = TileProduct { isa, tiles, a, right, ahead, block: &Block { region, ..*block } };
                 // SAFETY: the caller's promise.
                 unsafe {
@@ -110,7 +112,7 @@ struct TileProduct<'a> {
     /// The first of two panels of A.
     a: *const u8,
     right: Right,
-    ahead: usize,
+    ahead: Ahead,
     /// Its region is that of C.
     block: &'a Block<'a>,
 }
@@ -221,14 +223,13 @@ impl TileProduct<'_> {
         let base = self.isa.base().base();
         let mut a = [self.a, self.a.wrapping_add(panel_bytes)];
         let mut b = panels;
+        let (mut at, lines) = (self.ahead.at, (self.ahead.bytes / steps.max(1)).div_ceil(LINE));
         for _ in 0..steps {
-            if self.ahead > 0 {
-                for line in 0..TILE_BYTES / LINE {
-                    base.prefetch(b[0].wrapping_add(self.ahead + line * LINE));
-                    if ACROSS == 2 {
-                        base.prefetch(b[1].wrapping_add(self.ahead + line * LINE));
-                    }
-                }
+            for _ in 0..lines {
+                at = at.map(|p| {
+                    base.prefetch(p);
+                    p.wrapping_add(LINE)
+                });
             }
             // SAFETY: the caller's promise: whole tiles.
             unsafe { self.step::<DOWN, ACROSS>(a, b) };
