@@ -25,6 +25,9 @@ pub(super) const UNPACKED_ROWS: usize = 4;
 /// Floats of the largest tile, 14 x 32.
 const LARGEST_TILE: usize = 448;
 
+/// Floats of a cache line.
+const LINE_FLOATS: usize = 16;
+
 /// Where a tile finds A: element `(r, p)` is `r · row_stride + p · depth_stride` floats on.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Left {
@@ -42,6 +45,28 @@ pub(super) struct Right<S> {
     pub(super) panel_stride: isize,
 }
 
+/// Lines of B that a tile asks for while it multiplies: those of the tiles in the next columns, which lie in memory or in the L3
+/// cache until then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead {
+    /// First byte in the first panel.
+    pub(super) at: *const u8,
+    /// Bytes between the two panels.
+    pub(super) panel_stride: isize,
+    /// Bytes from one turn of the loop over the depth to the next.
+    pub(super) step: usize,
+}
+
+impl Ahead {
+    /// Nothing to ask for: `at` is asked for again and again, which is free.
+    pub(super) fn none(at: *const u8) -> Self {
+        Self { at, panel_stride: 0, step: 0 }
+    }
+}
+
+/// Steps of the depth in one turn of the loop.
+pub(super) const UNROLL: usize = 4;
+
 /// One tile of the output: `region` (at most the instruction set's tile, [`UNPACKED_ROWS`] rows if A is not packed) of the product
 /// over `depth`.
 ///
@@ -54,6 +79,7 @@ pub(super) struct TileProduct<'a, S, const PACKED: bool> {
     region: Region,
     turn: Turn,
     sink: &'a Sink,
+    ahead: Ahead,
 }
 
 impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
@@ -68,7 +94,13 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
         (region, turn): (Region, Turn),
         sink: &'a Sink,
     ) -> Self {
-        Self { a, b, depth, region, turn, sink }
+        Self { a, b, depth, region, turn, sink, ahead: Ahead::none(b.data.cast()) }
+    }
+
+    /// The same, asking for `ahead` meanwhile.
+    #[inline(always)]
+    pub(super) fn with_ahead(self, ahead: Ahead) -> Self {
+        Self { ahead, ..self }
     }
 
     /// Multiplies in a tile of `ROWS` rows and `REGS` registers, and stores.
@@ -81,8 +113,13 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
         debug_assert!(region.rows <= ROWS && region.cols <= REGS * I::LANES);
         let plain = sink.plain(region.row, region.col, turn);
         if let Some((c, stride)) = plain {
+            // A row of the tile is some lines, and one more where it does not begin with one.
             for r in 0..region.rows {
-                isa.prefetch(c.wrapping_offset(r as isize * stride).cast());
+                let row = c.wrapping_offset(r as isize * stride);
+                for line in 0..(REGS * I::LANES).div_ceil(LINE_FLOATS) {
+                    isa.prefetch(row.wrapping_add(line * LINE_FLOATS).cast());
+                }
+                isa.prefetch(row.wrapping_add(region.cols - 1).cast());
             }
         }
         // SAFETY: the caller's promise.
@@ -129,26 +166,51 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
             *row = if PACKED { r as isize } else { r.min(region.rows - 1) as isize * a.row_stride };
         }
         let a_step = if PACKED { I::MR as isize } else { a.depth_stride };
-        let mut a_at = a.data;
-        let mut b_at = b.data;
-        for _ in 0..depth {
-            let mut b_row = [isa.splat(0.0); REGS];
-            for (j, v) in b_row.iter_mut().enumerate() {
-                let (panel, within) = (j * I::LANES / PANEL, j * I::LANES % PANEL);
-                // SAFETY: the caller's promise: whole panels of B are readable at every step of the depth.
-                *v = unsafe { S::load(isa, b_at.offset(panel as isize * b.panel_stride).add(within)) };
+        let mut at = (a.data, b.data);
+        let mut ahead = self.ahead.at;
+        for _ in 0..depth / UNROLL {
+            isa.prefetch(ahead);
+            isa.prefetch(ahead.wrapping_offset(self.ahead.panel_stride));
+            ahead = ahead.wrapping_add(self.ahead.step);
+            for _ in 0..UNROLL {
+                // SAFETY: the caller's promise, at each step of the depth.
+                unsafe { Self::add_step(isa, &rows, at, b.panel_stride, &mut acc) };
+                at = (at.0.wrapping_offset(a_step), at.1.wrapping_offset(b.depth_stride));
             }
-            for (row, sums) in rows.iter().zip(&mut acc) {
-                // SAFETY: the caller's promise: the rows are those of a packed panel, or exist.
-                let x = isa.splat(unsafe { a_at.offset(*row).read() });
-                for (sum, &v) in sums.iter_mut().zip(&b_row) {
-                    *sum = isa.mul_add(x, v, *sum);
-                }
-            }
-            a_at = a_at.wrapping_offset(a_step);
-            b_at = b_at.wrapping_offset(b.depth_stride);
+        }
+        for _ in 0..depth % UNROLL {
+            // SAFETY: as above.
+            unsafe { Self::add_step(isa, &rows, at, b.panel_stride, &mut acc) };
+            at = (at.0.wrapping_offset(a_step), at.1.wrapping_offset(b.depth_stride));
         }
         acc
+    }
+
+    /// One step of the depth: `acc[r] += a[rows[r]] · b[..nr]`.
+    ///
+    /// # Safety
+    /// `a` is readable at each of `rows`, and `b` for the registers of the tile, panels `panel_stride` apart.
+    #[inline(always)]
+    unsafe fn add_step<I: Isa, const ROWS: usize, const REGS: usize>(
+        isa: I,
+        rows: &[isize; ROWS],
+        (a, b): (*const f32, *const S),
+        panel_stride: isize,
+        acc: &mut [[I::V; REGS]; ROWS],
+    ) {
+        let mut b_row = [isa.splat(0.0); REGS];
+        for (j, v) in b_row.iter_mut().enumerate() {
+            let (panel, within) = (j * I::LANES / PANEL, j * I::LANES % PANEL);
+            // SAFETY: the caller's promise.
+            *v = unsafe { S::load(isa, b.offset(panel as isize * panel_stride).add(within)) };
+        }
+        for (row, sums) in rows.iter().zip(acc) {
+            // SAFETY: the caller's promise.
+            let x = isa.splat(unsafe { a.offset(*row).read() });
+            for (sum, &v) in sums.iter_mut().zip(&b_row) {
+                *sum = isa.mul_add(x, v, *sum);
+            }
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::axpy;
 use super::blocking::{Blocking, Tile};
 use super::epilogue::{Region, Sink, Turn};
 use super::gemv;
-use super::microkernel::{Left, Right, TileProduct, UNPACKED_ROWS};
+use super::microkernel::{Ahead, Left, Right, TileProduct, UNPACKED_ROWS, UNROLL};
 use super::packed_gemv;
 use super::packing::{SLACK, pack};
 use super::pairs::PairPanels;
@@ -244,16 +244,27 @@ impl Block<'_> {
     unsafe fn multiply<I: Isa, S: Storage>(&self, isa: I, b: Right<S>) {
         let Region { row, col, rows, cols } = self.region;
         let nr = I::PANELS * PANEL;
+        let turns = (self.depth / UNROLL).max(1);
+        // The tiles of these columns share the bytes of the next ones.
+        let share = self.depth * PANEL * size_of::<S>() / rows.div_ceil(I::MR);
         for jr in (0..cols).step_by(nr) {
             let right = Right { data: b.data.wrapping_offset((jr / PANEL) as isize * b.panel_stride), ..b };
-            for ir in (0..rows).step_by(I::MR) {
+            let next = right.data.wrapping_offset(I::PANELS as isize * b.panel_stride).cast::<u8>();
+            for (turn, ir) in (0..rows).step_by(I::MR).enumerate() {
                 let left =
                     Left { data: self.a.wrapping_add(ir * self.depth), row_stride: 1, depth_stride: I::MR as isize };
                 let region =
                     Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: nr.min(cols - jr) };
+                let ahead = Ahead {
+                    at: next.wrapping_add(turn * share),
+                    panel_stride: b.panel_stride * size_of::<S>() as isize * (I::PANELS as isize - 1),
+                    step: share / turns,
+                };
+                let ahead = if jr + nr < cols { ahead } else { Ahead::none(next) };
                 let place = (region, self.turn);
                 // SAFETY: the caller's promise; panels are padded to whole ones.
-                isa.run(unsafe { TileProduct::<S, true>::new(left, right, self.depth, place, self.sink) });
+                let tile = unsafe { TileProduct::<S, true>::new(left, right, self.depth, place, self.sink) };
+                isa.run(tile.with_ahead(ahead));
             }
         }
     }
