@@ -13,6 +13,10 @@ pub enum Route {
     Linear,
     /// The same with a packed weight.
     LinearPacked,
+    /// A matrix product, of either kind, by `vdpbf16ps`.
+    Bf16Dots,
+    /// A matrix product, of either kind, by `tdpbf16ps`.
+    Bf16Tiles,
     /// Tiled attention.
     Attention,
     /// Softmax and log-softmax.
@@ -39,10 +43,12 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
+        Self::Bf16Dots,
+        Self::Bf16Tiles,
         Self::Attention,
         Self::Softmax,
         Self::LayerNorm,

@@ -68,6 +68,16 @@ fn avx512() {
 }
 
 #[test]
+fn avx512_bf16() {
+    check_tier(Tier::Avx512Bf16, IsaChoice::Avx512Bf16);
+}
+
+#[test]
+fn amx() {
+    check_tier(Tier::Amx, IsaChoice::Amx);
+}
+
+#[test]
 fn everything_off() {
     check_all(&Suite { config: KernelConfig::none(), ..Suite::<Kiln<Flex>>::new(Default::default()) });
     check_outputs(KernelConfig::none());

@@ -76,7 +76,9 @@ pub enum IsaChoice {
     Avx2,
     /// AVX-512 F/BW/DQ/VL, 512-bit registers.
     Avx512,
-    /// AMX tiles for bf16 products, AVX-512 elsewhere.
+    /// `vdpbf16ps` for products of two bf16 matrices, AVX-512 elsewhere.
+    Avx512Bf16,
+    /// AMX tiles for products of two bf16 matrices, AVX-512 elsewhere.
     Amx,
 }
 

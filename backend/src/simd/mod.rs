@@ -17,18 +17,31 @@
 //! between loses them (3 to 5 times slower), so threads split the work outside of `run`, never inside.
 //!
 //! A value of an `Isa` type proves that the CPU has the instructions: only its `detect` makes one.
+//!
+//! Instructions that multiply bf16 and sum f32 do nothing else, so they are no [`Isa`]: on the tiers that have them
+//! (`Avx512Bf16`, `Amx`) every kernel runs on `Avx512`, and products of two bf16 matrices take the tokens of those types.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
 mod portable;
+#[doc(hidden)]
+pub mod testing;
 mod tier;
 
+#[cfg(target_arch = "x86_64")]
+pub use amx::{Amx, TILE_BYTES, Tiles};
 #[cfg(target_arch = "x86_64")]
 pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
+#[cfg(target_arch = "x86_64")]
+pub use avx512bf16::{Avx512Bf16, PairKernel};
 pub use portable::Portable;
 pub use tier::{Tier, UnknownTier};
 
@@ -144,6 +157,12 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// # Safety
     /// `p` is writable for `LANES` 16-bit values.
     unsafe fn store_f16(self, p: *mut u16, v: Self::V);
+    /// Widens the even bf16 of `LANES` pairs: the low half of each lane.
+    fn even_bf16(self, pairs: Self::V) -> Self::V;
+    /// Widens the odd bf16 of `LANES` pairs: the high half of each lane.
+    fn odd_bf16(self, pairs: Self::V) -> Self::V;
+    /// Pairs of the high halves of `even` and `odd`: the inverse of [`Isa::even_bf16`] and [`Isa::odd_bf16`], bit for bit.
+    fn pair_bf16(self, even: Self::V, odd: Self::V) -> Self::V;
     /// Asks for the cache line at `p` to be brought near. Any address is allowed.
     fn prefetch(self, p: *const u8);
 }

@@ -3,7 +3,7 @@
 
 use super::{Isa, Kernel, Tier, sealed};
 use half::{bf16, f16};
-use wide::{f32x8, i32x8};
+use wide::{f32x8, i32x8, u32x8};
 
 /// Every CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -193,6 +193,21 @@ impl Isa for Portable {
     unsafe fn store_f16(self, p: *mut u16, v: f32x8) {
         // SAFETY: the caller's promise: 8 values.
         unsafe { narrow_f16(p, v) }
+    }
+    #[inline(always)]
+    fn even_bf16(self, pairs: f32x8) -> f32x8 {
+        let bits: i32x8 = bytemuck::cast(pairs);
+        bytemuck::cast(bits << 16)
+    }
+    #[inline(always)]
+    fn odd_bf16(self, pairs: f32x8) -> f32x8 {
+        let bits: i32x8 = bytemuck::cast(pairs);
+        bytemuck::cast(bits & i32x8::splat(0xffff_0000_u32 as i32))
+    }
+    #[inline(always)]
+    fn pair_bf16(self, even: f32x8, odd: f32x8) -> f32x8 {
+        let (even, odd): (u32x8, u32x8) = (bytemuck::cast(even), bytemuck::cast(odd));
+        bytemuck::cast((even >> 16) | (odd & u32x8::splat(0xffff_0000)))
     }
     #[inline(always)]
     fn prefetch(self, _p: *const u8) {}

@@ -1,7 +1,7 @@
 //! Which instruction set runs: detected once, forced by `KILN_ISA` or by a model's configuration.
 
 #[cfg(target_arch = "x86_64")]
-use super::{Avx2, Avx512};
+use super::{Amx, Avx2, Avx512, Avx512Bf16};
 use super::{Isa, Kernel, Portable};
 use burn_kiln_fusion::config::IsaChoice;
 use core::fmt;
@@ -9,6 +9,8 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// An instruction set that this build knows. A value does not prove that the CPU has it: [`Tier::run`] checks.
+///
+/// Each tier has all that the ones before it have. The last two differ from AVX-512 only in products of two bf16 matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tier {
     /// `wide`.
@@ -17,11 +19,15 @@ pub enum Tier {
     Avx2,
     /// AVX-512 F, BW, DQ, VL.
     Avx512,
+    /// AVX-512 with `vdpbf16ps`.
+    Avx512Bf16,
+    /// The same with tiles of bf16, `tdpbf16ps`.
+    Amx,
 }
 
 /// A name that is no tier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown instruction set `{0}`: expected portable, avx2, avx512 or amx")]
+#[error("unknown instruction set `{0}`: expected portable, avx2, avx512, avx512bf16 or amx")]
 pub struct UnknownTier(pub String);
 
 impl fmt::Display for Tier {
@@ -30,6 +36,8 @@ impl fmt::Display for Tier {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
         })
     }
 }
@@ -37,12 +45,14 @@ impl fmt::Display for Tier {
 impl FromStr for Tier {
     type Err = UnknownTier;
 
-    /// Reads the names that `KILN_ISA` takes. `amx` is the tier below it until there are AMX kernels.
+    /// Reads the names that `KILN_ISA` takes: those that [`fmt::Display`] writes, in any case.
     fn from_str(name: &str) -> Result<Self, UnknownTier> {
         match name.trim().to_ascii_lowercase().as_str() {
             "portable" => Ok(Self::Portable),
             "avx2" => Ok(Self::Avx2),
-            "avx512" | "amx" => Ok(Self::Avx512),
+            "avx512" => Ok(Self::Avx512),
+            "avx512bf16" => Ok(Self::Avx512Bf16),
+            "amx" => Ok(Self::Amx),
             _ => Err(UnknownTier(name.into())),
         }
     }
@@ -50,7 +60,7 @@ impl FromStr for Tier {
 
 impl Tier {
     /// Every tier, lowest first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
 
     /// Whether this CPU has it.
     pub fn is_available(self) -> bool {
@@ -60,6 +70,10 @@ impl Tier {
             Self::Avx2 => Avx2::detect().is_some(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => Avx512::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Avx512Bf16::detect().is_some(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => Amx::detect().is_some(),
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -97,16 +111,18 @@ impl Tier {
             IsaChoice::Auto => return Self::best(),
             IsaChoice::Portable => Self::Portable,
             IsaChoice::Avx2 => Self::Avx2,
-            IsaChoice::Avx512 | IsaChoice::Amx => Self::Avx512,
+            IsaChoice::Avx512 => Self::Avx512,
+            IsaChoice::Avx512Bf16 => Self::Avx512Bf16,
+            IsaChoice::Amx => Self::Amx,
         };
         if wanted.is_available() { wanted } else { Self::best() }
     }
 
-    /// Runs `kernel` on this tier, or on the portable one where the CPU lacks it.
+    /// Runs `kernel` on this tier, or on the portable one where the CPU lacks it. The tiers above AVX-512 run it as that one does.
     pub fn run<K: Kernel>(self, kernel: K) -> K::Out {
         #[cfg(target_arch = "x86_64")]
         match self {
-            Self::Avx512 => {
+            Self::Avx512 | Self::Avx512Bf16 | Self::Amx => {
                 if let Some(isa) = Avx512::detect() {
                     return isa.run(kernel);
                 }

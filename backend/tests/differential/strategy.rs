@@ -74,6 +74,8 @@ pub fn configs() -> Vec<KernelConfig> {
         Tier::Portable => isa(IsaChoice::Portable),
         Tier::Avx2 => isa(IsaChoice::Avx2),
         Tier::Avx512 => isa(IsaChoice::Avx512),
+        Tier::Avx512Bf16 => isa(IsaChoice::Avx512Bf16),
+        Tier::Amx => isa(IsaChoice::Amx),
     });
     let one_thread = KernelConfig { threads: ThreadsConfig { max: Some(1) }, ..KernelConfig::default() };
     [KernelConfig::default(), KernelConfig::default(), one_thread, KernelConfig::none()]

@@ -3,6 +3,7 @@
 use super::blocking::Tile;
 use super::epilogue::{Epilogue, Region, Sink};
 use super::matrix::{GemmError, Matrix, OutMatrix, check};
+use super::pairs::PairIsa;
 use super::part::{Part, RightOperand};
 use super::plan::{Plan, Variant, choose_parts, choose_threads};
 use super::raw::RawMatrix;
@@ -149,7 +150,9 @@ impl Problem {
         let work = m.max(8).saturating_mul(n).saturating_mul(k.max(1)).saturating_mul(offsets.len());
         let threads = choose_threads(plan.launch.threads, work);
         let parts = choose_parts(threads, work).div_ceil(offsets.len());
-        let grid = Grid::choose(self, Tile::of(plan.launch.tier), parts, threads);
+        let pairs = PairIsa::choose(plan.launch.tier, self).inspect(|isa| isa.note_route());
+        let tile = pairs.map_or_else(|| Tile::of(plan.launch.tier), PairIsa::tile);
+        let grid = Grid::choose(self, tile, parts, threads);
         let run_part = |index: usize| {
             let (at, region) = (offsets[index / grid.len()], grid.region(index % grid.len()));
             let b = match self.b {
@@ -167,7 +170,12 @@ impl Problem {
                 prefetch: plan.prefetch,
             };
             // SAFETY: the caller's promise; regions of a grid tile the output without overlap and begin at whole panels.
-            plan.launch.tier.run(unsafe { part.kernel() });
+            unsafe {
+                match pairs {
+                    Some(isa) => isa.multiply_part(&part),
+                    None => plan.launch.tier.run(part.kernel()),
+                }
+            }
         };
         // Threads take parts as they come free: one that is held up takes fewer.
         let (next, total) = (AtomicUsize::new(0), grid.len() * offsets.len());

@@ -24,7 +24,7 @@ const AHEAD_BYTES: usize = 128 << 10;
 
 /// How far ahead to ask for lines of B where `rows` rows, `stride` elements apart, are read side by side: at the same column of the
 /// next such rows, which no hardware predicts, or `prefetch` bytes further in long rows. 0 where `prefetch` is.
-fn look_ahead<S>(prefetch: usize, rows: usize, stride: isize) -> isize {
+pub(super) fn look_ahead<S>(prefetch: usize, rows: usize, stride: isize) -> isize {
     let next = rows as isize * stride * size_of::<S>() as isize;
     if prefetch > 0 && next.unsigned_abs() <= AHEAD_BYTES { next } else { prefetch as isize }
 }

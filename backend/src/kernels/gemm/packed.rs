@@ -14,8 +14,13 @@ use half::{bf16, f16};
 /// A weight `W` of shape `[n, k]` (the checkpoint's `[out, in]`) in panels of 16 rows, in its storage type:
 ///
 /// ```text
-/// [n / 16][k][16]    element (j, p) of W is panels[j / 16][p][j % 16]; rows beyond n are 0
+/// f32, f16   [n / 16][k][16]           element (j, p) of W is panels[j / 16][p][j % 16]; rows beyond n are 0
+/// bf16       [n / 16][k / 2][16][2]    element (j, p) of W is panels[j / 16][p / 2][j % 16][p % 2]; an odd k is padded with 0
 /// ```
+///
+/// A 64-byte line of bf16 is 16 columns of two steps of the depth: what `vdpbf16ps` multiplies, a row of the tile that `tdpbf16ps`
+/// multiplies (32 steps of a panel are one tile), and a register from which a shift and a mask make two of f32, without the
+/// conversion that single 16-bit elements need.
 ///
 /// One layout serves products of many rows (a panel is a micropanel of B) and of few (a panel is one stream of memory), on every
 /// instruction set. Panels are aligned to 64 bytes. No other copy of the weight is kept.
@@ -80,7 +85,7 @@ impl PackedMatrix {
         size_of_val::<[Line]>(lines)
     }
 
-    /// The panels, `[n / 16][k][16]`, padded to a whole cache line.
+    /// The panels, padded to a whole cache line.
     pub fn panels(&self) -> Floats<'_> {
         match &self.panels {
             Panels::F32(lines) => Floats::F32(bytemuck::cast_slice(lines)),
@@ -138,6 +143,16 @@ impl UnpackedRows {
     }
 }
 
+/// Steps of the depth that lie beside each other in a panel of `S`: pairs of bf16.
+const fn steps_of<S: Storage>() -> usize {
+    if matches!(S::DTYPE, DType::BF16) { 2 } else { 1 }
+}
+
+/// Elements of a panel with a depth of `k`, at least 1.
+fn panel_len<S: Storage>(k: usize) -> usize {
+    (PANEL * k.next_multiple_of(steps_of::<S>())).max(1)
+}
+
 /// Panels that one thread packs at a time: enough to be worth a turn.
 fn panels_per_turn(k: usize) -> usize {
     (1 << 16) / (PANEL * k.max(1)) + 1
@@ -146,16 +161,16 @@ fn panels_per_turn(k: usize) -> usize {
 /// Packs rows of `k`.
 fn pack_rows<S: Storage>(launch: Launch, rows: &[S], k: usize) -> Box<[Line]> {
     let n = rows.len().checked_div(k).unwrap_or(0);
-    let bytes = n.div_ceil(PANEL) * PANEL * k * size_of::<S>();
+    let (panel_len, steps) = (panel_len::<S>(k), steps_of::<S>());
+    let bytes = n.div_ceil(PANEL) * panel_len * size_of::<S>();
     let mut lines = bytemuck::zeroed_slice_box::<Line>(bytes.div_ceil(size_of::<Line>()));
     let all: &mut [S] = bytemuck::cast_slice_mut(&mut lines);
-    let panel_len = (PANEL * k).max(1);
     for_each_chunk(launch, all, panel_len * panels_per_turn(k), |first, chunk| {
         for (at, panel) in chunk.chunks_mut(panel_len).enumerate() {
             let top = (first / panel_len + at) * PANEL;
             for (lane, row) in rows.chunks_exact(k.max(1)).skip(top).take(PANEL).enumerate() {
-                for (step, &x) in panel.chunks_exact_mut(PANEL).zip(row) {
-                    step[lane] = x;
+                for (line, x) in panel.chunks_exact_mut(PANEL * steps).zip(row.chunks(steps)) {
+                    line[lane * steps..][..x.len()].copy_from_slice(x);
                 }
             }
         }
@@ -166,13 +181,12 @@ fn pack_rows<S: Storage>(launch: Launch, rows: &[S], k: usize) -> Box<[Line]> {
 /// The inverse of [`pack_rows`].
 fn unpack_rows<S: Storage>(launch: Launch, panels: &[S], [n, k]: [usize; 2]) -> Vec<S> {
     let mut rows = vec![S::zeroed(); n * k];
-    let panel_len = (PANEL * k).max(1);
-    for_each_chunk(launch, &mut rows, panel_len * panels_per_turn(k), |first, chunk| {
+    let steps = steps_of::<S>();
+    for_each_chunk(launch, &mut rows, (PANEL * k).max(1) * panels_per_turn(k), |first, chunk| {
         for (at, row) in chunk.chunks_exact_mut(k.max(1)).enumerate() {
             let i = first / k.max(1) + at;
-            let panel = &panels[i / PANEL * panel_len..][..panel_len];
-            for (x, step) in row.iter_mut().zip(panel.chunks_exact(PANEL)) {
-                *x = step[i % PANEL];
+            for (x, line) in row.chunks_mut(steps).zip(lines_of(panels, i, k)) {
+                x.copy_from_slice(&line[i % PANEL * steps..][..x.len()]);
             }
         }
     });
@@ -181,10 +195,18 @@ fn unpack_rows<S: Storage>(launch: Launch, panels: &[S], [n, k]: [usize; 2]) -> 
 
 /// Reads row `i`.
 fn read_row<S: Storage>(panels: &[S], i: usize, out: &mut [f32]) {
-    let panel = &panels[i / PANEL * PANEL * out.len()..];
-    for (x, step) in out.iter_mut().zip(panel.chunks_exact(PANEL)) {
-        *x = step[i % PANEL].to_f32();
+    let steps = steps_of::<S>();
+    let lines = lines_of(panels, i, out.len());
+    for (x, line) in out.chunks_mut(steps).zip(lines) {
+        for (x, s) in x.iter_mut().zip(&line[i % PANEL * steps..]) {
+            *x = s.to_f32();
+        }
     }
+}
+
+/// The lines of the panel of row `i`, each 16 rows of the steps that lie beside each other.
+fn lines_of<S: Storage>(panels: &[S], i: usize, k: usize) -> core::slice::ChunksExact<'_, S> {
+    panels[i / PANEL * panel_len::<S>(k)..].chunks_exact(PANEL * steps_of::<S>())
 }
 
 /// Calls `work(first, chunk)` over chunks of `len` elements of a slice, on the threads of `launch`.
@@ -200,7 +222,8 @@ fn for_each_chunk<S: Send>(launch: Launch, all: &mut [S], len: usize, work: impl
 /// [`super::gemm`] with a packed weight: `C = activation(A·Wᵀ + bias) + residual`.
 ///
 /// Shapes: A `[m, k]`, W `[n, k]`, C `[m, n]`. Up to [`GEMV_ROWS`] rows stream the panels once (packed_gemv.rs); more run the
-/// blocked algorithm, which reads f32 panels in place.
+/// blocked algorithm, which reads f32 panels in place. Where A and W are both bf16 and the tier multiplies bf16, its instructions
+/// run (pairs/); an f32 A is never rounded.
 ///
 /// # Errors
 /// [`GemmError::Shape`] where sizes do not match; the output is not touched then.
@@ -223,7 +246,7 @@ pub fn gemm_packed(
         shape: [a.rows(), weight.n, weight.k],
         variant: if few { Variant::Dot } else { Variant::Blocked },
     };
-    // SAFETY: the views are checked and match; the panels hold whole multiples of 16 columns over `k`; the output is borrowed.
+    // SAFETY: the views are checked and match; the panels hold whole multiples of 16 columns over `k`, pairs if they are bf16; the output is borrowed.
     unsafe { problem.run(plan, &[Offsets::default()]) };
     Ok(())
 }

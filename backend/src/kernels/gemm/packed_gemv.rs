@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! for each panel of 16 columns
-//!     for p in 0..k
-//!         b = panel[p]                          one 64-byte line of f32, half a line of 16-bit elements
+//!     for p in 0..k by 1, bf16: by 2
+//!         b = panel[p..]                        one 64-byte line of f32 or of pairs of bf16, half a line of f16
 //!         for i in 0..m
-//!             acc[i] += A[i][p] · b
+//!             acc[i] += A[i][p] · b             bf16: A[i][p] · b.even + A[i][p + 1] · b.odd
 //! ```
 
 use super::epilogue::{Finish, Region, Turn};
@@ -15,6 +15,47 @@ use super::plan::GEMV_ROWS;
 use super::raw::RawFloats;
 use crate::kernels::Storage;
 use crate::simd::{Isa, PANEL};
+use half::{bf16, f16};
+
+/// An element type of panels.
+trait PanelElement: Storage {
+    /// Steps of the depth that lie beside each other.
+    const STEPS: usize;
+
+    /// `LANES` columns of those steps. A second step that a type does not have is the first one.
+    ///
+    /// # Safety
+    /// `p` is readable for `LANES · STEPS` elements.
+    unsafe fn load_steps<I: Isa>(isa: I, p: *const Self) -> [I::V; 2];
+}
+
+impl PanelElement for f32 {
+    const STEPS: usize = 1;
+    #[inline(always)]
+    unsafe fn load_steps<I: Isa>(isa: I, p: *const Self) -> [I::V; 2] {
+        // SAFETY: the caller's promise.
+        [unsafe { isa.load(p) }; 2]
+    }
+}
+
+impl PanelElement for f16 {
+    const STEPS: usize = 1;
+    #[inline(always)]
+    unsafe fn load_steps<I: Isa>(isa: I, p: *const Self) -> [I::V; 2] {
+        // SAFETY: the caller's promise.
+        [unsafe { Self::load(isa, p) }; 2]
+    }
+}
+
+impl PanelElement for bf16 {
+    const STEPS: usize = 2;
+    #[inline(always)]
+    unsafe fn load_steps<I: Isa>(isa: I, p: *const Self) -> [I::V; 2] {
+        // SAFETY: the caller's promise: `LANES` pairs are as long as a register.
+        let pairs = unsafe { isa.load(p.cast()) };
+        [isa.even_bf16(pairs), isa.odd_bf16(pairs)]
+    }
+}
 
 /// Products of the few rows of `part` with panels.
 ///
@@ -37,7 +78,7 @@ pub(super) unsafe fn multiply_panels<I: Isa>(isa: I, part: &Part, panels: RawFlo
 /// # Safety
 /// As for [`multiply_panels`].
 #[inline(always)]
-unsafe fn multiply_panels_as<I: Isa, S: Storage>(isa: I, part: &Part, panels: *const S) {
+unsafe fn multiply_panels_as<I: Isa, S: PanelElement>(isa: I, part: &Part, panels: *const S) {
     let Region { row, col, rows, cols } = part.region;
     let depth = part.depth;
     debug_assert!(rows <= GEMV_ROWS && col.is_multiple_of(PANEL));
@@ -46,7 +87,7 @@ unsafe fn multiply_panels_as<I: Isa, S: Storage>(isa: I, part: &Part, panels: *c
     let mut tile = [0.0f32; GEMV_ROWS * PANEL];
     let tile = tile.as_mut_ptr();
     for j in (0..cols).step_by(PANEL) {
-        let panel = panels.wrapping_add((col + j) * depth);
+        let panel = panels.wrapping_add((col + j) * depth.next_multiple_of(S::STEPS));
         let mut i = 0;
         while i < rows {
             let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
@@ -86,7 +127,7 @@ unsafe fn multiply_panels_as<I: Isa, S: Storage>(isa: I, part: &Part, panels: *c
     }
 }
 
-/// One panel, `[depth][16]`, of which the line `ahead` bytes further is asked for.
+/// One panel, `[depth / STEPS][16][STEPS]`, of which the line `ahead` bytes further is asked for.
 #[derive(Debug, Clone, Copy)]
 struct Panel<S> {
     data: *const S,
@@ -99,7 +140,7 @@ struct Panel<S> {
 /// # Safety
 /// `M` rows of `a` are readable for the depth of the panel, and the panel itself; `out` is writable for `M · PANEL` floats.
 #[inline(always)]
-unsafe fn multiply_panel<I: Isa, S: Storage, const M: usize, const U: usize>(
+unsafe fn multiply_panel<I: Isa, S: PanelElement, const M: usize, const U: usize>(
     isa: I,
     (a, a_stride): (*const f32, isize),
     panel: Panel<S>,
@@ -108,17 +149,20 @@ unsafe fn multiply_panel<I: Isa, S: Storage, const M: usize, const U: usize>(
     let Panel { data: panel, depth, ahead } = panel;
     let regs = PANEL / I::LANES;
     let mut acc = [[[isa.splat(0.0); 2]; M]; U];
+    let whole = depth / S::STEPS;
     let mut p = 0;
-    while p + U <= depth {
+    while p + U <= whole {
         for (u, sums) in acc.iter_mut().enumerate() {
-            // SAFETY: step `p + u` lies within the depth.
-            unsafe { add_step(isa, (a.add(p + u), a_stride), (panel.add((p + u) * PANEL), ahead), sums) };
+            let (a, b) = (a.wrapping_add((p + u) * S::STEPS), panel.wrapping_add((p + u) * PANEL * S::STEPS));
+            // SAFETY: line `p + u` lies within the depth.
+            unsafe { add_line(isa, (a, a_stride), (b, ahead), S::STEPS, sums) };
         }
         p += U;
     }
-    for p in p..depth {
-        // SAFETY: as above.
-        unsafe { add_step(isa, (a.add(p), a_stride), (panel.add(p * PANEL), ahead), &mut acc[0]) };
+    for p in p..depth.div_ceil(S::STEPS) {
+        let (a, b) = (a.wrapping_add(p * S::STEPS), panel.wrapping_add(p * PANEL * S::STEPS));
+        // SAFETY: line `p` lies within the panel, and no more steps are taken than A has.
+        unsafe { add_line(isa, (a, a_stride), (b, ahead), S::STEPS.min(depth - p * S::STEPS), &mut acc[0]) };
     }
     for i in 0..M {
         for j in 0..regs {
@@ -132,25 +176,28 @@ unsafe fn multiply_panel<I: Isa, S: Storage, const M: usize, const U: usize>(
     }
 }
 
-/// One step of the depth: `sums[i] += a[i · a_stride] · b[..PANEL]`.
+/// One line of a panel: `sums[i] += Σ_t a[i · a_stride + t] · b[..PANEL][t]` for the first `steps` of its steps.
 ///
 /// # Safety
-/// `M` rows of `a` are readable for a float, `b` for a row of a panel.
+/// `M` rows of `a` are readable for `steps` floats, `b` for a line of a panel; `steps` is at most `S::STEPS`.
 #[inline(always)]
-unsafe fn add_step<I: Isa, S: Storage, const M: usize>(
+unsafe fn add_line<I: Isa, S: PanelElement, const M: usize>(
     isa: I,
     (a, a_stride): (*const f32, isize),
     (b, ahead): (*const S, usize),
+    steps: usize,
     sums: &mut [[I::V; 2]; M],
 ) {
     isa.prefetch(b.cast::<u8>().wrapping_add(ahead));
     for j in 0..PANEL / I::LANES {
         // SAFETY: the caller's promise.
         unsafe {
-            let v = S::load(isa, b.add(j * I::LANES));
+            let v = S::load_steps(isa, b.add(j * I::LANES * S::STEPS));
             for (i, sum) in sums.iter_mut().enumerate() {
-                let x = isa.splat(a.offset(i as isize * a_stride).read());
-                sum[j] = isa.mul_add(x, v, sum[j]);
+                for (t, &v) in v.iter().enumerate().take(steps) {
+                    let x = isa.splat(a.offset(i as isize * a_stride).add(t).read());
+                    sum[j] = isa.mul_add(x, v, sum[j]);
+                }
             }
         }
     }

@@ -7,6 +7,7 @@ use super::gemv;
 use super::microkernel::{Left, Right, TileProduct, UNPACKED_ROWS};
 use super::packed_gemv;
 use super::packing::{SLACK, pack};
+use super::pairs::PairPanels;
 use super::plan::Variant;
 use super::raw::{RawFloats, RawMatrix};
 use super::scratch::{Scratch, round_to_line};
@@ -18,7 +19,7 @@ use crate::simd::{Isa, Kernel, PANEL};
 pub(super) enum RightOperand {
     /// A strided matrix `[k, n]`.
     View(RawMatrix),
-    /// Panels of a [`super::PackedMatrix`]: `[n / 16][k][16]`.
+    /// Panels of a [`super::PackedMatrix`]: `[n / 16][k][16]`, of bf16 `[n / 16][k / 2][16][2]`.
     Panels(RawFloats),
 }
 
@@ -134,6 +135,8 @@ impl Part {
         match self.b {
             RightOperand::View(_) => true,
             RightOperand::Panels(RawFloats::F32(_)) => false,
+            // The register tile reads no pairs.
+            RightOperand::Panels(RawFloats::Bf16(_)) => true,
             RightOperand::Panels(_) => self.region.rows > 2 * tile.mr,
         }
     }
@@ -158,6 +161,12 @@ impl Part {
                 unsafe {
                     pack(isa, b.from(depths.start, region.col).transposed(), [region.cols, depth], PANEL, buffer);
                 }
+                return packed;
+            }
+            RightOperand::Panels(RawFloats::Bf16(data)) => {
+                let panels = PairPanels::new(data, self.depth).from(region.col, depths.start);
+                // SAFETY: the caller's promise; blocks begin at even depths (`Blocking::fit`).
+                unsafe { panels.widen(isa, [region.cols, depth], buffer) };
                 return packed;
             }
             RightOperand::Panels(data) => data,

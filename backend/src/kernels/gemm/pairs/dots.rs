@@ -1,0 +1,153 @@
+//! The register tile of `vdpbf16ps`: that of f32 (microkernel.rs) with pairs in place of floats.
+//!
+//! ```text
+//! for p in 0..k / 2
+//!     b[0..2] = B[p][0..32]                    pairs
+//!     for r in 0..14
+//!         acc[r][0..2] += A[r][p] · b[0..2]    A's pair in every lane
+//! ```
+
+use super::super::epilogue::{Finish, Region};
+use super::isa::Block;
+use super::panels::PairPanels;
+use crate::simd::{Avx512Bf16, Isa, PANEL, PairKernel};
+use core::mem::MaybeUninit;
+
+/// Rows of the tile: 28 accumulators, 2 registers of B, 1 broadcast of A.
+pub(super) const DOT_ROWS: usize = 14;
+
+/// Columns of the tile.
+const DOT_COLS: usize = 2 * PANEL;
+
+/// The two inner loops of a product: a micropanel of B stays in the L1 cache while those of A pass by.
+///
+/// # Safety
+/// As for [`super::PairIsa::multiply_block`].
+#[inline(always)]
+pub(super) unsafe fn multiply(isa: Avx512Bf16, block: &Block<'_>) {
+    let Region { row, col, rows, cols } = block.region;
+    let pairs = block.depth.div_ceil(2);
+    for jr in (0..cols).step_by(DOT_COLS) {
+        let b = block.b.from(jr, 0);
+        for ir in (0..rows).step_by(DOT_ROWS) {
+            let a = block.a.wrapping_add(ir * pairs);
+            let region =
+                Region { row: row + ir, col: col + jr, rows: DOT_ROWS.min(rows - ir), cols: DOT_COLS.min(cols - jr) };
+            let ahead = if ir == 0 { block.ahead } else { 0 };
+            isa.run(DotTile { a, b, pairs, ahead, block: &Block { region, ..*block } });
+        }
+    }
+}
+
+/// One tile. Only [`multiply`] makes one, by its promise.
+#[derive(Debug, Clone, Copy)]
+struct DotTile<'a> {
+    a: *const u32,
+    b: PairPanels,
+    pairs: usize,
+    ahead: usize,
+    /// Its region is that of the tile.
+    block: &'a Block<'a>,
+}
+
+impl PairKernel for DotTile<'_> {
+    type Out = ();
+
+    /// Runs the smallest tile that holds the region.
+    #[inline(always)]
+    fn call(self, isa: Avx512Bf16) {
+        let Region { rows, cols, .. } = self.block.region;
+        // SAFETY: the promise of `multiply`; each tile holds the region.
+        unsafe {
+            match (rows, cols > PANEL) {
+                (9.., true) => self.run::<14, 2>(isa),
+                (5.., true) => self.run::<8, 2>(isa),
+                (_, true) => self.run::<4, 2>(isa),
+                (9.., false) => self.run::<14, 1>(isa),
+                (_, false) => self.run::<8, 1>(isa),
+            }
+        }
+    }
+}
+
+impl DotTile<'_> {
+    /// Multiplies in a tile of `ROWS` rows and `REGS` registers, and stores.
+    ///
+    /// # Safety
+    /// As for [`multiply`]; `ROWS` and `REGS` hold the region.
+    #[inline(always)]
+    unsafe fn run<const ROWS: usize, const REGS: usize>(self, isa: Avx512Bf16) {
+        let Block { region, turn, sink, .. } = *self.block;
+        let base = isa.base();
+        let plain = sink.plain(region.row, region.col, turn);
+        if let Some((c, stride)) = plain {
+            for r in 0..region.rows {
+                base.prefetch(c.wrapping_offset(r as isize * stride).cast());
+                base.prefetch(c.wrapping_offset(r as isize * stride + PANEL as isize).cast());
+            }
+        }
+        // SAFETY: the caller's promise.
+        let acc = unsafe { self.multiply::<ROWS, REGS>(isa) };
+        if let Some((c, stride)) = plain
+            && region.rows == ROWS
+            && region.cols == REGS * PANEL
+        {
+            for (r, row) in acc.iter().enumerate() {
+                for (j, &sum) in row.iter().enumerate() {
+                    // SAFETY: the region is whole, so all of its registers lie within the output.
+                    unsafe {
+                        let at = c.offset(r as isize * stride).add(j * PANEL);
+                        base.store(at, if turn.first { sum } else { base.add(base.load(at), sum) });
+                    }
+                }
+            }
+            return;
+        }
+        let mut tile = MaybeUninit::<[f32; DOT_ROWS * DOT_COLS]>::uninit();
+        let at: *mut f32 = tile.as_mut_ptr().cast();
+        for (r, row) in acc.iter().enumerate() {
+            for (j, &sum) in row.iter().enumerate() {
+                // SAFETY: ROWS · REGS · 16 is at most the array's length.
+                unsafe { base.store(at.add((r * REGS + j) * PANEL), sum) };
+            }
+        }
+        // SAFETY: the tile was just written; the caller's promise for the region.
+        base.run(unsafe { Finish::new(sink, at, REGS * PANEL, region, turn) });
+    }
+
+    /// The loop over the depth.
+    ///
+    /// # Safety
+    /// As for [`DotTile::run`].
+    #[inline(always)]
+    unsafe fn multiply<const ROWS: usize, const REGS: usize>(
+        self,
+        isa: Avx512Bf16,
+    ) -> [[<crate::simd::Avx512 as Isa>::V; REGS]; ROWS] {
+        let Self { a, b, pairs, ahead, .. } = self;
+        let base = isa.base();
+        let mut acc = [[base.splat(0.0); REGS]; ROWS];
+        let (mut a, mut line) = (a, b.data);
+        for _ in 0..pairs {
+            let mut lines = [base.splat(0.0); REGS];
+            for (j, v) in lines.iter_mut().enumerate() {
+                let at = line.wrapping_add(j * b.stride);
+                if ahead > 0 {
+                    base.prefetch(at.cast::<u8>().wrapping_add(ahead));
+                }
+                // SAFETY: the caller's promise: whole panels of B are readable over the depth.
+                *v = unsafe { base.load(at.cast()) };
+            }
+            for (r, sums) in acc.iter_mut().enumerate() {
+                // SAFETY: the caller's promise: panels of A are whole.
+                let x = unsafe { isa.splat_pair(a.add(r)) };
+                for (sum, &v) in sums.iter_mut().zip(&lines) {
+                    *sum = isa.dot(*sum, x, v);
+                }
+            }
+            a = a.wrapping_add(DOT_ROWS);
+            line = line.wrapping_add(PANEL);
+        }
+        acc
+    }
+}

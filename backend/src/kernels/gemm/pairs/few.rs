@@ -1,0 +1,162 @@
+//! Products of few bf16 rows with panels of pairs by `vdpbf16ps`: each panel is one stream of memory, read once for all rows.
+//!
+//! ```text
+//! for each panel of 16 columns
+//!     for p in 0..k / 2
+//!         b = panel[p]                       one line
+//!         for i in 0..m
+//!             acc[i] += A[i][p] · b          A's pair in every lane
+//! ```
+//!
+//! All rows at once: a panel of depth 2048 is 64 KiB, more than an L1 cache, and would come from L2 for each further group of rows.
+
+use super::super::epilogue::{Finish, Region, Turn};
+use super::super::few_rows::LINE_BYTES;
+use super::super::part::Part;
+use super::super::plan::GEMV_ROWS;
+use super::super::scratch::{Scratch, round_to_line};
+use super::pack::HalfMatrix;
+use super::panels::PairPanels;
+use crate::simd::{Avx512Bf16, Isa, PANEL, PairKernel};
+
+/// Few rows of pairs, contiguous and padded with zeros.
+#[derive(Debug)]
+pub(super) struct PairRows {
+    pub(super) data: *const u32,
+    /// Pairs between rows.
+    pub(super) stride: usize,
+    _buffer: Scratch,
+}
+
+impl PairRows {
+    /// The first `rows` rows of `a`, and rows of zeros up to `padded`.
+    ///
+    /// # Safety
+    /// `a` is readable for `rows` x `depth`.
+    pub(super) unsafe fn copy(a: HalfMatrix, [rows, depth]: [usize; 2], padded: usize) -> Self {
+        let HalfMatrix { data, row_stride, col_stride } = a;
+        // Whole registers of pairs, and a line more: rows a multiple of a page apart fall into the same few lines of the L1 cache.
+        let stride = round_to_line(depth.div_ceil(2)) + LINE_BYTES / size_of::<u32>();
+        let mut buffer = Scratch::take(padded * stride);
+        let out: *mut u32 = buffer.as_mut_ptr().cast();
+        for i in 0..padded {
+            let (row, from) = (out.wrapping_add(i * stride), data.wrapping_offset(i as isize * row_stride));
+            // SAFETY: the buffer has `padded` x `stride` pairs; the caller's promise.
+            unsafe {
+                core::ptr::write_bytes(row, 0, stride);
+                if i >= rows {
+                    continue;
+                }
+                if col_stride == 1 {
+                    core::ptr::copy_nonoverlapping(from.cast(), row.cast::<u16>(), depth);
+                } else {
+                    let element = |p: usize| from.wrapping_offset(p as isize * col_stride).cast::<u16>();
+                    (0..depth).for_each(|p| row.cast::<u16>().add(p).write(element(p).read()));
+                }
+            }
+        }
+        Self { data: out, stride, _buffer: buffer }
+    }
+}
+
+/// Products of the few rows of `part` with panels.
+///
+/// # Safety
+/// As for [`Part::kernel`]; `a` is A and `panels` are B.
+pub(super) unsafe fn multiply(isa: Avx512Bf16, part: &Part, a: HalfMatrix, panels: PairPanels) {
+    let Region { row, col, rows, cols } = part.region;
+    debug_assert!(rows <= GEMV_ROWS && row == 0);
+    let padded = pad_rows(rows);
+    // SAFETY: the caller's promise.
+    let a = unsafe { PairRows::copy(a, [rows, part.depth], padded) };
+    isa.run(Stream { part, a: &a, panels: panels.from(col, 0), rows: padded, cols });
+}
+
+/// The number of rows that [`Stream`] is compiled for which holds `rows`.
+fn pad_rows(rows: usize) -> usize {
+    [1, 2, 3, 4, 6, 8, 12].into_iter().find(|&some| some >= rows).unwrap_or(GEMV_ROWS)
+}
+
+/// All panels of a part. Only [`multiply`] makes one, by its promise.
+struct Stream<'a> {
+    part: &'a Part,
+    a: &'a PairRows,
+    panels: PairPanels,
+    rows: usize,
+    cols: usize,
+}
+
+impl PairKernel for Stream<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call(self, isa: Avx512Bf16) {
+        // Enough sums to hide the latency of an addition.
+        match self.rows {
+            1 => self.run::<1, 8>(isa),
+            2 => self.run::<2, 4>(isa),
+            3 => self.run::<3, 4>(isa),
+            4 => self.run::<4, 2>(isa),
+            6 => self.run::<6, 2>(isa),
+            8 => self.run::<8, 1>(isa),
+            12 => self.run::<12, 1>(isa),
+            _ => self.run::<16, 1>(isa),
+        }
+    }
+}
+
+impl Stream<'_> {
+    /// `M` rows of A, with `U` sums each.
+    #[inline(always)]
+    fn run<const M: usize, const U: usize>(self, isa: Avx512Bf16) {
+        let Self { part, a, panels, cols, .. } = self;
+        let (base, pairs) = (isa.base(), part.depth.div_ceil(2));
+        let mut tile = [0.0f32; GEMV_ROWS * PANEL];
+        for j in (0..cols).step_by(PANEL) {
+            let panel = panels.from(j, 0).data;
+            let mut acc = [[base.splat(0.0); M]; U];
+            let mut p = 0;
+            while p + U <= pairs {
+                for (u, sums) in acc.iter_mut().enumerate() {
+                    // SAFETY: the promise of `multiply`: line `p + u` of the panel, and as many pairs of each row.
+                    unsafe { add_line(isa, (a, p + u), (panel, part.prefetch), sums) };
+                }
+                p += U;
+            }
+            for p in p..pairs {
+                // SAFETY: as above.
+                unsafe { add_line(isa, (a, p), (panel, part.prefetch), &mut acc[0]) };
+            }
+            for i in 0..M {
+                let sum = acc[1..].iter().fold(acc[0][i], |sum, more| base.add(sum, more[i]));
+                // SAFETY: the tile has `GEMV_ROWS` x 16 floats.
+                unsafe { base.store(tile.as_mut_ptr().add(i * PANEL), sum) };
+            }
+            let region = Region { col: part.region.col + j, cols: PANEL.min(cols - j), ..part.region };
+            // SAFETY: all rows of the tile were written; the region lies in the part's.
+            base.run(unsafe { Finish::new(&part.sink, tile.as_ptr(), PANEL, region, Turn::WHOLE) });
+        }
+    }
+}
+
+/// Line `p` of a panel times pair `p` of each row.
+///
+/// # Safety
+/// They exist.
+#[inline(always)]
+unsafe fn add_line<const M: usize>(
+    isa: Avx512Bf16,
+    (a, p): (&PairRows, usize),
+    (panel, ahead): (*const u32, usize),
+    sums: &mut [<crate::simd::Avx512 as Isa>::V; M],
+) {
+    let line = panel.wrapping_add(p * PANEL);
+    isa.base().prefetch(line.cast::<u8>().wrapping_add(ahead));
+    // SAFETY: the caller's promise.
+    unsafe {
+        let b = isa.base().load(line.cast());
+        for (i, sum) in sums.iter_mut().enumerate() {
+            *sum = isa.dot(*sum, isa.splat_pair(a.data.add(i * a.stride + p)), b);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! One thread's share of a product of two bf16 matrices: the loops around the register tile.
+
+use super::super::blocking::{Blocking, Tile};
+use super::super::driver::Problem;
+use super::super::epilogue::{Region, Turn};
+use super::super::part::{Part, RightOperand};
+use super::super::plan::Variant;
+use super::super::raw::{RawFloats, RawMatrix};
+use super::super::scratch::{Scratch, round_to_line};
+use super::isa::{Block, PairIsa};
+use super::pack::HalfMatrix;
+use super::panels::PairPanels;
+use super::{few, rows};
+use crate::routes::{Route, note};
+use crate::simd::{PANEL, Tier};
+
+/// From this many rows on, tiles multiply panels; up to there `vdpbf16ps` keeps pace with memory: a line of B takes a cycle a row,
+/// and the memory of the CPUs that have tiles gives a core a line in 5 to 10 cycles.
+const TILES_FROM: usize = 5;
+
+impl PairIsa {
+    /// What multiplies the operands of `problem` on `tier`, `None` where f32 arithmetic does: operands that are not both bf16, and
+    /// rows of B that are added up as they lie (axpy.rs).
+    pub(in crate::kernels::gemm) fn choose(tier: Tier, problem: &Problem) -> Option<Self> {
+        let b = match problem.b {
+            RightOperand::View(b) => b.data,
+            RightOperand::Panels(b) => b,
+        };
+        let streams_rows = problem.variant == Variant::Axpy && matches!(problem.b, RightOperand::View(_));
+        match (problem.a.data, b) {
+            (RawFloats::Bf16(_), RawFloats::Bf16(_)) if !streams_rows => Self::of(tier),
+            _ => None,
+        }
+    }
+
+    /// Notes that a product ran on this instruction set.
+    pub(in crate::kernels::gemm) fn note_route(self) {
+        note(match self {
+            Self::Dots(_) => Route::Bf16Dots,
+            Self::Tiles(_) => Route::Bf16Tiles,
+        });
+    }
+
+    /// The register tile.
+    pub(in crate::kernels::gemm) fn tile(self) -> Tile {
+        Tile { mr: if let Self::Tiles(_) = self { 32 } else { self.rows() }, nr: 2 * PANEL }
+    }
+
+    /// Does the work of a part.
+    ///
+    /// # Safety
+    /// As for [`Part::kernel`]; the operands are those that [`PairIsa::choose`] looked at.
+    pub(in crate::kernels::gemm) unsafe fn multiply_part(self, part: &Part) {
+        let Some(a) = HalfMatrix::of(part.a.from(part.region.row, 0)) else { return };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (part.variant, part.b) {
+                (Variant::Dot | Variant::Axpy, RightOperand::Panels(RawFloats::Bf16(b)))
+                    if part.region.rows < TILES_FROM || matches!(self, Self::Dots(_)) =>
+                {
+                    few::multiply(self.dots(), part, a, PairPanels::new(b, part.depth));
+                }
+                (Variant::Dot, RightOperand::View(b)) => {
+                    if let Some(b) = HalfMatrix::of(b) {
+                        rows::multiply(self.dots(), part, a, b);
+                    }
+                }
+                _ => self.multiply_blocked(part, a),
+            }
+        }
+    }
+
+    /// The blocked algorithm (see [`super::super`]).
+    ///
+    /// # Safety
+    /// As for [`PairIsa::multiply_part`].
+    unsafe fn multiply_blocked(self, part: &Part, a: HalfMatrix) {
+        let Region { row, col, rows, cols } = part.region;
+        let Blocking { mc, kc, nc } = fit(part.blocking, self.tile(), [rows, cols, part.depth]);
+        let a_len = round_to_line(self.left_len(mc, kc));
+        let b_len = if let RightOperand::View(_) = part.b { round_to_line(self.right_len(nc, kc)) } else { 0 };
+        let partial_len = if part.depth > kc && part.sink.needs_partial() { rows * nc } else { 0 };
+        let mut scratch = Scratch::take(a_len + b_len + partial_len);
+        let a_buffer = scratch.as_mut_ptr();
+        let (b_buffer, partial) = (a_buffer.wrapping_add(a_len), a_buffer.wrapping_add(a_len + b_len));
+
+        for jc in (0..cols).step_by(nc) {
+            let wide = Region { row, col: col + jc, rows, cols: nc.min(cols - jc) };
+            let sink = if partial_len == 0 { part.sink } else { part.sink.with_partial(partial, wide, nc) };
+            let mut pc = 0;
+            loop {
+                let depth = kc.min(part.depth - pc);
+                let turn = Turn { first: pc == 0, last: pc + depth == part.depth };
+                let b = match part.b {
+                    RightOperand::View(b) => {
+                        let Some(b) = HalfMatrix::of(b.from(pc, wide.col)) else { return };
+                        // SAFETY: the buffer has room; the caller's promise for B.
+                        unsafe { self.pack_right(b, [depth, wide.cols], b_buffer) };
+                        PairPanels::new(b_buffer.cast(), depth)
+                    }
+                    RightOperand::Panels(RawFloats::Bf16(b)) => PairPanels::new(b, part.depth).from(wide.col, pc),
+                    RightOperand::Panels(_) => return,
+                };
+                // Panels in place come from memory; those of the buffer are in a cache.
+                let ahead = if b_len == 0 { part.prefetch } else { 0 };
+                for ic in (0..rows).step_by(mc) {
+                    let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
+                    let block = Block { a: a_buffer.cast(), b, depth, region, turn, sink: &sink, ahead };
+                    // SAFETY: the buffer has room; the caller's promise for A and the region.
+                    unsafe {
+                        self.pack_left(a.from(ic, pc), [region.rows, depth], a_buffer);
+                        self.multiply_block(&block);
+                    }
+                }
+                pc += depth;
+                // A depth of 0 takes one turn, of nothing: the epilogue still runs.
+                if pc >= part.depth {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl HalfMatrix {
+    /// The matrix, if its elements are bf16.
+    fn of(RawMatrix { data, row_stride, col_stride }: RawMatrix) -> Option<Self> {
+        let RawFloats::Bf16(data) = data else { return None };
+        Some(Self { data, row_stride, col_stride })
+    }
+
+    /// The matrix from its element `(row, col)` on.
+    fn from(self, row: usize, col: usize) -> Self {
+        let by = row as isize * self.row_stride + col as isize * self.col_stride;
+        Self { data: self.data.wrapping_offset(by), ..self }
+    }
+}
+
+/// Equal blocks of as many bytes as those of f32 that `blocking` is for: twice the depth, in whole tiles of 32 steps.
+fn fit(blocking: Blocking, tile: Tile, [m, n, k]: [usize; 3]) -> Blocking {
+    let even = |len: usize, block: usize, unit: usize| {
+        let blocks = len.div_ceil(block.max(1)).max(1);
+        len.div_ceil(blocks).div_ceil(unit).max(1) * unit
+    };
+    Blocking {
+        mc: even(m, blocking.mc, tile.mr),
+        kc: even(k, blocking.kc.saturating_mul(2), 32),
+        nc: even(n, blocking.nc, tile.nr),
+    }
+}

@@ -1,0 +1,70 @@
+//! AVX-512 BF16: `vdpbf16ps` multiplies 32 pairs of bf16 and adds each two neighbouring products to a lane of f32. Intel from Cooper
+//! Lake (2020), AMD from Zen 4.
+//!
+//! The instruction rounds after each of its two additions, to nearest even; it reads subnormal bf16 as zero and flushes sums that
+//! are subnormal to zero, whatever MXCSR says (Intel SDM, volume 2, VDPBF16PS). NaN and infinities propagate.
+
+use super::{Avx512, Isa};
+use core::arch::x86_64::*;
+
+/// Proves AVX-512 F, BW, DQ, VL and BF16.
+#[derive(Debug, Clone, Copy)]
+pub struct Avx512Bf16 {
+    base: Avx512,
+}
+
+/// Work that one thread does with `vdpbf16ps`.
+pub trait PairKernel {
+    /// What it returns.
+    type Out;
+    /// Does the work. Implementations are `#[inline(always)]`.
+    fn call(self, isa: Avx512Bf16) -> Self::Out;
+}
+
+/// The trampoline: what is inlined into it is compiled with these features.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
+#[inline(never)]
+fn trampoline<K: PairKernel>(isa: Avx512Bf16, kernel: K) -> K::Out {
+    kernel.call(isa)
+}
+
+impl Avx512Bf16 {
+    /// `None` on a CPU without AVX-512 or its BF16 extension.
+    pub fn detect() -> Option<Self> {
+        let base = Avx512::detect()?;
+        is_x86_feature_detected!("avx512bf16").then_some(Self { base })
+    }
+
+    /// The instruction set of everything else.
+    #[inline(always)]
+    pub fn base(self) -> Avx512 {
+        self.base
+    }
+
+    /// Runs `kernel` compiled for this instruction set.
+    #[inline(always)]
+    pub fn run<K: PairKernel>(self, kernel: K) -> K::Out {
+        // SAFETY: a value exists only on a CPU with the features (`detect`).
+        unsafe { trampoline(self, kernel) }
+    }
+
+    /// `sum + a.even · b.even + a.odd · b.odd` for each lane of two bf16.
+    #[inline(always)]
+    pub fn dot(self, sum: __m512, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: a value exists only on a CPU with the features; both types are 512 bits, every pattern valid.
+        unsafe {
+            let (a, b) = (core::mem::transmute::<__m512, __m512bh>(a), core::mem::transmute::<__m512, __m512bh>(b));
+            _mm512_dpbf16_ps(sum, a, b)
+        }
+    }
+
+    /// All lanes the pair at `p`.
+    ///
+    /// # Safety
+    /// `p` is readable.
+    #[inline(always)]
+    pub unsafe fn splat_pair(self, p: *const u32) -> __m512 {
+        // SAFETY: the caller's promise.
+        self.base.splat(f32::from_bits(unsafe { p.read_unaligned() }))
+    }
+}
