@@ -164,7 +164,10 @@ impl<S: Element> Case<S> {
         attention(launch, views, &options, Q::view_mut(&mut out), Some(&mut lse));
         let what = (launch, self.shape, &self.features);
         // Scores of up to d products round by about √d units of their size (4 / √d · d), which the exponential makes relative.
-        assert_close(&out, &want, 0.0, 1e-5, &what);
+        // Pairs of bf16 round weights to bf16: 2⁻⁹ of values up to 2.
+        let halves = matches!((Q::view(&q), S::view(&self.k)), (Floats::Bf16(_), Floats::Bf16(_)));
+        let pairs = halves && launch.tier >= Tier::Avx512Bf16 && group * queries > 8;
+        assert_close(&out, &want, 0.0, if pairs { 4e-3 } else { 1e-5 }, &what);
         assert_close(&lse, &want_lse, 1e-6, 1e-5, &what);
     }
 }
@@ -232,9 +235,10 @@ fn all_combinations_of_options() {
 #[test]
 fn halves_of_keys_and_queries() {
     for launch in launches() {
-        for [queries, keys] in [[1, 50], [30, 50]] {
-            let shape = Shape::new([2, 2], [queries, keys], 72);
-            let features = Features { causal: true, tiles: SMALL, ..Features::default() };
+        for ([queries, keys], d) in [([1, 50], 72), ([30, 50], 72), ([50, 51], 34), ([7, 33], 15), ([101, 101], 128)] {
+            let shape = Shape::new([2, 2], [queries, keys], d);
+            let segments = (queries == keys).then(|| vec![33, 34, 101]);
+            let features = Features { causal: true, tiles: SMALL, segments, gap: d % 3, ..Features::default() };
             Case::<bf16>::new(shape, features.clone(), 1).check::<f32>(launch);
             Case::<f16>::new(shape, features.clone(), 2).check::<f32>(launch);
             Case::<bf16>::new(shape, features.clone(), 3).check::<bf16>(launch);

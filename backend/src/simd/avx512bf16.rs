@@ -58,6 +58,28 @@ impl Avx512Bf16 {
         }
     }
 
+    /// Pairs of `even` and `odd`, rounded to nearest even; what is subnormal becomes zero.
+    #[inline(always)]
+    pub fn round_pair(self, even: __m512, odd: __m512) -> __m512 {
+        /// Word `2 i` is word `i` of `even`, word `2 i + 1` word `i` of `odd`.
+        const INTERLEAVE: [u16; 32] = {
+            let mut words = [0; 32];
+            let mut i = 0;
+            while i < 16 {
+                words[2 * i] = i as u16;
+                words[2 * i + 1] = 16 + i as u16;
+                i += 1;
+            }
+            words
+        };
+        // SAFETY: a value exists only on a CPU with the features; the types are 512 bits, every pattern valid.
+        unsafe {
+            let halves = core::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(odd, even));
+            let order = _mm512_loadu_si512(INTERLEAVE.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, halves))
+        }
+    }
+
     /// All lanes the pair at `p`.
     ///
     /// # Safety

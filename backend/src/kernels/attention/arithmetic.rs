@@ -1,6 +1,8 @@
 //! What the two products multiply: words of 32 bits.
 
 use crate::simd::Isa;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx512, Avx512Bf16};
 
 /// An instruction that multiplies words and sums f32.
 pub(super) trait Arithmetic: Copy {
@@ -41,5 +43,29 @@ impl<I: Isa> Arithmetic for Single<I> {
     #[inline(always)]
     fn pair(self, even: I::V, _odd: I::V) -> I::V {
         even
+    }
+}
+
+/// A word is two bf16.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pairs(pub(super) Avx512Bf16);
+
+#[cfg(target_arch = "x86_64")]
+impl Arithmetic for Pairs {
+    type Isa = Avx512;
+    const DEPTH: usize = 2;
+
+    #[inline(always)]
+    fn isa(self) -> Avx512 {
+        self.0.base()
+    }
+    #[inline(always)]
+    fn multiply_add(self, a: <Avx512 as Isa>::V, b: <Avx512 as Isa>::V, sum: <Avx512 as Isa>::V) -> <Avx512 as Isa>::V {
+        self.0.dot(sum, a, b)
+    }
+    #[inline(always)]
+    fn pair(self, even: <Avx512 as Isa>::V, odd: <Avx512 as Isa>::V) -> <Avx512 as Isa>::V {
+        self.0.round_pair(even, odd)
     }
 }

@@ -131,7 +131,9 @@ impl<S: Storage> Few<'_, S> {
                 running.take(isa, row, s, padded);
             }
             let out = Rows { data: running.out, stride: running.columns };
-            add_values(isa, s.cast_const(), v, out, rows);
+            // Addresses that are only asked for, and may lie behind the last key.
+            let next = TileRows { data: k.data.wrapping_add(n * k.stride), ..k };
+            add_values(isa, s.cast_const(), [v, next], out, rows);
         }
     }
 }

@@ -85,7 +85,7 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
     ROWS
 }
 
-/// `O[r] += Σ P[r][j] · v[j]` for `rows` rows.
+/// `O[r] += Σ P[r][j] · v[j]` for `rows` rows. Meanwhile the keys that are read next are asked for.
 ///
 /// # Safety
 /// `p` holds `rows` rows of `values.n`, `values` is readable, and `o` is writable for `rows` rows of `values.d` padded to a
@@ -94,20 +94,22 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
 pub(super) unsafe fn add_values<I: Isa, S: Storage>(
     isa: I,
     p: Rows<*const f32>,
-    values: TileRows<S>,
+    [values, next]: [TileRows<S>; 2],
     o: Rows<*mut f32>,
     rows: usize,
 ) {
     let mut row = 0;
     while row < rows {
+        // Asked for once.
+        let next = TileRows { n: if row == 0 { next.n } else { 0 }, ..next };
         // SAFETY: the caller's promise: each call has its number of rows left.
         unsafe {
             let p = Rows { data: p.data.add(row * p.stride), ..p };
             let o = Rows { data: o.data.add(row * o.stride), ..o };
             row += match rows - row {
-                1 => add_values_of::<I, S, 1>(isa, p, values, o),
-                2 | 3 => add_values_of::<I, S, 2>(isa, p, values, o),
-                _ => add_values_of::<I, S, 4>(isa, p, values, o),
+                1 => add_values_of::<I, S, 1>(isa, p, [values, next], o),
+                2 | 3 => add_values_of::<I, S, 2>(isa, p, [values, next], o),
+                _ => add_values_of::<I, S, 4>(isa, p, [values, next], o),
             };
         }
     }
@@ -119,7 +121,7 @@ pub(super) unsafe fn add_values<I: Isa, S: Storage>(
 unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
     isa: I,
     p: Rows<*const f32>,
-    values: TileRows<S>,
+    [values, next]: [TileRows<S>; 2],
     o: Rows<*mut f32>,
 ) -> usize {
     let mut at = 0;
@@ -128,9 +130,9 @@ unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
         // SAFETY: the caller's promise: at least one column, or a whole second register, is left.
         unsafe {
             at += if values.d - at >= 2 * I::LANES {
-                add_columns::<I, S, ROWS, 2>(isa, p, values, o, at)
+                add_columns::<I, S, ROWS, 2>(isa, p, [values, next], o, at)
             } else {
-                add_columns::<I, S, ROWS, 1>(isa, p, values, o, at)
+                add_columns::<I, S, ROWS, 1>(isa, p, [values, next], o, at)
             };
         }
     }
@@ -144,14 +146,22 @@ unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
 unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
     isa: I,
     p: Rows<*const f32>,
-    values: TileRows<S>,
+    [values, next]: [TileRows<S>; 2],
     o: Rows<*mut f32>,
     at: usize,
 ) -> usize {
+    // Elements of a cache line.
+    let line = 64 / size_of::<S>();
     let mut acc = [[isa.splat(0.0); REGS]; ROWS];
     // SAFETY: the caller's promise.
     unsafe {
         for j in 0..values.n {
+            // The same columns of the next keys: every turn over V asks for its part.
+            if j < next.n {
+                for ahead in (at..at + REGS * I::LANES).step_by(line) {
+                    isa.prefetch(next.data.wrapping_add(j * next.stride + ahead).cast());
+                }
+            }
             let value = values.data.add(j * values.stride + at);
             let mut columns = [isa.splat(0.0); REGS];
             for (c, column) in columns.iter_mut().enumerate() {

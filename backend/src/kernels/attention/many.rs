@@ -1,16 +1,22 @@
 //! A unit of many rows: panels of rows against tiles of keys, both products in the register tile.
 
+#[cfg(target_arch = "x86_64")]
+use super::arithmetic::Pairs;
 use super::arithmetic::{Arithmetic, Single};
-use super::packing::{pack_queries, pack_values, pad_columns, widen_keys};
-use super::panel::{Left, MAX_HEIGHT, multiply, panel_rows};
+use super::packing::{pack_queries, pack_values, widen_keys};
+use super::panel::{Left, MAX_HEIGHT, left_columns, multiply, panel_rows};
 use super::panel_softmax::{PanelScores, PanelSums, finish_scores};
 use super::problem::Problem;
 use super::tiles::MAX_ROWS;
 use super::unit::Unit;
 use crate::kernels::Storage;
 use crate::kernels::gemm::scratch::{Scratch, round_to_line};
-use crate::simd::{Isa, Kernel, PANEL, Tier};
+use crate::kernels::rows::AnySource;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx512Bf16, PairKernel};
+use crate::simd::{Isa, Kernel, Tier};
 use core::ops::Range;
+use half::bf16;
 
 /// Rows of a unit in panels.
 pub(super) struct Many<'a, S>(pub(super) Unit<'a, S>);
@@ -57,6 +63,34 @@ impl<S: Storage> Kernel for Many<'_, S> {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+impl PairKernel for Many<'_, bf16> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call(self, isa: Avx512Bf16) {
+        self.run(Pairs(isa));
+    }
+}
+
+/// Runs in f32.
+pub(super) fn run_wide<S: Storage>(unit: Many<'_, S>, tier: Tier) {
+    tier.run(unit);
+}
+
+/// Runs in bf16 where the tier multiplies pairs and the queries are bf16 as well, in f32 elsewhere.
+pub(super) fn run_pairs(unit: Many<'_, bf16>, tier: Tier) {
+    #[cfg(target_arch = "x86_64")]
+    if tier >= Tier::Avx512Bf16
+        && matches!(unit.0.q, AnySource::Bf16(_))
+        && unit.0.problem.d.is_multiple_of(2)
+        && let Some(isa) = Avx512Bf16::detect()
+    {
+        return isa.run(unit);
+    }
+    run_wide(unit, tier);
+}
+
 impl<S: Storage> Many<'_, S> {
     #[inline(always)]
     fn run<A: Arithmetic>(self, arithmetic: A) {
@@ -84,7 +118,7 @@ impl<S: Storage> Many<'_, S> {
             unsafe {
                 let q = buffers.q.add(first * (problem.d / A::DEPTH));
                 pack_queries(arithmetic, (problem, &unit.span), unit.q, [first, panel.width], q);
-                self.sums(&buffers, first).clear(panel.width);
+                self.sums::<A::Isa>(&buffers, first).clear(panel.width);
             }
         }
         // Tiles begin at multiples of their size, so that a row's sums do not depend on the rows beside it.
@@ -105,7 +139,7 @@ impl<S: Storage> Many<'_, S> {
         for first in (0..padded).step_by(whole) {
             let panel = Panel::new(first, whole.min(padded - first), visible);
             // SAFETY: as above.
-            unsafe { unit.write_panel(isa, [first, panel.width], self.sums(&buffers, first)) };
+            unsafe { unit.write_panel(isa, [first, panel.width], self.sums::<A::Isa>(&buffers, first)) };
         }
         // Kept until here for the addresses.
         let _ = scratch.as_mut_ptr();
@@ -115,7 +149,7 @@ impl<S: Storage> Many<'_, S> {
     #[inline(always)]
     fn lay_out<A: Arithmetic>(&self, padded: usize) -> (Scratch, Buffers) {
         let Problem { d, dv, tiles, .. } = *self.0.problem;
-        let columns = pad_columns(dv);
+        let columns = dv.next_multiple_of(left_columns::<A::Isa>());
         let scores = (tiles.keys + MAX_HEIGHT) * panel_rows::<A::Isa>();
         let wide_keys = if Self::reads_keys::<A>() { 0 } else { tiles.keys * d };
         let sizes = [
@@ -143,8 +177,10 @@ impl<S: Storage> Many<'_, S> {
         size_of::<S>() * A::DEPTH == 4
     }
 
-    fn sums(&self, buffers: &Buffers, first: usize) -> PanelSums {
-        let columns = pad_columns(self.0.problem.dv);
+    /// The sums of the panel at `first`.
+    #[inline(always)]
+    fn sums<I: Isa>(&self, buffers: &Buffers, first: usize) -> PanelSums {
+        let columns = self.0.problem.dv.next_multiple_of(left_columns::<I>());
         PanelSums {
             max: buffers.max.wrapping_add(first),
             sum: buffers.sum.wrapping_add(first),
@@ -192,9 +228,8 @@ impl<S: Storage> Many<'_, S> {
             match (<A::Isa as Isa>::TIER, panel.width / <A::Isa as Isa>::LANES) {
                 (Tier::Portable, 2) => self.run_tile::<A, 2, 2>(arithmetic, panel, tile, buffers, visible),
                 (Tier::Portable, _) => self.run_tile::<A, 2, 1>(arithmetic, panel, tile, buffers, visible),
-                (Tier::Avx2, 3) => self.run_tile::<A, 4, 3>(arithmetic, panel, tile, buffers, visible),
-                (Tier::Avx2, 2) => self.run_tile::<A, 4, 2>(arithmetic, panel, tile, buffers, visible),
-                (Tier::Avx2, _) => self.run_tile::<A, 4, 1>(arithmetic, panel, tile, buffers, visible),
+                (Tier::Avx2, 2) => self.run_tile::<A, 6, 2>(arithmetic, panel, tile, buffers, visible),
+                (Tier::Avx2, _) => self.run_tile::<A, 6, 1>(arithmetic, panel, tile, buffers, visible),
                 (_, 3) => self.run_tile::<A, 8, 3>(arithmetic, panel, tile, buffers, visible),
                 (_, 2) => self.run_tile::<A, 8, 2>(arithmetic, panel, tile, buffers, visible),
                 (_, _) => self.run_tile::<A, 8, 1>(arithmetic, panel, tile, buffers, visible),
@@ -229,8 +264,15 @@ impl<S: Storage> Many<'_, S> {
         let width = REGS * <A::Isa as Isa>::LANES;
         let words = problem.d / A::DEPTH;
         let scores = PanelScores { data: buffers.s, first: panel.first, keys: keys.clone() };
-        let sums = self.sums(buffers, panel.first);
-        let plain = problem.is_plain() && panel.all.start <= keys.start && panel.all.end >= keys.end;
+        let sums = self.sums::<A::Isa>(buffers, panel.first);
+        // Keys that need no finishing: all rows see them. They end with a register tile, or with all keys.
+        let mut plain = 0;
+        if problem.is_plain() && panel.all.start <= keys.start {
+            plain = panel.all.end.min(keys.end).saturating_sub(keys.start);
+            if plain < keys.len() {
+                plain = plain / HEIGHT * HEIGHT;
+            }
+        }
         // Queries that are widened are scaled on the way.
         let scale = (A::DEPTH == 2).then_some(problem.q_factor());
         let factor = if problem.is_special() { None } else { scale };
@@ -242,21 +284,33 @@ impl<S: Storage> Many<'_, S> {
                 let left = Left { data, row: tile.k_stride, step: 4, live: HEIGHT.min(end - j) };
                 let q = buffers.q.add(panel.first * words);
                 let products = multiply::<A, HEIGHT, REGS>(arithmetic, left, q, words);
+                if j - begin < plain {
+                    for products in &products {
+                        for (most, &x) in most.iter_mut().zip(products) {
+                            *most = isa.max(x, *most);
+                        }
+                    }
+                }
                 for (r, products) in products.iter().enumerate() {
                     for (g, &x) in products.iter().enumerate() {
-                        most[g] = isa.max(x, most[g]);
                         isa.store(buffers.s.add((j - begin + r) * width + g * <A::Isa as Isa>::LANES), x);
                     }
                 }
             }
-            if !plain {
-                most = finish_scores(isa, (problem, &unit.span), (&scores, scale), visible);
+            if plain < keys.len() {
+                let data = scores.data.add(plain * width);
+                let rest = PanelScores { data, keys: keys.start + plain..keys.end, ..scores };
+                let others: [_; REGS] = finish_scores(isa, (problem, &unit.span), (&rest, scale), visible);
+                for (most, &x) in most.iter_mut().zip(&others) {
+                    *most = isa.max(x, *most);
+                }
             }
             sums.take(arithmetic, &scores, factor, most);
+            let beside = left_columns::<A::Isa>();
             let tile_words = tile.keys.len().div_ceil(A::DEPTH);
             for column in (0..problem.dv).step_by(HEIGHT) {
-                let at = column / PANEL * tile_words * PANEL + begin / A::DEPTH * PANEL + column % PANEL;
-                let left = Left { data: tile.v.add(at * 4), row: 4, step: PANEL * 4, live: HEIGHT };
+                let at = column / beside * tile_words * beside + begin / A::DEPTH * beside + column % beside;
+                let left = Left { data: tile.v.add(at * 4), row: 4, step: beside * 4, live: HEIGHT };
                 let products =
                     multiply::<A, HEIGHT, REGS>(arithmetic, left, buffers.s, (end - begin).div_ceil(A::DEPTH));
                 for (r, products) in products.iter().enumerate() {

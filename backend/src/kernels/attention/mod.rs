@@ -2,27 +2,39 @@
 //!
 //! ```text
 //! for each (sequence, key head, tile of queries)            units, shared out to threads
-//!     Q = scale · the queries of all heads of the group     [rows, d]
+//!     Q = scale · log₂ e · queries of all heads of a group  [rows, d]
 //!     m = -∞, l = 0, O = 0
 //!     for each tile of keys that a query of the unit sees
 //!         S = Q·Kᵀ, softcap, + bias, hidden = -∞            [rows, keys]
 //!         m' = max(m, rows of S)
-//!         P = e^{S - m'},  l = l · e^{m - m'} + Σ P,  O = O · e^{m - m'} + P·V
-//!     output = O / l,  lse = m + ln l
+//!         P = 2^(S - m'),  l = l · 2^(m - m') + Σ P,  O = O · 2^(m - m') + P·V
+//!     output = O / l,  lse = (m + log₂ l) · ln 2
 //! ```
 //!
 //! - Grouped-query attention: the query heads of one key head are rows of one unit, so that each tile of K and V is read and
-//!   packed once for all of them.
-//! - Many rows (prefill): K is packed transposed and V as it is, both in panels of two registers, and both products run in a
-//!   register tile (product.rs).
-//! - Few rows (decode): K and V are read where they lie, once (few.rs).
-//! - Fewer units than threads (a long cache, few heads): the keys are split too, and the partial `m, l, O` merged at the end.
+//!   packed once for all of them. Rows of one query lie beside each other: they see the same keys.
+//! - Many rows (prefill): rows lie in lanes, in panels of up to three registers, and everything is computed transposed (panel.rs):
+//!   `Sᵀ = K·Qᵀ` reads K where it lies, the softmax runs down the lanes, `Oᵀ += Vᵀ·Pᵀ` reads V in packed columns. Causal limits
+//!   are those of a panel, and only its last keys are masked.
+//! - Few rows (decode): K and V are read where they lie, once, and what comes next is asked for meanwhile (few_products.rs).
+//! - Fewer units than threads (a long cache, few heads), or a number that leaves threads waiting: the keys are split too, and
+//!   the partial `m, l, O` merged at the end.
+//! - Queries, keys and values in bf16, on a tier that multiplies pairs of it: both products do, see below.
 //!
 //! Causal order and packed segments are both an interval of keys for each query: tiles outside are never touched.
 //!
 //! A query that sees no key (all hidden, or no keys at all) gives 0 and an lse of -∞, as Burn's `attention_fallback` and Flex
 //! do. NaN in a score that is seen makes its row NaN, and so does a score of +∞. A hidden key counts nothing, whatever its
 //! score; its value is multiplied by 0 where its tile is computed at all, so an infinite or NaN value may still show.
+//!
+//! # Error
+//!
+//! In f32 a score is off by about `√d · 2⁻²⁴` of its products' size, which the exponential makes relative; weights are within
+//! 2 ulp, and those below `2⁻¹²⁷` of the largest may count nothing. A score beyond 2.3e38 (its power of 2 is no f32) is +∞.
+//!
+//! Where pairs of bf16 are multiplied the products of the first are exact and summed in f32 as above. The weights of the second
+//! are rounded to bf16, their sum is not: an element of the result is off by at most `2⁻⁹ · Σ w·|v|` more, half a unit in the last
+//! place of a bf16 result of that size. Subnormal elements count as zero.
 
 mod arithmetic;
 mod exponent;
@@ -44,9 +56,10 @@ pub use tiles::Tiles;
 use super::rope::Heads;
 use super::rows::{AnySource, AnyTarget, Source, Target};
 use super::{Floats, FloatsMut, Launch, Storage};
+use crate::simd::Tier;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use few::Few;
-use many::Many;
+use many::{Many, run_pairs, run_wide};
 use merge::{Merge, Partials};
 use problem::Problem;
 use unit::Unit;
@@ -56,6 +69,12 @@ const WORK_PER_THREAD: usize = 1 << 18;
 
 /// Keys for which a thread is worth its start when the keys of one unit are split.
 const KEYS_PER_SPLIT: usize = 256;
+
+/// Units for each thread from which on the last ones keep no thread waiting long.
+const UNITS_WITHOUT_SPLIT: usize = 4;
+
+/// Floats of partial sums that are worth a thread to merge them.
+const FLOATS_PER_MERGE: usize = 1 << 16;
 
 /// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v`, see [`AttentionOptions`].
 ///
@@ -76,9 +95,11 @@ pub fn attention(
     let problem = Problem::new([&q, &k, &v], options, out.len(), lse.as_ref().map(|lse| lse.len()));
     let operands = (AnySource::new(q.data), AnyTarget::new(out), lse.map(Target::new));
     match (k.data, v.data) {
-        (Floats::F32(k), Floats::F32(v)) => run(launch, &problem, operands, Source::new(k), Source::new(v)),
-        (Floats::Bf16(k), Floats::Bf16(v)) => run(launch, &problem, operands, Source::new(k), Source::new(v)),
-        (Floats::F16(k), Floats::F16(v)) => run(launch, &problem, operands, Source::new(k), Source::new(v)),
+        (Floats::F32(k), Floats::F32(v)) => run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_wide),
+        (Floats::Bf16(k), Floats::Bf16(v)) => {
+            run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_pairs)
+        }
+        (Floats::F16(k), Floats::F16(v)) => run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_wide),
         (k, v) => panic!("one element type for keys and values, not {:?} and {:?}", k.dtype(), v.dtype()),
     }
 }
@@ -87,8 +108,8 @@ fn run<S: Storage>(
     launch: Launch,
     problem: &Problem<'_>,
     (q, out, lse): (AnySource, AnyTarget, Option<Target<f32>>),
-    k: Source<S>,
-    v: Source<S>,
+    [k, v]: [Source<S>; 2],
+    run_many: for<'a> fn(Many<'a, S>, Tier),
 ) {
     let work = problem.batch * problem.heads * problem.queries * problem.keys * (problem.d + problem.dv);
     let launch = launch.limit(work / WORK_PER_THREAD);
@@ -98,12 +119,14 @@ fn run<S: Storage>(
         return;
     }
     let few = problem.has_few_rows();
-    // Without threads to spare one part of the keys is all of them.
-    let splits = if units >= launch.threads || !problem.split_keys {
-        1
-    } else {
-        launch.threads.div_ceil(units).min(problem.keys / KEYS_PER_SPLIT).max(1)
-    };
+    // Where threads would wait for the last units, parts of the keys are shared out as well.
+    let splits =
+        if units.is_multiple_of(launch.threads) || units >= UNITS_WITHOUT_SPLIT * launch.threads || !problem.split_keys
+        {
+            1
+        } else {
+            (2 * launch.threads).div_ceil(units).min(problem.keys / KEYS_PER_SPLIT).max(1)
+        };
     let rows = cut.heads * cut.queries;
     let mut partials = Partials::take(problem, rows, if splits > 1 { units * splits } else { 0 });
     let blocks = partials.blocks();
@@ -131,14 +154,17 @@ fn run<S: Storage>(
                 if few {
                     launch.tier.run(Few(unit));
                 } else {
-                    launch.tier.run(Many(unit));
+                    run_many(Many(unit), launch.tier);
                 }
             }
         }
     });
     if splits > 1 {
-        for index in 0..units {
-            launch.tier.run(Merge { unit: unit(index, 0), blocks, first: index * splits, splits });
-        }
+        let floats = units * splits * rows * problem.dv;
+        launch.limit(floats / FLOATS_PER_MERGE).split(units, 1, |part| {
+            for index in part {
+                launch.tier.run(Merge { unit: unit(index, 0), blocks, first: index * splits, splits });
+            }
+        });
     }
 }

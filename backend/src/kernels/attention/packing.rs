@@ -1,9 +1,10 @@
 //! Operands of many rows, laid out for the register tile.
 
 use super::arithmetic::Arithmetic;
+use super::panel::left_columns;
 use super::problem::{Problem, Span};
 use crate::kernels::Storage;
-use crate::kernels::rows::{AnySource, load};
+use crate::kernels::rows::{AnySource, load, store};
 use crate::simd::{Isa, PANEL};
 
 /// `n` rows of `d` elements, `stride` apart.
@@ -80,14 +81,14 @@ pub(super) unsafe fn widen_keys<I: Isa, S: Storage>(isa: I, keys: TileRows<S>, o
             // SAFETY: the caller's promise.
             unsafe {
                 let x = load(isa, data.add(key * stride + at), lanes);
-                crate::kernels::rows::store(isa, out.add(key * d + at), x, lanes);
+                store(isa, out.add(key * d + at), x, lanes);
             }
         }
     }
 }
 
-/// Values in columns of [`PANEL`] words: `[dv / 16][keys in words][16]`, columns and the second half of a last pair padded with
-/// zeros.
+/// Values in columns of [`left_columns`] words: `[dv / columns][keys in words][columns]`, columns and the second half of a last
+/// pair padded with zeros.
 ///
 /// # Safety
 /// `values` is readable, `out` is writable for the padded number of columns times the words of `n` keys.
@@ -96,9 +97,9 @@ pub(super) unsafe fn pack_values<A: Arithmetic, S: Storage>(arithmetic: A, value
     let isa = arithmetic.isa();
     let lanes = <A::Isa as Isa>::LANES;
     let TileRows { data, stride, n, d } = values;
-    let words = n.div_ceil(A::DEPTH);
+    let (words, beside) = (n.div_ceil(A::DEPTH), left_columns::<A::Isa>());
     for word in 0..words {
-        for at in (0..pad_columns(d)).step_by(lanes) {
+        for at in (0..d.next_multiple_of(beside)).step_by(lanes) {
             let mut row = isa.splat(0.0);
             if at < d {
                 // SAFETY: the caller's promise; lanes beyond d are zero.
@@ -112,8 +113,8 @@ pub(super) unsafe fn pack_values<A: Arithmetic, S: Storage>(arithmetic: A, value
                 }
                 row = arithmetic.pair(row, odd);
             }
-            // SAFETY: the caller's promise: a register of column panel `at / 16`.
-            unsafe { isa.store(out.add(at / PANEL * words * PANEL + word * PANEL + at % PANEL), row) };
+            // SAFETY: the caller's promise: `beside` is a whole number of registers.
+            unsafe { isa.store(out.add(at / beside * words * beside + word * beside + at % beside), row) };
         }
     }
 }

@@ -5,14 +5,15 @@
 //!
 //! ```text
 //! Sᵀ [keys][panel] = K [keys][d]  · Qᵀ [d][panel]          left: rows of K, where they lie
-//! Oᵀ [dv][panel]  += Vᵀ [dv][keys] · Pᵀ [keys][panel]      left: 16 columns of V beside each other, packed
+//! Oᵀ [dv][panel]  += Vᵀ [dv][keys] · Pᵀ [keys][panel]      left: some columns of V beside each other, packed
 //! ```
 //!
 //! The left operand is broadcast from memory a word at a time, so neither K nor V is ever transposed, and the softmax between
 //! the products needs no sum or maximum across lanes.
 //!
-//! 8 x 3 registers on AVX-512 (24 accumulators, 3 of the panel, 1 broadcast), 4 x 3 on AVX2 (12, 3, 1 of its 16): 11 loads for
-//! 24 multiply-adds where a tile of 14 x 2 has 16 for 28, and heights that divide the head sizes 64, 72, 80 and 128.
+//! 8 x 3 registers on AVX-512 (24 accumulators, 3 of the panel, 1 broadcast): 11 loads for 24 multiply-adds where 14 x 2 has 16
+//! for 28, and 8 divides the head sizes 64, 72, 80 and 128. 6 x 2 on AVX2 (12, 2, 1 of its 16): 4 x 3 would need all 16, and the
+//! compiler then keeps an accumulator in memory, which doubles the time.
 
 use super::arithmetic::Arithmetic;
 use crate::simd::{Isa, Tier};
@@ -20,7 +21,7 @@ use crate::simd::{Isa, Tier};
 /// Registers of a whole panel.
 pub(super) const fn panel_registers<I: Isa>() -> usize {
     match I::TIER {
-        Tier::Portable => 2,
+        Tier::Portable | Tier::Avx2 => 2,
         _ => 3,
     }
 }
@@ -30,7 +31,15 @@ pub(super) const fn panel_rows<I: Isa>() -> usize {
     panel_registers::<I>() * I::LANES
 }
 
-/// Rows of the largest panel of all tiers.
+/// Columns of V that are packed beside each other: a whole number of registers and of register tiles.
+pub(super) const fn left_columns<I: Isa>() -> usize {
+    match I::TIER {
+        Tier::Avx2 => 24,
+        _ => 16,
+    }
+}
+
+/// Rows of the largest panel of all tiers, a whole number of panels on the others.
 pub(super) const MAX_PANEL_ROWS: usize = 48;
 
 /// Height of the largest register tile of all tiers.

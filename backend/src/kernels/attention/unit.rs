@@ -2,7 +2,8 @@
 
 use super::few_softmax::Running;
 use super::merge::Block;
-use super::packing::TileRows;
+use super::packing::{TileRows, pad_columns};
+use super::panel::MAX_PANEL_ROWS;
 use super::panel_softmax::PanelSums;
 use super::problem::{Problem, Span};
 use crate::kernels::Storage;
@@ -77,7 +78,8 @@ impl<S: Storage> Unit<'_, S> {
     pub(super) unsafe fn write_panel<I: Isa>(&self, isa: I, [first, width]: [usize; 2], sums: PanelSums) {
         let dv = self.problem.dv;
         let live = width.min(self.span.rows() - first);
-        let mut by = [0.0f32; 48];
+        let columns = pad_columns(dv);
+        let mut by = [0.0f32; MAX_PANEL_ROWS];
         // SAFETY: the caller's promise; the result's elements are checked, and no other unit has these rows.
         unsafe {
             for row in 0..live {
@@ -97,9 +99,7 @@ impl<S: Storage> Unit<'_, S> {
                     for (i, &row) in square[..I::LANES.min(live - column)].iter().enumerate() {
                         let index = first + column + i;
                         match self.partial {
-                            Some(block) => {
-                                isa.store(block.running(sums.columns).out.add(index * sums.columns + at), row)
-                            }
+                            Some(block) => isa.store(block.running(columns).out.add(index * columns + at), row),
                             None => {
                                 let y = isa.mul(row, isa.splat(by[column + i]));
                                 self.out.store(isa, self.index(index) * dv + at, y, I::LANES.min(dv - at));
