@@ -235,3 +235,57 @@ proptest! {
         }
     }
 }
+
+/// `op` of every 16-bit number: rounded from f32 once, so within half a unit of the type and what f32 loses.
+fn check_every<S: Element>(tier: Tier, of_bits: fn(u16) -> S) {
+    let xs: Vec<S> = (0..=u16::MAX).map(of_bits).collect();
+    for op in OPS {
+        let mut ys = vec![S::from_f32(9.0); xs.len()];
+        unary(Launch::single(tier), op, S::view(&xs), S::view_mut(&mut ys));
+        let want: Vec<f64> = exact(&xs).into_iter().map(|x| exactly(op, x)).collect();
+        // 200 ulp of f32, which is what the far tail of the tanh form of gelu may lose.
+        assert_close(&ys, &want, 2.4e-5, 0.0, &(tier, op));
+    }
+}
+
+#[test]
+fn functions_of_every_16_bit_number() {
+    for tier in Tier::available() {
+        check_every::<bf16>(tier, bf16::from_bits);
+        check_every::<f16>(tier, f16::from_bits);
+    }
+}
+
+/// Results too large for the caches are stored past them, from the first cache line on: they are what parts of them are that
+/// are not.
+fn check_streamed<S: Element>(launch: Launch, offset: usize) {
+    let (len, part) = ((34 << 20) / size_of::<S>() + 77, 1 << 19);
+    let period = random::<S>(1009, 3);
+    let x: Vec<S> = (0..offset + len).map(|i| period[i % period.len()]).collect();
+    let (x, up) = (&x[offset..], &x[..len]);
+    let [mut whole, mut parts] = [0, 1].map(|_| vec![S::from_f32(9.0); offset + len + 3]);
+    let mut both = |what: &str, run: &dyn Fn(core::ops::Range<usize>, &mut [S])| {
+        run(0..len, &mut whole[offset..offset + len]);
+        for at in (0..len).step_by(part) {
+            let end = (at + part).min(len);
+            run(at..end, &mut parts[offset + at..offset + end]);
+        }
+        assert!(whole == parts, "{launch:?} {what} from {offset}");
+    };
+    both("silu", &|r, y| unary(launch, UnaryOp::Silu, S::view(&x[r]), S::view_mut(y)));
+    both("product", &|r, y| silu_mul(launch, S::view(&x[r.clone()]), S::view(&up[r]), S::view_mut(y)));
+    both("sum", &|r, y| {
+        binary(launch, BinaryOp::Add, S::view(&x[r.clone()]), Operand::Same(S::view(&up[r])), S::view_mut(y));
+    });
+    both("scalar", &|r, y| binary(launch, BinaryOp::Mul, S::view(&x[r]), Operand::Scalar(0.3), S::view_mut(y)));
+}
+
+#[test]
+fn large_results_go_past_the_caches() {
+    for launch in launches() {
+        check_streamed::<f32>(launch, 0);
+        check_streamed::<f32>(launch, 5);
+        check_streamed::<bf16>(launch, 3);
+        check_streamed::<f16>(launch, 1);
+    }
+}

@@ -253,3 +253,60 @@ proptest! {
         }
     }
 }
+
+/// Rows that begin on a cache line, from `buffer`.
+fn aligned<S>(buffer: &mut [S], len: usize) -> &mut [S] {
+    let skip = buffer.as_ptr().addr().wrapping_neg() % 64 / size_of::<S>();
+    &mut buffer[skip..][..len]
+}
+
+/// Results too large for the caches are stored past them: they are what some of the rows alone are.
+fn check_streamed<S: Element>(launch: Launch) {
+    let (d, each) = (1056, 500);
+    let rows = (34 << 20) / size_of::<S>() / d + 1;
+    let period = random::<S>(10 * d + 7, 3);
+    let x: Vec<S> = (0..rows * d).map(|i| period[i % period.len()]).collect();
+    let (gamma, beta) = (random::<S>(d, 1), random::<S>(d, 2));
+    let mut buffers = [0; 4].map(|_| vec![S::from_f32(9.0); rows * d + 64]);
+    let [whole, parts, whole_sum, parts_sum] = buffers.each_mut().map(|buffer| aligned(buffer, rows * d));
+    let mut both = |what: &str, run: &dyn Fn(&[S], &mut [S], &mut [S])| {
+        run(&x, whole, whole_sum);
+        for at in (0..rows * d).step_by(each * d) {
+            let end = (at + each * d).min(rows * d);
+            run(&x[at..end], &mut parts[at..end], &mut parts_sum[at..end]);
+        }
+        assert!(whole == parts && whole_sum == parts_sum, "{launch:?} {what}");
+    };
+    let rms = RmsNorm { gamma: S::view(&gamma), epsilon: EPSILON };
+    let layer = LayerNorm { gamma: S::view(&gamma), beta: Some(S::view(&beta)), epsilon: EPSILON };
+    both("rms", &|x, y, _| rms_norm(launch, rms, Rows::contiguous(S::view(x), d), Normed::only(S::view_mut(y))));
+    both("layer", &|x, y, _| layer_norm(launch, layer, Rows::contiguous(S::view(x), d), S::view_mut(y)));
+    both("add", &|x, y, sum| {
+        add_norm(launch, rms, [S::view(x), S::view(x)], S::view_mut(sum), Normed::only(S::view_mut(y)));
+    });
+    for kind in [SoftmaxKind::Plain, SoftmaxKind::Log] {
+        both("softmax", &|x, y, _| {
+            let axis = Axis { outer: x.len() / d, n: d, inner: 1 };
+            softmax(launch, kind, axis, S::view(x), S::view_mut(y));
+        });
+    }
+}
+
+#[test]
+fn large_results_go_past_the_caches() {
+    for launch in launches() {
+        check_streamed::<f32>(launch);
+        check_streamed::<bf16>(launch);
+    }
+}
+
+#[test]
+fn any_nan_of_a_weight_stays_nan() {
+    let gamma = vec![f32::from_bits(0x7fff_ffff); 300];
+    for launch in launches() {
+        let mut x = random::<bf16>(600, 1);
+        let norm = RmsNorm { gamma: Floats::F32(&gamma), epsilon: EPSILON };
+        rms_norm_in_place(launch, norm, Normed::only(FloatsMut::Bf16(&mut x)));
+        assert!(x.iter().all(|x| x.is_nan()), "{launch:?}");
+    }
+}

@@ -24,6 +24,15 @@ fn trampoline<K: Kernel>(isa: Avx2, kernel: K) -> K::Out {
     kernel.call(isa)
 }
 
+/// No instruction, but one that keeps its place among its like.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn hold(mut v: __m256) -> __m256 {
+    // SAFETY: empty.
+    unsafe { core::arch::asm!("/* {0} */", inout(ymm_reg) v, options(nomem, nostack, preserves_flags)) };
+    v
+}
+
 /// A mask whose first `n` lanes are set.
 #[inline(always)]
 fn first(n: usize) -> __m256i {
@@ -142,6 +151,10 @@ impl Isa for Avx2 {
             let scale = _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(biased)));
             _mm256_mul_ps(_mm256_mul_ps(a, scale), _mm256_set1_ps(1.0 / 18_446_744_073_709_551_616.0))
         }
+    }
+    #[inline(always)]
+    fn hold(self, a: __m256) -> __m256 {
+        unsafe { hold(a) }
     }
     #[inline(always)]
     fn lt(self, a: __m256, b: __m256) -> __m256 {

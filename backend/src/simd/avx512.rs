@@ -28,6 +28,15 @@ fn trampoline<K: Kernel>(isa: Avx512, kernel: K) -> K::Out {
     kernel.call(isa)
 }
 
+/// No instruction, but one that keeps its place among its like.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn hold(mut v: __m512) -> __m512 {
+    // SAFETY: empty.
+    unsafe { core::arch::asm!("/* {0} */", inout(zmm_reg) v, options(nomem, nostack, preserves_flags)) };
+    v
+}
+
 /// A mask whose first `n` lanes are set.
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {
@@ -138,6 +147,10 @@ impl Isa for Avx512 {
             let quotient = _mm512_mul_ps(a, reciprocal);
             _mm512_fmadd_ps(_mm512_fnmadd_ps(b, quotient, a), reciprocal, quotient)
         }
+    }
+    #[inline(always)]
+    fn hold(self, a: __m512) -> __m512 {
+        unsafe { hold(a) }
     }
     #[inline(always)]
     fn lt(self, a: __m512, b: __m512) -> __mmask16 {

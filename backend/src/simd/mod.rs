@@ -128,6 +128,12 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn div_near(self, a: Self::V, b: Self::V) -> Self::V {
         self.div(a, b)
     }
+    /// `a`, which the compiler may neither compute later than what is held after it nor earlier than what is held before: it
+    /// otherwise puts independent chains one behind the other, to save registers.
+    #[inline(always)]
+    fn hold(self, a: Self::V) -> Self::V {
+        a
+    }
     /// `a < b`.
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a ≠ a`.

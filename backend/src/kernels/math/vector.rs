@@ -28,6 +28,8 @@ pub trait Vector: Copy {
     fn copysign(self, magnitude: Self::V, sign: Self::V) -> Self::V;
     fn mul_pow2(self, a: Self::V, n: Self::V) -> Self::V;
     fn mul_pow2_low(self, a: Self::V, n: Self::V) -> Self::V;
+    /// Keeps the steps of several chains in turn.
+    fn in_turn(self, a: Self::V) -> Self::V;
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
     fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
 }
@@ -61,6 +63,10 @@ impl<I: Isa> Vector for I {
         Isa::splat(self, x)
     }
     #[inline(always)]
+    fn in_turn(self, a: <I as Isa>::V) -> <I as Isa>::V {
+        a
+    }
+    #[inline(always)]
     fn lt(self, a: <I as Isa>::V, b: <I as Isa>::V) -> <I as Isa>::M {
         Isa::lt(self, a, b)
     }
@@ -79,6 +85,13 @@ impl<I: Isa, const U: usize> Vector for Several<I, U> {
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         [Isa::splat(self.0, x); U]
+    }
+    #[inline(always)]
+    fn in_turn(self, mut a: Self::V) -> Self::V {
+        for a in &mut a {
+            *a = Isa::hold(self.0, *a);
+        }
+        a
     }
     #[inline(always)]
     fn lt(self, a: Self::V, b: Self::V) -> Self::M {
