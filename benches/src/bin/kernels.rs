@@ -49,7 +49,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let mut report = Report::new(&machine);
     for threads in args.thread_counts() {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
-        let mut session = Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds), None)?;
+        let mut session = Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds))?;
         session.torch = start_torch(args, isa, threads);
         report.add_peaks(&session.peaks);
         report.facts.push(session.torch.describe());
