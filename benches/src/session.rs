@@ -83,8 +83,7 @@ impl Session {
             pool: Arc::clone(pool),
             config: Arc::new(configure(self.isa, self.caches, pool.current_num_threads(), case)),
         };
-        let (mut engines, missing) = engines::prepare(case, &operands, &place(&self.pool), &place(&self.one));
-        let mut missing: Vec<_> = missing.into_iter().map(|(name, why)| (name.to_string(), why)).collect();
+        let (mut engines, mut missing) = engines::prepare(case, &operands, &place(&self.pool), &place(&self.one));
         if case.op != Op::Scaling {
             let (torch, absent) = self.torch.prepare(case);
             engines.extend(torch);
