@@ -191,8 +191,8 @@ mod tests {
         };
         let mut engines = [fake("a", 99, 100), fake("b", 3, 100), fake("c", 99, 9000)];
         let samples = interleave(&mut engines, Effort { rounds: 3, sample: 0.02 });
-        // Warmth, then rounds; nine seconds a call are warm at once and fit two rounds.
-        assert_eq!(*order.borrow(), "aabbcabcaca");
+        // Warmth, then rounds. Nine seconds a call are warm at once and fit two rounds; b fails in its second.
+        assert_eq!(*order.borrow(), "aabbcabcabca");
         assert_eq!(samples[0].as_ref().map(Vec::len), Ok(3));
         assert_eq!(samples[1], Err(Failure::Child("gone".into())));
         assert_eq!(samples[2], Ok(vec![9.0, 9.0]));
