@@ -17,7 +17,7 @@
 //! row.rs         one result: the JSON object
 //! table.rs       the same for people
 //! report.rs      a whole run as text
-//! summary.rs     what the figures have to show
+//! summary/       what the figures have to show
 //! cachegrind.rs  naive and tiled loops for a cache simulator
 //! ```
 

@@ -33,6 +33,9 @@ pub trait Engine {
     }
 }
 
+/// Engines that are ready for a case, and the columns that have none with the reason.
+pub type Prepared = (Vec<Box<dyn Engine>>, Vec<(String, Failure)>);
+
 /// How long to measure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
@@ -61,24 +64,50 @@ impl Effort {
 /// Seconds a call of one engine, one for each round; or why there are none.
 pub type Samples = Result<Vec<f64>, Failure>;
 
-/// Warms every engine up, then lets them take turns.
-pub fn interleave(engines: &mut [Box<dyn Engine + '_>], effort: Effort) -> Vec<Samples> {
-    let warm = |engine: &mut Box<dyn Engine + '_>| -> Result<usize, Failure> {
-        engine.run(1)?;
-        // The first call pays for page faults and lazy initialisation: later ones say how long a call takes.
+/// An engine whose calls take longer than this runs no second time before it counts: what a first call pays is little of it.
+const LONG: f64 = 2.0;
+
+/// An engine gets no more rounds than fit this, seconds (one at least): some peers are a hundred times slower in bf16, and nobody needs to
+/// know that to a percent.
+const PATIENCE: f64 = 20.0;
+
+/// How one engine takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Part {
+    calls: usize,
+    rounds: usize,
+}
+
+impl Effort {
+    /// Runs an engine until it is warm, and decides how often it runs in how many rounds.
+    fn warm(self, engine: &mut dyn Engine) -> Result<Part, Failure> {
         let mut seconds = engine.run(1)?.as_secs_f64();
-        if seconds < effort.sample {
-            seconds = engine.run(effort.calls(seconds) / 2 + 1)?.as_secs_f64() / (effort.calls(seconds) / 2 + 1) as f64;
+        if seconds < LONG {
+            // The first call paid for page faults and lazy initialisation: later ones say how long a call takes.
+            seconds = engine.run(1)?.as_secs_f64();
         }
-        Ok(effort.calls(seconds))
-    };
-    let calls: Vec<_> = engines.iter_mut().map(warm).collect();
-    let mut samples: Vec<Samples> = calls.iter().map(|calls| calls.clone().map(|_| Vec::new())).collect();
-    for _ in 0..effort.rounds {
-        for ((engine, calls), samples) in engines.iter_mut().zip(&calls).zip(&mut samples) {
-            let (Ok(calls), Ok(times)) = (calls, &mut *samples) else { continue };
-            match engine.run(*calls) {
-                Ok(time) => times.push(time.as_secs_f64() / *calls as f64),
+        if seconds < self.sample {
+            let calls = self.calls(seconds) / 2 + 1;
+            seconds = engine.run(calls)?.as_secs_f64() / calls as f64;
+        }
+        let calls = self.calls(seconds);
+        let rounds = (PATIENCE / (seconds * calls as f64).max(1e-9)) as usize;
+        Ok(Part { calls, rounds: rounds.clamp(1, self.rounds) })
+    }
+}
+
+/// Warms every engine up, then lets them take turns. One that is very slow leaves after fewer rounds.
+pub fn interleave(engines: &mut [Box<dyn Engine + '_>], effort: Effort) -> Vec<Samples> {
+    let parts: Vec<_> = engines.iter_mut().map(|engine| effort.warm(engine.as_mut())).collect();
+    let mut samples: Vec<Samples> = parts.iter().map(|part| part.clone().map(|_| Vec::new())).collect();
+    for round in 0..effort.rounds {
+        for ((engine, part), samples) in engines.iter_mut().zip(&parts).zip(&mut samples) {
+            let (Ok(part), Ok(times)) = (part, &mut *samples) else { continue };
+            if round >= part.rounds {
+                continue;
+            }
+            match engine.run(part.calls) {
+                Ok(time) => times.push(time.as_secs_f64() / part.calls as f64),
                 Err(failure) => *samples = Err(failure),
             }
         }
@@ -139,6 +168,7 @@ mod tests {
         order: std::rc::Rc<std::cell::RefCell<String>>,
         name: &'static str,
         fails_after: usize,
+        milliseconds: u64,
     }
 
     impl Engine for Fake {
@@ -149,20 +179,22 @@ mod tests {
         fn run(&mut self, calls: usize) -> Result<Duration, Failure> {
             self.order.borrow_mut().push_str(self.name);
             self.fails_after = self.fails_after.checked_sub(1).ok_or(Failure::Child("gone".into()))?;
-            Ok(Duration::from_millis(100) * calls as u32)
+            Ok(Duration::from_millis(self.milliseconds) * calls as u32)
         }
     }
 
     #[test]
     fn engines_take_turns_and_a_failure_ends_one() {
         let order = std::rc::Rc::default();
-        let fake = |name, fails_after| -> Box<dyn Engine> {
-            Box::new(Fake { order: std::rc::Rc::clone(&order), name, fails_after })
+        let fake = |name, fails_after, milliseconds| -> Box<dyn Engine> {
+            Box::new(Fake { order: std::rc::Rc::clone(&order), name, fails_after, milliseconds })
         };
-        let mut engines = [fake("a", 99), fake("b", 3)];
+        let mut engines = [fake("a", 99, 100), fake("b", 3, 100), fake("c", 99, 9000)];
         let samples = interleave(&mut engines, Effort { rounds: 3, sample: 0.02 });
-        assert_eq!(*order.borrow(), "aabbababa");
+        // Warmth, then rounds. Nine seconds a call are warm at once and fit two rounds; b fails in its second.
+        assert_eq!(*order.borrow(), "aabbcabcabca");
         assert_eq!(samples[0].as_ref().map(Vec::len), Ok(3));
         assert_eq!(samples[1], Err(Failure::Child("gone".into())));
+        assert_eq!(samples[2], Ok(vec![9.0, 9.0]));
     }
 }

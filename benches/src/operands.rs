@@ -88,7 +88,7 @@ impl Operands {
         let first: Vec<FlexTensor> = (shapes.iter().enumerate())
             .map(|(i, shape)| random_tensor(&shape.sizes, if shape.f32 { Dtype::F32 } else { case.dtype }, i as u64))
             .collect();
-        let copies = (1..count_sets(case)).map(|_| {
+        let copies = (1..count_sets(case)).into_par_iter().map(|_| {
             let copy = |(tensor, shape): (&FlexTensor, &OperandShape)| match shape.rotates {
                 true => copy_tensor(tensor),
                 false => tensor.clone(),

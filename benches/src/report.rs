@@ -52,7 +52,7 @@ impl Report {
         let mut text = format!("{facts}\n{}\n{}", table::render(&self.rows), table::describe_missing(&self.rows));
         if with_goals {
             text.push_str(
-                "\n## Goals\n\nMedians of the rows; a ratio is the median over rounds of theirs over ours.\n\n",
+                "\n## Goals\n\nOver the rows that a goal concerns; a ratio is the median over rounds of their time over ours.\n\n",
             );
             text.push_str(&summary::render(&summary::judge(&self.rows)));
         }

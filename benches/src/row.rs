@@ -177,7 +177,7 @@ mod tests {
         }
         assert_eq!(json["op"], "gemm");
         assert_eq!(json["unit"], "GFLOP/s");
-        assert_eq!(json["peers"]["torch"], 2.0);
+        assert_eq!(json["peers"]["torch"], 4.0);
         assert_eq!(json["notes"]["torch"], "sgemm");
         let back: Row = serde_json::from_value(json).expect("what was written is read");
         assert_eq!(back, row());

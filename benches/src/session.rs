@@ -5,7 +5,7 @@ use crate::case::{Case, Op, Shape};
 use crate::engines::{self, Place};
 use crate::measure::{Effort, Engine, interleave};
 use crate::operands::Operands;
-use crate::peaks::{Bandwidth, Peaks};
+use crate::peaks::Peaks;
 use crate::roofline::limit;
 use crate::row::{Outcome, Row, Setting};
 use crate::torch::Torch;
@@ -47,8 +47,12 @@ pub fn configure(isa: Isa, caches: Option<Caches>, threads: usize, case: &Case) 
     config
 }
 
+fn start_pool(threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
+    ThreadPoolBuilder::new().num_threads(threads).build().map(Arc::new)
+}
+
 impl Session {
-    /// Makes the pools and measures the peaks. `memory` is the bandwidth with these threads where it is known.
+    /// Makes the pools and measures the peaks of `threads` threads.
     ///
     /// # Errors
     /// When the threads cannot be started.
@@ -57,12 +61,19 @@ impl Session {
         threads: usize,
         caches: Option<Caches>,
         effort: Effort,
-        memory: Option<Bandwidth>,
     ) -> Result<Self, ThreadPoolBuildError> {
-        let pool = |threads| ThreadPoolBuilder::new().num_threads(threads).build().map(Arc::new);
-        let (pool, one) = (pool(threads)?, pool(1)?);
-        let peaks = Peaks::measure(isa.tier, &pool, memory);
-        Ok(Self { isa, caches, pool, one, effort, peaks, torch: Torch::absent("not asked for") })
+        let pool = start_pool(threads)?;
+        let peaks = Peaks::measure(isa.tier, &pool);
+        Ok(Self { isa, caches, pool, one: start_pool(1)?, effort, peaks, torch: Torch::absent("not asked for") })
+    }
+
+    /// The same on peaks that are known.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub fn with_peaks(isa: Isa, peaks: Peaks, effort: Effort) -> Result<Self, ThreadPoolBuildError> {
+        let (pool, one) = (start_pool(peaks.threads)?, start_pool(1)?);
+        Ok(Self { isa, caches: None, pool, one, effort, peaks, torch: Torch::absent("not asked for") })
     }
 
     /// Measures `case`.
@@ -72,8 +83,7 @@ impl Session {
             pool: Arc::clone(pool),
             config: Arc::new(configure(self.isa, self.caches, pool.current_num_threads(), case)),
         };
-        let (mut engines, missing) = engines::prepare(case, &operands, &place(&self.pool), &place(&self.one));
-        let mut missing: Vec<_> = missing.into_iter().map(|(name, why)| (name.to_string(), why)).collect();
+        let (mut engines, mut missing) = engines::prepare(case, &operands, &place(&self.pool), &place(&self.one));
         if case.op != Op::Scaling {
             let (torch, absent) = self.torch.prepare(case);
             engines.extend(torch);

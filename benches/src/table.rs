@@ -5,8 +5,17 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Peers in the order of their columns; others follow by name.
-const ORDER: [&str; 8] =
-    ["flex", "gemm", "candle", "torch", "torch prepacked", "torch mkl packed", "torch f32", "kiln 1 thread"];
+const ORDER: [&str; 9] = [
+    "flex",
+    "gemm",
+    "candle",
+    "torch",
+    "torch prepacked",
+    "torch mkl packed",
+    "torch f32",
+    "torch eager",
+    "kiln 1 thread",
+];
 
 /// The rows as a Markdown table. A peer that no row has is left out; [`describe_missing`] says why.
 pub fn render(rows: &[Row]) -> String {

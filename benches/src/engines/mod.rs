@@ -7,7 +7,7 @@ mod generic;
 mod packed;
 
 use crate::case::{Case, Op};
-use crate::measure::{Engine, Failure};
+use crate::measure::{Engine, Failure, Prepared};
 use crate::operands::Operands;
 use burn_flex::Flex;
 use burn_kiln::Kiln;
@@ -102,22 +102,16 @@ fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
 }
 
 /// The engines of this process for `case`, and those that have none with the reason. `one` is the place with one thread.
-#[allow(clippy::type_complexity)]
-pub fn prepare(
-    case: &Case,
-    operands: &Operands,
-    place: &Place,
-    one: &Place,
-) -> (Vec<Box<dyn Engine>>, Vec<(&'static str, Failure)>) {
-    let (mut engines, mut missing) = (Vec::<Box<dyn Engine>>::new(), Vec::new());
-    let mut add = |name, place: &Place, make: &(dyn Fn() -> Result<Work, Failure> + Sync)| {
+pub fn prepare(case: &Case, operands: &Operands, place: &Place, one: &Place) -> Prepared {
+    let (mut engines, mut missing) = (Vec::<Box<dyn Engine>>::new(), Vec::<(String, Failure)>::new());
+    let mut add = |name: &'static str, place: &Place, make: &(dyn Fn() -> Result<Work, Failure> + Sync)| {
         let made = catch(|| place.pool.install(|| burn_kiln::scope(&place.config, make)));
         match made.and_then(|work| work) {
             Ok(work) => {
                 let (place, sets) = (place.clone(), operands.sets.len());
                 engines.push(Box::new(Local { name, place, sets, next: 0, work }));
             }
-            Err(failure) => missing.push((name, failure)),
+            Err(failure) => missing.push((name.to_string(), failure)),
         }
     };
     let is_product = matches!(case.op, Op::Gemm | Op::Gemv | Op::Skinny | Op::Scaling);

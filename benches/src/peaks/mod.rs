@@ -57,15 +57,14 @@ impl Bandwidth {
 }
 
 impl Peaks {
-    /// Measures everything for `tier` on the threads of `pool`. `memory` is that of the same number of threads, where it is known
-    /// already: it does not depend on the instruction set.
-    pub fn measure(tier: Tier, pool: &ThreadPool, memory: Option<Bandwidth>) -> Self {
+    /// Measures everything for `tier` on the threads of `pool`.
+    pub fn measure(tier: Tier, pool: &ThreadPool) -> Self {
         Self {
             isa: tier.to_string(),
             threads: pool.current_num_threads(),
             fma: measure_fma(tier, pool),
             bf16: measure_bf16(tier, pool),
-            memory: memory.unwrap_or_else(|| measure_bandwidth(pool)),
+            memory: measure_bandwidth(pool),
             cached_copy: measure_cached_copy(pool),
         }
     }

@@ -7,7 +7,7 @@ mod child;
 mod kernels;
 
 use crate::case::{Case, Dtype, Op, Shape};
-use crate::measure::{Engine, Failure};
+use crate::measure::{Engine, Failure, Prepared};
 use crate::operands::count_sets;
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -119,7 +119,7 @@ impl Torch {
     }
 
     /// The engines of PyTorch for `case`, and columns that have none with the reason.
-    pub fn prepare(&mut self, case: &Case) -> (Vec<Box<dyn Engine>>, Vec<(String, Failure)>) {
+    pub fn prepare(&mut self, case: &Case) -> Prepared {
         self.revive();
         let prepared = match self.child.borrow_mut().as_mut() {
             Some(child) => child.ask(&request(case, self.launch.avx2)),
