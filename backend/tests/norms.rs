@@ -260,6 +260,9 @@ fn aligned<S>(buffer: &mut [S], len: usize) -> &mut [S] {
     &mut buffer[skip..][..len]
 }
 
+/// A kernel from rows to results and sums.
+type Run<'a, S> = &'a dyn Fn(&[S], &mut [S], &mut [S]);
+
 /// Results too large for the caches are stored past them: they are what some of the rows alone are.
 fn check_streamed<S: Element>(launch: Launch) {
     let (d, each) = (1056, 500);
@@ -269,7 +272,7 @@ fn check_streamed<S: Element>(launch: Launch) {
     let (gamma, beta) = (random::<S>(d, 1), random::<S>(d, 2));
     let mut buffers = [0; 4].map(|_| vec![S::from_f32(9.0); rows * d + 64]);
     let [whole, parts, whole_sum, parts_sum] = buffers.each_mut().map(|buffer| aligned(buffer, rows * d));
-    let mut both = |what: &str, run: &dyn Fn(&[S], &mut [S], &mut [S])| {
+    let mut both = |what: &str, run: Run<'_, S>| {
         run(&x, whole, whole_sum);
         for at in (0..rows * d).step_by(each * d) {
             let end = (at + each * d).min(rows * d);

@@ -79,9 +79,10 @@ enum Function {
     Relu,
     Gelu,
     Sigmoid,
+    Tanh,
 }
 
-const FUNCTIONS: [Function; 4] = [Function::Exp, Function::Relu, Function::Gelu, Function::Sigmoid];
+const FUNCTIONS: [Function; 5] = [Function::Exp, Function::Relu, Function::Gelu, Function::Sigmoid, Function::Tanh];
 
 impl Op for Function {
     fn run<B: Backend>(&self, mut operands: Vec<FloatTensor<B>>) -> FloatTensor<B> {
@@ -91,6 +92,7 @@ impl Op for Function {
             Self::Relu => B::relu(x),
             Self::Gelu => B::gelu(x),
             Self::Sigmoid => B::sigmoid(x),
+            Self::Tanh => B::float_tanh(x),
         }
     }
 
@@ -99,7 +101,7 @@ impl Op for Function {
         let bound = |(x, y): (f64, f64)| match self {
             Self::Relu => 0.0,
             // 2 ulp a side.
-            Self::Exp => 8.0 * unit * y + tiny,
+            Self::Exp | Self::Tanh => 8.0 * unit * y.abs() + tiny,
             // B's 1 + erf(..) cancels left of 0: its error is that of a number near 1, times x.
             Self::Gelu => 8.0 * unit * x.abs().max(1.0),
             // B takes the exponential of a logarithm as large as x, whose rounding the exponential turns into a relative error.

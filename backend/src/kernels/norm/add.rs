@@ -3,7 +3,9 @@
 use super::operand::Normed;
 use super::rms::{RmsNorm, reciprocal_root, scale};
 use crate::kernels::math::{Several, Vector};
-use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, share, spans, store, streams_rows};
+use crate::kernels::rows::{
+    BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
+};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -111,9 +113,9 @@ impl<S: Storage> Kernel for Part<S> {
                 let row_sum = if self.stream { kept.as_mut_ptr() } else { sum };
                 let squares = add(isa, x, residual, row_sum, self.d);
                 let rstd = reciprocal_root(squares, self.d, self.epsilon);
-                let scaled = (rstd, self.gamma);
+                let scaled = (rstd, self.gamma, x.wrapping_add(self.d));
                 if self.stream {
-                    copy(isa, row_sum, sum, self.d);
+                    copy(isa, row_sum, sum, self.d, residual.wrapping_add(self.d));
                     scale::<I, S, true>(isa, row_sum, self.normed.add(at), self.d, scaled);
                 } else {
                     scale::<I, S, false>(isa, row_sum, self.normed.add(at), self.d, scaled);
@@ -159,17 +161,18 @@ unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S,
     isa.reduce_add(Isa::add(isa, Isa::add(isa, squares[0], squares[1]), Isa::add(isa, squares[2], squares[3])))
 }
 
-/// `to = from`, past the caches.
+/// `to = from`, past the caches; the row at `next` is asked for.
 ///
 /// # Safety
 /// Both hold `d` elements and do not overlap; `to` is a multiple of 64.
 #[inline(always)]
-unsafe fn copy<I: Isa, S: Storage>(isa: I, from: *const S, to: *mut S, d: usize) {
+unsafe fn copy<I: Isa, S: Storage>(isa: I, from: *const S, to: *mut S, d: usize, next: *const S) {
     let span = spans::<I, S, false>(isa, from, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(BESIDE * I::LANES) {
             let v = S::load_block::<I, BESIDE>(isa, from.add(at));
+            prefetch_block(isa, next.wrapping_add(at));
             S::store_block::<I, BESIDE, true>(isa, to.add(at), v);
         }
         core::ptr::copy_nonoverlapping(from.add(span.rest), to.add(span.rest), d - span.rest);

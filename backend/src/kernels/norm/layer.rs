@@ -2,7 +2,9 @@
 
 use super::operand::{Rows, Strided};
 use super::rms::reciprocal_root;
-use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, share, spans, store, streams_rows};
+use crate::kernels::rows::{
+    BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
+};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -144,6 +146,9 @@ impl<S: Storage> Part<S> {
                     let at = at + i * I::LANES;
                     let gamma = isa.load(gamma.add(at));
                     *v = if BETA { isa.mul_add(normed, gamma, isa.load(beta.add(at))) } else { isa.mul(normed, gamma) };
+                }
+                if STREAM {
+                    prefetch_block(isa, x.wrapping_add(self.stride + at));
                 }
                 S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), v);
             }

@@ -1,7 +1,9 @@
 //! RMS norm (Zhang and Sennrich 2019).
 
 use super::operand::{Normed, Rows, Strided};
-use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, share, spans, store, streams_rows};
+use crate::kernels::rows::{
+    BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
+};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 
@@ -103,7 +105,8 @@ impl<S: Storage> Part<S> {
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let rstd = reciprocal_root(sum_squares(isa, x, self.d), self.d, self.epsilon);
-                scale::<I, S, STREAM>(isa, x, self.out.add(row * self.d), self.d, (rstd, self.gamma));
+                let next = x.wrapping_add(self.stride);
+                scale::<I, S, STREAM>(isa, x, self.out.add(row * self.d), self.d, (rstd, self.gamma, next));
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
                 }
@@ -146,14 +149,14 @@ pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usi
 ///
 /// # Safety
 /// `x`, `gamma` (as [`Widened`]) and `out` hold `d` elements; `x` and `out` are the same or do not overlap. With
-/// `STREAM`, `out` is a multiple of 64.
+/// `STREAM`, `out` is a multiple of 64, and the row at `next` is asked for.
 #[inline(always)]
 pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
     isa: I,
     x: *const S,
     out: *mut S,
     d: usize,
-    (rstd, gamma): (f32, *const f32),
+    (rstd, gamma, next): (f32, *const f32, *const S),
 ) {
     let rstd = isa.splat(rstd);
     let span = spans::<I, S, false>(isa, out, d);
@@ -163,6 +166,9 @@ pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
             let mut v = S::load_block::<I, BESIDE>(isa, x.add(at));
             for (i, v) in v.iter_mut().enumerate() {
                 *v = isa.mul(isa.mul(*v, rstd), isa.load(gamma.add(at + i * I::LANES)));
+            }
+            if STREAM {
+                prefetch_block(isa, next.wrapping_add(at));
             }
             S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), v);
         }

@@ -10,7 +10,7 @@ mod weights;
 pub(crate) use registers::{load, load_or, store};
 pub(crate) use shared::{AnySource, AnyTarget, Source, Target};
 pub(crate) use spans::{BESIDE, spans};
-pub(crate) use stream::{streams, streams_rows};
+pub(crate) use stream::{prefetch_block, streams, streams_rows};
 pub(crate) use weights::Widened;
 
 use super::Launch;

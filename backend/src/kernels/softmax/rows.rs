@@ -9,7 +9,9 @@
 
 use super::SoftmaxKind;
 use crate::kernels::math::{Several, Vector, decay_any};
-use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, load, load_or, share, spans, store, streams_rows};
+use crate::kernels::rows::{
+    BESIDE, GRAIN, Source, Target, load, load_or, prefetch_block, share, spans, store, streams_rows,
+};
 use crate::kernels::{Launch, Storage};
 use crate::simd::{Isa, Kernel};
 use core::any::TypeId;
@@ -75,7 +77,7 @@ impl<S: Storage> Part<S> {
                 if keeps {
                     let terms = if beside { kept.as_mut_ptr() } else { dst.cast() };
                     let max = maximum(isa, src, d);
-                    let sum = exponentials::<I, S, true>(isa, src, max, terms, d);
+                    let sum = exponentials_ahead::<I, S, true, STREAM>(isa, src, max, terms, d);
                     scale::<I, S, STREAM>(isa, terms, 1.0 / sum, dst, d);
                 } else {
                     let (max, sum) = normaliser(isa, src, d);
@@ -123,12 +125,31 @@ pub(crate) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
     terms: *mut f32,
     d: usize,
 ) -> f32 {
+    // SAFETY: the caller's promise.
+    unsafe { exponentials_ahead::<I, S, STORE, false>(isa, x, max, terms, d) }
+}
+
+/// [`exponentials`], with `AHEAD` asking for the row behind this one.
+///
+/// # Safety
+/// As [`exponentials`].
+#[inline(always)]
+unsafe fn exponentials_ahead<I: Isa, S: Storage, const STORE: bool, const AHEAD: bool>(
+    isa: I,
+    x: *const S,
+    max: f32,
+    terms: *mut f32,
+    d: usize,
+) -> f32 {
     let max = Isa::splat(isa, max);
     let mut sums = [Isa::splat(isa, 0.0); BESIDE];
     let span = spans::<I, S, false>(isa, x, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
         for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            if AHEAD {
+                prefetch_block(isa, x.wrapping_add(d + at));
+            }
             let t = Several(isa).sub([max; BESIDE], S::load_block::<I, BESIDE>(isa, x.add(at)));
             let e = decay_any(Several(isa), t);
             sums = Several(isa).add(sums, e);
