@@ -1,5 +1,6 @@
 //! Results for people: a table in Markdown, columns of equal width.
 
+use crate::engines::{KILN, KILN_PACKED};
 use crate::row::Row;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -17,9 +18,13 @@ const ORDER: [&str; 9] = [
     "kiln 1 thread",
 ];
 
-/// The rows as a Markdown table. A peer that no row has is left out; [`describe_missing`] says why.
+/// Columns that stand before the peers.
+const OURS: [&str; 2] = [KILN, KILN_PACKED];
+
+/// The rows as a Markdown table. A peer that has no figure is `missing`; [`describe_missing`] says why.
 pub fn render(rows: &[Row]) -> String {
-    let present: BTreeSet<&str> = rows.iter().flat_map(|row| row.peers.keys().map(String::as_str)).collect();
+    let names = rows.iter().flat_map(|row| row.peers.keys().chain(row.missing.keys()));
+    let present: BTreeSet<&str> = names.map(String::as_str).filter(|name| !OURS.contains(name)).collect();
     let mut peers: Vec<&str> = ORDER.into_iter().filter(|name| present.contains(name)).collect();
     peers.extend(present.iter().filter(|name| !ORDER.contains(name)));
 
@@ -43,7 +48,7 @@ pub fn render(rows: &[Row]) -> String {
             write_figure(row.kiln_unpacked),
         ];
         line.extend(peers.iter().map(|&name| match row.missing.contains_key(name) {
-            true => "failed".to_string(),
+            true => "missing".to_string(),
             false => write_figure(row.peers.get(name).copied()),
         }));
         line.push(row.percent.map_or("-".into(), |percent| format!("{percent:.0}")));
