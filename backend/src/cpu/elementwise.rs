@@ -118,7 +118,7 @@ fn finish<B: CpuBackend>(route: Route, output: Option<FloatTensor<B>>) -> Option
 /// broadcast in another pattern.
 fn operand<'a>(shape: &[usize], rhs: &View<'a>) -> Option<Operand<'a>> {
     let floats = rhs.contiguous()?;
-    if rhs.shape == shape {
+    if rhs.shape.as_slice() == shape {
         return Some(Operand::Same(floats));
     }
     if rhs.shape.len() != shape.len() {

@@ -1,16 +1,16 @@
 //! Tensors of `Flex`: reference-counted bytes with a layout.
 
-use super::storage::{BoolView, CpuBackend, OwnedFloats, PooledFloats, View};
+use super::storage::{BoolView, CpuBackend, OwnedFloats, PooledFloats, Sizes, View};
 use crate::kernels::{Floats, FloatsMut};
 use burn_backend::{BoolStore, DType};
 use burn_flex::{Flex, FlexTensor, Layout};
 use burn_std::{Bytes, Shape};
 
 /// Sizes, strides and offset, `None` where a stride is negative.
-fn layout(tensor: &FlexTensor) -> Option<(Vec<usize>, Vec<usize>, usize)> {
+fn layout(tensor: &FlexTensor) -> Option<(Sizes, Sizes, usize)> {
     let layout = tensor.layout();
     let strides = layout.strides().iter().map(|&s| usize::try_from(s).ok()).collect::<Option<_>>()?;
-    Some((layout.shape().to_vec(), strides, layout.start_offset()))
+    Some((Sizes::from_slice(layout.shape()), strides, layout.start_offset()))
 }
 
 impl CpuBackend for Flex {

@@ -78,7 +78,7 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
     if rows.d != in_features {
         return None;
     }
-    let mut shape = view.shape.clone();
+    let mut shape = view.shape.to_vec();
     *shape.last_mut()? = out_features;
 
     let bias = match &epilogue.bias {
@@ -104,7 +104,7 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
     let mut out = B::allocate(view.dtype(), rows.rows.checked_mul(out_features)?)?;
     let residual = match &epilogue.residual {
         Some(residual) => {
-            let view = B::view(residual).filter(|view| view.shape == shape)?;
+            let view = B::view(residual).filter(|view| view.shape.as_slice() == shape)?;
             let floats: Floats<'_> = view.contiguous()?;
             Residual::Add(Matrix::row_major(floats, rows.rows, out_features).ok()?)
         }

@@ -1,6 +1,6 @@
 //! Tensors of `NdArray`: shared `ndarray` arrays. It has no bf16 or f16.
 
-use super::storage::{BoolView, CpuBackend, OwnedFloats, View};
+use super::storage::{BoolView, CpuBackend, OwnedFloats, Sizes, View};
 use crate::kernels::{Floats, FloatsMut};
 use burn_ndarray::{FloatNdArrayElement, IntNdArrayElement, NdArray, NdArrayTensor, QuantElement, SharedArray};
 use burn_std::Shape;
@@ -9,10 +9,10 @@ use ndarray::{ArcArray, ArrayView, IxDyn};
 /// An array as a slice in memory order with sizes, strides and the offset of the first element. `None` for arrays with gaps
 /// (slices of larger ones), repeated elements (broadcast ones) or negative strides.
 #[allow(clippy::type_complexity)]
-fn parts<'a, E>(array: &ArrayView<'a, E, IxDyn>) -> Option<(&'a [E], Vec<usize>, Vec<usize>)> {
+fn parts<'a, E>(array: &ArrayView<'a, E, IxDyn>) -> Option<(&'a [E], Sizes, Sizes)> {
     let data = array.to_slice_memory_order()?;
     let strides = array.strides().iter().map(|&s| usize::try_from(s).ok()).collect::<Option<_>>()?;
-    Some((data, array.shape().to_vec(), strides))
+    Some((data, Sizes::from_slice(array.shape()), strides))
 }
 
 impl<E, I, Q> CpuBackend for NdArray<E, I, Q>

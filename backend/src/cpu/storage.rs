@@ -5,8 +5,12 @@ use crate::memory::PooledBytes;
 use burn_backend::DType;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_kiln_fusion::FusedOps;
-use burn_std::Shape;
+use burn_std::{Shape, SmallVec};
 use half::{bf16, f16};
+
+/// Sizes or strides, one a dimension. Those of up to six dimensions need no allocation, which would take as long as an op on a thousand
+/// elements.
+pub type Sizes = SmallVec<[usize; 6]>;
 
 /// A strided tensor of floats. Strides and offset are in elements; strides are not negative.
 #[derive(Debug, Clone)]
@@ -16,9 +20,9 @@ pub struct View<'a> {
     /// Index of the first element.
     pub offset: usize,
     /// Sizes.
-    pub shape: Vec<usize>,
+    pub shape: Sizes,
     /// Elements between neighbours in each dimension.
-    pub strides: Vec<usize>,
+    pub strides: Sizes,
 }
 
 /// A strided tensor of truth values, one byte each, 0 or 1.
@@ -29,9 +33,9 @@ pub struct BoolView<'a> {
     /// Index of the first element.
     pub offset: usize,
     /// Sizes.
-    pub shape: Vec<usize>,
+    pub shape: Sizes,
     /// Elements between neighbours in each dimension.
-    pub strides: Vec<usize>,
+    pub strides: Sizes,
 }
 
 /// A new contiguous buffer.
