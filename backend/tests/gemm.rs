@@ -64,6 +64,25 @@ fn every_variant_on_its_shapes() {
     }
 }
 
+/// Few columns, or few rows with a small B: A is read where it lies, and B in its own order or packed.
+#[test]
+fn narrow_and_flat_products() {
+    for launch in launches() {
+        for b in [Dtype::F32, Dtype::Bf16, Dtype::F16] {
+            for (m, n, k) in [(70, 17, 33), (101, 32, 40), (90, 7, 705), (66, 10, 1), (40, 90, 70), (17, 200, 65)] {
+                for b_transposed in [false, true] {
+                    for variant in [None, Some(Variant::Unpacked)] {
+                        let plan = Plan { variant, ..launch.into() };
+                        let case = Case { b, b_transposed, bias: true, ..Case::new(m, n, k) };
+                        case.check(&plan);
+                        Case { a_transposed: true, step: -2, ..case }.check(&plan);
+                    }
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn empty_products() {
     for launch in launches() {
@@ -180,7 +199,7 @@ fn large_products_split_over_threads() {
 #[test]
 fn threads_change_no_bit() {
     for tier in Tier::available() {
-        for (m, n, k) in [(150, 170, 500), (3, 900, 700)] {
+        for (m, n, k) in [(150, 170, 500), (70, 200, 1500), (500, 30, 300), (3, 900, 700)] {
             let (a, b) = (Values::random(5, m * k), Values::random(6, k * n));
             let a = Matrix::row_major(Floats::F32(&a), m, k).unwrap();
             let b = Matrix::row_major(Floats::F32(&b), k, n).unwrap();

@@ -3,6 +3,7 @@
 use crate::simd::{Isa, Tier};
 
 /// `(2ʳ - 1) / r` on |r| ≤ 1/2, minimax with 2⁰ exact: relative error of 2ʳ below 2⁻²³.
+#[allow(clippy::approx_constant)] // near ln 2, but not it
 const POWER: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
 
 /// `2ˣ` for x ≤ 64, within 2 ulp; what is below 2⁻¹²⁷ may be 0, and -∞ gives 0. NaN gives NaN.

@@ -327,13 +327,15 @@ impl<S: Storage> Many<'_, S> {
 impl Panel {
     #[inline(always)]
     fn new(first: usize, width: usize, visible: &[(usize, usize)]) -> Self {
-        let (mut any, mut all) = (usize::MAX..0, 0..usize::MAX);
+        // Bounds of the union and of the intersection.
+        let (mut any, mut all) = ([usize::MAX, 0], [0, usize::MAX]);
         for &(begin, end) in &visible[first..(first + width).min(visible.len())] {
-            all = all.start.max(begin)..all.end.min(end);
+            all = [all[0].max(begin), all[1].min(end)];
             if begin < end {
-                any = any.start.min(begin)..any.end.max(end);
+                any = [any[0].min(begin), any[1].max(end)];
             }
         }
+        let (any, all) = (any[0]..any[1], all[0]..all[1]);
         Self { first, width, any, all }
     }
 }

@@ -82,9 +82,9 @@ impl<S: Storage> Unit<'_, S> {
         let mut by = [0.0f32; MAX_PANEL_ROWS];
         // SAFETY: the caller's promise; the result's elements are checked, and no other unit has these rows.
         unsafe {
-            for row in 0..live {
+            for (row, by) in by[..live].iter_mut().enumerate() {
                 let (max, sum) = (*sums.max.add(row), *sums.sum.add(row));
-                by[row] = match self.partial {
+                *by = match self.partial {
                     Some(block) => block.set(first + row, max, sum),
                     None => self.finish(first + row, max, sum),
                 };

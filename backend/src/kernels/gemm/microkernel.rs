@@ -221,7 +221,7 @@ impl<S: Storage, const PACKED: bool> Kernel for TileProduct<'_, S, PACKED> {
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
         let rows = self.region.rows;
-        let wide = I::PANELS > 1 && self.region.cols > I::LANES;
+        let wide = self.region.cols > I::LANES;
         // SAFETY: the promise of `new`; each tile holds the region.
         unsafe {
             match (I::MR, PACKED) {
@@ -232,6 +232,8 @@ impl<S: Storage, const PACKED: bool> Kernel for TileProduct<'_, S, PACKED> {
                 (14, true) => self.run::<I, 8, 1>(isa),
                 (14, false) if wide => self.run::<I, 4, 2>(isa),
                 (14, false) => self.run::<I, 4, 1>(isa),
+                (6, true) if !wide => self.run::<I, 6, 1>(isa),
+                (6, false) if !wide => self.run::<I, 4, 1>(isa),
                 (6, true) if rows > 4 => self.run::<I, 6, 2>(isa),
                 (6, true) if rows > 2 => self.run::<I, 4, 2>(isa),
                 (6, false) if rows > 2 => self.run::<I, 4, 2>(isa),

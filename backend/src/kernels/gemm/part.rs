@@ -189,31 +189,37 @@ impl Part {
         }
     }
 
-    /// The register tile over operands where they lie; only columns that do not fill a tile are packed.
+    /// The register tile over A where it lies. B is packed only in columns that do not fill a tile, or where it is not contiguous
+    /// f32 along its rows.
     ///
     /// # Safety
     /// As for [`Part::kernel`].
     #[inline(always)]
     unsafe fn multiply_unpacked<I: Isa>(&self, isa: I, b: RawMatrix) {
         let Region { row, col, rows, cols } = self.region;
-        let (RawFloats::F32(_), RawFloats::F32(_)) = (self.a.data, b.data) else { return };
+        let RawFloats::F32(_) = self.a.data else { return };
         let nr = I::PANELS * PANEL;
-        let edge_len = if cols.is_multiple_of(nr) { 0 } else { nr * self.depth + SLACK };
-        let mut scratch = (edge_len > 0).then(|| Scratch::take(edge_len));
+        let whole = matches!(b.data, RawFloats::F32(_)) && b.col_stride == 1;
+        let buffer_len = if whole && cols.is_multiple_of(nr) { 0 } else { nr * self.depth + SLACK };
+        let mut scratch = (buffer_len > 0).then(|| Scratch::take(buffer_len));
         for jr in (0..cols).step_by(nr) {
             let columns = nr.min(cols - jr);
             let from = b.from(0, col + jr);
-            let RawFloats::F32(mut data) = from.data else { return };
-            let (mut depth_stride, mut panel_stride) = (b.row_stride, PANEL as isize);
-            if let (Some(scratch), true) = (&mut scratch, columns < nr) {
-                let buffer = scratch.as_mut_ptr();
-                // SAFETY: the buffer has `nr` x `depth` floats and slack; the caller's promise for B.
-                unsafe { pack(isa, from.transposed(), [columns, self.depth], PANEL, buffer) };
-                data = buffer;
-                depth_stride = PANEL as isize;
-                panel_stride = (PANEL * self.depth) as isize;
-            }
-            let right = Right { data, depth_stride, panel_stride };
+            let right = match (&mut scratch, from.data) {
+                (None, RawFloats::F32(data)) => {
+                    Right { data, depth_stride: b.row_stride, panel_stride: PANEL as isize }
+                }
+                (Some(_), RawFloats::F32(data)) if whole && columns == nr => {
+                    Right { data, depth_stride: b.row_stride, panel_stride: PANEL as isize }
+                }
+                (Some(scratch), _) => {
+                    let data = scratch.as_mut_ptr();
+                    // SAFETY: the buffer has `nr` x `depth` floats and slack; the caller's promise for B.
+                    unsafe { pack(isa, from.transposed(), [columns, self.depth], PANEL, data) };
+                    Right { data, depth_stride: PANEL as isize, panel_stride: (PANEL * self.depth) as isize }
+                }
+                (None, _) => return,
+            };
             for ir in (0..rows).step_by(UNPACKED_ROWS) {
                 let RawMatrix { data, row_stride, col_stride } = self.a.from(row + ir, 0);
                 let RawFloats::F32(data) = data else { return };
