@@ -6,10 +6,20 @@ use burn_kiln::Kiln;
 use burn_kiln::memory::{ALIGNMENT, Pool, PooledBytes};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The pool is one for the process: one test at a time, each from an empty pool.
-fn alone() -> (MutexGuard<'static, ()>, &'static Pool) {
+/// A test's turn. The pool is one for the process: one test at a time, and none leaves blocks in its thread's cache, which would come back to
+/// the pool when the thread ends, in the middle of the next test.
+struct Turn(#[allow(dead_code)] MutexGuard<'static, ()>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        Pool::global().trim();
+    }
+}
+
+/// The next turn, from an empty pool.
+fn alone() -> (Turn, &'static Pool) {
     static TURN: Mutex<()> = Mutex::new(());
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let turn = Turn(TURN.lock().unwrap_or_else(PoisonError::into_inner));
     let pool = Pool::global();
     pool.set_cap(1 << 30);
     pool.trim();

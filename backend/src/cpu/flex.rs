@@ -9,21 +9,42 @@ use burn_std::{Bytes, Shape};
 /// Sizes, strides and offset, `None` where a stride is negative.
 fn layout(tensor: &FlexTensor) -> Option<(Sizes, Sizes, usize)> {
     let layout = tensor.layout();
-    let strides = layout.strides().iter().map(|&s| usize::try_from(s).ok()).collect::<Option<_>>()?;
-    Some((Sizes::from_slice(layout.shape()), strides, layout.start_offset()))
+    let strides = layout.strides();
+    if strides.iter().any(|&stride| stride < 0) {
+        return None;
+    }
+    Some((Sizes::from_slice(layout.shape()), Sizes::from_slice(bytemuck::cast_slice(strides)), layout.start_offset()))
+}
+
+/// The whole buffer. Bytes of a mapped file need not be aligned to their element.
+fn buffer(tensor: &FlexTensor) -> Option<Floats<'_>> {
+    match tensor.dtype() {
+        DType::F32 => bytemuck::try_cast_slice(tensor.bytes()).ok().map(Floats::F32),
+        DType::BF16 => bytemuck::try_cast_slice(tensor.bytes()).ok().map(Floats::Bf16),
+        DType::F16 => bytemuck::try_cast_slice(tensor.bytes()).ok().map(Floats::F16),
+        _ => None,
+    }
 }
 
 impl CpuBackend for Flex {
     fn view(tensor: &FlexTensor) -> Option<View<'_>> {
         let (shape, strides, offset) = layout(tensor)?;
-        // Bytes of a mapped file need not be aligned to their element.
-        let data = match tensor.dtype() {
-            DType::F32 => Floats::F32(bytemuck::try_cast_slice(tensor.bytes()).ok()?),
-            DType::BF16 => Floats::Bf16(bytemuck::try_cast_slice(tensor.bytes()).ok()?),
-            DType::F16 => Floats::F16(bytemuck::try_cast_slice(tensor.bytes()).ok()?),
-            _ => return None,
-        };
-        Some(View { data, offset, shape, strides })
+        Some(View { data: buffer(tensor)?, offset, shape, strides })
+    }
+
+    fn elements(tensor: &FlexTensor) -> Option<Floats<'_>> {
+        let layout = tensor.layout();
+        let (start, len) = (layout.start_offset(), layout.num_elements());
+        let data = buffer(tensor).filter(|_| layout.is_contiguous())?;
+        Some(data.slice(start, len))
+    }
+
+    fn len(tensor: &FlexTensor) -> usize {
+        tensor.layout().num_elements()
+    }
+
+    fn same_shape(left: &FlexTensor, right: &FlexTensor) -> bool {
+        left.layout().shape() == right.layout().shape()
     }
 
     fn view_mut(tensor: &mut FlexTensor) -> Option<FloatsMut<'_>> {

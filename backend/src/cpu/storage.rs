@@ -2,8 +2,8 @@
 
 use crate::kernels::{Floats, FloatsMut};
 use crate::memory::PooledBytes;
-use burn_backend::DType;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::FusedOps;
 use burn_std::{Shape, SmallVec};
 use half::{bf16, f16};
@@ -132,6 +132,21 @@ pub trait CpuBackend: FusedOps {
     /// The tensor as slices; `None` for f64, for negative strides and for buffers that are not aligned to their element.
     fn view(tensor: &FloatTensor<Self>) -> Option<View<'_>>;
 
+    /// The elements of a tensor that is contiguous in row-major order, without what [`CpuBackend::view`] says besides.
+    fn elements(tensor: &FloatTensor<Self>) -> Option<Floats<'_>> {
+        Self::view(tensor)?.contiguous()
+    }
+
+    /// Number of elements.
+    fn len(tensor: &FloatTensor<Self>) -> usize {
+        tensor.shape().num_elements()
+    }
+
+    /// Whether two tensors have the same sizes.
+    fn same_shape(left: &FloatTensor<Self>, right: &FloatTensor<Self>) -> bool {
+        left.shape() == right.shape()
+    }
+
     /// The tensor's own buffer, if nobody else holds it and it is contiguous from end to end.
     fn view_mut(tensor: &mut FloatTensor<Self>) -> Option<FloatsMut<'_>>;
 
@@ -162,30 +177,22 @@ impl<'a> View<'a> {
         let mut expected = 1;
         for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
             if size != 1 && stride != expected {
-                return if self.is_empty() { Some(self.slice(0, 0)) } else { None };
+                return if self.is_empty() { Some(self.data.slice(0, 0)) } else { None };
             }
             expected *= size;
         }
-        Some(self.slice(self.offset, self.len()))
+        Some(self.data.slice(self.offset, self.len()))
     }
 
     /// The buffer from `start` on; nothing where that is past its end.
     pub fn data_from(&self, start: usize) -> Floats<'a> {
         let start = start.min(self.data.len());
-        self.slice(start, self.data.len() - start)
+        self.data.slice(start, self.data.len() - start)
     }
 
     /// True for no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn slice(&self, start: usize, len: usize) -> Floats<'a> {
-        match self.data {
-            Floats::F32(x) => Floats::F32(&x[start..start + len]),
-            Floats::Bf16(x) => Floats::Bf16(&x[start..start + len]),
-            Floats::F16(x) => Floats::F16(&x[start..start + len]),
-        }
     }
 
     /// The element type.

@@ -200,7 +200,19 @@ pub enum FloatsMut<'a> {
     F16(&'a mut [f16]),
 }
 
-impl Floats<'_> {
+impl<'a> Floats<'a> {
+    /// `len` elements from `start` on.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn slice(self, start: usize, len: usize) -> Floats<'a> {
+        match self {
+            Self::F32(x) => Floats::F32(&x[start..start + len]),
+            Self::Bf16(x) => Floats::Bf16(&x[start..start + len]),
+            Self::F16(x) => Floats::F16(&x[start..start + len]),
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match self {
