@@ -109,10 +109,11 @@ impl<S: TurnedElement> Sixteen<S> {
         let rows: [*const S; PANEL] = core::array::from_fn(row);
         for line in (0..have.div_ceil(steps)).step_by(PANEL) {
             let (at, some) = (line * steps, (have - line * steps).min(PANEL * steps));
-            // SAFETY: the caller's promise; what does not exist is not read.
             let mut square: [I::V; PANEL] = if some == PANEL * steps {
+                // SAFETY: the caller's promise: a whole register lies within the depth.
                 core::array::from_fn(|i| unsafe { S::load_words(isa, rows[i].add(at)) })
             } else {
+                // SAFETY: the caller's promise; what does not exist is not read.
                 core::array::from_fn(|i| unsafe { load_some(isa, rows[i].add(at), some) })
             };
             isa.transpose(&mut square);
