@@ -52,6 +52,10 @@ fn every_variant_on_its_shapes() {
                 (7, 19, 40),
                 (8, 65, 128),
                 (9, 20, 31),
+                // Deeper than a turned piece of a weight.
+                (8, 65, 300),
+                (13, 20, 389),
+                (16, 33, 257),
                 (32, 32, 32),
                 (29, 31, 30),
             ] {

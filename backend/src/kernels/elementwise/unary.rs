@@ -1,9 +1,10 @@
 //! Functions of one operand.
 
-use crate::kernels::math::{Several, Vector, exp, gelu_erf, gelu_tanh, relu, sigmoid, silu, tanh};
+use crate::kernels::math::{Several, Vector, exp, gelu_erf, gelu_erf_bf16, gelu_tanh, relu, sigmoid, silu, tanh};
 use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
+use burn_backend::DType;
 
 /// A function of one operand. Errors: see [`crate::kernels::math`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,7 +64,8 @@ fn split<S: Storage, F: Function>(launch: Launch, function: F, src: Source<S>, d
 
 /// A function as a type, so that each gets its own loop with its constants in registers.
 trait Function: Copy + Sync {
-    fn apply<I: Vector>(self, isa: I, x: I::V) -> I::V;
+    /// The function of elements of `S`, to what rounding to `S` leaves of them.
+    fn apply<I: Vector, S: Storage>(self, isa: I, x: I::V) -> I::V;
 }
 
 macro_rules! functions {
@@ -72,14 +74,24 @@ macro_rules! functions {
         struct $name;
         impl Function for $name {
             #[inline(always)]
-            fn apply<I: Vector>(self, isa: I, x: I::V) -> I::V {
+            fn apply<I: Vector, S: Storage>(self, isa: I, x: I::V) -> I::V {
                 $function(isa, x)
             }
         }
     )+};
 }
 
-functions!(GeluTanh: gelu_tanh, GeluErf: gelu_erf, Silu: silu, Sigmoid: sigmoid, Relu: relu, Exp: exp, Tanh: tanh);
+functions!(GeluTanh: gelu_tanh, Silu: silu, Sigmoid: sigmoid, Relu: relu, Exp: exp, Tanh: tanh);
+
+#[derive(Clone, Copy)]
+struct GeluErf;
+
+impl Function for GeluErf {
+    #[inline(always)]
+    fn apply<I: Vector, S: Storage>(self, isa: I, x: I::V) -> I::V {
+        if matches!(S::DTYPE, DType::BF16) { gelu_erf_bf16(isa, x) } else { gelu_erf(isa, x) }
+    }
+}
 
 /// The function over `len` elements from `src` to `dst`, which are the same or do not overlap.
 struct Map<F, S> {
@@ -113,14 +125,14 @@ impl<F: Function, S: Storage> Map<F, S> {
             // SAFETY: `split` checked that both parts hold `len` elements; a block ends at `rest` or before.
             unsafe {
                 let x = S::load_block::<I, BESIDE>(isa, src.add(at));
-                S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), function.apply(Several(isa), x));
+                S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), function.apply::<_, S>(Several(isa), x));
             }
         }
         for (begin, end) in span.singles() {
             for at in (begin..end).step_by(I::LANES) {
                 let n = I::LANES.min(end - at);
                 // SAFETY: as above; at + n ≤ len.
-                unsafe { store(isa, dst.add(at), function.apply(isa, load(isa, src.add(at), n)), n) };
+                unsafe { store(isa, dst.add(at), function.apply::<_, S>(isa, load(isa, src.add(at), n)), n) };
             }
         }
     }

@@ -27,8 +27,8 @@
 //! * Threads share no buffer and wait for nobody: each packs for itself. That is more packing than with shared buffers, by a factor of
 //!   the parts in a row and in a column of the grid, and no barrier.
 //!
-//! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs, axpy.rs, and [`Variant::Unpacked`] for
-//! operands in the L1 cache). A constant weight is packed once, as [`PackedMatrix`].
+//! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs and turned.rs, axpy.rs, and
+//! [`Variant::Unpacked`] for operands in the L1 cache). A constant weight is packed once, as [`PackedMatrix`].
 //!
 //! Where both operands are bf16 and the tier multiplies bf16, the same loops run around `vdpbf16ps` or `tdpbf16ps` (pairs/).
 
@@ -49,6 +49,7 @@ mod part;
 mod plan;
 mod raw;
 pub(in crate::kernels) mod scratch;
+mod turned;
 
 pub use blocking::{Blocking, Tile};
 pub use cache::Caches;

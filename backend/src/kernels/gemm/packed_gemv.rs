@@ -18,7 +18,7 @@ use crate::simd::{Isa, PANEL};
 use half::{bf16, f16};
 
 /// An element type of panels.
-trait PanelElement: Storage {
+pub(super) trait PanelElement: Storage {
     /// Steps of the depth that lie beside each other.
     const STEPS: usize;
 
@@ -155,14 +155,15 @@ unsafe fn multiply_panel<I: Isa, S: PanelElement, const M: usize, const U: usize
         for (u, sums) in acc.iter_mut().enumerate() {
             let (a, b) = (a.wrapping_add((p + u) * S::STEPS), panel.wrapping_add((p + u) * PANEL * S::STEPS));
             // SAFETY: line `p + u` lies within the depth.
-            unsafe { add_line(isa, (a, a_stride), (b, ahead), S::STEPS, sums) };
+            unsafe { add_line(isa, (a, a_stride), (b, b.cast::<u8>().wrapping_add(ahead)), S::STEPS, sums) };
         }
         p += U;
     }
     for p in p..depth.div_ceil(S::STEPS) {
         let (a, b) = (a.wrapping_add(p * S::STEPS), panel.wrapping_add(p * PANEL * S::STEPS));
+        let (ask, steps) = (b.cast::<u8>().wrapping_add(ahead), S::STEPS.min(depth - p * S::STEPS));
         // SAFETY: line `p` lies within the panel, and no more steps are taken than A has.
-        unsafe { add_line(isa, (a, a_stride), (b, ahead), S::STEPS.min(depth - p * S::STEPS), &mut acc[0]) };
+        unsafe { add_line(isa, (a, a_stride), (b, ask), steps, &mut acc[0]) };
     }
     for i in 0..M {
         for j in 0..regs {
@@ -176,19 +177,19 @@ unsafe fn multiply_panel<I: Isa, S: PanelElement, const M: usize, const U: usize
     }
 }
 
-/// One line of a panel: `sums[i] += Σ_t a[i · a_stride + t] · b[..PANEL][t]` for the first `steps` of its steps.
+/// One line of a panel: `sums[i] += Σ_t a[i · a_stride + t] · b[..PANEL][t]` for the first `steps` of its steps. Asks for the line `ask`.
 ///
 /// # Safety
 /// `M` rows of `a` are readable for `steps` floats, `b` for a line of a panel; `steps` is at most `S::STEPS`.
 #[inline(always)]
-unsafe fn add_line<I: Isa, S: PanelElement, const M: usize>(
+pub(super) unsafe fn add_line<I: Isa, S: PanelElement, const M: usize>(
     isa: I,
     (a, a_stride): (*const f32, isize),
-    (b, ahead): (*const S, usize),
+    (b, ask): (*const S, *const u8),
     steps: usize,
     sums: &mut [[I::V; 2]; M],
 ) {
-    isa.prefetch(b.cast::<u8>().wrapping_add(ahead));
+    isa.prefetch(ask);
     for j in 0..PANEL / I::LANES {
         // SAFETY: the caller's promise.
         unsafe {

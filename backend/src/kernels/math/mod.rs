@@ -9,7 +9,7 @@ mod vector;
 
 pub(crate) use exp::decay_any;
 pub use exp::{exp, sigmoid, silu, tanh};
-pub use gelu::{gelu_erf, gelu_tanh};
+pub use gelu::{gelu_erf, gelu_erf_bf16, gelu_tanh};
 pub use vector::{Several, Vector};
 
 pub use burn_kiln_fusion::Activation;
