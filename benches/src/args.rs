@@ -38,14 +38,13 @@ pub struct Args {
     /// A few shapes of each operation, f32 unless --dtype says otherwise, on all threads: some two minutes with the torch peer.
     #[arg(long)]
     pub quick: bool,
-    /// Which of the models' shapes: all, or the standard ones: two to five of each operation, what a recorded table has.
+    /// Which of the models' shapes: all, or the standard ones: one to five of each operation, what a recorded table has.
     #[arg(long, value_name = "SET", default_value = "all", conflicts_with = "quick")]
     pub shapes: Shapes,
     /// Prints the cases that would run, and ends.
     #[arg(long)]
     pub list: bool,
-    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take longer are made
-    /// at least 5 times.
+    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take long get fewer.
     #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
     pub seconds: f64,
     /// Interpreter with PyTorch; by default KILN_PYTHON, else python3.
