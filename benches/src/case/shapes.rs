@@ -111,12 +111,12 @@ fn list_standard(op: Op) -> &'static [&'static str] {
         Op::Gemm => {
             &["m128 n6144 k2048 cold", "m512 n2048 k2048", "m512 n2048 k6144", "m2048 n2048 k2048", "m1024 n4096 k1024"]
         }
-        Op::Gemv => &["m1 n6144 k2048 cold", "m1 n12288 k4096 cold"],
+        Op::Gemv => &["m1 n6144 k2048 cold", "m1 n2048 k6144 cold"],
         Op::Skinny => &["m16 n6144 k2048 cold"],
         Op::Scaling => &["m512 n2048 k2048", "m512 n6144 k2048"],
-        Op::Attention => &["h16/8 q512 k512 d128", "h16/8 q2048 k2048 d128", "h32/8 q4096 k4096 d128"],
+        Op::Attention => &["h16/8 q512 k512 d128", "h16/8 q2048 k2048 d128", "h16/8 q4096 k4096 d128"],
         Op::Vision => &["h16/16 q1024 k1024 d64", "h16/16 q1024 k1024 d72", "h16/16 q4096 k4096 d64"],
-        Op::Decode => &["h16/8 q1 k4096 d128 cold", "h32/8 q1 k4096 d128 cold"],
+        Op::Decode => &["h16/8 q1 k4096 d128 cold"],
         Op::Softmax | Op::LayerNorm | Op::RmsNorm | Op::AddNorm => &["128x2048", "16384x2048 cold"],
         Op::Rope => &["h16 l1 d128", "h16 l128 d128"],
         Op::Gelu | Op::Add => &["1K", "256K", "16M cold"],
