@@ -1,7 +1,7 @@
 //! The command line of `kernels`.
 
 use crate::cachegrind::Loops;
-use crate::case::{Case, Dtype, Op, cases, quick_cases};
+use crate::case::{Case, Dtype, Op, Shapes};
 use burn_kiln::kernels::gemm::Caches;
 use burn_kiln::simd::Tier;
 use burn_kiln_fusion::config::IsaChoice;
@@ -35,14 +35,16 @@ pub struct Args {
     /// Only shapes whose words are all in this, for example "m512 k2048" or "64M"; see --list.
     #[arg(long, value_name = "WORDS")]
     pub shape: Option<String>,
-    /// A few shapes of each operation, f32 unless --dtype says otherwise, on all threads: under two minutes with the torch peer.
+    /// A few shapes of each operation, f32 unless --dtype says otherwise, on all threads: some two minutes with the torch peer.
     #[arg(long)]
     pub quick: bool,
+    /// Which of the models' shapes: all, or the standard ones: one to five of each operation, what a recorded table has.
+    #[arg(long, value_name = "SET", default_value = "all", conflicts_with = "quick")]
+    pub shapes: Shapes,
     /// Prints the cases that would run, and ends.
     #[arg(long)]
     pub list: bool,
-    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take longer are made
-    /// at least 5 times.
+    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take long get fewer.
     #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
     pub seconds: f64,
     /// Interpreter with PyTorch; by default KILN_PYTHON, else python3.
@@ -60,7 +62,7 @@ pub struct Args {
     /// Also says which of the project's goals the figures reach.
     #[arg(long)]
     pub summary: bool,
-    /// Also writes the table, and the goals, as Markdown.
+    /// Also writes the table, and the goals, as Markdown; behind what the file has, if it is there.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// Measures nothing: runs the operation of --op (gemm, attention or softmax) once, on one thread, AVX2 and the i5-10210U's caches, for
@@ -134,13 +136,16 @@ impl Args {
             [] => Dtype::ALL.as_slice(),
             dtypes => dtypes,
         };
-        let select = if self.quick { quick_cases } else { cases };
+        let shapes = if self.quick { Shapes::Quick } else { self.shapes };
         let wanted = |case: &Case| {
             let label = case.label();
             let has = |word: &str| label.split_whitespace().any(|part| part == word);
             self.shape.as_deref().is_none_or(|words| words.split_whitespace().all(has))
         };
-        ops.iter().flat_map(|&op| dtypes.iter().flat_map(move |&dtype| select(op, dtype))).filter(wanted).collect()
+        ops.iter()
+            .flat_map(|&op| dtypes.iter().flat_map(move |&dtype| shapes.cases(op, dtype)))
+            .filter(wanted)
+            .collect()
     }
 
     /// Numbers of threads to run with: all and 1, or all alone where it is quick.
@@ -203,5 +208,9 @@ mod tests {
         let (all, quick) = (parse("--dtype f32").expect("valid").cases(), parse("--quick").expect("valid").cases());
         assert!(quick.iter().all(|case| all.contains(case)));
         assert!(quick.len() * 4 < all.len());
+        let standard = parse("--dtype f32 --shapes standard").expect("valid").cases();
+        assert!(standard.iter().all(|case| all.contains(case)));
+        assert!((quick.len()..all.len() / 2).contains(&standard.len()));
+        assert!(parse("--quick --shapes standard").is_err());
     }
 }

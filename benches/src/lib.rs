@@ -8,6 +8,7 @@
 //! args.rs        command line
 //! case/          what is measured: operations, shapes, their FLOP and bytes
 //! peaks/         the machine: arithmetic in registers, bandwidth of caches and memory
+//! gauges.rs      the same beside the engines, in the rounds of a case
 //! roofline.rs    the limit of a case on those peaks
 //! operands.rs    random tensors, rotated where a case is out of cache
 //! engines/       who runs a case in this process
@@ -25,6 +26,7 @@ pub mod args;
 pub mod cachegrind;
 pub mod case;
 pub mod engines;
+pub mod gauges;
 pub mod machine;
 pub mod measure;
 pub mod operands;

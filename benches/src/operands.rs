@@ -3,6 +3,7 @@
 use crate::case::{Case, Dtype, Op, Shape};
 use burn::tensor::{Bytes, DType};
 use burn_flex::{FlexTensor, Layout};
+use burn_kiln::memory::PooledBytes;
 use half::bf16;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -85,12 +86,14 @@ impl Operands {
     /// Random operands of `case`, uniform in -1 to 1, the same for the same case.
     pub fn random(case: &Case) -> Self {
         let shapes = shapes(case);
+        // In a model activations and caches lie in the buffers of the pool, on huge pages; weights come from a file.
+        let pooled = case.cold && !matches!(case.shape, Shape::Linear { .. } | Shape::Square { .. });
         let first: Vec<FlexTensor> = (shapes.iter().enumerate())
             .map(|(i, shape)| random_tensor(&shape.sizes, if shape.f32 { Dtype::F32 } else { case.dtype }, i as u64))
             .collect();
         let copies = (1..count_sets(case)).into_par_iter().map(|_| {
             let copy = |(tensor, shape): (&FlexTensor, &OperandShape)| match shape.rotates {
-                true => copy_tensor(tensor),
+                true => copy_tensor(tensor, pooled),
                 false => tensor.clone(),
             };
             first.iter().zip(&shapes).map(copy).collect()
@@ -125,13 +128,23 @@ fn random_tensor(sizes: &[usize], dtype: Dtype, seed: u64) -> FlexTensor {
     FlexTensor::new(bytes, Layout::contiguous(sizes.to_vec().into()), dtype)
 }
 
-/// The same numbers in memory of its own.
-fn copy_tensor(tensor: &FlexTensor) -> FlexTensor {
-    let bytes = match tensor.dtype() {
-        DType::BF16 => Bytes::from_elems(tensor.storage::<bf16>().to_vec()),
-        _ => Bytes::from_elems(tensor.storage::<f32>().to_vec()),
+/// The same numbers in memory of its own, from Kiln's pool or from the allocator.
+fn copy_tensor(tensor: &FlexTensor, pooled: bool) -> FlexTensor {
+    let bytes = match (tensor.dtype(), pooled) {
+        (DType::BF16, false) => Bytes::from_elems(tensor.storage::<bf16>().to_vec()),
+        (DType::BF16, true) => copy_to_pool(tensor.storage::<bf16>(), |x| x.to_ne_bytes()),
+        (_, false) => Bytes::from_elems(tensor.storage::<f32>().to_vec()),
+        (_, true) => copy_to_pool(tensor.storage::<f32>(), |x| x.to_ne_bytes()),
     };
     FlexTensor::new(bytes, tensor.layout().clone(), tensor.dtype())
+}
+
+fn copy_to_pool<T: Copy, const N: usize>(numbers: &[T], to_bytes: impl Fn(T) -> [u8; N]) -> Bytes {
+    let mut bytes = PooledBytes::take(size_of_val(numbers));
+    for (to, &number) in bytes.as_mut_slice().chunks_exact_mut(N).zip(numbers) {
+        to.copy_from_slice(&to_bytes(number));
+    }
+    bytes.into_bytes()
 }
 
 #[cfg(test)]
@@ -145,6 +158,20 @@ mod tests {
         let bytes = count_sets(&case) * 2048 * 2048 * 2;
         assert!((COLD_BYTES..COLD_BYTES + (8 << 20)).contains(&bytes), "{bytes}");
         assert_eq!(count_sets(&Case { cold: false, ..case }), 1);
+    }
+
+    #[test]
+    fn copies_are_equal() {
+        for dtype in Dtype::ALL {
+            let tensor = random_tensor(&[3, 5], dtype, 1);
+            for pooled in [false, true] {
+                let copy = copy_tensor(&tensor, pooled);
+                match dtype {
+                    Dtype::F32 => assert_eq!(copy.storage::<f32>(), tensor.storage::<f32>()),
+                    Dtype::Bf16 => assert_eq!(copy.storage::<bf16>(), tensor.storage::<bf16>()),
+                }
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,25 @@ use crate::peaks::Peaks;
 use crate::row::Row;
 use crate::{summary, table};
 
+/// How a recorded file begins: what its figures mean, and how to measure them again.
+pub const HEADER: &str = "\
+# CPU kernels
+
+Figures are medians in the row's unit. Ratio is Kiln's best over the best of the others: the median of the rounds' ratios, above 1 where Kiln is
+ahead. \"cold\" rotates over more than 1 GiB. Limits are measured beside the kernels: arithmetic is the highest rate of the run and of the row's
+rounds; bandwidth is the median of the row's rounds, and the percent of it the median of the rounds' percents.
+
+To measure again, on a machine that does nothing else, each on all threads and on one (`KILN_PYTHON` is an interpreter that has PyTorch):
+
+```sh
+cargo build --release -p kiln-benches --bin kernels --features peers,x86-v4
+target/release/kernels --shapes standard --record FILE
+# AVX2: without `x86-v4` the gemm crate and Flex are held to it too. This is written behind what the file has.
+cargo build --release -p kiln-benches --bin kernels --features peers
+target/release/kernels --shapes standard --isa avx2 --record FILE
+```
+";
+
 /// What a run gathered.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -35,7 +54,7 @@ impl Report {
         let streaming = memory.copy_streaming.map(|rate| format!(", {rate:.1} GB/s with non-temporal stores"));
         let bf16 = peaks.bf16.as_ref().map(|peak| format!(", {} {:.0} GFLOP/s", peak.instruction, peak.gflops));
         self.facts.push(format!(
-            "peaks of {} threads, {}: fma {:.0} GFLOP/s{}; read {:.1} GB/s; copy {:.1} GB/s{}",
+            "highest of {} threads, {}: fma {:.0} GFLOP/s{}; read {:.1} GB/s; copy {:.1} GB/s{}",
             peaks.threads,
             peaks.isa,
             peaks.fma,
@@ -52,21 +71,17 @@ impl Report {
         let mut text = format!("{facts}\n{}\n{}", table::render(&self.rows), table::describe_missing(&self.rows));
         if with_goals {
             text.push_str(
-                "\n## Goals\n\nOver the rows that a goal concerns; a ratio is the median over rounds of their time over ours.\n\n",
+                "\n### Goals\n\nOver the rows that a goal concerns; a ratio is the median over rounds of their time over ours.\n\n",
             );
             text.push_str(&summary::render(&summary::judge(&self.rows)));
         }
         text
     }
 
-    /// The same as a document for `benches/record/`, with the day and the command. Nothing in it names the machine's owner: paths of
+    /// The same as a section of a file in `benches/record/`, which begins with [`HEADER`], with the day and the command. Nothing in it names the machine's owner: paths of
     /// arguments are left out.
     pub fn document(&self, command: &str, day: &str) -> String {
-        format!(
-            "# CPU kernels\n\nMeasured on {day} by `{command}`. Figures are medians in the row's unit, ratio is Kiln's best over the \
-             best of the others (the median of the rounds' ratios, above 1 where Kiln is ahead). \"cold\" rotates over more than 1 GiB.\n\n{}",
-            self.render(true)
-        )
+        format!("## {day}: `{command}`\n\n{}", self.render(true))
     }
 }
 

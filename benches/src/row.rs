@@ -2,8 +2,8 @@
 
 use crate::case::{Case, Dtype, Op, Unit};
 use crate::engines::{KILN, KILN_ONE, KILN_PACKED};
+use crate::gauges::MeasuredLimit;
 use crate::measure::{Failure, Samples, median, median_ratio};
-use crate::roofline::Limit;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -33,7 +33,7 @@ pub struct Row {
     pub limit: f64,
     /// What sets the limit.
     pub limit_name: String,
-    /// Kiln's best figure, percent of the limit.
+    /// Kiln's best figure, percent of the limit; of a bandwidth, the median of the rounds' percents.
     pub percent: Option<f64>,
     /// Figures of the others.
     pub peers: BTreeMap<String, f64>,
@@ -68,7 +68,7 @@ pub struct Setting {
     /// Threads of every engine.
     pub threads: usize,
     /// The case's limit there.
-    pub limit: Limit,
+    pub limit: MeasuredLimit,
 }
 
 impl Row {
@@ -102,6 +102,14 @@ impl Row {
         let failed = outcomes.iter().filter_map(|o| Some((o.name.clone(), o.samples.as_ref().err()?.clone())));
         let missing = missing.into_iter().chain(failed).map(|(name, why)| (name, why.to_string())).collect();
         let kiln = ours.as_deref().and_then(figure);
+        let MeasuredLimit { limit, rounds } = setting.limit;
+        let percent = match (&rounds, &ours) {
+            (Some(limits), Some(ours)) => {
+                let percents = ours.iter().zip(limits).map(|(seconds, limit)| 100.0 * case.figure(*seconds) / limit);
+                median(&percents.collect::<Vec<_>>())
+            }
+            _ => kiln.map(|kiln| 100.0 * kiln / limit.figure),
+        };
         Self {
             op: case.op,
             shape: case.label(),
@@ -112,9 +120,9 @@ impl Row {
             kiln,
             kiln_packed: forms[0].1.and_then(figure),
             kiln_unpacked: forms[1].1.and_then(figure),
-            limit: setting.limit.figure,
-            limit_name: setting.limit.name,
-            percent: kiln.map(|kiln| 100.0 * kiln / setting.limit.figure),
+            limit: limit.figure,
+            limit_name: limit.name,
+            percent,
             peers: others().filter_map(|o| Some((o.name.clone(), figure(o.samples.as_deref().ok()?)?))).collect(),
             ratio,
             ratios,
@@ -134,14 +142,19 @@ impl Row {
 mod tests {
     use super::*;
     use crate::case::Shape;
+    use crate::roofline::Limit;
 
     fn outcome(name: &str, samples: &[f64]) -> Outcome {
         Outcome { name: name.into(), samples: Ok(samples.into()), note: None }
     }
 
     fn row() -> Row {
+        row_within(None)
+    }
+
+    fn row_within(rounds: Option<Vec<f64>>) -> Row {
         let case = Case { op: Op::Gemm, shape: Shape::Square { n: 1000 }, dtype: Dtype::F32, cold: false };
-        let limit = Limit { figure: 10.0, name: "fma".into() };
+        let limit = MeasuredLimit { limit: Limit { figure: 10.0, name: "fma".into() }, rounds };
         let setting = Setting { isa: "avx2".into(), threads: 2, limit };
         let mut torch = outcome("torch", &[0.5, 0.5, 0.5]);
         torch.note = Some("sgemm".into());
@@ -167,6 +180,12 @@ mod tests {
         assert_eq!(row.missing["flex"], "panicked: no");
         assert_eq!(row.missing["candle"], "not built");
         assert_eq!(row.rounds, 3);
+    }
+
+    #[test]
+    fn percents_of_a_bandwidth_are_taken_within_a_round() {
+        // 8, 8 and 4 GFLOP/s: 80, 100 and 50 percent of what the machine did in those rounds.
+        assert_eq!(row_within(Some(vec![10.0, 8.0, 8.0])).percent, Some(80.0));
     }
 
     #[test]

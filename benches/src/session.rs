@@ -2,17 +2,20 @@
 
 use crate::args::Isa;
 use crate::case::{Case, Op, Shape};
-use crate::engines::{self, Place};
+use crate::engines::{self, KILN, KILN_PACKED, Place};
+use crate::gauges::{self, Gauge, Reading};
 use crate::measure::{Effort, Engine, interleave};
 use crate::operands::Operands;
-use crate::peaks::Peaks;
-use crate::roofline::limit;
+use crate::peaks::{Memory, Peaks};
 use crate::row::{Outcome, Row, Setting};
 use crate::torch::Torch;
 use burn_kiln::kernels::attention::Tiles;
 use burn_kiln::kernels::gemm::{Blocking, Caches, Tile};
+use burn_kiln::memory::Pool;
 use burn_kiln_fusion::KernelConfig;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Everything that cases of one instruction set and one number of threads share.
@@ -23,7 +26,9 @@ pub struct Session {
     pool: Arc<ThreadPool>,
     one: Arc<ThreadPool>,
     effort: Effort,
-    /// The machine's peaks with these threads.
+    /// What gauges of memory move; without it no gauge runs beside the engines.
+    memory: Option<Rc<RefCell<Memory>>>,
+    /// The machine's peaks with these threads. Rounds that reach more raise those of arithmetic.
     pub peaks: Peaks,
     /// PyTorch, if it is there.
     pub torch: Torch,
@@ -52,7 +57,7 @@ fn start_pool(threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
 }
 
 impl Session {
-    /// Makes the pools and measures the peaks of `threads` threads.
+    /// Makes the pools and measures the peaks of `threads` threads, with the buffers of an earlier session if there was one.
     ///
     /// # Errors
     /// When the threads cannot be started.
@@ -61,19 +66,24 @@ impl Session {
         threads: usize,
         caches: Option<Caches>,
         effort: Effort,
+        earlier: Option<&Self>,
     ) -> Result<Self, ThreadPoolBuildError> {
         let pool = start_pool(threads)?;
-        let peaks = Peaks::measure(isa.tier, &pool);
-        Ok(Self { isa, caches, pool, one: start_pool(1)?, effort, peaks, torch: Torch::absent("not asked for") })
+        let kept = earlier.and_then(|session| session.memory.clone());
+        let memory = kept.unwrap_or_else(|| Rc::new(RefCell::new(Memory::new(&pool))));
+        let peaks = Peaks::measure(isa.tier, &pool, &mut memory.borrow_mut());
+        let (one, torch) = (start_pool(1)?, Torch::absent("not asked for"));
+        Ok(Self { isa, caches, pool, one, effort, memory: Some(memory), peaks, torch })
     }
 
-    /// The same on peaks that are known.
+    /// The same on peaks that are known, without gauges beside the engines.
     ///
     /// # Errors
     /// When the threads cannot be started.
     pub fn with_peaks(isa: Isa, peaks: Peaks, effort: Effort) -> Result<Self, ThreadPoolBuildError> {
         let (pool, one) = (start_pool(peaks.threads)?, start_pool(1)?);
-        Ok(Self { isa, caches: None, pool, one, effort, peaks, torch: Torch::absent("not asked for") })
+        let torch = Torch::absent("not asked for");
+        Ok(Self { isa, caches: None, pool, one, effort, memory: None, peaks, torch })
     }
 
     /// Measures `case`.
@@ -89,14 +99,30 @@ impl Session {
             engines.extend(torch);
             missing.extend(absent);
         }
-        let samples = interleave(&mut engines, self.effort);
+        // Next to Kiln's turns, whose limit they tell.
+        let gauges = self.gauges(case);
+        let ours = engines.iter().take_while(|engine| [KILN, KILN_PACKED].contains(&engine.name())).count();
+        engines.splice(ours..ours, gauges.iter().map(|gauge| -> Box<dyn Engine> { Box::new(gauge.clone()) }));
+        let mut samples = interleave(&mut engines, self.effort);
+        let read = samples.drain(ours..ours + gauges.len());
+        let readings: Vec<Reading> = gauges.iter().zip(read).map(|(gauge, s)| Reading::new(gauge, &s)).collect();
+        engines.drain(ours..ours + gauges.len());
         let outcomes = (engines.iter().zip(samples))
             .map(|(engine, samples)| Outcome { name: engine.name().into(), samples, note: engine.note() })
             .collect();
         drop::<Vec<Box<dyn Engine>>>(engines);
         self.torch.finish();
-        let setting =
-            Setting { isa: self.isa.tier.to_string(), threads: self.peaks.threads, limit: limit(case, &self.peaks) };
+        drop(operands);
+        // Sets of operands lie in the pool now: the next case has other sizes.
+        Pool::global().trim();
+        let limit = gauges::apply(case, &mut self.peaks, &readings);
+        let setting = Setting { isa: self.isa.tier.to_string(), threads: self.peaks.threads, limit };
         Row::new(case, setting, outcomes, missing)
+    }
+
+    /// The gauges that run beside the engines of `case`.
+    fn gauges(&self, case: &Case) -> Vec<Gauge> {
+        let Some(memory) = &self.memory else { return Vec::new() };
+        gauges::choose(case, self.isa).into_iter().map(|quantity| Gauge::new(quantity, &self.pool, memory)).collect()
     }
 }

@@ -8,7 +8,7 @@ use kiln_benches::engines::hide_panics_of_engines;
 use kiln_benches::machine::Machine;
 use kiln_benches::measure::Effort;
 use kiln_benches::peaks::Peaks;
-use kiln_benches::report::{Report, describe_command, describe_day};
+use kiln_benches::report::{HEADER, Report, describe_command, describe_day};
 use kiln_benches::session::Session;
 use kiln_benches::torch::{Launch, SCRIPT, Torch};
 use kiln_benches::{cachegrind, summary};
@@ -48,17 +48,22 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let isa = args.isa.unwrap_or_else(Isa::best);
     let machine = Machine::detect();
     let mut report = Report::new(&machine);
+    let mut earlier: Option<Session> = None;
     for threads in args.thread_counts() {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
-        let mut session = Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds))?;
+        let mut session =
+            Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds), earlier.as_ref())?;
         session.torch = start_torch(args, isa, threads);
-        report.add_peaks(&session.peaks);
         report.facts.push(session.torch.describe());
         explain_torch(&cases, &mut session, &mut report);
         if args.json {
             print_json(&describe_machine(&machine, &session.peaks, &report))?;
         }
         measure(args, &cases, &mut session, &mut report)?;
+        // Only now: rounds may have seen more than the tries before them.
+        report.add_peaks(&session.peaks);
+        session.torch = Torch::absent("ended");
+        earlier = Some(session);
     }
     if !args.json {
         println!("{}", report.render(args.summary));
@@ -67,7 +72,13 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     }
     if let Some(file) = &args.record {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        std::fs::write(file, report.document(&describe_command(std::env::args()), &describe_day(now)))?;
+        let section = report.document(&describe_command(std::env::args()), &describe_day(now));
+        let before = match std::fs::read_to_string(file) {
+            Ok(before) => before,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => HEADER.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        std::fs::write(file, format!("{before}\n{section}"))?;
     }
     Ok(())
 }
@@ -75,6 +86,9 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
 /// Runs the cases, with a bar on stderr.
 fn measure(args: &Args, cases: &[Case], session: &mut Session, report: &mut Report) -> Result<(), serde_json::Error> {
     let style = ProgressStyle::with_template("{pos}/{len} [{elapsed_precise} of about {duration_precise}] {msg}");
+    // One thread against one thread says nothing.
+    let says_something = |case: &&Case| case.op != Op::Scaling || session.peaks.threads > 1;
+    let cases: Vec<&Case> = cases.iter().filter(says_something).collect();
     let bar = ProgressBar::new(cases.len() as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     for case in cases {
         bar.set_message(format!("{} {} {}", case.op, case.dtype, case.label()));

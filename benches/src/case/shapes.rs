@@ -28,6 +28,29 @@ const VISION: [(usize, usize); 4] = [(3072, 1024), (1024, 1024), (4096, 1024), (
 /// Heads, key heads and head size of the decoders, 2B and 8B (4B is as 8B).
 const DECODERS: [(usize, usize, usize); 2] = [(16, 8, 128), (32, 8, 128)];
 
+/// A choice of shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shapes {
+    /// Every one.
+    All,
+    /// A few of each operation, each goal's among them: what a recorded table has.
+    Standard,
+    /// One or two of each kind, those of the 2B model.
+    Quick,
+}
+
+impl Shapes {
+    /// The cases of `op` in `dtype`.
+    pub fn cases(self, op: Op, dtype: Dtype) -> Vec<Case> {
+        let wanted = match self {
+            Self::All => return cases(op, dtype),
+            Self::Standard => list_standard(op),
+            Self::Quick => list_quick(op),
+        };
+        cases(op, dtype).into_iter().filter(|case| wanted.contains(&case.label().as_str())).collect()
+    }
+}
+
 /// Every case of `op` in `dtype`.
 pub fn cases(op: Op, dtype: Dtype) -> Vec<Case> {
     let case = |shape, cold| Case { op, shape, dtype, cold };
@@ -82,9 +105,29 @@ pub fn cases(op: Op, dtype: Dtype) -> Vec<Case> {
     }
 }
 
-/// The cases of `--quick`: one or two of each kind, those of the 2B model.
-pub fn quick_cases(op: Op, dtype: Dtype) -> Vec<Case> {
-    let wanted: &[&str] = match op {
+/// Labels of [`Shapes::Standard`].
+fn list_standard(op: Op) -> &'static [&'static str] {
+    match op {
+        Op::Gemm => {
+            &["m128 n6144 k2048 cold", "m512 n2048 k2048", "m512 n2048 k6144", "m2048 n2048 k2048", "m1024 n4096 k1024"]
+        }
+        Op::Gemv => &["m1 n6144 k2048 cold", "m1 n2048 k6144 cold"],
+        Op::Skinny => &["m16 n6144 k2048 cold"],
+        Op::Scaling => &["m512 n2048 k2048", "m512 n6144 k2048"],
+        Op::Attention => &["h16/8 q512 k512 d128", "h16/8 q2048 k2048 d128", "h16/8 q4096 k4096 d128"],
+        Op::Vision => &["h16/16 q1024 k1024 d64", "h16/16 q1024 k1024 d72", "h16/16 q4096 k4096 d64"],
+        Op::Decode => &["h16/8 q1 k4096 d128 cold"],
+        Op::Softmax | Op::LayerNorm | Op::RmsNorm | Op::AddNorm => &["128x2048", "16384x2048 cold"],
+        Op::Rope => &["h16 l1 d128", "h16 l128 d128"],
+        Op::Gelu | Op::Add => &["1K", "256K", "16M cold"],
+        Op::Exp | Op::Mul => &["1K", "256K"],
+        _ => &["256K", "16M cold"],
+    }
+}
+
+/// Labels of [`Shapes::Quick`].
+fn list_quick(op: Op) -> &'static [&'static str] {
+    match op {
         Op::Gemm => &["m128 n6144 k2048 cold", "m512 n2048 k2048", "square 64", "square 512"],
         Op::Gemv => &["m1 n6144 k2048 cold"],
         Op::Skinny => &["m16 n6144 k2048 cold"],
@@ -96,8 +139,7 @@ pub fn quick_cases(op: Op, dtype: Dtype) -> Vec<Case> {
         Op::Rope => &["h16 l128 d128"],
         Op::Gelu | Op::Add => &["1K", "256K", "16M cold"],
         _ => &["1K", "256K"],
-    };
-    cases(op, dtype).into_iter().filter(|case| wanted.contains(&case.label().as_str())).collect()
+    }
 }
 
 #[cfg(test)]
@@ -110,8 +152,11 @@ mod tests {
         for &op in Op::value_variants() {
             for dtype in Dtype::ALL {
                 assert!(!cases(op, dtype).is_empty(), "{op}");
-                let quick = quick_cases(op, dtype).len();
-                assert!((1..=4).contains(&quick), "{op}: {quick}");
+                let quick = Shapes::Quick.cases(op, dtype).len();
+                assert_eq!(quick, list_quick(op).len(), "{op}");
+                let standard = Shapes::Standard.cases(op, dtype).len();
+                assert_eq!(standard, list_standard(op).len(), "{op}");
+                assert!((1..=4).contains(&quick) && (1..=5).contains(&standard), "{op}: {quick}, {standard}");
             }
         }
     }

@@ -128,8 +128,9 @@ fn prepare_rows<B: OnFlex>(op: Op, operands: &Operands, config: Arc<KernelConfig
             })
         }
         Op::Gelu => Box::new(move |i| drop(black_box(activation::gelu(x[i].clone())))),
-        Op::GeluTanh => Box::new(move |i| drop(black_box(activation::gelu_approximate(x[i].clone())))),
-        Op::Silu => Box::new(move |i| drop(black_box(activation::silu(x[i].clone())))),
+        // The ops that models call: one kernel of Kiln's, Burn's composition on Flex.
+        Op::GeluTanh => Box::new(move |i| drop(black_box(FusedOps::gelu_tanh(x[i].clone(), &config)))),
+        Op::Silu => Box::new(move |i| drop(black_box(FusedOps::silu(x[i].clone(), &config)))),
         Op::SiluMul => {
             let up = second();
             Box::new(move |i| drop(black_box(B::silu_mul(x[i].clone(), up[i].clone(), &config))))

@@ -1,21 +1,24 @@
 //! Peak of multiply-adds: independent chains in registers, nothing from memory.
 
-use super::Bf16Peak;
+use super::run_together;
+use crate::case::Dtype;
 use burn_kiln::simd::{Isa, Kernel, Tier};
 use rayon::ThreadPool;
 use std::hint::black_box;
-use std::sync::Barrier;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Chains that run beside each other: a multiply-add takes 4 cycles on every CPU since Skylake and Zen 3 and two begin in each
 /// cycle, so 8 would do; 12 and two constants still fit the 16 registers of AVX2.
 const CHAINS: usize = 12;
 
-/// Turns of all chains in one try: about 20 ms.
+/// Turns of all chains in one try: about 6 ms.
 const TURNS: usize = 4 << 20;
 
-/// Tries, of which the best counts: a peak is what the machine can do when nobody else disturbs.
-const TRIES: usize = 7;
+/// Before the tries all threads work for so long: a clock that was low needs some tens of milliseconds to rise.
+const WARM: Duration = Duration::from_millis(150);
+
+/// Tries go on for so long; the best counts: a peak is what the machine can do when nobody else disturbs.
+const LONG: Duration = Duration::from_millis(500);
 
 struct Chains {
     turns: usize,
@@ -42,88 +45,149 @@ impl Kernel for Chains {
     }
 }
 
-/// The best rate of `work` over all threads of `pool`, FLOP/s. `work` returns the FLOP that it did.
-fn measure(pool: &ThreadPool, work: impl Fn() -> f64 + Sync) -> f64 {
-    let barrier = Barrier::new(pool.current_num_threads());
-    let try_once = || {
-        let spans = pool.broadcast(|_| {
-            barrier.wait();
-            let begin = Instant::now();
-            let flop = work();
-            (begin, Instant::now(), flop)
-        });
-        let begin = spans.iter().map(|span| span.0).min().expect("a pool has threads");
-        let end = spans.iter().map(|span| span.1).max().expect("a pool has threads");
-        spans.iter().map(|span| span.2).sum::<f64>() / (end - begin).as_secs_f64()
-    };
-    (0..TRIES).map(|_| try_once()).fold(0.0, f64::max)
-}
-
-/// Multiply-adds of f32, GFLOP/s. The portable tier multiplies and adds in two instructions.
-pub fn measure_fma(tier: Tier, pool: &ThreadPool) -> f64 {
-    let flop = measure(pool, || {
-        let lanes = tier.run(Chains { turns: black_box(TURNS) });
-        2.0 * (CHAINS * lanes * TURNS) as f64
-    });
-    flop / 1e9
-}
-
-/// Multiply-adds of bf16 on the tier that has them.
-pub fn measure_bf16(tier: Tier, pool: &ThreadPool) -> Option<Bf16Peak> {
+/// The loop that finds the peak of an instruction set for operands of a dtype.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Multiply-adds of f32; the portable tier multiplies and adds in two instructions.
+    Fma(Tier),
+    /// Dot products of pairs of bf16.
     #[cfg(target_arch = "x86_64")]
-    match tier.to_string().as_str() {
-        "avx512bf16" if x86::has_dot() => {
-            let flop = measure(pool, || {
-                // SAFETY: `has_dot` found the instructions.
-                unsafe { x86::run_dots(black_box(TURNS)) };
-                // Two products and two sums a lane.
-                4.0 * (x86::DOT_CHAINS * 16 * TURNS) as f64
-            });
-            return Some(Bf16Peak { instruction: "vdpbf16ps", gflops: flop / 1e9 });
+    Dots,
+    /// Products of tiles of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Tiles,
+}
+
+impl Arithmetic {
+    /// The loop for `dtype` on `tier`: multiply-adds of f32 where bf16 has no instruction of its own.
+    pub fn of(tier: Tier, dtype: Dtype) -> Self {
+        #[cfg(target_arch = "x86_64")]
+        match tier.to_string().as_str() {
+            "avx512bf16" if dtype == Dtype::Bf16 && x86::has_dot() => return Self::Dots,
+            // The tier exists only where the kernel gave permission to use the tiles.
+            "amx" if dtype == Dtype::Bf16 && tier.is_available() => return Self::Tiles,
+            _ => {}
         }
-        // The tier exists only where the kernel gave permission to use the tiles.
-        "amx" if tier.is_available() => {
-            let flop = measure(pool, || {
-                // SAFETY: the tier is available.
-                unsafe { x86::run_tiles(black_box(TURNS / 16)) };
-                4.0 * 2.0 * (16 * 16 * 32 * (TURNS / 16)) as f64
-            });
-            return Some(Bf16Peak { instruction: "tdpbf16ps", gflops: flop / 1e9 });
-        }
-        _ => {}
+        let _ = dtype;
+        Self::Fma(tier)
     }
-    let _ = (tier, pool);
-    None
+
+    /// The instruction.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fma(_) => "fma",
+            #[cfg(target_arch = "x86_64")]
+            Self::Dots => "vdpbf16ps",
+            #[cfg(target_arch = "x86_64")]
+            Self::Tiles => "tdpbf16ps",
+        }
+    }
+
+    /// Runs `turns` of the loop on every thread of `pool` at one moment: FLOP of all, and the time.
+    pub fn run(self, pool: &ThreadPool, turns: usize) -> (f64, Duration) {
+        run_together(pool, || (), |()| self.run_here(black_box(turns)))
+    }
+
+    /// FLOP of `turns` of the loop, after running them.
+    fn run_here(self, turns: usize) -> f64 {
+        match self {
+            Self::Fma(tier) => 2.0 * (CHAINS * tier.run(Chains { turns }) * turns) as f64,
+            #[cfg(target_arch = "x86_64")]
+            Self::Dots => {
+                assert!(x86::has_dot());
+                // SAFETY: `has_dot` found the instructions.
+                unsafe { x86::run_dots(turns) };
+                // Two products and two sums a lane.
+                4.0 * (x86::DOT_CHAINS * 16 * turns) as f64
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Tiles => {
+                // A turn of tiles takes 64 cycles, one of the other loops 6 to 10.
+                let turns = (turns / 16).max(1);
+                // SAFETY: `of` chooses tiles only for a tier that is available.
+                unsafe { x86::run_tiles(turns) };
+                4.0 * 2.0 * (16 * 16 * 32 * turns) as f64
+            }
+        }
+    }
+
+    /// The best rate of some tries over all threads of `pool`, GFLOP/s.
+    pub fn measure(self, pool: &ThreadPool) -> f64 {
+        let begin = Instant::now();
+        let mut best = 0.0_f64;
+        while begin.elapsed() < WARM + LONG {
+            let (flop, time) = self.run(pool, TURNS);
+            best = best.max(flop / time.as_secs_f64());
+        }
+        best / 1e9
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use core::arch::asm;
-    use core::arch::x86_64::{__m512bh, _mm512_dpbf16_ps, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps};
-    use std::hint::black_box;
 
-    /// Chains of dot products: they take 5 to 6 cycles.
-    pub const DOT_CHAINS: usize = 20;
+    /// Chains of dot products: they take 5 to 6 cycles, and two begin in each.
+    pub const DOT_CHAINS: usize = 16;
 
     pub fn has_dot() -> bool {
         is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")
     }
 
+    /// Sixteen chains a turn. In assembly: the compiler keeps an array of so many sums in memory, which halves the rate.
+    ///
     /// # Safety
     /// [`has_dot`].
-    #[target_feature(enable = "avx512f,avx512bf16")]
     pub unsafe fn run_dots(turns: usize) {
-        // Pairs of 1 and 0.
-        // SAFETY: both are 64 bytes without any invalid value.
-        let ones: __m512bh = unsafe { core::mem::transmute(_mm512_set1_epi32(black_box(0x3f80))) };
-        let mut sums: [_; DOT_CHAINS] = core::array::from_fn(|i| _mm512_set1_ps(black_box(i as f32)));
-        for _ in 0..turns {
-            for sum in &mut sums {
-                *sum = _mm512_dpbf16_ps(*sum, ones, ones);
-            }
-        }
-        for sum in sums {
-            black_box(_mm512_reduce_add_ps(sum));
+        // SAFETY: the caller promises the instructions; every register that is written is named.
+        unsafe {
+            asm!(
+                // Pairs of 1 and 0.
+                "vpbroadcastd zmm31, {ones:e}",
+                "vpxord zmm0, zmm0, zmm0",
+                "vpxord zmm1, zmm1, zmm1",
+                "vpxord zmm2, zmm2, zmm2",
+                "vpxord zmm3, zmm3, zmm3",
+                "vpxord zmm4, zmm4, zmm4",
+                "vpxord zmm5, zmm5, zmm5",
+                "vpxord zmm6, zmm6, zmm6",
+                "vpxord zmm7, zmm7, zmm7",
+                "vpxord zmm8, zmm8, zmm8",
+                "vpxord zmm9, zmm9, zmm9",
+                "vpxord zmm10, zmm10, zmm10",
+                "vpxord zmm11, zmm11, zmm11",
+                "vpxord zmm12, zmm12, zmm12",
+                "vpxord zmm13, zmm13, zmm13",
+                "vpxord zmm14, zmm14, zmm14",
+                "vpxord zmm15, zmm15, zmm15",
+                "2:",
+                "vdpbf16ps zmm0, zmm31, zmm31",
+                "vdpbf16ps zmm1, zmm31, zmm31",
+                "vdpbf16ps zmm2, zmm31, zmm31",
+                "vdpbf16ps zmm3, zmm31, zmm31",
+                "vdpbf16ps zmm4, zmm31, zmm31",
+                "vdpbf16ps zmm5, zmm31, zmm31",
+                "vdpbf16ps zmm6, zmm31, zmm31",
+                "vdpbf16ps zmm7, zmm31, zmm31",
+                "vdpbf16ps zmm8, zmm31, zmm31",
+                "vdpbf16ps zmm9, zmm31, zmm31",
+                "vdpbf16ps zmm10, zmm31, zmm31",
+                "vdpbf16ps zmm11, zmm31, zmm31",
+                "vdpbf16ps zmm12, zmm31, zmm31",
+                "vdpbf16ps zmm13, zmm31, zmm31",
+                "vdpbf16ps zmm14, zmm31, zmm31",
+                "vdpbf16ps zmm15, zmm31, zmm31",
+                "dec {turns}",
+                "jnz 2b",
+                ones = in(reg) 0x3f80_u32,
+                turns = inout(reg) turns.max(1) => _,
+                out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _,
+                out("zmm4") _, out("zmm5") _, out("zmm6") _, out("zmm7") _,
+                out("zmm8") _, out("zmm9") _, out("zmm10") _, out("zmm11") _,
+                out("zmm12") _, out("zmm13") _, out("zmm14") _, out("zmm15") _,
+                out("zmm31") _,
+                options(nostack, nomem),
+            );
         }
     }
 

@@ -2,14 +2,18 @@
 
 mod arithmetic;
 mod bandwidth;
+mod memory;
+mod together;
 
 use crate::case::Dtype;
 use burn_kiln::simd::Tier;
 use rayon::ThreadPool;
 use serde::Serialize;
 
-pub use arithmetic::{measure_bf16, measure_fma};
-pub use bandwidth::{CachedCopy, measure_bandwidth, measure_cached_copy};
+pub use arithmetic::Arithmetic;
+pub use bandwidth::{CachedCopy, copy_in_cache, measure_cached_copy};
+pub use memory::{Memory, REGION, Way};
+pub use together::run_together;
 
 /// The machine's peaks with one instruction set and one number of threads.
 #[derive(Debug, Clone, Serialize)]
@@ -58,13 +62,15 @@ impl Bandwidth {
 
 impl Peaks {
     /// Measures everything for `tier` on the threads of `pool`.
-    pub fn measure(tier: Tier, pool: &ThreadPool) -> Self {
+    pub fn measure(tier: Tier, pool: &ThreadPool, memory: &mut Memory) -> Self {
+        let pairs = Arithmetic::of(tier, Dtype::Bf16);
+        let has_pairs = !matches!(pairs, Arithmetic::Fma(_));
         Self {
             isa: tier.to_string(),
             threads: pool.current_num_threads(),
-            fma: measure_fma(tier, pool),
-            bf16: measure_bf16(tier, pool),
-            memory: measure_bandwidth(pool),
+            fma: Arithmetic::of(tier, Dtype::F32).measure(pool),
+            bf16: has_pairs.then(|| Bf16Peak { instruction: pairs.name(), gflops: pairs.measure(pool) }),
+            memory: memory.measure(pool),
             cached_copy: measure_cached_copy(pool),
         }
     }
@@ -74,6 +80,14 @@ impl Peaks {
         match &self.bf16 {
             Some(peak) if dtype == Dtype::Bf16 => (peak.gflops, peak.instruction),
             _ => (self.fma, "fma"),
+        }
+    }
+
+    /// Raises the peak of arithmetic on operands of `dtype` to `gflops`, if it is lower.
+    pub fn raise(&mut self, dtype: Dtype, gflops: f64) {
+        match &mut self.bf16 {
+            Some(peak) if dtype == Dtype::Bf16 => peak.gflops = peak.gflops.max(gflops),
+            _ => self.fma = self.fma.max(gflops),
         }
     }
 

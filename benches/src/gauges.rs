@@ -1,0 +1,208 @@
+//! The machine, measured in the same rounds as the engines: a clock that rises and neighbours who take bandwidth for some seconds change
+//! the limit of a row, and what counts is how much of the limit of the same moment a kernel reaches.
+//!
+//! - Arithmetic: the limit is the highest rate of the run and of the row's rounds. Noise only lowers it.
+//! - Bandwidth: the limit is the median over the rounds, and the percent of it that Kiln reaches the median of the rounds' ratios.
+
+use crate::args::Isa;
+use crate::case::{Case, Op, Unit};
+use crate::measure::{Engine, Failure, Samples, median};
+use crate::peaks::{Arithmetic, CachedCopy, Memory, Peaks, Way, copy_in_cache};
+use crate::roofline::{Limit, limit};
+use rayon::ThreadPool;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Turns of a loop of arithmetic in one call: about 0.4 ms.
+const TURNS: usize = 1 << 18;
+
+/// What a gauge measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// Multiply-adds in registers.
+    Arithmetic(Arithmetic),
+    /// Memory beyond every cache.
+    Memory(Way),
+    /// A copy of so many bytes, source and destination, in cache.
+    CachedCopy(usize),
+}
+
+/// The quantities that can limit `case` on an instruction set. Bandwidth of memory counts out of cache only.
+pub fn choose(case: &Case, isa: Isa) -> Vec<Quantity> {
+    let arithmetic = Quantity::Arithmetic(Arithmetic::of(isa.tier, case.dtype));
+    let copies = [Way::Copy, Way::Stream].into_iter().filter(|way| way.is_available()).map(Quantity::Memory);
+    match (case.unit(), case.op) {
+        (Unit::Gflops, _) if !case.cold => vec![arithmetic],
+        (Unit::Gflops, _) | (_, Op::Skinny) => vec![arithmetic, Quantity::Memory(Way::Read)],
+        (_, Op::Gemv | Op::Decode) => vec![Quantity::Memory(Way::Read)],
+        _ if case.cold => copies.collect(),
+        _ => vec![Quantity::CachedCopy(case.bytes() as usize)],
+    }
+}
+
+/// A quantity as an engine: it takes its turn like any other.
+#[derive(Debug, Clone)]
+pub struct Gauge {
+    quantity: Quantity,
+    pool: Arc<ThreadPool>,
+    memory: Rc<RefCell<Memory>>,
+}
+
+impl Gauge {
+    /// Measures `quantity` by the threads of `pool`.
+    pub fn new(quantity: Quantity, pool: &Arc<ThreadPool>, memory: &Rc<RefCell<Memory>>) -> Self {
+        Self { quantity, pool: Arc::clone(pool), memory: Rc::clone(memory) }
+    }
+
+    /// 10⁹ FLOP or bytes of one call.
+    fn work(&self) -> f64 {
+        let work = match self.quantity {
+            Quantity::Arithmetic(arithmetic) => arithmetic.run(&self.pool, TURNS).0,
+            Quantity::Memory(way) => way.bytes() as f64,
+            Quantity::CachedCopy(bytes) => copy_in_cache(&self.pool, bytes, 1).0,
+        };
+        work / 1e9
+    }
+}
+
+impl Engine for Gauge {
+    fn name(&self) -> &str {
+        match self.quantity {
+            Quantity::Arithmetic(arithmetic) => arithmetic.name(),
+            Quantity::Memory(way) => way.name(),
+            Quantity::CachedCopy(_) => "cached copy",
+        }
+    }
+
+    fn run(&mut self, calls: usize) -> Result<Duration, Failure> {
+        Ok(match self.quantity {
+            Quantity::Arithmetic(arithmetic) => arithmetic.run(&self.pool, calls * TURNS).1,
+            Quantity::Memory(way) => {
+                let memory = &mut *self.memory.borrow_mut();
+                self.pool.install(|| {
+                    let begin = std::time::Instant::now();
+                    (0..calls).for_each(|_| memory.pass(way));
+                    begin.elapsed()
+                })
+            }
+            Quantity::CachedCopy(bytes) => copy_in_cache(&self.pool, bytes, calls).1,
+        })
+    }
+}
+
+/// What a gauge read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What it measured.
+    pub quantity: Quantity,
+    /// GFLOP/s or GB/s, one for each round.
+    pub rates: Vec<f64>,
+}
+
+impl Reading {
+    /// The rates behind the samples of a gauge.
+    pub fn new(gauge: &Gauge, samples: &Samples) -> Self {
+        let work = gauge.work();
+        let rates = samples.as_ref().map(|seconds| seconds.iter().map(|seconds| work / seconds).collect());
+        Self { quantity: gauge.quantity, rates: rates.unwrap_or_default() }
+    }
+
+    fn median(&self) -> f64 {
+        median(&self.rates).unwrap_or(0.0)
+    }
+}
+
+/// The limit of a case, and of each round where bandwidth sets it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeasuredLimit {
+    /// The limit.
+    pub limit: Limit,
+    /// The limits of the rounds, in the case's unit; `None` where one limit holds for all.
+    pub rounds: Option<Vec<f64>>,
+}
+
+/// The limit of `case` by what gauges read in its rounds, and by the peaks of the run where no gauge was. Raises the arithmetic peaks to what
+/// was read.
+pub fn apply(case: &Case, peaks: &mut Peaks, readings: &[Reading]) -> MeasuredLimit {
+    let mut moment = peaks.clone();
+    for reading in readings.iter().filter(|reading| !reading.rates.is_empty()) {
+        match reading.quantity {
+            Quantity::Arithmetic(_) => {
+                let highest = reading.rates.iter().copied().fold(0.0, f64::max);
+                peaks.raise(case.dtype, highest);
+                moment.raise(case.dtype, highest);
+            }
+            Quantity::Memory(Way::Read) => moment.memory.read = reading.median(),
+            Quantity::Memory(Way::Copy) => moment.memory.copy = reading.median(),
+            Quantity::Memory(Way::Stream) => moment.memory.copy_streaming = Some(reading.median()),
+            Quantity::CachedCopy(bytes) => {
+                moment.cached_copy = vec![CachedCopy { bytes, gbytes: reading.median() }];
+            }
+        }
+    }
+    let limit = limit(case, &moment);
+    let sets_it = |reading: &&Reading| match reading.quantity {
+        Quantity::Arithmetic(_) => false,
+        Quantity::Memory(Way::Read) => limit.name == "read",
+        Quantity::Memory(_) => limit.name == "copy",
+        Quantity::CachedCopy(_) => limit.name == "cached copy",
+    };
+    let rounds = (readings.iter().filter(sets_it))
+        .max_by(|a, b| a.median().total_cmp(&b.median()))
+        .filter(|reading| reading.median() > 0.0)
+        .map(|reading| reading.rates.iter().map(|rate| limit.figure * rate / reading.median()).collect());
+    MeasuredLimit { limit, rounds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::case::{Dtype, Shape};
+    use crate::peaks::Bandwidth;
+    use burn_kiln::simd::Tier;
+
+    fn peaks() -> Peaks {
+        Peaks {
+            isa: "avx2".into(),
+            threads: 2,
+            fma: 100.0,
+            bf16: None,
+            memory: Bandwidth { read: 10.0, copy: 10.0, copy_streaming: None },
+            cached_copy: Vec::new(),
+        }
+    }
+
+    fn reading(quantity: Quantity, rates: &[f64]) -> Reading {
+        Reading { quantity, rates: rates.into() }
+    }
+
+    #[test]
+    fn the_highest_peak_counts_and_stays() {
+        let case = Case { op: Op::Gemm, shape: Shape::Square { n: 64 }, dtype: Dtype::F32, cold: false };
+        let fma = Quantity::Arithmetic(Arithmetic::Fma(Tier::best()));
+        let mut peaks = peaks();
+        let measured = apply(&case, &mut peaks, &[reading(fma, &[90.0, 120.0, 80.0])]);
+        assert_eq!((measured.limit.figure, measured.rounds), (120.0, None));
+        let measured = apply(&case, &mut peaks, &[reading(fma, &[90.0])]);
+        assert_eq!((measured.limit.figure, peaks.fma), (120.0, 120.0));
+    }
+
+    #[test]
+    fn the_better_copy_of_the_same_rounds_counts() {
+        let case = Case { op: Op::Add, shape: Shape::Rows { rows: 1, d: 1 << 24 }, dtype: Dtype::F32, cold: true };
+        let plain = reading(Quantity::Memory(Way::Copy), &[20.0, 10.0, 15.0]);
+        let streaming = reading(Quantity::Memory(Way::Stream), &[20.0, 30.0, 40.0]);
+        let measured = apply(&case, &mut peaks(), &[plain, streaming]);
+        assert_eq!(measured.limit, Limit { figure: 30.0, name: "copy".into() });
+        assert_eq!(measured.rounds, Some(vec![20.0, 30.0, 40.0]));
+    }
+
+    #[test]
+    fn without_gauges_the_peaks_of_the_run_count() {
+        let case = Case { op: Op::Gemv, shape: Shape::Linear { m: 1, n: 8, k: 8 }, dtype: Dtype::F32, cold: true };
+        let measured = apply(&case, &mut peaks(), &[]);
+        assert_eq!((measured.limit.figure, measured.rounds), (10.0, None));
+    }
+}
