@@ -103,19 +103,6 @@ impl Tiles {
         }
     }
 
-    /// [`Tiles::load`] of memory that is read once: it should not stay in the caches.
-    ///
-    /// # Safety
-    /// As for [`Tiles::load`].
-    #[inline(always)]
-    pub unsafe fn load_once<const T: usize>(&self, p: *const u8, stride: usize) {
-        // SAFETY: tiles are configured; the caller's promise.
-        unsafe {
-            asm!("tileloaddt1 tmm{t}, [{p} + {s}*1]", t = const T, p = in(reg) p, s = in(reg) stride,
-                options(nostack, readonly, preserves_flags));
-        }
-    }
-
     /// Stores tile `T` as 16 rows of 64 bytes at `p`, `stride` bytes apart.
     ///
     /// # Safety

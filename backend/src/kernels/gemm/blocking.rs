@@ -94,7 +94,7 @@ impl Blocking {
 }
 
 /// The size of equal blocks of `len`, none much larger than `block`, a multiple of `unit`.
-fn split_evenly(len: usize, block: usize, unit: usize) -> usize {
+pub(super) fn split_evenly(len: usize, block: usize, unit: usize) -> usize {
     let blocks = len.div_ceil(block.max(1)).max(1);
     len.div_ceil(blocks).div_ceil(unit).max(1) * unit
 }

@@ -124,22 +124,6 @@ impl Sink {
         }
     }
 
-    /// A sink of plain sums in f32 at `out`, rows `stride` floats apart, for turns that are not the last.
-    #[allow(dead_code)]
-    pub(super) fn sums(out: *mut f32, stride: usize) -> Self {
-        let stride = stride as isize;
-        Self {
-            out: RawFloatsMut::F32(out),
-            out_stride: stride,
-            bias: None,
-            activation: None,
-            residual: None,
-            accumulate: false,
-            partial: out,
-            partial_stride: stride,
-        }
-    }
-
     /// The sink of another product of the batch, whose output begins `by` elements on.
     pub(super) fn offset(self, by: isize) -> Self {
         Self { out: self.out.offset(by), partial: self.partial.wrapping_offset(by), ..self }

@@ -44,7 +44,7 @@ mod microkernel;
 mod packed;
 mod packed_gemv;
 mod packing;
-pub(in crate::kernels) mod pairs;
+mod pairs;
 mod part;
 mod plan;
 mod raw;

@@ -77,7 +77,7 @@ impl<S: Storage> Part<S> {
                 if keeps {
                     let terms = if beside { kept.as_mut_ptr() } else { dst.cast() };
                     let max = maximum(isa, src, d);
-                    let sum = exponentials_ahead::<I, S, true, STREAM>(isa, src, max, terms, d);
+                    let sum = exponentials::<I, S, true, STREAM>(isa, src, max, terms, d);
                     scale::<I, S, STREAM>(isa, terms, 1.0 / sum, dst, d);
                 } else {
                     let (max, sum) = normaliser(isa, src, d);
@@ -96,7 +96,7 @@ impl<S: Storage> Part<S> {
 /// # Safety
 /// `x` holds `d` elements.
 #[inline(always)]
-pub(crate) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
+unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     let mut most = [Isa::splat(isa, f32::NEG_INFINITY); BESIDE];
     let span = spans::<I, S, false>(isa, x, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
@@ -113,28 +113,13 @@ pub(crate) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) 
     isa.reduce_max(Isa::max(isa, Isa::max(isa, most[0], most[1]), Isa::max(isa, most[2], most[3])))
 }
 
-/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of [`Storage::load_block`].
+/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of [`Storage::load_block`]. `AHEAD` asks for
+/// the row behind this one.
 ///
 /// # Safety
 /// `x` holds `d` elements, and with `STORE` `terms` too; they are the same or do not overlap.
 #[inline(always)]
-pub(crate) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
-    isa: I,
-    x: *const S,
-    max: f32,
-    terms: *mut f32,
-    d: usize,
-) -> f32 {
-    // SAFETY: the caller's promise.
-    unsafe { exponentials_ahead::<I, S, STORE, false>(isa, x, max, terms, d) }
-}
-
-/// [`exponentials`], with `AHEAD` asking for the row behind this one.
-///
-/// # Safety
-/// As [`exponentials`].
-#[inline(always)]
-unsafe fn exponentials_ahead<I: Isa, S: Storage, const STORE: bool, const AHEAD: bool>(
+unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool, const AHEAD: bool>(
     isa: I,
     x: *const S,
     max: f32,
@@ -189,7 +174,7 @@ unsafe fn normaliser<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> (f32,
                 max = block;
             }
             // Where all so far is -∞, subtracting a finite number gives the 0 that the exponential of -∞ is.
-            sum += exponentials::<I, S, false>(isa, x.add(at), max.max(f32::MIN), core::ptr::null_mut(), n);
+            sum += exponentials::<I, S, false, false>(isa, x.add(at), max.max(f32::MIN), core::ptr::null_mut(), n);
         }
     }
     (max, sum)

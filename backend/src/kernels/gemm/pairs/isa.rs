@@ -1,4 +1,4 @@
-//! The block product on either instruction set.
+//! What a product needs of either instruction set: packed operands and the loops over a block.
 
 use super::super::epilogue::{Region, Sink, Turn};
 use super::dots::{self, DOT_ROWS};
@@ -9,28 +9,11 @@ use crate::simd::{Amx, Avx512, Avx512Bf16, PANEL, Tier};
 
 /// An instruction set that multiplies pairs of bf16.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) enum PairIsa {
+pub(in crate::kernels::gemm) enum PairIsa {
     /// `vdpbf16ps`.
     Dots(Avx512Bf16),
     /// `tdpbf16ps`.
     Tiles(Amx),
-}
-
-/// `C = A·B` or `C += A·B` over packed operands.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct BlockProduct {
-    /// What [`PairIsa::pack_left`] wrote.
-    pub(in crate::kernels) a: *const f32,
-    /// What [`PairIsa::pack_right`] wrote, or panels of a packed bf16 weight.
-    pub(in crate::kernels) b: *const f32,
-    /// `[m, n, k]`; `k` is the depth that both were packed with.
-    pub(in crate::kernels) shape: [usize; 3],
-    /// Element (0, 0) of C.
-    pub(in crate::kernels) c: *mut f32,
-    /// Floats between rows of C.
-    pub(in crate::kernels) c_stride: usize,
-    /// Adds to what C holds; otherwise that is not read.
-    pub(in crate::kernels) add: bool,
 }
 
 /// A block of a product whose operands are packed: what both instruction sets run.
@@ -70,7 +53,7 @@ impl Block<'_> {
 
 impl PairIsa {
     /// What multiplies pairs on `tier`; `None` on tiers that don't, and where the CPU lacks it.
-    pub(in crate::kernels) fn of(tier: Tier) -> Option<Self> {
+    pub(super) fn of(tier: Tier) -> Option<Self> {
         match tier {
             Tier::Amx => Amx::detect().map(Self::Tiles),
             Tier::Avx512Bf16 => Avx512Bf16::detect().map(Self::Dots),
@@ -98,7 +81,7 @@ impl PairIsa {
 
     /// Rows of a panel of A.
     #[inline(always)]
-    pub(in crate::kernels) fn rows(self) -> usize {
+    pub(super) fn rows(self) -> usize {
         match self {
             Self::Dots(_) => DOT_ROWS,
             Self::Tiles(_) => TILE_ROWS,
@@ -107,7 +90,7 @@ impl PairIsa {
 
     /// Floats of one packed panel of A of depth `k`.
     #[inline(always)]
-    pub(in crate::kernels) fn left_panel_len(self, k: usize) -> usize {
+    fn left_panel_len(self, k: usize) -> usize {
         match self {
             Self::Dots(_) => k.div_ceil(2) * DOT_ROWS,
             Self::Tiles(_) => k.div_ceil(2).next_multiple_of(TILE_PAIRS) * TILE_ROWS,
@@ -115,12 +98,12 @@ impl PairIsa {
     }
 
     /// Floats that [`PairIsa::pack_left`] may write for `m` rows of depth `k`.
-    pub(in crate::kernels) fn left_len(self, m: usize, k: usize) -> usize {
+    pub(super) fn left_len(self, m: usize, k: usize) -> usize {
         m.div_ceil(self.rows()) * self.left_panel_len(k) + PANEL
     }
 
     /// Floats that [`PairIsa::pack_right`] may write for `n` columns of depth `k`.
-    pub(in crate::kernels) fn right_len(self, n: usize, k: usize) -> usize {
+    pub(super) fn right_len(self, n: usize, k: usize) -> usize {
         n.div_ceil(PANEL) * PANEL * k.div_ceil(2)
     }
 
@@ -128,7 +111,7 @@ impl PairIsa {
     ///
     /// # Safety
     /// `a` is readable for them; `out` is writable for [`PairIsa::left_len`] floats.
-    pub(in crate::kernels) unsafe fn pack_left(self, a: HalfMatrix, [m, k]: [usize; 2], out: *mut f32) {
+    pub(super) unsafe fn pack_left(self, a: HalfMatrix, [m, k]: [usize; 2], out: *mut f32) {
         let layout = match self {
             Self::Dots(_) => Layout::Lines(DOT_ROWS),
             Self::Tiles(_) => Layout::Tiles,
@@ -141,29 +124,9 @@ impl PairIsa {
     ///
     /// # Safety
     /// `b` is readable for them; `out` is writable for [`PairIsa::right_len`] floats.
-    pub(in crate::kernels) unsafe fn pack_right(self, b: HalfMatrix, [k, n]: [usize; 2], out: *mut f32) {
+    pub(super) unsafe fn pack_right(self, b: HalfMatrix, [k, n]: [usize; 2], out: *mut f32) {
         // SAFETY: the caller's promise.
         unsafe { pack(self.base(), b.transposed(), [n, k], Layout::Lines(PANEL), out.cast()) };
-    }
-
-    /// The block product (see the module).
-    ///
-    /// # Safety
-    /// `a` and `b` were packed for at least `m` rows, `n` columns and a depth of exactly `k`, on this instruction set; `c` is readable
-    /// and writable for `m` rows, `c_stride` floats apart, of `n` floats, which no other thread touches.
-    pub(in crate::kernels) unsafe fn multiply(self, product: &BlockProduct) {
-        let BlockProduct { a, b, shape: [rows, cols, k], c, c_stride, add } = *product;
-        let sink = Sink::sums(c, c_stride);
-        let block = Block {
-            a: a.cast(),
-            b: PairPanels::new(b.cast(), k),
-            depth: k,
-            region: Region { row: 0, col: 0, rows, cols },
-            turn: Turn { first: !add, last: false },
-            sink: &sink,
-        };
-        // SAFETY: the caller's promise.
-        unsafe { self.multiply_block(&block) };
     }
 
     /// The two inner loops over a block.

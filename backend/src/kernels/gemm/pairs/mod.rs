@@ -11,18 +11,6 @@
 //!
 //! The loops around the register tile are those of f32 (see [`super`]), with blocks of as many bytes.
 //!
-//! # The block product
-//!
-//! [`PairIsa`] is what other kernels use, in three steps: [`PairIsa::pack_left`] and [`PairIsa::pack_right`] bring strided bf16 into
-//! panels, in memory of the caller ([`PairIsa::left_len`], [`PairIsa::right_len`] floats, best aligned to 64 bytes), and
-//! [`PairIsa::multiply`] sets or adds to `C = A·B` in f32 row-major with a row stride, exactly `m` x `n` elements of it:
-//!
-//! * any `m`, `n`, `k`, zero included; packing pads with zeros, and a tile at the edge never reads or writes outside;
-//! * packed operands are reused as often as wanted; rows of A from a multiple of [`PairIsa::rows`] on, and columns of B from a
-//!   multiple of 16 on, can be multiplied alone ([`PairIsa::left_panel_len`], [`PairIsa::right_len`] of 16 columns);
-//! * the panels of B are those of a [`super::PackedMatrix`] of bf16 and the same on both instruction sets;
-//! * one thread, no allocation, [`PairIsa::multiply`] does not touch the [`super::scratch`] of the thread.
-//!
 //! # Error
 //!
 //! Products are exact. `vdpbf16ps` and `tdpbf16ps` round each addition to nearest even, so an element is off by at most
@@ -34,7 +22,6 @@ mod dots;
 #[cfg(target_arch = "x86_64")]
 mod few;
 #[cfg(target_arch = "x86_64")]
-#[allow(dead_code)]
 mod isa;
 #[cfg(not(target_arch = "x86_64"))]
 mod none;
@@ -45,17 +32,11 @@ mod panels;
 mod part;
 #[cfg(target_arch = "x86_64")]
 mod rows;
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
 #[cfg(target_arch = "x86_64")]
-#[allow(unused_imports)] // for kernels outside of this folder
-pub(in crate::kernels) use isa::{BlockProduct, PairIsa};
+pub(super) use isa::PairIsa;
 #[cfg(not(target_arch = "x86_64"))]
 pub(super) use none::PairIsa;
-#[cfg(target_arch = "x86_64")]
-#[allow(unused_imports)] // for kernels outside of this folder
-pub(in crate::kernels) use pack::HalfMatrix;
 pub(super) use panels::PairPanels;

@@ -14,10 +14,10 @@ use half::bf16;
 
 /// A strided matrix of bf16: element `(i, j)` is `i · row_stride + j · col_stride` elements from `data`.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::kernels) struct HalfMatrix {
-    pub(in crate::kernels) data: *const bf16,
-    pub(in crate::kernels) row_stride: isize,
-    pub(in crate::kernels) col_stride: isize,
+pub(super) struct HalfMatrix {
+    pub(super) data: *const bf16,
+    pub(super) row_stride: isize,
+    pub(super) col_stride: isize,
 }
 
 impl HalfMatrix {

@@ -1,6 +1,6 @@
 //! One thread's share of a product of two bf16 matrices: the loops around the register tile.
 
-use super::super::blocking::{Blocking, Tile};
+use super::super::blocking::{Blocking, Tile, split_evenly};
 use super::super::cache::Caches;
 use super::super::driver::Problem;
 use super::super::epilogue::{Region, Turn};
@@ -155,9 +155,3 @@ impl HalfMatrix {
 
 /// Steps of the depth that blocks are whole multiples of: a tile.
 const DEPTH_UNIT: usize = 32;
-
-/// The size of equal blocks of `len`, none much larger than `block`, a multiple of `unit`.
-fn split_evenly(len: usize, block: usize, unit: usize) -> usize {
-    let blocks = len.div_ceil(block.max(1)).max(1);
-    len.div_ceil(blocks).div_ceil(unit).max(1) * unit
-}
