@@ -4,6 +4,9 @@ use crate::machine::Machine;
 use crate::peaks::Peaks;
 use crate::row::Row;
 use crate::{summary, table};
+use std::io;
+use std::path::{Path, PathBuf};
+use time::OffsetDateTime;
 
 /// How a recorded file begins: what its figures mean, and how to measure them again.
 pub const HEADER: &str = "\
@@ -102,18 +105,41 @@ pub fn describe_command(arguments: impl Iterator<Item = String>) -> String {
     words.join(" ")
 }
 
-/// The day of a time, `2026-11-23`, UTC (Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
-pub fn describe_day(seconds_since_1970: u64) -> String {
-    let days = seconds_since_1970 / 86400 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Months from March on.
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02}")
+/// The file of `--record`: a section of this run behind what it held before, written again after each row, so that a run that is ended leaves
+/// what it measured.
+#[derive(Debug)]
+pub struct Record {
+    path: PathBuf,
+    before: String,
+    command: String,
+    day: String,
+}
+
+impl Record {
+    /// Reads what the file holds; one that does not exist begins with [`HEADER`].
+    ///
+    /// # Errors
+    /// Where the file exists and cannot be read, before anything is measured.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let before = match std::fs::read_to_string(path) {
+            Ok(before) => before,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => HEADER.to_string(),
+            Err(error) => return Err(error),
+        };
+        let day = OffsetDateTime::now_utc().date();
+        let day = format!("{}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day());
+        Ok(Self { path: path.into(), before, command: describe_command(std::env::args()), day })
+    }
+
+    /// Writes the file with the rows that `report` has by now.
+    ///
+    /// # Errors
+    /// Where it cannot be written. A file beside it takes its place when it is whole, so that nothing is lost.
+    pub fn write(&self, report: &Report) -> io::Result<()> {
+        let whole = self.path.with_extension("partial");
+        std::fs::write(&whole, format!("{}\n{}", self.before, report.document(&self.command, &self.day)))?;
+        std::fs::rename(whole, &self.path)
+    }
 }
 
 #[cfg(test)]
@@ -121,10 +147,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_by_hand() {
-        assert_eq!(describe_day(0), "1970-01-01");
-        assert_eq!(describe_day(951_782_400), "2000-02-29");
-        assert_eq!(describe_day(1_795_392_000 + 86_399), "2026-11-23");
+    fn a_record_grows_and_is_whole_at_any_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kernels.md");
+        let report = Report::new(&Machine::detect());
+        for sections in [1, 2] {
+            let record = Record::open(&path).unwrap();
+            // The second write of a run replaces the first one's section.
+            record.write(&report).unwrap();
+            record.write(&report).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with(HEADER));
+            assert_eq!(text.matches("- machine: ").count(), sections);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert!(Record::open(folder.path()).is_err(), "a folder is no record");
     }
 
     #[test]

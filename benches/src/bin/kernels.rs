@@ -8,13 +8,14 @@ use kiln_benches::engines::hide_panics_of_engines;
 use kiln_benches::machine::Machine;
 use kiln_benches::measure::Effort;
 use kiln_benches::peaks::Peaks;
-use kiln_benches::report::{HEADER, Report, describe_command, describe_day};
+use kiln_benches::report::{Record, Report};
 use kiln_benches::session::Session;
 use kiln_benches::torch::{Launch, SCRIPT, Torch};
 use kiln_benches::{cachegrind, summary};
 use serde_json::json;
+use std::error::Error;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Longer than any case takes on a small machine: attention of 8192 positions is some seconds.
 const TIMEOUT: Duration = Duration::from_secs(180);
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if let Some(loops) = args.cachegrind {
         return Ok(args.op.iter().try_for_each(|&op| cachegrind::run(op, loops))?);
     }
@@ -48,6 +49,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let isa = args.isa.unwrap_or_else(Isa::best);
     let machine = Machine::detect();
     let mut report = Report::new(&machine);
+    let record = args.record.as_deref().map(Record::open).transpose()?;
     let mut earlier: Option<Session> = None;
     for threads in args.thread_counts() {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
@@ -59,7 +61,7 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         if args.json {
             print_json(&describe_machine(&machine, &session.peaks, &report))?;
         }
-        measure(args, &cases, &mut session, &mut report)?;
+        measure(args, &cases, &mut session, &mut report, record.as_ref())?;
         // Only now: rounds may have seen more than the tries before them.
         report.add_peaks(&session.peaks);
         session.torch = Torch::absent("ended");
@@ -70,21 +72,20 @@ fn run(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
     } else if args.summary {
         eprintln!("{}", summary::render(&summary::judge(&report.rows)));
     }
-    if let Some(file) = &args.record {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
-        let section = report.document(&describe_command(std::env::args()), &describe_day(now));
-        let before = match std::fs::read_to_string(file) {
-            Ok(before) => before,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => HEADER.to_string(),
-            Err(error) => return Err(error.into()),
-        };
-        std::fs::write(file, format!("{before}\n{section}"))?;
+    if let Some(record) = &record {
+        record.write(&report)?;
     }
     Ok(())
 }
 
 /// Runs the cases, with a bar on stderr.
-fn measure(args: &Args, cases: &[Case], session: &mut Session, report: &mut Report) -> Result<(), serde_json::Error> {
+fn measure(
+    args: &Args,
+    cases: &[Case],
+    session: &mut Session,
+    report: &mut Report,
+    record: Option<&Record>,
+) -> Result<(), Box<dyn Error>> {
     let style = ProgressStyle::with_template("{pos}/{len} [{elapsed_precise} of about {duration_precise}] {msg}");
     // One thread against one thread says nothing.
     let says_something = |case: &&Case| case.op != Op::Scaling || session.peaks.threads > 1;
@@ -97,6 +98,9 @@ fn measure(args: &Args, cases: &[Case], session: &mut Session, report: &mut Repo
             bar.suspend(|| print_json(&row))?;
         }
         report.rows.push(row);
+        if let Some(record) = record {
+            record.write(report)?;
+        }
         bar.inc(1);
     }
     bar.finish_and_clear();
