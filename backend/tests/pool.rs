@@ -4,6 +4,7 @@ use burn::tensor::{Distribution, Tensor, activation};
 use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln::memory::{ALIGNMENT, Pool, PooledBytes};
+use burn_kiln_fusion::{FusedOps, KernelConfig};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A test's turn. The pool is one for the process: one test at a time, and none leaves blocks in its thread's cache, which would come back to
@@ -157,6 +158,35 @@ fn bytes_of_a_tensor_grow_and_copy_as_others() {
     let whole = PooledBytes::take(64).into_bytes().split(16).map(|_| ()).unwrap_err().0;
     assert_eq!(whole.len(), 64);
     assert_eq!(&*PooledBytes::take(0).into_bytes(), &[] as &[u8]);
+}
+
+/// Norms write over an operand that nobody else holds: only what has no place yet is taken from the pool.
+#[test]
+fn norms_work_in_place() {
+    type B = Kiln<Flex>;
+    let (_turn, pool) = alone();
+    let device = Default::default();
+    let config = KernelConfig::default();
+    let random = || Tensor::<B, 2>::random([64, 256], Distribution::Uniform(-1.0, 1.0), &device);
+    let gamma = Tensor::<B, 1>::ones([256], &device);
+    let (x, residual) = (random(), random());
+    let taken = |work: &dyn Fn(Tensor<B, 2>) -> Tensor<B, 2>, x: Tensor<B, 2>| {
+        let before = pool.stats();
+        let y = work(x);
+        let after = pool.stats();
+        (after.hits + after.misses - before.hits - before.misses, y.into_data())
+    };
+    let layer = |x| <B as FusedOps>::layer_norm(x, gamma.clone(), None, 1e-6, &config);
+    let rms = |x| <B as FusedOps>::rms_norm(x, gamma.clone(), 1e-6, &config);
+    let add = |x| <B as FusedOps>::add_norm(x, residual.clone(), gamma.clone(), 1e-6, &config).normed;
+    let own = || Tensor::from_data(x.to_data(), &device);
+    // The result; and the reciprocal deviations; and the sum.
+    for (work, new) in [(&layer as &dyn Fn(_) -> _, 0), (&rms, 1), (&add, 2)] {
+        let (alone, in_place) = taken(work, own());
+        let (shared, beside) = taken(work, x.clone());
+        assert_eq!((alone, shared), (new, new + 1));
+        assert_eq!(in_place.to_vec::<f32>().unwrap(), beside.to_vec::<f32>().unwrap());
+    }
 }
 
 /// Plain Burn ops: after the first steps every result lies in memory that an earlier one left, and memory does not grow.

@@ -2,12 +2,13 @@
 
 use super::storage::{CpuBackend, OwnedFloats, View};
 use crate::kernels::norm::{self, LayerNorm, Normed, RmsNorm, Rows};
-use crate::kernels::{Floats, Launch};
+use crate::kernels::{Floats, FloatsMut, Launch};
 use crate::routes::{Route, note};
-use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
+use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
+use core::marker::PhantomData;
 
 /// Rows of a view whose last dimension is contiguous and not empty, and how many elements they hold.
 fn rows<'a>(view: &View<'a>) -> Option<(Rows<'a>, usize)> {
@@ -20,104 +21,146 @@ fn weight<B: CpuBackend>(tensor: &FloatTensor<B>, d: usize) -> Option<Floats<'_>
     B::view(tensor)?.contiguous().filter(|weight| weight.len() == d)
 }
 
-/// The shape of one number a row.
-fn column(shape: &[usize]) -> Shape {
-    let mut shape = shape.to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = 1;
-    }
-    Shape::from(shape)
+/// The last dimension of a tensor whose norms kernels take, 1 for a scalar.
+fn last(shape: &Shape) -> usize {
+    shape.as_slice().last().copied().unwrap_or(1)
 }
 
-/// `(x - mean) / √(var + epsilon) · gamma + beta`.
+/// One number a row, to be written and then to be a tensor.
+struct Column<B: CpuBackend> {
+    numbers: OwnedFloats,
+    shape: Shape,
+    backend: PhantomData<B>,
+}
+
+impl<B: CpuBackend> Column<B> {
+    /// For rows of `shape`, which are not empty.
+    fn of(shape: &Shape) -> Option<Self> {
+        let rows = shape.num_elements().checked_div(last(shape))?;
+        let mut column = shape.to_vec();
+        if let Some(last) = column.last_mut() {
+            *last = 1;
+        }
+        let numbers = B::allocate(DType::F32, rows)?;
+        Some(Self { numbers, shape: Shape::from(column), backend: PhantomData })
+    }
+
+    fn as_mut_slice(&mut self) -> Option<&mut [f32]> {
+        match self.numbers.as_floats_mut() {
+            FloatsMut::F32(numbers) => Some(numbers),
+            FloatsMut::Bf16(_) | FloatsMut::F16(_) => None,
+        }
+    }
+
+    fn into_tensor(self) -> FloatTensor<B> {
+        B::from_floats(self.numbers, self.shape).expect("every CPU backend stores f32")
+    }
+}
+
+/// `(x - mean) / √(var + epsilon) · gamma + beta`; in place where nobody else holds the buffer.
 #[allow(clippy::type_complexity)]
 pub(super) fn layer<B: CpuBackend>(
-    x: FloatTensor<B>,
+    mut x: FloatTensor<B>,
     gamma: FloatTensor<B>,
     beta: Option<FloatTensor<B>>,
     epsilon: f64,
     config: &KernelConfig,
 ) -> Result<FloatTensor<B>, (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>)> {
-    let run = || {
-        let view = B::view(&x)?;
-        let (operand, len) = rows(&view)?;
+    let d = last(&x.shape());
+    let weights = || {
         let beta = match &beta {
-            Some(beta) => Some(weight::<B>(beta, view.last())?),
+            Some(beta) => Some(weight::<B>(beta, d)?),
             None => None,
         };
-        let norm = LayerNorm { gamma: weight::<B>(&gamma, view.last())?, beta, epsilon };
-        let mut out = B::allocate(view.dtype(), len)?;
-        norm::layer_norm(Launch::from(config), norm, operand, out.as_floats_mut());
-        B::from_floats(out, x.shape())
+        Some(LayerNorm { gamma: weight::<B>(&gamma, d)?, beta, epsilon })
     };
     // Where the types differ, B says what it thinks of that.
     let same = gamma.dtype() == x.dtype() && beta.as_ref().is_none_or(|beta| beta.dtype() == x.dtype());
-    match if config.blocking.enabled && same { run() } else { None } {
-        Some(output) => {
-            note(Route::LayerNorm);
-            Ok(output)
-        }
-        None => Err((x, gamma, beta)),
+    let Some(norm) = weights().filter(|_| config.blocking.enabled && same && d > 0) else {
+        return Err((x, gamma, beta));
+    };
+    let launch = Launch::from(config);
+    if let Some(buffer) = B::view_mut(&mut x) {
+        norm::layer_norm_in_place(launch, norm, buffer);
+        note(Route::LayerNorm);
+        return Ok(x);
     }
+    let output = B::view(&x).and_then(|view| {
+        let (operand, len) = rows(&view)?;
+        let mut out = B::allocate(view.dtype(), len)?;
+        norm::layer_norm(launch, norm, operand, out.as_floats_mut());
+        B::from_floats(out, x.shape())
+    });
+    output.inspect(|_| note(Route::LayerNorm)).ok_or((x, gamma, beta))
 }
 
-/// `x / √(mean(x²) + epsilon) · gamma` and the reciprocal deviations.
+/// `x / √(mean(x²) + epsilon) · gamma` and the reciprocal deviations; in place where nobody else holds the buffer.
 #[allow(clippy::type_complexity)]
 pub(super) fn rms<B: CpuBackend>(
-    x: FloatTensor<B>,
+    mut x: FloatTensor<B>,
     gamma: FloatTensor<B>,
     epsilon: f64,
     config: &KernelConfig,
 ) -> Result<(FloatTensor<B>, FloatTensor<B>), (FloatTensor<B>, FloatTensor<B>)> {
-    let run = || {
-        let view = B::view(&x)?;
+    let shape = x.shape();
+    let d = last(&shape);
+    let column = Column::<B>::of(&shape).filter(|_| config.blocking.enabled);
+    let Some((mut column, gamma_view)) = column.zip(weight::<B>(&gamma, d)) else { return Err((x, gamma)) };
+    let (launch, norm) = (Launch::from(config), RmsNorm { gamma: gamma_view, epsilon });
+    if let Some(buffer) = B::view_mut(&mut x) {
+        norm::rms_norm_in_place(launch, norm, Normed { out: buffer, rstd: column.as_mut_slice() });
+        note(Route::RmsNorm);
+        return Ok((x, column.into_tensor()));
+    }
+    let output = B::view(&x).and_then(|view| {
         let (operand, len) = rows(&view)?;
-        let norm = RmsNorm { gamma: weight::<B>(&gamma, view.last())?, epsilon };
         let mut out = B::allocate(view.dtype(), len)?;
-        let mut rstd = vec![0.0; operand.rows];
-        let to = Normed { out: out.as_floats_mut(), rstd: Some(&mut rstd) };
-        norm::rms_norm(Launch::from(config), norm, operand, to);
-        let rstd = B::from_floats(OwnedFloats::F32(rstd), column(&view.shape))?;
-        Some((B::from_floats(out, x.shape())?, rstd))
-    };
-    match if config.blocking.enabled { run() } else { None } {
+        let to = Normed { out: out.as_floats_mut(), rstd: column.as_mut_slice() };
+        norm::rms_norm(launch, norm, operand, to);
+        B::from_floats(out, shape)
+    });
+    match output {
         Some(output) => {
             note(Route::RmsNorm);
-            Ok(output)
+            Ok((output, column.into_tensor()))
         }
         None => Err((x, gamma)),
     }
 }
 
-/// `[x + residual, its RMS norm, the reciprocal deviations]`.
+/// `[x + residual, its RMS norm, the reciprocal deviations]`; the sum in place of `x` where nobody else holds the buffer.
 pub(super) fn add<B: CpuBackend>(
-    x: FloatTensor<B>,
+    mut x: FloatTensor<B>,
     residual: FloatTensor<B>,
     gamma: FloatTensor<B>,
     epsilon: f64,
     config: &KernelConfig,
 ) -> Result<[FloatTensor<B>; 3], [FloatTensor<B>; 3]> {
-    let run = || {
-        let (view, other) = (B::view(&x)?, B::view(&residual)?);
-        let d = view.last();
-        if view.shape != other.shape || view.dtype() != other.dtype() || d == 0 {
-            return None;
-        }
-        let norm = RmsNorm { gamma: weight::<B>(&gamma, d)?, epsilon };
-        let (left, right) = (view.contiguous()?, other.contiguous()?);
-        let mut sum = B::allocate(view.dtype(), left.len())?;
-        let mut normed = B::allocate(view.dtype(), left.len())?;
-        let mut rstd = vec![0.0; left.len() / d];
-        let to = Normed { out: normed.as_floats_mut(), rstd: Some(&mut rstd) };
-        norm::add_norm(Launch::from(config), norm, [left, right], sum.as_floats_mut(), to);
-        let rstd = B::from_floats(OwnedFloats::F32(rstd), column(&view.shape))?;
-        Some([B::from_floats(sum, x.shape())?, B::from_floats(normed, x.shape())?, rstd])
+    let shape = x.shape();
+    let fits = config.blocking.enabled && B::same_shape(&x, &residual) && x.dtype() == residual.dtype();
+    let operands = || {
+        let norm = RmsNorm { gamma: weight::<B>(&gamma, last(&shape))?, epsilon };
+        Some((norm, B::elements(&residual)?, Column::<B>::of(&shape)?))
     };
-    match if config.blocking.enabled { run() } else { None } {
-        Some(outputs) => {
-            note(Route::AddNorm);
-            Ok(outputs)
+    let Some((norm, right, mut column)) = fits.then(operands).flatten() else { return Err([x, residual, gamma]) };
+    let launch = Launch::from(config);
+    let Some(mut normed) = B::allocate(x.dtype(), right.len()) else { return Err([x, residual, gamma]) };
+    let to = Normed { out: normed.as_floats_mut(), rstd: column.as_mut_slice() };
+    let sum = if let Some(buffer) = B::view_mut(&mut x) {
+        norm::add_norm_in_place(launch, norm, buffer, right, to);
+        None
+    } else {
+        let sum = B::elements(&x).and_then(|left| {
+            let mut sum = B::allocate(left.dtype(), left.len())?;
+            norm::add_norm(launch, norm, [left, right], sum.as_floats_mut(), to);
+            B::from_floats(sum, shape.clone())
+        });
+        if sum.is_none() {
+            return Err([x, residual, gamma]);
         }
-        None => Err([x, residual, gamma]),
-    }
+        sum
+    };
+    note(Route::AddNorm);
+    let normed = B::from_floats(normed, shape).expect("the dtype was allocated for this backend");
+    Ok([sum.unwrap_or(x), normed, column.into_tensor()])
 }
