@@ -7,6 +7,7 @@ use super::pairs::PairIsa;
 use super::part::{Part, RightOperand};
 use super::plan::{Plan, Variant, choose_parts, choose_threads};
 use super::raw::RawMatrix;
+use super::shared_left::{self, SharedLeft};
 use crate::simd::PANEL;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -152,8 +153,14 @@ impl Problem {
         let parts = choose_parts(threads, work).div_ceil(offsets.len());
         let pairs = PairIsa::choose(plan.launch.tier, self).inspect(|isa| isa.note_route());
         let tile = pairs.map_or_else(|| Tile::of(plan.launch.tier), PairIsa::tile);
-        let grid = Grid::choose(self, tile, parts, threads);
-        let run_part = |index: usize| {
+        let kc = plan.blocking.fit(tile, m, n, k).kc;
+        let shares = self.variant == Variant::Blocked
+            && pairs.is_none()
+            && parts > 1
+            && offsets.len() == 1
+            && shared_left::fits([m, k], tile.mr, kc);
+        let grid = Grid::choose(self, tile, parts, threads, shares);
+        let run_part = |index: usize, left: Option<SharedLeft>| {
             let (at, region) = (offsets[index / grid.len()], grid.region(index % grid.len()));
             let b = match self.b {
                 RightOperand::View(b) => RightOperand::View(RawMatrix { data: b.data.offset(at.b as isize), ..b }),
@@ -162,6 +169,7 @@ impl Problem {
             let part = Part {
                 a: RawMatrix { data: self.a.data.offset(at.a as isize), ..self.a },
                 b,
+                left,
                 depth: k,
                 sink: self.sink.offset(at.out as isize),
                 region,
@@ -177,19 +185,30 @@ impl Problem {
                 }
             }
         };
-        // Threads take parts as they come free: one that is held up takes fewer.
-        let (next, total) = (AtomicUsize::new(0), grid.len() * offsets.len());
-        plan.launch.limit(threads).split(threads.min(total), 1, |turns| {
-            for _ in turns {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    if index >= total {
-                        break;
+        let launch = plan.launch.limit(threads);
+        let run_all = |left: Option<SharedLeft>| {
+            // Threads take parts as they come free: one that is held up takes fewer.
+            let (next, total) = (AtomicUsize::new(0), grid.len() * offsets.len());
+            launch.split(threads.min(total), 1, |turns| {
+                for _ in turns {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        if index >= total {
+                            break;
+                        }
+                        run_part(index, left);
                     }
-                    run_part(index);
                 }
+            });
+        };
+        match offsets {
+            [at] if shares && grid.count[1] > 1 => {
+                let a = RawMatrix { data: self.a.data.offset(at.a as isize), ..self.a };
+                // SAFETY: the caller's promise for A; the tile is that of the tier.
+                unsafe { SharedLeft::with(launch, a, [m, k], [tile.mr, kc], |left| run_all(Some(left))) }
             }
-        });
+            _ => run_all(None),
+        }
     }
 }
 
@@ -209,13 +228,14 @@ const PACKING_COST: usize = 16;
 impl Grid {
     /// The grid of about `parts` rectangles that takes the least time: each packs its own rows of A and columns of B, so that a
     /// rectangle near a square packs least, and the last turn of the threads should be full.
-    fn choose(problem: &Problem, tile: Tile, parts: usize, threads: usize) -> Self {
+    fn choose(problem: &Problem, tile: Tile, parts: usize, threads: usize, shares: bool) -> Self {
         let [m, n, _] = problem.shape;
         // Only columns are divided where rows are few; panels are whole in each part.
         let few = matches!(problem.variant, Variant::Dot | Variant::Axpy);
         let unit = if few { [m.max(1), PANEL] } else { [tile.mr, tile.nr] };
         let units = [m.div_ceil(unit[0]), n.div_ceil(unit[1])];
         let b_cost = if matches!(problem.b, RightOperand::View(_)) { PACKING_COST } else { PACKING_COST / 4 };
+        let a_cost = if shares { 0 } else { PACKING_COST };
         let grid = |down: usize| {
             let across = parts.div_ceil(down).min(units[1]);
             let part = [units[0].div_ceil(down) * unit[0], units[1].div_ceil(across) * unit[1]];
@@ -224,7 +244,7 @@ impl Grid {
         let cost = |grid: &Self| {
             let [rows, cols] = grid.part;
             let turns = grid.len().div_ceil(threads.max(1));
-            turns * (rows * cols + rows * PACKING_COST + cols * b_cost)
+            turns * (rows * cols + rows * a_cost + cols * b_cost)
         };
         (1..=parts.min(units[0]).max(1)).map(grid).min_by_key(cost).unwrap_or_else(|| grid(1))
     }
@@ -259,7 +279,7 @@ mod tests {
                 for parts in [1, 2, 3, 7, 16, 1000] {
                     let b = RightOperand::View(a.raw());
                     let problem = Problem { a: a.raw(), b, sink, shape: [m, n, 9], variant };
-                    let grid = Grid::choose(&problem, tile, parts, 4);
+                    let grid = Grid::choose(&problem, tile, parts, 4, parts % 2 == 0);
                     let mut hits = vec![0; m * n];
                     for index in 0..grid.len() {
                         let Region { row, col, rows, cols } = grid.region(index);

@@ -24,8 +24,8 @@
 //! * Element types become f32 where A and B are packed, which reads each element once anyway.
 //! * Tiles at the edge are whole: packing pads with zeros, and only what exists is stored. A NaN spreads only along its own row or
 //!   column, and zeros are multiplied like any number.
-//! * Threads share no buffer and wait for nobody: each packs for itself. That is more packing than with shared buffers, by a factor of
-//!   the parts in a row and in a column of the grid, and no barrier.
+//! * A that several parts multiply is packed first, by all threads, and shared (shared_left.rs); the grid then divides columns, so that B
+//!   is packed once too, by the part that has its columns. No thread waits inside of a phase.
 //!
 //! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs and turned.rs, axpy.rs, and
 //! [`Variant::Unpacked`] for operands in the L1 cache). A constant weight is packed once, as [`PackedMatrix`].
@@ -49,6 +49,7 @@ mod part;
 mod plan;
 mod raw;
 pub(in crate::kernels) mod scratch;
+mod shared_left;
 mod turned;
 
 pub use blocking::{Blocking, Tile};

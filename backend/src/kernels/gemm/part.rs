@@ -11,6 +11,7 @@ use super::pairs::PairPanels;
 use super::plan::Variant;
 use super::raw::{RawFloats, RawMatrix};
 use super::scratch::{Scratch, round_to_line};
+use super::shared_left::SharedLeft;
 use crate::kernels::Storage;
 use crate::simd::{Isa, Kernel, PANEL};
 
@@ -28,6 +29,8 @@ pub(super) enum RightOperand {
 pub(super) struct Part {
     pub(super) a: RawMatrix,
     pub(super) b: RightOperand,
+    /// Where A was packed for all parts; none packs for itself.
+    pub(super) left: Option<SharedLeft>,
     pub(super) depth: usize,
     pub(super) sink: Sink,
     pub(super) region: Region,
@@ -74,6 +77,8 @@ impl Kernel for PartKernel {
 #[derive(Debug, Clone, Copy)]
 struct Block<'a> {
     a: *const f32,
+    /// Floats from one panel of A to the next.
+    a_stride: usize,
     depth: usize,
     region: Region,
     turn: Turn,
@@ -90,7 +95,7 @@ impl Part {
         let Region { row, col, rows, cols } = self.region;
         let tile = Tile { mr: I::MR, nr: I::PANELS * PANEL };
         let Blocking { mc, kc, nc } = self.blocking.fit(tile, rows, cols, self.depth);
-        let a_len = round_to_line(mc * kc + SLACK);
+        let a_len = if self.left.is_some() { 0 } else { round_to_line(mc * kc + SLACK) };
         let b_len = if self.packs_b(tile) { round_to_line(nc * kc + SLACK) } else { 0 };
         let partial_len = if self.depth > kc && self.sink.needs_partial() { rows * nc } else { 0 };
         let mut scratch = Scratch::take(a_len + b_len + partial_len);
@@ -108,10 +113,16 @@ impl Part {
                 let b = unsafe { self.prepare_b(isa, wide, pc..pc + depth, b_buffer) };
                 for ic in (0..rows).step_by(mc) {
                     let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
-                    let block = Block { a: a_buffer, depth, region, turn, sink: &sink };
+                    let (a, a_stride) = match self.left {
+                        Some(left) => left.block(region.row, pc, depth),
+                        None => (a_buffer.cast_const(), I::MR * depth),
+                    };
+                    let block = Block { a, a_stride, depth, region, turn, sink: &sink };
                     // SAFETY: the buffer has `mc` x `kc` floats and slack; the caller's promise for A and the region.
                     unsafe {
-                        pack(isa, self.a.from(region.row, pc), [region.rows, depth], I::MR, a_buffer);
+                        if self.left.is_none() {
+                            pack(isa, self.a.from(region.row, pc), [region.rows, depth], I::MR, a_buffer);
+                        }
                         match b {
                             Prepared::F32(b) => block.multiply(isa, b),
                             Prepared::Bf16(b) => block.multiply(isa, b),
@@ -257,8 +268,11 @@ impl Block<'_> {
             let right = Right { data: b.data.wrapping_offset((jr / PANEL) as isize * b.panel_stride), ..b };
             let next = right.data.wrapping_offset(I::PANELS as isize * b.panel_stride).cast::<u8>();
             for (turn, ir) in (0..rows).step_by(I::MR).enumerate() {
-                let left =
-                    Left { data: self.a.wrapping_add(ir * self.depth), row_stride: 1, depth_stride: I::MR as isize };
+                let left = Left {
+                    data: self.a.wrapping_add(ir / I::MR * self.a_stride),
+                    row_stride: 1,
+                    depth_stride: I::MR as isize,
+                };
                 let region =
                     Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: nr.min(cols - jr) };
                 let ahead = Ahead {
