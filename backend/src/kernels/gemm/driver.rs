@@ -158,7 +158,7 @@ impl Problem {
             && pairs.is_none()
             && parts > 1
             && offsets.len() == 1
-            && shared_left::fits([m, k], tile.mr, kc);
+            && shared_left::pays([m, k], tile.mr, kc, threads);
         let grid = Grid::choose(self, tile, parts, threads, shares);
         let run_part = |index: usize, left: Option<SharedLeft>| {
             let (at, region) = (offsets[index / grid.len()], grid.region(index % grid.len()));
