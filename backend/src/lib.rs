@@ -1,5 +1,6 @@
 //! `Kiln<B>`: a Burn backend decorator with tiled, cache-blocked, SIMD CPU kernels.
 
+pub mod config;
 pub mod cpu;
 pub mod decorator;
 pub mod engine;
@@ -12,6 +13,7 @@ pub mod routes;
 mod scope;
 pub mod simd;
 
+pub use config::{ConfigError, OptimizationConfig};
 pub use decorator::Kiln;
 pub use engine::Engine;
 pub use scope::{DefaultIsSet, current, scope, set_default};

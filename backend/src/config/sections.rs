@@ -1,0 +1,62 @@
+//! The sections that only this crate reads; those that kernels read are in [`burn_kiln_fusion::config`].
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Reuse of the buffers of results.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Off: each buffer comes from the system and goes back to it.
+    pub enabled: bool,
+    /// The most bytes that may lie free (`"512 MiB"` or a number). `None` is an eighth of the machine's memory, at most 1 GiB.
+    pub cap: Option<ByteSize>,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { enabled: true, cap: None }
+    }
+}
+
+/// How kernels, tiles and splits are chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanningConfig {
+    /// Off: each op runs its general kernel with the sizes of this configuration.
+    pub enabled: bool,
+    /// Plans that can be made in more than one good way are measured once, and the fastest is kept.
+    pub tune: bool,
+    /// Where measured plans are kept. `None` is `kiln` in the user's cache folder.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for PlanningConfig {
+    fn default() -> Self {
+        Self { enabled: true, tune: false, folder: None }
+    }
+}
+
+/// How a model's constant weights are held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WeightsConfig {
+    /// Off: weights stay in the checkpoint's rows.
+    pub pack: bool,
+}
+
+impl Default for WeightsConfig {
+    fn default() -> Self {
+        Self { pack: true }
+    }
+}
+
+/// Models that are larger than the memory they may use.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StreamingConfig {
+    /// The most bytes that weights may take in memory (`"2 GiB"` or a number): what is beyond is read from the checkpoint ahead of its use.
+    /// `None` keeps all of them.
+    pub memory_limit: Option<ByteSize>,
+}

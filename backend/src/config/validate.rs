@@ -1,0 +1,56 @@
+//! Checks of a configuration's values.
+
+use super::{ConfigError, OptimizationConfig};
+use bytesize::ByteSize;
+use core::ops::RangeInclusive;
+
+/// Rows, columns or depth of a block: a packed block is at most a few GiB even at the largest.
+const BLOCK: RangeInclusive<usize> = 1..=65_536;
+
+/// Queries or keys of an attention tile.
+const ATTENTION_TILE: RangeInclusive<usize> = 1..=8_192;
+
+/// Bytes that a line may be asked for ahead of its use.
+const PREFETCH_DISTANCE: RangeInclusive<usize> = 0..=1 << 20;
+
+/// Threads of one operation.
+const THREADS: RangeInclusive<usize> = 1..=4_096;
+
+/// The least memory that a model can run in, bytes: one layer's weights, activations and caches of a small one.
+const LEAST_MEMORY: u64 = 16 << 20;
+
+impl OptimizationConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the first field that is out of its range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let tiling = &self.tiling;
+        check("tiling.mc", tiling.mc, BLOCK)?;
+        check("tiling.kc", tiling.kc, BLOCK)?;
+        check("tiling.nc", tiling.nc, BLOCK)?;
+        check("tiling.attention_q", tiling.attention_q, ATTENTION_TILE)?;
+        check("tiling.attention_k", tiling.attention_k, ATTENTION_TILE)?;
+        check("prefetch.distance", self.prefetch.distance, PREFETCH_DISTANCE)?;
+        check("threads.max", self.threads.max, THREADS)?;
+        match self.streaming.memory_limit {
+            Some(limit) if limit.as_u64() < LEAST_MEMORY => Err(ConfigError::Value {
+                field: "streaming.memory_limit",
+                found: limit.to_string(),
+                expected: format!("at least {}", ByteSize(LEAST_MEMORY)),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn check(field: &'static str, value: Option<usize>, range: RangeInclusive<usize>) -> Result<(), ConfigError> {
+    match value {
+        Some(value) if !range.contains(&value) => Err(ConfigError::Value {
+            field,
+            found: value.to_string(),
+            expected: format!("{} to {}, or nothing to derive it", range.start(), range.end()),
+        }),
+        _ => Ok(()),
+    }
+}
