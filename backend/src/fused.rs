@@ -11,6 +11,7 @@ use burn_kiln_fusion::{
     KvCache, RmsNormForward, Rotary, Weight, compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
+use std::sync::Arc;
 
 /// A weight as `Kiln<B>` holds it.
 #[derive(Debug, Clone)]
@@ -55,6 +56,10 @@ impl<B: Engine> FusedOps for Kiln<B> {
             KilnPacked::Panels(panels) => lift(B::unpack_panels(panels)),
             KilnPacked::Plain(tensor) => lift(tensor.clone()),
         }
+    }
+
+    fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
+        crate::scope(config, work)
     }
 
     fn linear<const D: usize>(

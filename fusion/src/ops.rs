@@ -9,6 +9,7 @@ use crate::{
 };
 use burn_backend::Backend;
 use burn_tensor::{Int, Tensor};
+use std::sync::Arc;
 
 /// The operations that a transformer is made of, as one backend runs them.
 ///
@@ -29,6 +30,12 @@ pub trait FusedOps: Backend {
 
     /// The rows that were packed, `[out, in]`, bit for bit and in their dtype.
     fn unpack(packed: &Self::Packed) -> Tensor<Self, 2>;
+
+    /// Runs `work` with `config` for the plain Burn ops that this thread starts in it, on a backend that takes a configuration for those.
+    fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
+        let _ = config;
+        work()
+    }
 
     /// `activation(x·Wᵀ + bias) + residual`.
     ///

@@ -25,6 +25,12 @@ pub enum Error {
     /// The checkpoint's files are missing, damaged, or do not belong to the configuration.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// An `OptimizationConfig` with values out of range, or one that cannot be read.
+    #[error(transparent)]
+    Optimization(#[from] burn_kiln::ConfigError),
+    /// A model whose parameters are not those that its configuration says.
+    #[error(transparent)]
+    Transfer(#[from] burn_kiln::TransferError),
     /// A checkpoint cannot be had from the Hugging Face Hub.
     #[error(transparent)]
     Hub(#[from] HubError),

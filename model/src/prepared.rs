@@ -118,7 +118,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
         let pixels = &pictures.pixel_values[skipped * width..];
         let patches = TensorData::new(pixels.to_vec(), [pixels.len() / width, width]);
         let patches = Tensor::from_data(patches, &self.device());
-        Some(self.visual.forward(patches, grids, self.kernel_config()))
+        Some(self.run_tower(patches, grids))
     }
 
     /// Appends tokens to a prepared prompt: what computing without a cache needs.

@@ -5,8 +5,9 @@ use crate::config::Qwen3VlConfig;
 use crate::inputs::ModelInputs;
 use crate::layers::{Linear, LinearConfig};
 use crate::prepared::PreparedPrompt;
+use crate::processor::Grid;
 use crate::text::{Cache, DecoderInputs, TextModel, VisualRows};
-use crate::vision::VisionModel;
+use crate::vision::{VisionModel, VisionOutput};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Int, Tensor, TensorData};
@@ -140,7 +141,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
     ) -> Tensor<B, 3> {
         let inputs = PreparedPrompt::join(prompts);
         let lengths = inputs.lengths.clone();
-        let hidden = self.language_model.forward(inputs, caches, &self.kernels);
+        let hidden = self.run_decoder(inputs, caches);
         match logits {
             Logits::Last => self.project(take_last(hidden, &lengths)),
             Logits::All => self.project(hidden),
@@ -155,7 +156,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Panics
     /// Without a prompt.
     pub fn run(&self, prompts: Vec<PreparedPrompt<B>>) -> Tensor<B, 3> {
-        self.language_model.forward(PreparedPrompt::join(prompts), &mut [], &self.kernels)
+        self.run_decoder(PreparedPrompt::join(prompts), &mut [])
     }
 
     /// Runs the decoder over one token of each of several sequences. Token `i` follows those in `caches[i]`, at position
@@ -176,7 +177,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
             visual: VisualRows::default(),
             deepstack: Vec::new(),
         };
-        let hidden = self.language_model.forward(inputs, caches, &self.kernels);
+        let hidden = self.run_decoder(inputs, caches);
         self.project(hidden.swap_dims(0, 1))
     }
 
@@ -193,7 +194,9 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Shapes
     /// `hidden` `[batch, length, hidden]`, output `[batch, length, vocab_size]`.
     pub fn project(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        B::norm_linear(hidden, &self.language_model.norm.norm(), &self.head(), None, &self.kernels)
+        B::scope(&self.kernels, || {
+            B::norm_linear(hidden, &self.language_model.norm.norm(), &self.head(), None, &self.kernels)
+        })
     }
 
     /// # Shapes
@@ -201,7 +204,17 @@ impl<B: FusedOps> Qwen3Vl<B> {
     pub(crate) fn embed(&self, ids: &[u32]) -> Tensor<B, 3> {
         let data: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
         let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(data, [1, ids.len()]), &self.device());
-        self.language_model.embed(ids, &self.kernels)
+        B::scope(&self.kernels, || self.language_model.embed(ids, &self.kernels))
+    }
+
+    /// All layers, their plain Burn ops under the model's configuration too.
+    fn run_decoder(&self, inputs: DecoderInputs<B>, caches: &mut [&mut Cache<B>]) -> Tensor<B, 3> {
+        B::scope(&self.kernels, || self.language_model.forward(inputs, caches, &self.kernels))
+    }
+
+    /// The vision tower, its plain Burn ops under the model's configuration too.
+    pub(crate) fn run_tower(&self, patches: Tensor<B, 2>, grids: &[Grid]) -> VisionOutput<B> {
+        B::scope(&self.kernels, || self.visual.forward(patches, grids, &self.kernels))
     }
 }
 

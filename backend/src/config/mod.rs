@@ -6,11 +6,14 @@
 mod error;
 mod file;
 mod sections;
+mod technique;
 mod validate;
 
 pub use error::ConfigError;
 pub use sections::{PlanningConfig, PoolConfig, StreamingConfig, WeightsConfig};
+pub use technique::Technique;
 
+use crate::memory::Pool;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{
     BlockingConfig, FusionConfig, IsaChoice, PrefetchConfig, SimdConfig, ThreadsConfig, TilingConfig,
@@ -103,6 +106,17 @@ impl OptimizationConfig {
             fusion: self.fusion.clone(),
             threads: self.threads.clone(),
             deterministic: self.deterministic,
+        }
+    }
+
+    /// Sets what the process has one of: how many bytes the pool of buffers keeps. The last call counts, for every model; results do not
+    /// depend on it.
+    pub fn apply_to_process(&self) {
+        let pool = &self.pool;
+        match (pool.enabled, pool.cap) {
+            (false, _) => Pool::global().set_cap(0),
+            (true, Some(cap)) => Pool::global().set_cap(usize::try_from(cap.as_u64()).unwrap_or(usize::MAX)),
+            (true, None) => Pool::global().set_cap(Pool::default_cap()),
         }
     }
 

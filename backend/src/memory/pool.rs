@@ -53,10 +53,15 @@ impl Pool {
             held: AtomicUsize::new(0),
             in_use: AtomicUsize::new(0),
             high_water: AtomicUsize::new(0),
-            cap: AtomicUsize::new((machine_memory() / SHARE_OF_MEMORY).min(LARGEST_CAP)),
+            cap: AtomicUsize::new(Pool::default_cap()),
             trims: AtomicUsize::new(0),
         });
         &POOL
+    }
+
+    /// The cap that a pool begins with: an eighth of the machine's memory, at most 1 GiB.
+    pub fn default_cap() -> usize {
+        (machine_memory() / SHARE_OF_MEMORY).min(LARGEST_CAP)
     }
 
     /// A block of at least `bytes`: every byte is initialised, to what nobody should rely on.

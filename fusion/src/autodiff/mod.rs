@@ -30,6 +30,7 @@ use crate::{
 };
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_tensor::{Int, Tensor};
+use std::sync::Arc;
 
 impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     type Packed = Tensor<Self, 2>;
@@ -40,6 +41,10 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
 
     fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
         packed.clone()
+    }
+
+    fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
+        B::scope(config, work)
     }
 
     fn linear<const D: usize>(

@@ -37,7 +37,7 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     error.fold(0.0, f64::max) / max_abs(expected)
 }
 
-fn check_vision<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
+pub fn check_vision<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
     let inputs = case.inputs();
     let output: Option<VisionOutput<B>> = model.encode(&inputs.images).or(model.encode(&inputs.videos));
     let Some(output) = output else { return };
@@ -51,7 +51,7 @@ fn check_vision<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
     }
 }
 
-fn check_logits<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
+pub fn check_logits<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
     let all = model.forward(&case.inputs(), Logits::All).unwrap();
     let [_, length, vocab] = all.dims();
     let last = model.forward(&case.inputs(), Logits::Last).unwrap();
@@ -65,7 +65,7 @@ fn check_logits<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
 }
 
 /// 64 tokens: an engine with wrong positions loops after a picture where HF doesn't.
-fn check_greedy<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case, checkpoint: &str) {
+pub fn check_greedy<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case, checkpoint: &str) {
     let expected = fixture::read_greedy(checkpoint, &case.name);
     let shorter: Vec<u32> = case.integers("expect.greedy").iter().map(|&id| id as u32).collect();
     assert_eq!(expected[..shorter.len()], shorter);

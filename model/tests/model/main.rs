@@ -11,4 +11,5 @@ mod batches;
 mod fixture_cases;
 mod fp8;
 mod generation;
+mod optimized;
 mod prefixes;
