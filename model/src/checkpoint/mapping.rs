@@ -29,6 +29,24 @@ impl AsRef<[u8]> for Owner {
     }
 }
 
+/// A part of the file that somebody reads.
+struct Part {
+    file: MappedFile,
+    range: Range<usize>,
+}
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        &self.file.map[self.range.clone()]
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.file.release(self.range.clone());
+    }
+}
+
 impl MappedFile {
     /// Maps the whole of `path`.
     pub(super) fn open(path: PathBuf) -> Result<Self, CheckpointError> {
@@ -65,9 +83,10 @@ impl MappedFile {
         &self.bytes
     }
 
-    /// A part of it, without a copy. `range` must be inside.
+    /// A part of it, without a copy. `range` must be inside. When the last owner lets go of the part, its pages leave memory: a weight that
+    /// was packed is not held a second time.
     pub(super) fn slice(&self, range: Range<usize>) -> Bytes {
-        self.bytes.slice(range)
+        Bytes::from_owner(Part { file: self.clone(), range })
     }
 
     /// Tells the system that the pages wholly inside `range` won't be read for a while, so that it takes their memory back.
