@@ -10,6 +10,7 @@ pub mod gpu;
 pub mod kernels;
 pub mod memory;
 mod module;
+pub mod planning;
 pub mod routes;
 mod scope;
 pub mod simd;

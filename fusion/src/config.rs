@@ -4,6 +4,7 @@
 //! what a result means: any configuration gives the same numbers to rounding.
 
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// What the kernels of one model may use. Every section has a switch, and sizes where there is something to size.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct KernelConfig {
     pub fusion: FusionConfig,
     /// How many threads one operation may use.
     pub threads: ThreadsConfig,
+    /// How kernels, tiles and splits are chosen.
+    pub planning: PlanningConfig,
     /// Results do not depend on the number of threads or on measured plans.
     pub deterministic: bool,
 }
@@ -156,6 +159,25 @@ pub struct ThreadsConfig {
     pub max: Option<usize>,
 }
 
+/// How kernels, tiles and splits are chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlanningConfig {
+    /// Off: each op chooses for itself each time, from its shape and the sizes of this configuration, and nothing is kept or measured.
+    pub enabled: bool,
+    /// Plans that can be made in more than one good way are measured at their first use, and the fastest is kept. Never where results
+    /// must be deterministic.
+    pub tune: bool,
+    /// Where measured plans are kept between runs. `None` is `kiln` in the user's cache folder.
+    pub folder: Option<PathBuf>,
+}
+
+impl Default for PlanningConfig {
+    fn default() -> Self {
+        Self { enabled: true, tune: false, folder: None }
+    }
+}
+
 impl KernelConfig {
     /// Everything off: each op runs as the decorated backend runs it.
     pub fn none() -> Self {
@@ -174,6 +196,7 @@ impl KernelConfig {
                 moe: false,
             },
             threads: ThreadsConfig::default(),
+            planning: PlanningConfig { enabled: false, ..Default::default() },
             deterministic: false,
         }
     }

@@ -10,13 +10,13 @@ mod technique;
 mod validate;
 
 pub use error::ConfigError;
-pub use sections::{PlanningConfig, PoolConfig, StreamingConfig, WeightsConfig};
+pub use sections::{PoolConfig, StreamingConfig, WeightsConfig};
 pub use technique::Technique;
 
 use crate::memory::Pool;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{
-    BlockingConfig, FusionConfig, IsaChoice, PrefetchConfig, SimdConfig, ThreadsConfig, TilingConfig,
+    BlockingConfig, FusionConfig, IsaChoice, PlanningConfig, PrefetchConfig, SimdConfig, ThreadsConfig, TilingConfig,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -80,7 +80,8 @@ impl OptimizationConfig {
 
     /// Everything off: each op runs as the decorated backend runs it.
     pub fn none() -> Self {
-        let KernelConfig { tiling, blocking, simd, prefetch, fusion, threads, deterministic } = KernelConfig::none();
+        let KernelConfig { tiling, blocking, simd, prefetch, fusion, threads, planning, deterministic } =
+            KernelConfig::none();
         Self {
             deterministic,
             tiling,
@@ -90,7 +91,7 @@ impl OptimizationConfig {
             fusion,
             threads,
             pool: PoolConfig { enabled: false, ..PoolConfig::default() },
-            planning: PlanningConfig { enabled: false, ..PlanningConfig::default() },
+            planning,
             weights: WeightsConfig { pack: false },
             streaming: StreamingConfig::default(),
         }
@@ -105,6 +106,7 @@ impl OptimizationConfig {
             prefetch: self.prefetch.clone(),
             fusion: self.fusion.clone(),
             threads: self.threads.clone(),
+            planning: self.planning.clone(),
             deterministic: self.deterministic,
         }
     }

@@ -2,7 +2,6 @@
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 /// Reuse of the buffers of results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,24 +16,6 @@ pub struct PoolConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self { enabled: true, cap: None }
-    }
-}
-
-/// How kernels, tiles and splits are chosen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PlanningConfig {
-    /// Off: each op runs its general kernel with the sizes of this configuration.
-    pub enabled: bool,
-    /// Plans that can be made in more than one good way are measured once, and the fastest is kept.
-    pub tune: bool,
-    /// Where measured plans are kept. `None` is `kiln` in the user's cache folder.
-    pub folder: Option<PathBuf>,
-}
-
-impl Default for PlanningConfig {
-    fn default() -> Self {
-        Self { enabled: true, tune: false, folder: None }
     }
 }
 

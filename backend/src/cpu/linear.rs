@@ -3,8 +3,9 @@
 use super::engine::CpuPanels;
 use super::storage::CpuBackend;
 use crate::engine::{Engine, EngineWeight, LinearEpilogue};
-use crate::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Plan, Residual, gemm, gemm_packed};
+use crate::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Residual, gemm, gemm_packed};
 use crate::kernels::{Floats, Launch};
+use crate::planning::{ProductShape, plan_product};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
@@ -87,16 +88,18 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
     };
     let a_strides = [rows.row_stride as isize, rows.stride as isize];
     let a = Matrix::new(view.data, view.offset, [rows.rows, rows.d], a_strides).ok()?;
-    let plan = Plan::from(config);
     let multiply = |out: &mut OutMatrix<'_>, residual: Residual<'_>| -> Option<()> {
         let epilogue = Epilogue { bias, activation: epilogue.activation, residual };
         match weight {
-            EngineWeight::Packed(panels) => gemm_packed(&plan, &a, &panels.matrix, out, &epilogue).ok(),
+            EngineWeight::Packed(panels) => {
+                let plan = plan_product(ProductShape::of_packed(&a, &panels.matrix), config);
+                gemm_packed(&plan, &a, &panels.matrix, out, &epilogue).ok()
+            }
             EngineWeight::Plain(tensor) => {
                 let view = B::view(tensor)?;
                 let strides = [view.strides[1] as isize, view.strides[0] as isize];
                 let b = Matrix::new(view.data, view.offset, [in_features, out_features], strides).ok()?;
-                gemm(&plan, &a, &b, out, &epilogue).ok()
+                gemm(&plan_product(ProductShape::of(&a, &b), config), &a, &b, out, &epilogue).ok()
             }
         }
     };

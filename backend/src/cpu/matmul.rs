@@ -2,6 +2,7 @@
 
 use super::storage::{CpuBackend, OwnedFloats, View};
 use crate::kernels::gemm::{Batch, Epilogue, Matrix, Offsets, OutMatrix, Plan, gemm, gemm_batched};
+use crate::planning::{ProductShape, plan_product};
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::KernelConfig;
@@ -35,7 +36,6 @@ fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &Kerne
     let (m, k, n) = (a.shape[rank - 2], a.shape[rank - 1], b.shape[rank - 1]);
     let mut shape = broadcast(&a.shape[..rank - 2], &b.shape[..rank - 2])?;
     let batches: usize = shape.iter().product();
-    let plan = Plan::from(config);
     let matrix = |view: &View<'_>, rows, cols| {
         let strides = [view.strides[rank - 2] as isize, view.strides[rank - 1] as isize];
         move |data| Matrix::new(data, 0, [rows, cols], strides).ok()
@@ -57,7 +57,7 @@ fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &Kerne
             let strides = [b.strides[rank - 2] as isize, b.strides[rank - 1] as isize];
             let b = Matrix::new(b.data, b.offset, [k, n], strides).ok()?;
             let mut c = OutMatrix::row_major(out.as_floats_mut(), rows.rows, n).ok()?;
-            gemm(&plan, &a, &b, &mut c, &epilogue).ok()?;
+            gemm(&plan_product(ProductShape::of(&a, &b), config), &a, &b, &mut c, &epilogue).ok()?;
         }
         None if batches > 0 && m * n > 0 => {
             let starts = (batch_offsets(&a, &shape), batch_offsets(&b, &shape));
@@ -66,7 +66,7 @@ fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &Kerne
                 .collect();
             let batch = Batch { a: matrix(&a, m, k)(a.data)?, b: matrix(&b, k, n)(b.data)?, offsets: &offsets };
             let mut c = OutMatrix::new(out.as_floats_mut(), 0, [m, n], n).ok()?;
-            gemm_batched(&plan, &batch, &mut c, &epilogue).ok()?;
+            gemm_batched(&Plan::from(config), &batch, &mut c, &epilogue).ok()?;
         }
         None => {}
     }

@@ -5,13 +5,15 @@ use super::{Amx, Avx2, Avx512, Avx512Bf16};
 use super::{Isa, Kernel, Portable};
 use burn_kiln_fusion::config::IsaChoice;
 use core::fmt;
+use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 use std::sync::OnceLock;
 
 /// An instruction set that this build knows. A value does not prove that the CPU has it: [`Tier::run`] checks.
 ///
 /// Each tier has all that the ones before it have. The last two differ from AVX-512 only in products of two bf16 matrices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// `wide`.
     Portable,

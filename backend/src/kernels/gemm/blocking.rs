@@ -4,6 +4,7 @@ use super::cache::Caches;
 use crate::kernels::Launch;
 use crate::simd::{Isa, Kernel, PANEL, Tier};
 use burn_kiln_fusion::config::TilingConfig;
+use serde::{Deserialize, Serialize};
 
 /// The register tile of an instruction set: `mr` x `nr` accumulators of f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ impl Tile {
 }
 
 /// Block sizes of a product `[m, k] · [k, n]`, elements. Any size from 1 on gives the same result to rounding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Blocking {
     /// Rows of a packed block of A.
     pub mc: usize,

@@ -58,4 +58,5 @@ pub use driver::{Batch, Offsets, gemm, gemm_batched};
 pub use epilogue::{Epilogue, Residual};
 pub use matrix::{GemmError, Matrix, OutMatrix};
 pub use packed::{PackedMatrix, UnpackedRows, gemm_packed};
+pub(crate) use plan::choose_threads;
 pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, UNPACKED_SIZE, Variant};

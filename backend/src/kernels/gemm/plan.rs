@@ -4,9 +4,12 @@ use super::{Blocking, Matrix};
 use crate::kernels::Launch;
 use crate::simd::PANEL;
 use burn_kiln_fusion::KernelConfig;
+use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// The algorithms of a product `[m, k] · [k, n]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Variant {
     /// Few rows against B whose columns are contiguous (a weight `[n, k]`): dot products (gemv.rs).
     Dot,
@@ -16,6 +19,17 @@ pub enum Variant {
     Unpacked,
     /// Packed blocks.
     Blocked,
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dot => "dot products",
+            Self::Axpy => "rows of B",
+            Self::Unpacked => "tiles where the operands lie",
+            Self::Blocked => "packed blocks",
+        })
+    }
 }
 
 /// How a product runs.
@@ -124,7 +138,7 @@ const WORK_PER_THREAD: usize = 1 << 20;
 const WORK_PER_PART: usize = 32 << 20;
 
 /// How many threads share `work` multiply-adds, at most `threads`.
-pub(super) fn choose_threads(threads: usize, work: usize) -> usize {
+pub(crate) fn choose_threads(threads: usize, work: usize) -> usize {
     (work / WORK_PER_THREAD).clamp(1, threads.max(1))
 }
 

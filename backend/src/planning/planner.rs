@@ -1,0 +1,130 @@
+//! The plans of this process.
+
+use super::choice::Choice;
+use super::key::{PlanKey, ProductShape};
+use super::{store, tune};
+use crate::kernels::Launch;
+use crate::kernels::gemm::Plan;
+use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::config::{PlanningConfig, TilingConfig};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
+
+/// What planning did in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlannerStats {
+    /// Plans that were at hand.
+    pub hits: u64,
+    /// Plans that were made from the caches and the shape.
+    pub analytic: u64,
+    /// Plans that were measured.
+    pub measured: u64,
+    /// Plans that came from a file.
+    pub loaded: u64,
+}
+
+/// Everything of a configuration that a plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Setting {
+    key: PlanKey,
+    blocks: [Option<usize>; 3],
+    prefetch: Option<usize>,
+    tuned: bool,
+}
+
+/// Plans in memory at most: beyond, all are forgotten. A program that multiplies ever new shapes must not grow.
+const LARGEST: usize = 4096;
+
+static PLANS: LazyLock<RwLock<HashMap<Setting, Choice>>> = LazyLock::new(RwLock::default);
+static FILES: LazyLock<Mutex<HashMap<PathBuf, store::Plans>>> = LazyLock::new(Mutex::default);
+static HITS: AtomicU64 = AtomicU64::new(0);
+static ANALYTIC: AtomicU64 = AtomicU64::new(0);
+static MEASURED: AtomicU64 = AtomicU64::new(0);
+static LOADED: AtomicU64 = AtomicU64::new(0);
+
+/// Counters of this process.
+pub fn stats() -> PlannerStats {
+    PlannerStats {
+        hits: HITS.load(Relaxed),
+        analytic: ANALYTIC.load(Relaxed),
+        measured: MEASURED.load(Relaxed),
+        loaded: LOADED.load(Relaxed),
+    }
+}
+
+/// Forgets every plan in memory; files stay.
+pub fn forget_plans() {
+    PLANS.write().unwrap_or_else(PoisonError::into_inner).clear();
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// How a product of `shape` runs.
+pub(crate) fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
+    let launch = Launch::from(config);
+    if !config.planning.enabled {
+        return Plan::from(config);
+    }
+    let TilingConfig { mc, kc, nc, .. } = config.tiling;
+    let setting = Setting {
+        key: PlanKey::new(shape, launch),
+        blocks: [mc, kc, nc],
+        prefetch: config.prefetch.enabled.then_some(config.prefetch.distance.unwrap_or(usize::MAX)),
+        tuned: config.planning.tune && !config.deterministic,
+    };
+    let found = PLANS.read().unwrap_or_else(PoisonError::into_inner).get(&setting).copied();
+    if let Some(choice) = found {
+        HITS.fetch_add(1, Relaxed);
+        return choice.to_plan(launch);
+    }
+    let analytic = Plan::from(config);
+    let choice = if setting.tuned {
+        measure_or_load(&setting, &analytic, &config.planning)
+    } else {
+        ANALYTIC.fetch_add(1, Relaxed);
+        Choice::of(&analytic)
+    };
+    let mut plans = PLANS.write().unwrap_or_else(PoisonError::into_inner);
+    if plans.len() >= LARGEST {
+        plans.clear();
+    }
+    plans.insert(setting, choice);
+    choice.to_plan(launch)
+}
+
+/// The plan of the file, else the fastest of the candidates, which is written to the file.
+fn measure_or_load(setting: &Setting, analytic: &Plan, planning: &PlanningConfig) -> Choice {
+    // One tuner at a time: two would disturb each other's clocks.
+    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = store::plan_file(planning.folder.as_deref());
+    let mut unkept = store::Plans::default();
+    let kept = match &path {
+        Some(path) => match files.entry(path.clone()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(store::read(path).unwrap_or_else(|error| {
+                tracing::warn!(%error, "plans are measured again");
+                store::Plans::default()
+            })),
+        },
+        None => &mut unkept,
+    };
+    // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
+    let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX);
+    if let Some(choice) = kept.find(&setting.key).filter(|_| !fixed) {
+        LOADED.fetch_add(1, Relaxed);
+        return choice;
+    }
+    let choice = tune::measure(&setting.key.shape, analytic, setting.blocks.map(|size| size.is_some()));
+    MEASURED.fetch_add(1, Relaxed);
+    if !fixed {
+        kept.insert(setting.key, choice);
+        if let Some(path) = &path
+            && let Err(error) = store::write(path, kept)
+        {
+            tracing::warn!(%error, "measured plans are not kept");
+        }
+    }
+    choice
+}
