@@ -1,7 +1,8 @@
 //! Benchmarks of Kiln.
 //!
 //! `cargo run --release -p kiln-benches --bin kernels` measures what this machine can do at most, and then each kernel of Kiln
-//! against that limit, plain Flex, the `gemm` crate, candle and PyTorch in one interleaved run. `cargo bench -p kiln-benches`
+//! against that limit, plain Flex, the `gemm` crate, candle and PyTorch in one interleaved run. `--bin qwen` does it for a whole model
+//! (module [`qwen`]). `cargo bench -p kiln-benches`
 //! runs the small criterion benches that catch regressions. Recorded tables are in `benches/record/`.
 //!
 //! ```text
@@ -31,6 +32,7 @@ pub mod machine;
 pub mod measure;
 pub mod operands;
 pub mod peaks;
+pub mod qwen;
 pub mod report;
 pub mod roofline;
 pub mod row;

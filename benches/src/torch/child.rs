@@ -36,9 +36,18 @@ impl Child {
         if launch.avx2 {
             command.envs(HELD_TO_AVX2);
         }
+        // Importing torch takes a while on a cold disk, longer than a case does.
+        let start = launch.timeout.max(Duration::from_secs(60));
+        Self::spawn(command, &format!("Python at {}", name(launch)), start, launch.timeout)
+    }
+
+    /// Starts a program that greets and answers by lines of JSON: it has `start` to greet, and `timeout` for each answer.
+    ///
+    /// # Errors
+    /// [`Failure::Child`] when there is no such program (`what` is its name in the message), and when it says nothing in time.
+    pub fn spawn(mut command: Command, what: &str, start: Duration, timeout: Duration) -> Result<Self, Failure> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut process =
-            command.spawn().map_err(|error| Failure::Child(format!("no Python at {}: {error}", name(launch))))?;
+        let mut process = command.spawn().map_err(|error| Failure::Child(format!("no {what}: {error}")))?;
         let (Some(requests), Some(stdout)) = (process.stdin.take(), process.stdout.take()) else {
             return Err(Failure::Child("the child has no pipes".into()));
         };
@@ -52,10 +61,8 @@ impl Child {
                 }
             }
         });
-        // Importing torch takes a while on a cold disk, longer than a case does.
-        let timeout = launch.timeout;
         let mut child = Self { process, requests, replies, timeout, greeting: Value::Null, alive: true };
-        child.greeting = child.read(timeout.max(Duration::from_secs(60)))?;
+        child.greeting = child.read(start)?;
         Ok(child)
     }
 

@@ -1,0 +1,185 @@
+//! The command line of `qwen`.
+
+use bytesize::ByteSize;
+use clap::{Parser, ValueEnum};
+use std::path::PathBuf;
+
+/// Measures a whole Qwen3-VL: the vision tower, prefill, decoding, memory; Kiln against plain Flex, HF transformers on PyTorch, candle, llama.cpp and
+/// mistral.rs, and against the limit that memory bandwidth sets to decoding.
+///
+/// Every engine is a process of its own and gets the same prompt: one picture and some text. Kiln and one peer at a time run in turn (A B A B);
+/// figures are medians, ratios are medians of the rounds' ratios, above 1 where Kiln is ahead. Peers that are not there are named with the reason.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "qwen")]
+pub struct Args {
+    /// Folder of a Qwen3-VL checkpoint. Without it, --make says which one is made
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["make", "worker"])]
+    pub checkpoint: Option<PathBuf>,
+    /// Makes a checkpoint of random weights at this size first: in --checkpoint, else in a folder for the run
+    #[arg(long, value_enum, value_name = "SIZE")]
+    pub make: Option<Make>,
+    /// Side of the picture, pixels; 0 for none
+    #[arg(long, value_name = "PX", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=8192))]
+    pub image_px: u32,
+    /// Tokens of text in the prompt
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub text_tokens: u32,
+    /// Tokens to generate
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub new_tokens: u32,
+    /// Type of the weights and the KV cache
+    #[arg(long, value_enum, default_value = "bf16")]
+    pub dtype: Dtype,
+    /// Rounds of each pair; the first, which warms up, is not counted
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=100))]
+    pub rounds: u32,
+    /// Threads of every engine; all cores if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub threads: Option<u32>,
+    /// Instruction set of Kiln: portable, avx2, avx512, avx512bf16 or amx. avx2 and below hold PyTorch to AVX2 too
+    #[arg(long, value_name = "TIER")]
+    pub isa: Option<String>,
+    /// Peers to run; all that are there if none is named
+    #[arg(long, value_enum, value_name = "NAME", value_delimiter = ',')]
+    pub peers: Vec<Peer>,
+    /// Kiln alone
+    #[arg(long, conflicts_with = "peers")]
+    pub no_peers: bool,
+    /// An `OptimizationConfig` (TOML or JSON) in place of the one for this machine
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The most memory that Kiln's weights may take, for example 2GiB: the rest is read from the checkpoint ahead of its use
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<ByteSize>,
+    /// Measures each technique off in turn and on alone, Kiln only: a table, and with --record a plot
+    #[arg(long)]
+    pub ablate: bool,
+    /// Interpreter with torch and transformers
+    #[arg(long, value_name = "PATH", env = "KILN_PYTHON", default_value = "python3")]
+    pub python: PathBuf,
+    /// llama.cpp's `llama-bench`, with the checkpoint as --gguf
+    #[arg(long, value_name = "BIN", requires = "gguf")]
+    pub llama_cpp: Option<PathBuf>,
+    /// The checkpoint for llama.cpp
+    #[arg(long, value_name = "FILE")]
+    pub gguf: Option<PathBuf>,
+    /// mistral.rs' `mistralrs-bench`
+    #[arg(long, value_name = "BIN")]
+    pub mistral_rs: Option<PathBuf>,
+    /// One JSON object a line for each engine, in place of the table
+    #[arg(long)]
+    pub json: bool,
+    /// Also writes the table as Markdown behind what FILE has; with --ablate, the plot beside it, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// Runs as this engine's process
+    #[arg(long, value_enum, hide = true)]
+    pub worker: Option<Worker>,
+}
+
+/// Sizes that can be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Make {
+    /// Qwen3-VL-2B: 4.3 GB as bf16
+    #[value(name = "2b")]
+    B2,
+    /// Qwen3-VL-4B: 8.9 GB as bf16
+    #[value(name = "4b")]
+    B4,
+    /// A sixteenth of the 2B model, of the same shape
+    Mini,
+}
+
+/// Types of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dtype {
+    /// Single precision
+    F32,
+    /// bfloat16
+    Bf16,
+}
+
+impl Dtype {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// Burn's.
+    pub fn burn(self) -> ::burn::tensor::DType {
+        match self {
+            Self::F32 => ::burn::tensor::DType::F32,
+            Self::Bf16 => ::burn::tensor::DType::BF16,
+        }
+    }
+}
+
+/// Engines to compare with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Peer {
+    /// Burn's own CPU backend
+    Flex,
+    /// HF transformers on PyTorch, as released, and with its patch embedding as a linear layer
+    Torch,
+    /// candle, f32 only (feature `peers`)
+    Candle,
+    /// llama.cpp, text only
+    LlamaCpp,
+    /// mistral.rs, text only
+    MistralRs,
+}
+
+/// Engines that this program can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Worker {
+    /// Kiln over Flex
+    Kiln,
+    /// Plain Flex
+    Flex,
+    /// candle
+    Candle,
+}
+
+impl Worker {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kiln => "kiln",
+            Self::Flex => "flex",
+            Self::Candle => "candle",
+        }
+    }
+}
+
+impl Args {
+    /// Threads of every engine.
+    pub fn thread_count(&self) -> usize {
+        let all = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        self.threads.map_or(all, |threads| threads as usize)
+    }
+
+    /// Whether `peer` is to run.
+    pub fn wants(&self, peer: Peer) -> bool {
+        !self.no_peers && (self.peers.is_empty() || self.peers.contains(&peer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+        assert!(Args::try_parse_from(["qwen"]).is_err(), "a checkpoint must be named or made");
+        let args = Args::try_parse_from(["qwen", "--make", "mini", "--memory-limit", "2GiB"]).unwrap();
+        assert_eq!(args.memory_limit, Some(ByteSize::gib(2)));
+        assert!(args.wants(Peer::Torch));
+        let args = Args::try_parse_from(["qwen", "--checkpoint", "x", "--peers", "flex"]).unwrap();
+        assert!(args.wants(Peer::Flex) && !args.wants(Peer::Torch));
+    }
+}

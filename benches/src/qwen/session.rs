@@ -1,0 +1,275 @@
+//! Kiln and one peer at a time, A B A B, and what decoding can reach at most.
+
+use super::args::{Args, Dtype, Peer, Worker};
+use super::client::Client;
+use super::report::{Figures, Ratios, Row};
+use super::worker::Times;
+use super::{Result, external, workload::Workload};
+use crate::peaks::{Memory, REGION, Way};
+use qwen3_vl_burn::Qwen3VlConfig;
+use qwen3_vl_burn::checkpoint::Checkpoint;
+use rayon::ThreadPool;
+use std::path::Path;
+use std::time::Instant;
+
+/// Everything that one engine did.
+#[derive(Debug, Clone, Default)]
+pub struct Runs {
+    times: Vec<Times>,
+    texts: Vec<f64>,
+}
+
+impl Runs {
+    /// One round: the whole prompt, and one of text.
+    ///
+    /// # Errors
+    /// The engine's own.
+    pub fn round(&mut self, client: &mut Client) -> Result<Times> {
+        let times = client.run()?;
+        self.texts.push(client.run_text()?);
+        self.times.push(times);
+        Ok(times)
+    }
+
+    /// Forgets the first round, which warmed up.
+    fn forget_first(&mut self) {
+        if self.times.len() > 1 {
+            self.times.remove(0);
+            self.texts.remove(0);
+        }
+    }
+
+    /// Medians.
+    pub fn figures(&self, workload: &Workload, peak_bytes: Option<u64>) -> Figures {
+        let of = |field: fn(&Times) -> f64| median(self.times.iter().map(field).collect());
+        let tokens = workload.prompt_tokens() as f64;
+        let prefill_s = of(|times| times.prefill_s);
+        Figures {
+            vision_s: of(|times| times.vision_s),
+            prefill_tok_s: tokens / prefill_s,
+            prefill_text_tok_s: tokens / median(self.texts.clone()),
+            decode_tok_s: workload.new as f64 / of(|times| times.decode_s),
+            first_token_s: prefill_s,
+            peak_bytes,
+        }
+    }
+
+    /// Medians of this engine's times over `kiln`'s, round by round.
+    fn ratios(&self, kiln: &Self) -> Ratios {
+        let of = |field: fn(&Times) -> f64| {
+            median(self.times.iter().zip(&kiln.times).map(|(peer, kiln)| field(peer) / field(kiln)).collect())
+        };
+        let texts = self.texts.iter().zip(&kiln.texts).map(|(peer, kiln)| peer / kiln);
+        Ratios {
+            vision: of(|times| times.vision_s),
+            prefill: of(|times| times.prefill_s),
+            prefill_text: median(texts.collect()),
+            decode: of(|times| times.decode_s),
+        }
+    }
+}
+
+/// The middle one; NaN of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => (values[n / 2 - 1] + values[n / 2]) / 2.0,
+    }
+}
+
+/// Bytes of weights and cache that a decoded token reads: the decoder's layers (of a mixture, the experts that a token goes to), the head, and the
+/// keys and values, half way through the new tokens.
+pub fn bytes_of_a_token(config: &Qwen3VlConfig, checkpoint: &Checkpoint, args: &Args, workload: &Workload) -> u64 {
+    let text = &config.text;
+    let share = text.moe.as_ref().map_or(1.0, |moe| moe.num_experts_per_tok as f64 / moe.num_experts as f64);
+    let tied = text.tie_word_embeddings;
+    let size = args.dtype.burn().size() as f64;
+    let is_read = |name: &&str| {
+        let is_head = if tied { name.contains("embed_tokens") } else { name.starts_with("lm_head") };
+        name.contains("language_model.layers") || is_head
+    };
+    let elements = |name: &str| {
+        let elements = checkpoint.shape(name).map_or(0, |shape| shape.iter().product::<usize>());
+        elements as f64 * if name.contains(".experts.") { share } else { 1.0 }
+    };
+    let weights: f64 = checkpoint.names().filter(is_read).map(elements).sum();
+    let positions = workload.prompt_tokens() + workload.new / 2;
+    let cache = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * positions;
+    ((weights + cache as f64) * size) as u64
+}
+
+/// Peers that are asked request by request, and the ways in which each runs: a name, and what the peer calls it.
+const FORMS: [(Peer, &[(&str, &str)]); 3] = [
+    (Peer::Flex, &[("flex", "")]),
+    (Peer::Torch, &[("torch", "conv"), ("torch, linear patches", "linear")]),
+    (Peer::Candle, &[("candle", "")]),
+];
+
+/// The peers, one after the other, and Kiln beside each.
+pub struct Session<'a> {
+    args: &'a Args,
+    dir: &'a Path,
+    workload: Workload,
+    pool: ThreadPool,
+    memory: Memory,
+    /// The most bytes a second that reading reached, in any round.
+    bandwidth: f64,
+    /// Bytes of a token.
+    bytes: u64,
+}
+
+impl<'a> Session<'a> {
+    /// Measures what memory gives.
+    ///
+    /// # Errors
+    /// For a checkpoint that cannot be read.
+    pub fn new(args: &'a Args, dir: &'a Path) -> Result<Self> {
+        let config = Qwen3VlConfig::from_dir(dir)?;
+        let workload = Workload::new(args, &config);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(args.thread_count()).build()?;
+        let mut memory = Memory::new(&pool);
+        let bandwidth = memory.measure(&pool).read * 1e9;
+        let bytes = bytes_of_a_token(&config, &Checkpoint::open(dir)?, args, &workload);
+        Ok(Self { args, dir, workload, pool, memory, bandwidth, bytes })
+    }
+
+    /// The prompt.
+    pub fn workload(&self) -> &Workload {
+        &self.workload
+    }
+
+    /// Reads memory once more, beside the engines: a shared machine gives different bandwidth at different times.
+    fn gauge(&mut self) {
+        for _ in 0..4 {
+            let began = Instant::now();
+            self.pool.install(|| self.memory.pass(Way::Read));
+            self.bandwidth = self.bandwidth.max(REGION as f64 / began.elapsed().as_secs_f64());
+        }
+    }
+
+    /// Runs everything that is there; a row for Kiln, and one for each peer. `tell` hears what is done next.
+    ///
+    /// # Errors
+    /// Kiln's own: a peer's failure is its row.
+    pub fn run(&mut self, tell: &mut dyn FnMut(&str)) -> Result<Vec<Row>> {
+        tell("kiln loads");
+        let mut kiln = Client::start(Worker::Kiln, self.args, self.dir)?;
+        let mut all = Runs::default();
+        for _ in 0..self.args.rounds {
+            tell("kiln runs");
+            all.round(&mut kiln)?;
+            self.gauge();
+        }
+        all.forget_first();
+        let peak = kiln.peak_bytes();
+        let mut peers = Vec::new();
+        for (peer, forms) in FORMS {
+            if self.args.wants(peer) {
+                tell(&format!("{} loads", forms[0].0));
+                peers.extend(self.run_peer(peer, forms, &mut kiln, &mut all, tell));
+            }
+        }
+        let figures = all.figures(&self.workload, peak);
+        drop(kiln);
+        peers.extend(self.run_external(&figures, tell));
+        let limit = self.bandwidth / self.bytes as f64;
+        let mut rows = vec![Row::of_kiln(self.args, figures, limit, &peers)];
+        rows.append(&mut peers);
+        Ok(rows)
+    }
+
+    /// A row for each way in which the peer runs.
+    fn run_peer(
+        &mut self,
+        peer: Peer,
+        forms: &[(&str, &'static str)],
+        kiln: &mut Client,
+        all: &mut Runs,
+        tell: &mut dyn FnMut(&str),
+    ) -> Vec<Row> {
+        let started = match peer {
+            Peer::Torch => Client::start_torch(self.args, self.dir, &self.workload),
+            Peer::Flex => Client::start(Worker::Flex, self.args, self.dir),
+            _ if self.args.dtype == Dtype::F32 => Client::start(Worker::Candle, self.args, self.dir),
+            _ => Err("runs f32 only".into()),
+        };
+        let mut client = match started {
+            Ok(client) => client,
+            Err(error) => {
+                let missing = |(name, _): &(&str, _)| Row::missing(self.args, name, &error.to_string());
+                return forms.iter().map(missing).collect();
+            }
+        };
+        let run = |&(name, form): &(&str, &'static str)| {
+            client.set_form(form);
+            tell(&format!("kiln and {name} run in turn"));
+            match self.pair(kiln, &mut client, all) {
+                Ok((runs, ratio)) => {
+                    let figures = runs.figures(&self.workload, client.peak_bytes());
+                    Row::of_peer(self.args, name, figures, ratio, client.facts.clone())
+                }
+                Err(error) => Row::missing(self.args, name, &error.to_string()),
+            }
+        };
+        forms.iter().map(run).collect()
+    }
+
+    /// Kiln, the peer, Kiln, the peer; Kiln's rounds are added to `all`.
+    fn pair(&mut self, kiln: &mut Client, peer: &mut Client, all: &mut Runs) -> Result<(Runs, Ratios)> {
+        let (mut ours, mut theirs) = (Runs::default(), Runs::default());
+        for _ in 0..self.args.rounds {
+            ours.round(kiln)?;
+            theirs.round(peer)?;
+            self.gauge();
+        }
+        ours.forget_first();
+        theirs.forget_first();
+        let ratios = theirs.ratios(&ours);
+        all.times.extend(&ours.times);
+        all.texts.extend(&ours.texts);
+        Ok((theirs, ratios))
+    }
+
+    /// Engines with benches of their own.
+    fn run_external(&self, kiln: &Figures, tell: &mut dyn FnMut(&str)) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut add = |name: &str, run: &dyn Fn() -> Result<external::Speeds>| {
+            tell(&format!("{name} runs"));
+            rows.push(match run() {
+                Ok(speeds) => Row::of_external(self.args, name, speeds, kiln),
+                Err(error) => Row::missing(self.args, name, &error.to_string()),
+            });
+        };
+        if let (Some(program), Some(gguf)) = (&self.args.llama_cpp, &self.args.gguf) {
+            add("llama.cpp", &|| external::run_llama_cpp(program, gguf, self.args, &self.workload));
+        }
+        if let Some(program) = &self.args.mistral_rs {
+            add("mistral.rs", &|| external::run_mistral_rs(program, self.dir, self.args, &self.workload));
+        }
+        rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(Vec::new()).is_nan());
+    }
+
+    #[test]
+    fn ratios_are_of_rounds() {
+        let runs = |seconds: [f64; 2]| Runs {
+            times: seconds.map(|s| Times { vision_s: s, prefill_s: s, decode_s: s }).to_vec(),
+            texts: seconds.to_vec(),
+        };
+        let ratios = runs([2.0, 8.0]).ratios(&runs([1.0, 2.0]));
+        assert_eq!((ratios.decode, ratios.prefill_text), (3.0, 3.0));
+    }
+}

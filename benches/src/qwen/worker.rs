@@ -1,0 +1,96 @@
+//! An engine's process: loads the checkpoint, says that it is ready, and answers requests.
+//!
+//! ```text
+//! {"do": "run"}                  -> {"vision_s", "prefill_s", "decode_s"}    prefill_s counts the vision tower in
+//! {"do": "text"}                 -> {"prefill_s"}                            as many tokens, all text
+//! {"do": "configure", "config"}  -> {}                                       Kiln: another configuration, TOML
+//! {"do": "peak"}                 -> {"bytes"}
+//! ```
+//!
+//! Anything that goes wrong is `{"error": message}`; the process goes on.
+
+use super::args::{Args, Worker};
+use super::burn::{FlexRunner, KilnRunner};
+use super::{Result, workload::Workload};
+use qwen3_vl_burn::Qwen3VlConfig;
+use serde_json::{Value, json};
+use std::io::{BufRead, Write};
+
+/// Seconds of one run.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Times {
+    /// The vision tower.
+    pub vision_s: f64,
+    /// From the prompt to the first token, the vision tower included.
+    pub prefill_s: f64,
+    /// From the first token to the last.
+    pub decode_s: f64,
+}
+
+/// An engine with a loaded checkpoint.
+pub trait Runner {
+    /// The whole prompt, then new tokens one by one.
+    fn run(&mut self, workload: &Workload) -> Result<Times>;
+    /// Seconds to the first token of a prompt of as many tokens, all text.
+    fn run_text(&mut self, workload: &Workload) -> Result<f64>;
+    /// Changes the configuration.
+    fn configure(&mut self, toml: &str) -> Result<()> {
+        let _ = toml;
+        Err("this engine has no configuration".into())
+    }
+}
+
+/// Runs as an engine until the requests end.
+///
+/// # Errors
+/// Where the checkpoint cannot be loaded, or there is nobody to answer to.
+pub fn serve(worker: Worker, args: &Args) -> Result<()> {
+    let dir = args.checkpoint.as_deref().ok_or("a worker needs --checkpoint")?;
+    let workload = Workload::new(args, &Qwen3VlConfig::from_dir(dir)?);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(args.thread_count()).build()?;
+    pool.install(|| {
+        let mut runner: Box<dyn Runner> = match worker {
+            Worker::Kiln => Box::new(KilnRunner::load(args, dir)?),
+            Worker::Flex => Box::new(FlexRunner::load(args, dir)?),
+            #[cfg(feature = "peers")]
+            Worker::Candle => Box::new(super::candle::CandleRunner::load(args, dir)?),
+            #[cfg(not(feature = "peers"))]
+            Worker::Candle => return Err("built without the feature `peers`".into()),
+        };
+        let mut out = std::io::stdout();
+        let mut say = |reply: Value| -> Result<()> {
+            writeln!(out, "{reply}")?;
+            Ok(out.flush()?)
+        };
+        say(json!({ "ready": true }))?;
+        for line in std::io::stdin().lock().lines() {
+            let reply = answer(&mut *runner, &workload, &line?);
+            say(reply.unwrap_or_else(|error| json!({ "error": error.to_string() })))?;
+        }
+        Ok(())
+    })
+}
+
+fn answer(runner: &mut dyn Runner, workload: &Workload, line: &str) -> Result<Value> {
+    let request: Value = serde_json::from_str(line)?;
+    match request["do"].as_str().unwrap_or_default() {
+        "run" => {
+            let Times { vision_s, prefill_s, decode_s } = runner.run(workload)?;
+            Ok(json!({ "vision_s": vision_s, "prefill_s": prefill_s, "decode_s": decode_s }))
+        }
+        "text" => Ok(json!({ "prefill_s": runner.run_text(workload)? })),
+        "configure" => {
+            runner.configure(request["config"].as_str().unwrap_or_default())?;
+            Ok(json!({}))
+        }
+        "peak" => Ok(json!({ "bytes": peak_bytes() })),
+        other => Err(format!("unknown request `{other}`").into()),
+    }
+}
+
+/// The most resident memory of this process so far, mapped files included; `None` where the system does not tell.
+fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+}
