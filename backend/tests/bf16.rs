@@ -237,8 +237,10 @@ fn products_of_bf16_tensors_reach_the_instructions() {
     };
     for tier in tiers() {
         let isa = if tier == Tier::Amx { IsaChoice::Amx } else { IsaChoice::Avx512Bf16 };
-        let config =
-            std::sync::Arc::new(KernelConfig { simd: SimdConfig { enabled: true, isa }, ..KernelConfig::default() });
+        let config = std::sync::Arc::new(KernelConfig {
+            simd: SimdConfig { isa, ..SimdConfig::default() },
+            ..KernelConfig::default()
+        });
         for rows in [1, 20] {
             // One row with the panels of few rows is multiplied by `vdpbf16ps` on every tier: only the route says where.
             let (x, w) = (random([rows, 48]), random([40, 48]));

@@ -48,7 +48,7 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS);
     // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
+    let a = unsafe { Rows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut tile = MaybeUninit::<[f32; AXPY_FLOATS]>::uninit();
     let tile: *mut f32 = tile.as_mut_ptr().cast();
     let width = AXPY_FLOATS / (rows + 2 * AXPY_DEPTH) / PANEL * PANEL;

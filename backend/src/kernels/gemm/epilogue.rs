@@ -2,11 +2,11 @@
 
 use super::matrix::{GemmError, Matrix, OutMatrix, check};
 use super::raw::{RawFloats, RawFloatsMut};
-use crate::kernels::math::{Activation, activate};
+use crate::kernels::math::{Activation, activate, silu};
 use crate::kernels::{Floats, Storage};
 use crate::simd::{Isa, Kernel};
 
-/// What a product does before its one store: `C = activation(A·B + bias) + residual`.
+/// What a product does before its one store: `C = activation(P + bias) + residual`, where `P` is `A·B`, or `silu(A·gate) ⊙ (A·up)`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// One number a column, `[n]`.
@@ -70,6 +70,8 @@ pub(super) struct Sink {
     activation: Option<Activation>,
     residual: Option<(RawFloats, isize)>,
     accumulate: bool,
+    /// Tiles hold sums of a gate and of what it opens: the last turn stores `silu(gate) · up`.
+    gated: bool,
     /// Where sums wait for the rest of the depth: the output itself if it is f32.
     partial: *mut f32,
     partial_stride: isize,
@@ -119,9 +121,27 @@ impl Sink {
             activation: epilogue.activation,
             residual,
             accumulate: matches!(epilogue.residual, Residual::Output),
+            gated: false,
             partial: if let RawFloatsMut::F32(p) = raw { p } else { core::ptr::null_mut() },
             partial_stride: stride,
         }
+    }
+
+    /// The sink of a gated product.
+    pub(super) fn gated(self) -> Self {
+        Self { gated: true, ..self }
+    }
+
+    /// Sums in a tile for each element of the output.
+    #[inline(always)]
+    pub(super) fn factors(&self) -> usize {
+        1 + usize::from(self.gated)
+    }
+
+    /// Whether `cols` columns of the output take the second register of a tile, or its second panel, where one has `lanes`.
+    #[inline(always)]
+    pub(super) fn takes_second(&self, cols: usize, lanes: usize) -> bool {
+        self.gated || cols > lanes
     }
 
     /// The sink of another product of the batch, whose output begins `by` elements on.
@@ -131,21 +151,27 @@ impl Sink {
 
     /// Whether sums of several turns need memory of their own: the output is too coarse for them, or holds what is added last.
     pub(super) fn needs_partial(&self) -> bool {
-        self.accumulate || !matches!(self.out, RawFloatsMut::F32(_))
+        self.gated || self.accumulate || !matches!(self.out, RawFloatsMut::F32(_))
     }
 
-    /// The same with sums of `region` waiting at `partial`, rows `stride` floats apart.
-    pub(super) fn with_partial(self, partial: *mut f32, region: Region, stride: usize) -> Self {
-        let stride = stride as isize;
-        let origin = partial.wrapping_offset(-(region.row as isize * stride + region.col as isize));
+    /// The same with sums of `region` waiting at `partial`, rows of `cols` elements (whole tiles) apart.
+    pub(super) fn with_partial(self, partial: *mut f32, region: Region, cols: usize) -> Self {
+        let stride = (cols * self.factors()) as isize;
+        let origin = partial.wrapping_offset(-(region.row as isize * stride + (region.col * self.factors()) as isize));
         Self { partial: origin, partial_stride: stride, ..self }
+    }
+
+    /// Where the sums of element `(row, col)` wait.
+    #[inline(always)]
+    fn waiting(&self, row: usize, col: usize) -> *mut f32 {
+        self.partial.wrapping_offset(row as isize * self.partial_stride + (col * self.factors()) as isize)
     }
 
     /// Where a tile may be stored as it comes: the f32 address of element `(row, col)` and the row stride, unless the epilogue has
     /// something to do or the output is not f32.
     #[inline(always)]
     pub(super) fn plain(&self, row: usize, col: usize, turn: Turn) -> Option<(*mut f32, isize)> {
-        let partial = self.partial.wrapping_offset(row as isize * self.partial_stride + col as isize);
+        let partial = self.waiting(row, col);
         if !turn.last {
             return Some((partial, self.partial_stride));
         }
@@ -155,7 +181,8 @@ impl Sink {
 
     /// Adds a tile to what `turn` says was summed before, and stores the sum or, in the last turn, the result.
     ///
-    /// `tile` holds `region.rows` rows, `tile_stride` floats apart, of `region.cols` floats rounded up to whole registers.
+    /// `tile` holds `region.rows` rows, `tile_stride` floats apart, of `region.cols` floats rounded up to whole registers; of a gated product
+    /// the sums of the gate in the first half of each row, the others in the second.
     ///
     /// # Safety
     /// `tile` is readable for that; `region` lies within the output, this thread alone writes it now, and the partial sums of it are
@@ -169,6 +196,10 @@ impl Sink {
         region: Region,
         turn: Turn,
     ) {
+        if self.gated {
+            // SAFETY: the caller's promise.
+            return unsafe { self.finish_gated(isa, tile, tile_stride, region, turn) };
+        }
         for i in 0..region.rows {
             let row = (region.row + i) as isize;
             let mut j = 0;
@@ -179,7 +210,7 @@ impl Sink {
                 // (`Epilogue::check`), and no more than `lanes` elements are touched.
                 unsafe {
                     let mut sum = isa.load(tile.add(i * tile_stride + j));
-                    let partial = self.partial.wrapping_offset(row * self.partial_stride + col as isize);
+                    let partial = self.waiting(region.row + i, col);
                     if !turn.first {
                         sum = isa.add(sum, load_up_to(isa, partial, lanes));
                     }
@@ -190,6 +221,39 @@ impl Sink {
                     }
                 }
                 j += I::LANES;
+            }
+        }
+    }
+
+    /// [`Sink::finish`] of a gated product. Sums that wait are whole registers, of the gate and of the other beside each other: a tile of several
+    /// turns is one register wide.
+    ///
+    /// # Safety
+    /// As for [`Sink::finish`].
+    #[inline(always)]
+    unsafe fn finish_gated<I: Isa>(&self, isa: I, tile: *const f32, tile_stride: usize, region: Region, turn: Turn) {
+        for i in 0..region.rows {
+            for j in (0..region.cols).step_by(I::LANES) {
+                let at = tile.wrapping_add(i * tile_stride + j);
+                let partial = self.waiting(region.row + i, region.col + j);
+                // SAFETY: the caller's promise; partial sums have room for whole registers.
+                unsafe {
+                    let mut sums = [isa.load(at), isa.load(at.add(tile_stride / 2))];
+                    for (half, sum) in sums.iter_mut().enumerate() {
+                        let partial = partial.wrapping_add(half * I::LANES);
+                        if !turn.first {
+                            *sum = isa.add(*sum, isa.load(partial));
+                        }
+                        if !turn.last {
+                            isa.store(partial, *sum);
+                        }
+                    }
+                    if turn.last {
+                        let product = isa.mul(silu(isa, sums[0]), sums[1]);
+                        let (row, lanes) = ((region.row + i) as isize, I::LANES.min(region.cols - j));
+                        self.store(isa, product, row, region.col + j, lanes);
+                    }
+                }
             }
         }
     }

@@ -92,7 +92,7 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS);
     // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
+    let a = unsafe { Rows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut tile = [0.0f32; GEMV_ROWS * PANEL];
     let tile = tile.as_mut_ptr();
     let side = if rows <= in_order_rows::<I>() { 1 } else { 4 };

@@ -169,7 +169,7 @@ pub(super) unsafe fn multiply_turned<I: Isa, S: TurnedElement>(isa: I, part: &Pa
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS && I::LANES == PANEL);
     // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
+    let a = unsafe { Rows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut piece = Piece::new();
     let log_groups = (rows / 16 + rows % 16 / 8 + rows % 8 / 4 + rows % 4 / 2 + rows % 2).next_power_of_two().ilog2();
     for j in (0..cols).step_by(PANEL) {
