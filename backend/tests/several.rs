@@ -223,7 +223,17 @@ fn rounded_activations_stay_within_their_bound() {
     for plan in plans() {
         let rounds = Plan { bf16_activations: true, ..plan };
         let multiplies_bf16 = matches!(plan.launch.tier, Tier::Avx512Bf16 | Tier::Amx);
-        for (m, n, k) in [(17, 33, 64), (100, 40, 37), (30, 16, 1), (55, 70, 130), (20, 20, 0)] {
+        let shapes = [
+            (17, 33, 64),
+            (100, 40, 37),
+            (30, 16, 1),
+            (55, 70, 130),
+            (20, 20, 0),
+            (5, 33, 64),
+            (16, 70, 130),
+            (7, 9, 37),
+        ];
+        for (m, n, k) in shapes {
             let (gate, up) = (Weight::new(1, Dtype::Bf16, [n, k]), Weight::new(2, Dtype::Bf16, [n, k]));
             let (gamma, beta) = (random(11, k), random(12, k));
             let a = random(4, m * (k + 3) + 3);

@@ -109,7 +109,9 @@ pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
         }
         None => Residual::None,
     };
-    let mut products = B::allocate(DType::F32, m.checked_mul(hidden)?)?;
+    // What the second product rounds is stored rounded.
+    let dtype = if plan.rounds(m, down) { DType::BF16 } else { DType::F32 };
+    let mut products = B::allocate(dtype, m.checked_mul(hidden)?)?;
     let mut out = B::allocate(DType::F32, m.checked_mul(n)?)?;
     let mut run = || -> Result<(), GemmError> {
         let right = RightMatrix::Gated([gate, up]);

@@ -7,11 +7,11 @@
 //!             C[i..i + 2][j..] += A[i..i + 2][p..p + 4] · B[p..p + 4][j..]
 //! ```
 
-use super::epilogue::{Finish, Region, Turn};
 use super::few_rows::Rows;
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
+use super::sink::{Finish, Region, Turn};
 use crate::kernels::Storage;
 use crate::simd::{Isa, PANEL};
 use core::mem::MaybeUninit;

@@ -1,6 +1,6 @@
 //! Checks of products.
 
-use super::epilogue::{Epilogue, Sink};
+use super::epilogue::Epilogue;
 use super::left::LeftOperand;
 use super::matrix::{GemmError, Matrix, OutMatrix, check};
 use super::pairs::PairIsa;
@@ -8,6 +8,7 @@ use super::part::RightOperand;
 use super::plan::{Plan, Variant};
 use super::problem::{Problem, RawProduct};
 use super::raw::RawMatrix;
+use super::sink::Sink;
 
 /// `C = A · B` with an [`Epilogue`]: `C = activation(A·B + bias) + residual`, sums in f32.
 ///
@@ -64,7 +65,7 @@ unsafe fn run_view(
         products: &[RawProduct { b, sink, n }],
         shape: [m, k],
         variant,
-        pairs: PairIsa::choose(plan.launch.tier, &a, &b, (variant, plan.bf16_activations)),
+        pairs: PairIsa::choose(plan.launch.tier, &a, &b, (variant, plan.bf16_activations, m)),
     };
     // SAFETY: the caller's promise.
     unsafe { problem.run(plan, offsets) };

@@ -10,11 +10,12 @@
 //! latency of a multiply-add. The same columns of the next four rows are asked for meanwhile: what the hardware predicts of a row ends
 //! with the row.
 
-use super::epilogue::{Finish, Region, Turn, load_up_to};
+use super::epilogue::load_up_to;
 use super::few_rows::{LINE_BYTES, Rows};
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
+use super::sink::{Finish, Region, Turn};
 use super::turned::multiply_turned;
 use crate::kernels::Storage;
 use crate::simd::{Isa, PANEL};

@@ -1,9 +1,9 @@
 //! The division of an output into parts.
 
 use super::blocking::Tile;
-use super::epilogue::Region;
 use super::part::RightOperand;
 use super::problem::RawProduct;
+use super::sink::Region;
 use crate::simd::PANEL;
 
 /// A division of an output into rectangles.
@@ -62,8 +62,9 @@ impl Grid {
 
 #[cfg(test)]
 mod tests {
-    use super::super::epilogue::{Epilogue, Sink};
+    use super::super::epilogue::Epilogue;
     use super::super::matrix::{Matrix, OutMatrix};
+    use super::super::sink::Sink;
     use super::*;
     use crate::kernels::{Floats, FloatsMut};
 

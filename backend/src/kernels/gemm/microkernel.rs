@@ -14,7 +14,7 @@
 //! done for each load. 6 x 2 registers fill the 16 of AVX2 (with 2 of B, 1 of A), 14 x 2 the 32 of AVX-512 (with 2 of B,
 //! 1 of A), 2 x 2 the portable tier's. The compiler keeps all of them in registers: neither loop touches the stack.
 
-use super::epilogue::{Finish, Region, Sink, Turn};
+use super::sink::{Finish, Region, Sink, Turn};
 use crate::kernels::Storage;
 use crate::simd::{Isa, Kernel};
 use core::mem::MaybeUninit;

@@ -20,7 +20,7 @@
 //! ```
 //!
 //! * The depth is cut too, so C takes `k / kc` turns: sums wait in C itself if it is f32, else in a buffer, and the epilogue runs in
-//!   the last turn, on the tile before its store (epilogue.rs).
+//!   the last turn, on the tile before its store (sink.rs).
 //! * Element types become f32 where A and B are packed, which reads each element once anyway.
 //! * Tiles at the edge are whole: packing pads with zeros, and only what exists is stored. A NaN spreads only along its own row or
 //!   column, and zeros are multiplied like any number.
@@ -57,6 +57,7 @@ mod raw;
 pub(in crate::kernels) mod scratch;
 mod several;
 mod shared_left;
+mod sink;
 mod turned;
 
 pub use blocking::{Blocking, Tile};

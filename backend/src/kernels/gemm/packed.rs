@@ -221,7 +221,7 @@ fn for_each_chunk<S: Send>(launch: Launch, all: &mut [S], len: usize, work: impl
 ///
 /// Shapes: A `[m, k]`, W `[n, k]`, C `[m, n]`. Up to [`super::GEMV_ROWS`] rows stream the panels once (packed_gemv.rs); more run the
 /// blocked algorithm, which reads f32 panels in place. Where A and W are both bf16 and the tier multiplies bf16, its instructions
-/// run (pairs/). An f32 A is rounded for them only where the plan allows it ([`Plan::bf16_activations`]) and A is packed anyway.
+/// run (pairs/). An f32 A is rounded for them only where the plan allows it ([`Plan::rounds`]).
 ///
 /// # Errors
 /// [`GemmError::Shape`] where sizes do not match; the output is not touched then.

@@ -10,11 +10,11 @@
 //!
 //! A gated product takes a panel of the gate and one of what it opens in turns: two streams, one store.
 
-use super::epilogue::{Finish, Region, Turn};
 use super::few_rows::Rows;
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::RawFloats;
+use super::sink::{Finish, Region, Turn};
 use crate::kernels::Storage;
 use crate::simd::{Isa, PANEL};
 use half::{bf16, f16};

@@ -2,7 +2,6 @@
 
 use super::axpy;
 use super::blocking::{Blocking, Tile};
-use super::epilogue::{Region, Sink, Turn};
 use super::gemv;
 use super::left::LeftOperand;
 use super::microkernel::{Ahead, Left, Right, TileProduct, UNPACKED_ROWS, UNROLL};
@@ -13,6 +12,7 @@ use super::plan::Variant;
 use super::raw::{RawFloats, RawMatrix};
 use super::scratch::{Scratch, round_to_line};
 use super::shared_left::SharedLeft;
+use super::sink::{Region, Sink, Turn};
 use crate::kernels::Storage;
 use crate::simd::{Isa, Kernel, PANEL};
 
@@ -107,9 +107,10 @@ impl Part {
     unsafe fn multiply_blocked<I: Isa>(&self, isa: I) {
         let Region { row, col, rows, cols } = self.region;
         let tile = Tile { mr: I::MR, nr: I::PANELS * PANEL };
-        let Blocking { mc, kc, nc } = self.blocking.fit(tile, rows, cols, self.depth);
-        let a_len = if self.left.is_some() { 0 } else { round_to_line(mc * kc + SLACK) };
         let factors = self.b.factors();
+        let blocking = Blocking { nc: (self.blocking.nc / factors).max(1), ..self.blocking };
+        let Blocking { mc, kc, nc } = blocking.fit(tile, rows, cols, self.depth);
+        let a_len = if self.left.is_some() { 0 } else { round_to_line(mc * kc + SLACK) };
         let b_len = if self.packs_b(tile) { round_to_line(nc * kc + SLACK) } else { 0 };
         let partial_len = if self.depth > kc && self.sink.needs_partial() { rows * nc * factors } else { 0 };
         let mut scratch = Scratch::take(a_len + b_len * factors + partial_len);

@@ -27,8 +27,8 @@ pub struct Plan {
     pub blocking: Blocking,
     /// How far ahead of its use a line of B is asked for in a product of few rows, bytes; 0 leaves it to the hardware.
     pub prefetch: usize,
-    /// Whether an f32 A that is packed against a bf16 B is rounded to bf16, where the tier multiplies bf16: twice the rate and more, for a relative
-    /// error of up to 2⁻⁸ an element.
+    /// Whether an f32 A may be rounded to bf16 against a bf16 B, where the tier multiplies bf16: twice the rate and more, for a relative error of up
+    /// to 2⁻⁸ an element. It is, but for few rows ([`Plan::rounds`]).
     pub bf16_activations: bool,
     /// The algorithm; `None` chooses one by shape. One that does not apply to the operands is replaced by a choice.
     pub variant: Option<Variant>,

@@ -2,7 +2,6 @@
 
 use super::blocking::Tile;
 use super::driver::Offsets;
-use super::epilogue::Sink;
 use super::grid::Grid;
 use super::left::{LeftOperand, Measure};
 use super::pairs::PairIsa;
@@ -10,6 +9,7 @@ use super::part::{Part, RightOperand};
 use super::plan::{Plan, Variant, choose_parts, choose_threads};
 use super::raw::RawMatrix;
 use super::shared_left::{self, Layout, SharedLeft};
+use super::sink::Sink;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that one thread measures at a time.

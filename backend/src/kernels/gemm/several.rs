@@ -1,7 +1,7 @@
 //! Several products of one left operand.
 
 use super::driver::Offsets;
-use super::epilogue::{Epilogue, Sink};
+use super::epilogue::Epilogue;
 use super::left::{LeftOperand, NormedRows};
 use super::matrix::{GemmError, Matrix, OutMatrix, check};
 use super::packed::PackedMatrix;
@@ -9,8 +9,9 @@ use super::pairs::PairIsa;
 use super::part::RightOperand;
 use super::plan::{GEMV_ROWS, Plan, Variant};
 use super::problem::{Problem, RawProduct};
-use super::raw::RawFloats;
+use super::raw::{RawFloats, RawMatrix};
 use super::scratch::Lent;
+use super::sink::Sink;
 use crate::kernels::norm::{RowNorm, Rows};
 use crate::kernels::{Floats, FloatsMut, Launch};
 use burn_backend::DType;
@@ -67,6 +68,17 @@ pub fn gemm_several(
         return normalize(plan.launch, a, norm, |normed| run_all(plan, &normed, None, products));
     }
     run_all(plan, a, Some(norm), products)
+}
+
+impl Plan {
+    /// Whether `rows` rows of f32 are rounded to bf16 on their way to `weight`: a caller that makes them for it may as well store bf16.
+    pub fn rounds(&self, rows: usize, weight: &PackedMatrix) -> bool {
+        let few = rows <= GEMV_ROWS && self.variant != Some(Variant::Blocked);
+        let variant = if few { Variant::Dot } else { Variant::Blocked };
+        let a = RawMatrix { data: RawFloats::new(Floats::F32(&[])), row_stride: 0, col_stride: 1 };
+        let b = RightOperand::Panels(RawFloats::new(weight.panels()));
+        PairIsa::choose(self.launch.tier, &a, &b, (variant, self.bf16_activations, rows)).is_some()
+    }
 }
 
 /// Fails unless `found` is `expected`.
@@ -148,7 +160,7 @@ fn run_all(
                 }
             };
             let variant = choose_variant(plan, a, product.right);
-            let pairs = PairIsa::choose(plan.launch.tier, &left, &b, (variant, plan.bf16_activations));
+            let pairs = PairIsa::choose(plan.launch.tier, &left, &b, (variant, plan.bf16_activations, a.rows()));
             (variant, pairs, RawProduct { b, sink, n })
         })
         .collect();

@@ -12,11 +12,11 @@
 //! A, which exceed an L1 cache, again for each few rows of W. A panel needs one broadcast a row and no sum across lanes; a word of A
 //! serves 16 columns. Turning costs four shuffles a line, less than a line's way from memory.
 
-use super::epilogue::{Finish, Region, Turn};
 use super::few_rows::{LINE_BYTES, Rows};
 use super::packed_gemv::{PanelElement, add_line};
 use super::part::Part;
 use super::plan::GEMV_ROWS;
+use super::sink::{Finish, Region, Turn};
 use crate::simd::{Isa, PANEL};
 use core::mem::MaybeUninit;
 use half::bf16;

@@ -7,7 +7,7 @@
 //!         acc[r][0..2] += A[r][p] · b[0..2]    A's pair in every lane
 //! ```
 
-use super::super::epilogue::{Finish, Region};
+use super::super::sink::{Finish, Region};
 use super::isa::{Ahead, Block};
 use crate::simd::{Avx512Bf16, Isa, PANEL, PairKernel};
 use core::mem::MaybeUninit;

@@ -1,11 +1,10 @@
 //! What a product needs of either instruction set: packed operands and the loops over a block.
 
-use super::super::epilogue::{Region, Sink, Turn};
 use super::super::left::LeftOperand;
+use super::super::sink::{Region, Sink, Turn};
 use super::dots::{self, DOT_ROWS};
 use super::pack::{HalfMatrix, Layout, PairSource, pack};
 use super::panels::PairPanels;
-use super::rounded::RoundedRows;
 use super::tiles::{self, TILE_PAIRS, TILE_ROWS};
 use crate::simd::{Amx, Avx512Bf16, PANEL, Tier};
 
@@ -125,8 +124,7 @@ impl PairIsa {
     /// # Safety
     /// `a` is one that [`PairIsa::choose`] takes, readable for them; `out` is writable for [`PairIsa::left_len`] floats.
     pub(in crate::kernels::gemm) unsafe fn pack_left(self, a: LeftOperand, [m, k]: [usize; 2], out: *mut f32) {
-        let rounded = || RoundedRows::of(a).map(PairSource::Rounded);
-        let Some(from) = HalfMatrix::of(a.matrix).map(PairSource::Halves).or_else(rounded) else { return };
+        let Some(from) = PairSource::of(a) else { return };
         let layout = match self {
             Self::Dots(_) => Layout::Lines(DOT_ROWS),
             Self::Tiles(_) => Layout::Tiles,

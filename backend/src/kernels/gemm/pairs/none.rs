@@ -17,7 +17,7 @@ impl PairIsa {
         _tier: Tier,
         _a: &RawMatrix,
         _b: &RightOperand,
-        _how: (Variant, bool),
+        _how: (Variant, bool, usize),
     ) -> Option<Self> {
         None
     }

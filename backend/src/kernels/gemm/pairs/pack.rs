@@ -9,6 +9,7 @@
 //! neither            element by element
 //! ```
 
+use super::super::left::LeftOperand;
 use super::rounded::RoundedRows;
 use crate::simd::{Avx512, Avx512Bf16, Isa, PANEL, PairKernel};
 use half::bf16;
@@ -71,6 +72,13 @@ pub(in crate::kernels::gemm) enum PairSource {
     Halves(HalfMatrix),
     /// Rows of f32.
     Rounded(RoundedRows),
+}
+
+impl PairSource {
+    /// The operand, if it is bf16 or contiguous rows of f32.
+    pub(super) fn of(left: LeftOperand) -> Option<Self> {
+        HalfMatrix::of(left.matrix).map(Self::Halves).or_else(|| RoundedRows::of(left).map(Self::Rounded))
+    }
 }
 
 /// A register of pairs.

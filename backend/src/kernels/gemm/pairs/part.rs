@@ -2,13 +2,13 @@
 
 use super::super::blocking::{Blocking, Tile, split_evenly};
 use super::super::cache::Caches;
-use super::super::epilogue::{Region, Turn};
 use super::super::part::{Part, RightOperand};
 use super::super::plan::Variant;
 use super::super::raw::{RawFloats, RawMatrix};
 use super::super::scratch::{Scratch, round_to_line};
+use super::super::sink::{Region, Turn};
 use super::isa::{Block, PairIsa};
-use super::pack::HalfMatrix;
+use super::pack::{HalfMatrix, PairSource};
 use super::panels::PairPanels;
 use super::{few, rows};
 use crate::routes::{Route, note};
@@ -18,23 +18,29 @@ use crate::simd::{PANEL, Tier};
 /// and the memory of the CPUs that have tiles gives a core a line in 5 to 10 cycles.
 const TILES_FROM: usize = 5;
 
+/// From this many rows on, f32 rows against panels of bf16 are rounded where they may be: arithmetic in f32, two multiply-adds a line and row, would
+/// not keep pace with memory.
+const ROUNDED_FROM: usize = 5;
+
 impl PairIsa {
     /// What multiplies `a` and `b` on `tier`, `None` where f32 arithmetic does: operands that are not both bf16, and rows of B that are added
-    /// up as they lie (axpy.rs). With `rounds`, rows of f32 that are packed count as bf16.
+    /// up as they lie (axpy.rs). With `rounds`, `rows` of f32 count as bf16 where they are packed
+    /// or enough of them meet panels.
     pub(in crate::kernels::gemm) fn choose(
         tier: Tier,
         a: &RawMatrix,
         b: &RightOperand,
-        (variant, rounds): (Variant, bool),
+        (variant, rounds, rows): (Variant, bool, usize),
     ) -> Option<Self> {
         let halves = match b {
             RightOperand::View(b) => matches!(b.data, RawFloats::Bf16(_)),
             RightOperand::Panels(b) | RightOperand::Gated([b, _]) => matches!(b, RawFloats::Bf16(_)),
         };
+        let few = variant == Variant::Dot && rows >= ROUNDED_FROM && !matches!(b, RightOperand::View(_));
         let streams_rows = variant == Variant::Axpy && matches!(b, RightOperand::View(_));
         let takes = match a.data {
             RawFloats::Bf16(_) => !streams_rows,
-            RawFloats::F32(_) => rounds && variant == Variant::Blocked && a.col_stride == 1,
+            RawFloats::F32(_) => rounds && a.col_stride == 1 && (variant == Variant::Blocked || few),
             RawFloats::F16(_) => false,
         };
         if halves && takes { Self::of(tier) } else { None }
@@ -58,16 +64,21 @@ impl PairIsa {
     /// # Safety
     /// As for [`Part::kernel`]; the operands are those that [`PairIsa::choose`] looked at.
     pub(in crate::kernels::gemm) unsafe fn multiply_part(self, part: &Part) {
-        let a = HalfMatrix::of(part.a.matrix.from(part.region.row, 0));
+        let Some(a) = PairSource::of(part.a.from(part.region.row, 0)) else { return };
+        let streams = part.region.rows < TILES_FROM || matches!(self, Self::Dots(_));
+        let panels = |data| PairPanels::new(data, part.depth);
         // SAFETY: the caller's promise.
         unsafe {
-            match (part.variant, part.b, a) {
-                (Variant::Dot | Variant::Axpy, RightOperand::Panels(RawFloats::Bf16(b)), Some(a))
-                    if part.region.rows < TILES_FROM || matches!(self, Self::Dots(_)) =>
-                {
-                    few::multiply(self.dots(), part, a, PairPanels::new(b, part.depth));
+            match (part.variant, part.b) {
+                (Variant::Dot | Variant::Axpy, RightOperand::Panels(RawFloats::Bf16(b))) if streams => {
+                    few::multiply(self.dots(), part, a, [panels(b); 2]);
                 }
-                (Variant::Dot, RightOperand::View(b), Some(a)) => {
+                (Variant::Dot | Variant::Axpy, RightOperand::Gated([RawFloats::Bf16(gate), RawFloats::Bf16(up)]))
+                    if streams =>
+                {
+                    few::multiply(self.dots(), part, a, [panels(gate), panels(up)]);
+                }
+                (Variant::Dot, RightOperand::View(b)) => {
                     if let Some(b) = HalfMatrix::of(b) {
                         rows::multiply(self.dots(), part, a, b);
                     }
@@ -101,7 +112,8 @@ impl PairIsa {
     /// As for [`PairIsa::multiply_part`].
     unsafe fn multiply_blocked(self, part: &Part) {
         let Region { row, col, rows, cols } = part.region;
-        let Blocking { mc, kc, nc } = self.fit(part.blocking, [rows, cols, part.depth]);
+        let blocking = Blocking { nc: (part.blocking.nc / part.b.factors()).max(1), ..part.blocking };
+        let Blocking { mc, kc, nc } = self.fit(blocking, [rows, cols, part.depth]);
         let a_len = if part.left.is_some() { 0 } else { round_to_line(self.left_len(mc, kc)) };
         let b_len = if let RightOperand::View(_) = part.b { round_to_line(self.right_len(nc, kc)) } else { 0 };
         let partial_len = if part.depth > kc && part.sink.needs_partial() { rows * nc * part.b.factors() } else { 0 };

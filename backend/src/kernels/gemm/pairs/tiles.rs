@@ -13,7 +13,7 @@
 //! micropanel of B in L1 and panels of A coming from L2 at 32 bytes a cycle. One turn of the depth of 512 steps is 1024 cycles of
 //! products for 8 KiB of C to read and write, 256 cycles that out-of-order execution hides.
 
-use super::super::epilogue::{Finish, Region};
+use super::super::sink::{Finish, Region};
 use super::isa::{Ahead, Block};
 use crate::simd::{Amx, Isa, PANEL, TILE_BYTES, Tiles};
 use core::mem::MaybeUninit;
