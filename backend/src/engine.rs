@@ -3,7 +3,7 @@
 use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{Backend, Scalar};
-use burn_kiln_fusion::{Activation, FusedOps, KernelConfig};
+use burn_kiln_fusion::{Activation, FusedOps, KernelConfig, NormKind};
 use std::sync::Arc;
 
 pub use crate::kernels::elementwise::{BinaryOp, UnaryOp};
@@ -65,6 +65,28 @@ pub struct LinearEpilogue<B: Backend> {
     pub residual: Option<FloatTensor<B>>,
 }
 
+/// A norm of the rows of a linear layer's input.
+#[derive(Debug)]
+pub struct EngineNorm<B: Backend> {
+    /// Which norm.
+    pub kind: NormKind,
+    /// `[in]`.
+    pub gamma: FloatTensor<B>,
+    /// `[in]`; only layer norm has one.
+    pub beta: Option<FloatTensor<B>>,
+    /// Added to the variance or the mean square.
+    pub epsilon: f64,
+}
+
+/// One of several linear layers that read the same rows.
+#[derive(Debug)]
+pub struct EngineLayer<'a, B: Engine> {
+    /// `[out, in]`.
+    pub weight: EngineWeight<'a, B>,
+    /// `[out]`.
+    pub bias: Option<FloatTensor<B>>,
+}
+
 /// The kernels of one backend. A hook runs its kernel, or hands the operands back when it has none for them (dtype, layout,
 /// device, too small to pay, switched off): what happens then is Kiln's business.
 ///
@@ -110,6 +132,26 @@ pub trait Engine: FusedOps {
         config: &KernelConfig,
     ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, LinearEpilogue<Self>)> {
         Err((x, epilogue))
+    }
+
+    /// `norm(x)·Wᵀ + bias` for each layer, as one op; `None` where no kernel does it.
+    fn try_norm_linears(
+        x: &FloatTensor<Self>,
+        norm: &EngineNorm<Self>,
+        layers: &[EngineLayer<'_, Self>],
+        config: &KernelConfig,
+    ) -> Option<Vec<FloatTensor<Self>>> {
+        None
+    }
+
+    /// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual` for weights gate, up and down; `None` where no kernel does it.
+    fn try_mlp_gated(
+        x: &FloatTensor<Self>,
+        weights: [&EngineWeight<'_, Self>; 3],
+        residual: Option<&FloatTensor<Self>>,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        None
     }
 
     /// A function of each element.

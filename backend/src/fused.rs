@@ -2,13 +2,13 @@
 //! reach the kernels again.
 
 use crate::engine::UnaryOp;
-use crate::engine::{AttentionOperands, EngineWeight, FusedAttention, LinearEpilogue};
+use crate::engine::{AttentionOperands, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue};
 use crate::{Engine, Kiln};
 use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
     AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
-    KvCache, RmsNormForward, Rotary, Weight, compose,
+    KvCache, LinearWeights, Norm, RmsNormForward, Rotary, Weight, compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 use std::sync::Arc;
@@ -129,6 +129,45 @@ impl<B: Engine> FusedOps for Kiln<B> {
         }
     }
 
+    fn norm_linear<const D: usize>(
+        x: Tensor<Self, D>,
+        norm: &Norm<Self>,
+        weight: &Weight<Self>,
+        bias: Option<Tensor<Self, 1>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        let [output] = Self::norm_linears(x, norm, [LinearWeights { weight: weight.clone(), bias }], config);
+        output
+    }
+
+    fn norm_linears<const D: usize, const N: usize>(
+        x: Tensor<Self, D>,
+        norm: &Norm<Self>,
+        layers: [LinearWeights<Self>; N],
+        config: &KernelConfig,
+    ) -> [Tensor<Self, D>; N] {
+        if !config.fusion.norm_linear {
+            return compose::norm::norm_linears(x, norm, layers, config);
+        }
+        let engine_norm = EngineNorm {
+            kind: norm.kind,
+            gamma: lower(norm.gamma.clone()),
+            beta: norm.beta.clone().map(lower),
+            epsilon: norm.epsilon,
+        };
+        let x = lower(x);
+        let outputs = {
+            let layers = layers
+                .each_ref()
+                .map(|layer| EngineLayer { weight: engine_weight(&layer.weight), bias: layer.bias.clone().map(lower) });
+            B::try_norm_linears(&x, &engine_norm, &layers, config)
+        };
+        match outputs.map(<[FloatTensor<B>; N]>::try_from) {
+            Some(Ok(outputs)) => outputs.map(lift),
+            Some(Err(_)) | None => compose::norm::norm_linears(lift(x), norm, layers, config),
+        }
+    }
+
     fn add_norm<const D: usize>(
         x: Tensor<Self, D>,
         residual: Tensor<Self, D>,
@@ -175,6 +214,14 @@ impl<B: Engine> FusedOps for Kiln<B> {
         if !config.fusion.mlp {
             return compose::mlp::mlp_gated(x, weights, residual, config);
         }
+        let (primitive, residual_primitive) = (lower(x), residual.clone().map(lower));
+        let engine_weights = [&weights.gate, &weights.up, &weights.down].map(engine_weight);
+        let output = B::try_mlp_gated(&primitive, engine_weights.each_ref(), residual_primitive.as_ref(), config);
+        if let Some(output) = output {
+            return lift(output);
+        }
+        drop(residual_primitive);
+        let x: Tensor<Self, D> = lift(primitive);
         let gate = Self::linear(x.clone(), &weights.gate, Epilogue::default(), config);
         let up = Self::linear(x, &weights.up, Epilogue::default(), config);
         let hidden = match B::try_silu_mul(lower(gate), lower(up), config) {

@@ -13,6 +13,10 @@ pub enum Route {
     Linear,
     /// The same with a packed weight.
     LinearPacked,
+    /// A norm and the linear layers after it, as one kernel.
+    NormLinears,
+    /// Gate and up of an MLP as one product, then down.
+    GatedMlp,
     /// A matrix product, of either kind, by `vdpbf16ps`.
     Bf16Dots,
     /// A matrix product, of either kind, by `tdpbf16ps`.
@@ -43,10 +47,12 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
+        Self::NormLinears,
+        Self::GatedMlp,
         Self::Bf16Dots,
         Self::Bf16Tiles,
         Self::Attention,

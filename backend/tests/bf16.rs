@@ -10,9 +10,11 @@ use burn::tensor::{DType, Distribution, Tensor, Tolerance};
 use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln::kernels::gemm::{
-    Batch, Blocking, Epilogue, Matrix, Offsets, OutMatrix, PackedMatrix, Plan, Variant, gemm, gemm_batched, gemm_packed,
+    Batch, Blocking, Epilogue, Matrix, Offsets, OutMatrix, PackedMatrix, Plan, Product, RightMatrix, Variant, gemm,
+    gemm_batched, gemm_packed, gemm_several,
 };
 use burn_kiln::kernels::math::Activation;
+use burn_kiln::kernels::norm::{RmsNorm, RowNorm, Rows};
 use burn_kiln::kernels::{Floats, FloatsMut, Launch};
 use burn_kiln::routes::{Route, count};
 use burn_kiln::simd::{Tier, testing};
@@ -237,8 +239,10 @@ fn products_of_bf16_tensors_reach_the_instructions() {
     };
     for tier in tiers() {
         let isa = if tier == Tier::Amx { IsaChoice::Amx } else { IsaChoice::Avx512Bf16 };
-        let config =
-            std::sync::Arc::new(KernelConfig { simd: SimdConfig { enabled: true, isa }, ..KernelConfig::default() });
+        let config = std::sync::Arc::new(KernelConfig {
+            simd: SimdConfig { isa, ..SimdConfig::default() },
+            ..KernelConfig::default()
+        });
         for rows in [1, 20] {
             // One row with the panels of few rows is multiplied by `vdpbf16ps` on every tier: only the route says where.
             let (x, w) = (random([rows, 48]), random([40, 48]));
@@ -258,7 +262,7 @@ fn products_of_bf16_tensors_reach_the_instructions() {
     }
 }
 
-/// Weights of bf16 leave f32 activations as they are: nothing is rounded.
+/// Weights of bf16 leave f32 activations as they are unless the plan allows it: nothing is rounded.
 #[test]
 fn f32_activations_are_not_rounded() {
     for launch in launches() {
@@ -267,6 +271,62 @@ fn f32_activations_are_not_rounded() {
             case.check_packed(&launch.into());
             case.check_packed(&small_blocks(launch));
             Case { b_transposed: true, ..case }.check(&launch.into());
+        }
+    }
+}
+
+/// Where a plan allows it, rows of f32 that hold bf16 give what rows of bf16 give, by the same instructions, from five rows on.
+#[test]
+fn f32_activations_that_may_be_rounded_reach_the_instructions() {
+    for launch in launches() {
+        for m in [5, 16, 20, 65] {
+            for (n, k) in [(40, 70), (33, 31), (16, 1)] {
+                let mut case = Case { b: Dtype::Bf16, ..Case::new(m, n, k) }.values();
+                case.a.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+                for plan in [small_blocks(launch), launch.into()] {
+                    let before = count(Route::Bf16Tiles) + count(Route::Bf16Dots);
+                    case.check_packed(&Plan { bf16_activations: true, ..plan });
+                    assert!(count(Route::Bf16Tiles) + count(Route::Bf16Dots) > before, "{m} x {n} x {k}: {plan:?}");
+                }
+            }
+        }
+    }
+}
+
+/// A gated product of normalised rows: each tier that multiplies bf16 against AVX-512 with the rows rounded before.
+#[test]
+fn gated_products_of_normalised_rows() {
+    let (n, k) = (45, 70);
+    let weights = [1, 2].map(|seed| {
+        let rows: Vec<_> = Values::random(seed, n * k).into_iter().map(bf16::from_f32).collect();
+        PackedMatrix::pack(Launch::default(), Floats::Bf16(&rows), [n, k]).unwrap()
+    });
+    let gamma = Values::random(3, k);
+    let norm = RowNorm::Rms(RmsNorm { gamma: Floats::F32(&gamma), epsilon: 1e-6 });
+    for launch in launches() {
+        for m in [5, 16, 17, 70] {
+            let a = Values::random(4, m * k);
+            let run = |plan: Plan, a: &[f32], norm: Option<&RowNorm<'_>>| {
+                let mut out = vec![0.0f32; m * n];
+                let product = Product {
+                    right: RightMatrix::Gated([&weights[0], &weights[1]]),
+                    out: OutMatrix::row_major(FloatsMut::F32(&mut out), m, n).unwrap(),
+                    epilogue: Epilogue::default(),
+                };
+                let a = Matrix::row_major(Floats::F32(a), m, k).unwrap();
+                gemm_several(&plan, &a, norm, &mut [product]).unwrap();
+                out
+            };
+            let mut rounded = vec![0.0; m * k];
+            norm.normalize(launch, Rows::contiguous(Floats::F32(&a), k), FloatsMut::F32(&mut rounded));
+            rounded.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
+            let want = run(Launch::single(Tier::Avx512).into(), &rounded, None);
+            for plan in [small_blocks(launch), launch.into()] {
+                let got = run(Plan { bf16_activations: true, ..plan }, &a, Some(&norm));
+                for (got, want) in got.iter().zip(&want) {
+                    assert!((got - want).abs() <= 1e-4 * want.abs().max(1.0), "{got} for {want}: {m} rows, {plan:?}");
+                }
+            }
         }
     }
 }

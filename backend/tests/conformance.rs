@@ -6,7 +6,7 @@ use burn_kiln::Kiln;
 use burn_kiln::simd::Tier;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{FusionConfig, IsaChoice, SimdConfig, ThreadsConfig};
-use burn_kiln_fusion::conformance::{Suite, check_all};
+use burn_kiln_fusion::conformance::{Suite, Tolerance, check_all};
 use burn_ndarray::NdArray;
 
 /// One test an op, for one suite.
@@ -26,7 +26,7 @@ macro_rules! check_ops {
 
 mod flex {
     use super::*;
-    check_ops!(Suite::<Kiln<Flex>>::new(Default::default()).with_half_weights());
+    check_ops!(suite(KernelConfig::default()));
 }
 
 mod ndarray {
@@ -35,13 +35,15 @@ mod ndarray {
     check_ops!(Suite::<Kiln<NdArray>>::new(Default::default()));
 }
 
+/// Flex with half weights; where the kernels may round activations, products with bf16 weights have the tolerance of that.
+fn suite(config: KernelConfig) -> Suite<Kiln<Flex>> {
+    let bf16_tolerance = if config.simd.bf16_activations { Tolerance::BF16 } else { Tolerance::F32 };
+    Suite { config, bf16_tolerance, ..Suite::new(Default::default()).with_half_weights() }
+}
+
 /// The outputs alone, with half weights: gradients are compositions of ops that the suites above check.
 fn check_outputs(config: KernelConfig) {
-    check_all(&Suite {
-        config: config.clone(),
-        gradients: false,
-        ..Suite::<Kiln<Flex>>::new(Default::default()).with_half_weights()
-    });
+    check_all(&Suite { gradients: false, ..suite(config.clone()) });
     check_all(&Suite { config, gradients: false, ..Suite::<Kiln<NdArray>>::new(Default::default()) });
 }
 
@@ -49,7 +51,10 @@ fn check_tier(tier: Tier, isa: IsaChoice) {
     if !tier.is_available() {
         return;
     }
-    check_outputs(KernelConfig { simd: SimdConfig { enabled: true, isa }, ..KernelConfig::default() });
+    for bf16_activations in [false, true] {
+        let simd = SimdConfig { isa, bf16_activations, ..SimdConfig::default() };
+        check_outputs(KernelConfig { simd, ..KernelConfig::default() });
+    }
 }
 
 #[test]

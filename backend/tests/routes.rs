@@ -11,6 +11,7 @@ use burn::tensor::{Distribution, Tensor, activation, backend::Backend};
 use burn_flex::Flex;
 use burn_kiln::routes::{Route, count};
 use burn_kiln::{Engine, Kiln};
+use burn_kiln_fusion::{FusedOps, GatedMlpWeights, KernelConfig, LinearWeights, Norm, NormKind, Weight};
 use burn_ndarray::NdArray;
 
 /// Runs `work` and fails unless `route` ran in it.
@@ -112,4 +113,30 @@ fn a_scope_switches_kernels_off() {
     let on_kernels = x.clone().matmul(x.clone());
     let off = burn_kiln::scope(&none, || x.clone().matmul(x.clone()));
     assert_close(on_kernels, off);
+}
+
+/// The ops of a transformer that are one kernel each.
+#[test]
+fn fused_ops_reach_their_kernels() {
+    type B = Kiln<Flex>;
+    let config = KernelConfig::default();
+    let weight = |shape: [usize; 2]| Weight::Plain(random::<B, 2>(shape)).pack(&config);
+    let off = KernelConfig { fusion: KernelConfig::none().fusion, ..config.clone() };
+    for rows in [1, 20] {
+        let x = random::<B, 3>([1, rows, 32]);
+        let norm = Norm { kind: NormKind::Rms, gamma: random([32]), beta: None, epsilon: 1e-6 };
+        let layers = [48, 16, 16].map(|out| LinearWeights { weight: weight([out, 32]), bias: None });
+        let fused = reaches(Route::NormLinears, || B::norm_linears(x.clone(), &norm, layers.clone(), &config));
+        let before = count(Route::NormLinears);
+        let composed = B::norm_linears(x.clone(), &norm, layers, &off);
+        assert_eq!(count(Route::NormLinears), before);
+        fused.into_iter().zip(composed).for_each(|(fused, composed)| assert_close(fused, composed));
+        let plain = Weight::Plain(random::<B, 2>([24, 32]));
+        let fused = reaches(Route::NormLinears, || B::norm_linear(x.clone(), &norm, &plain, None, &config));
+        assert_close(fused, B::norm_linear(x.clone(), &norm, &plain, None, &off));
+
+        let mlp = GatedMlpWeights { gate: weight([80, 32]), up: weight([80, 32]), down: weight([32, 80]) };
+        let fused = reaches(Route::GatedMlp, || B::mlp_gated(x.clone(), &mlp, Some(x.clone()), &config));
+        assert_close(fused, B::mlp_gated(x.clone(), &mlp, Some(x), &off));
+    }
 }

@@ -30,8 +30,8 @@ pub use config::KernelConfig;
 pub use kv_cache::{CacheFull, KvCache};
 pub use ops::FusedOps;
 pub use options::{
-    Activation, AdamWOptions, AdamWState, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, LossOptions,
-    MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, Targets,
+    Activation, AdamWOptions, AdamWState, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, LinearWeights,
+    LossOptions, MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, Targets,
 };
 pub use options::{
     AddNorm, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward, GatedMlpGrads, LayerNormForward,

@@ -3,8 +3,8 @@
 use crate::{
     Activation, AdamWOptions, AdamWState, AddNorm, AddNormGrads, AttentionForward, AttentionGrads, AttentionInputs,
     AttentionOptions, Epilogue, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, KvCache,
-    LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossOptions, MoeGrads, MoeOptions,
-    MoeWeights, Norm, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, QkGrads,
+    LayerNormForward, LinearForward, LinearGrads, LinearWeights, LossForward, LossGrads, LossOptions, MoeGrads,
+    MoeOptions, MoeWeights, Norm, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, QkGrads,
     RmsNormForward, Rotary, Targets, Weight, compose,
 };
 use burn_backend::Backend;
@@ -154,6 +154,21 @@ pub trait FusedOps: Backend {
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
         compose::norm::norm_linear(x, norm, weight, bias, config)
+    }
+
+    /// [`FusedOps::norm_linear`] for several layers that read the same rows: queries, keys and values.
+    ///
+    /// On `Autodiff` it is a norm and the single layers, each with its own backward.
+    ///
+    /// # Shapes
+    /// `x` `[.., in]`, each weight `[out, in]`, each output `[.., out]`.
+    fn norm_linears<const D: usize, const N: usize>(
+        x: Tensor<Self, D>,
+        norm: &Norm<Self>,
+        layers: [LinearWeights<Self>; N],
+        config: &KernelConfig,
+    ) -> [Tensor<Self, D>; N] {
+        compose::norm::norm_linears(x, norm, layers, config)
     }
 
     /// Gradients of [`FusedOps::norm_linear`]; the norm is computed again.

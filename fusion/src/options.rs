@@ -73,6 +73,15 @@ pub struct Norm<B: Backend> {
     pub epsilon: f64,
 }
 
+/// One of several linear layers that read the same rows: `x·Wᵀ + bias`.
+#[derive(Debug, Clone)]
+pub struct LinearWeights<B: FusedOps> {
+    /// `[out, in]`.
+    pub weight: Weight<B>,
+    /// `[out]`.
+    pub bias: Option<Tensor<B, 1>>,
+}
+
 /// Rotary angles, one row a position: `cos` and `sin`, each `[batch, length, head_dim / 2]`, f32.
 ///
 /// The rotation pairs element `i` with `i + head_dim / 2` ("rotate half").

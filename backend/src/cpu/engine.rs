@@ -1,9 +1,10 @@
 //! [`Engine`] for the CPU backends.
 
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{attention, elementwise, embedding, linear, matmul, norm, rope, softmax};
+use super::{attention, elementwise, embedding, linear, matmul, norm, rope, several, softmax};
 use crate::engine::{
-    AttentionOperands, BinaryOp, Engine, EngineWeight, FusedAttention, LinearEpilogue, SoftmaxKind, UnaryOp,
+    AttentionOperands, BinaryOp, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
+    SoftmaxKind, UnaryOp,
 };
 use crate::kernels::Launch;
 use crate::kernels::gemm::{PackedMatrix, UnpackedRows};
@@ -68,6 +69,24 @@ impl<B: CpuBackend> Engine for B {
         config: &KernelConfig,
     ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, LinearEpilogue<Self>)> {
         linear::linear::<B>(x, weight, epilogue, config)
+    }
+
+    fn try_norm_linears(
+        x: &FloatTensor<Self>,
+        norm: &EngineNorm<Self>,
+        layers: &[EngineLayer<'_, Self>],
+        config: &KernelConfig,
+    ) -> Option<Vec<FloatTensor<Self>>> {
+        several::norm_linears::<B>(x, norm, layers, config)
+    }
+
+    fn try_mlp_gated(
+        x: &FloatTensor<Self>,
+        weights: [&EngineWeight<'_, Self>; 3],
+        residual: Option<&FloatTensor<Self>>,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        several::mlp_gated::<B>(x, weights, residual, config)
     }
 
     fn try_unary(

@@ -13,6 +13,7 @@ mod matmul;
 mod ndarray;
 mod norm;
 mod rope;
+mod several;
 mod softmax;
 mod storage;
 

@@ -17,7 +17,7 @@ fn rows<'a>(view: &View<'a>) -> Option<(Rows<'a>, usize)> {
 }
 
 /// A weight `[d]`.
-fn weight<B: CpuBackend>(tensor: &FloatTensor<B>, d: usize) -> Option<Floats<'_>> {
+pub(super) fn weight<B: CpuBackend>(tensor: &FloatTensor<B>, d: usize) -> Option<Floats<'_>> {
     B::view(tensor)?.contiguous().filter(|weight| weight.len() == d)
 }
 

@@ -58,6 +58,13 @@ impl Avx512Bf16 {
         }
     }
 
+    /// 32 neighbours, 16 in each register, as pairs: rounded to nearest even; what is subnormal becomes zero.
+    #[inline(always)]
+    pub fn round_neighbours(self, [first, second]: [__m512; 2]) -> __m512 {
+        // SAFETY: a value exists only on a CPU with the features; both types are 512 bits, every pattern valid.
+        unsafe { core::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(second, first)) }
+    }
+
     /// Pairs of `even` and `odd`, rounded to nearest even; what is subnormal becomes zero.
     #[inline(always)]
     pub fn round_pair(self, even: __m512, odd: __m512) -> __m512 {

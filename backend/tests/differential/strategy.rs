@@ -69,7 +69,7 @@ pub fn settings() -> impl Strategy<Value = Setting> + Clone {
 
 /// The default, each instruction set of this CPU, one thread, and everything off.
 pub fn configs() -> Vec<KernelConfig> {
-    let isa = |isa| KernelConfig { simd: SimdConfig { enabled: true, isa }, ..KernelConfig::default() };
+    let isa = |isa| KernelConfig { simd: SimdConfig { isa, ..SimdConfig::default() }, ..KernelConfig::default() };
     let tiers = Tier::available().into_iter().map(|tier| match tier {
         Tier::Portable => isa(IsaChoice::Portable),
         Tier::Avx2 => isa(IsaChoice::Avx2),

@@ -25,8 +25,8 @@ mod tape;
 
 use crate::{
     Activation, AdamWOptions, AdamWState, AddNorm, AttentionInputs, AttentionOptions, Epilogue, FusedOps,
-    GatedMlpWeights, KernelConfig, KvCache, LossForward, LossOptions, MoeOptions, MoeWeights, Norm, PlainMlpWeights,
-    Rotary, Targets, Weight,
+    GatedMlpWeights, KernelConfig, KvCache, LinearWeights, LossForward, LossOptions, MoeOptions, MoeWeights, Norm,
+    PlainMlpWeights, Rotary, Targets, Weight,
 };
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_tensor::{Int, Tensor};
@@ -83,6 +83,15 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
         norm_linear::norm_linear(x, norm, weight, bias, config)
+    }
+
+    fn norm_linears<const D: usize, const N: usize>(
+        x: Tensor<Self, D>,
+        norm: &Norm<Self>,
+        layers: [LinearWeights<Self>; N],
+        config: &KernelConfig,
+    ) -> [Tensor<Self, D>; N] {
+        norm_linear::norm_linears(x, norm, layers, config)
     }
 
     fn add_norm<const D: usize>(

@@ -3,7 +3,7 @@
 use super::tape::{is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record, register};
 use crate::compose::linear::bias_gradient;
 use crate::compose::norm::norm_linear_input_gradient;
-use crate::{FusedOps, KernelConfig, Norm, NormGrads, Weight};
+use crate::{FusedOps, KernelConfig, LinearWeights, Norm, NormGrads, Weight, compose};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -35,12 +35,7 @@ pub(super) fn norm_linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     let beta_parent = optional_parent(&norm.beta, &x_parent);
     let bias_parent = optional_parent(&bias, &x_parent);
     let parents = [x_parent, parent(&norm.gamma), beta_parent, parent(&weight.unpack()), bias_parent];
-    let norm = Norm {
-        kind: norm.kind,
-        gamma: norm.gamma.clone().inner(),
-        beta: lower(norm.beta.clone()),
-        epsilon: norm.epsilon,
-    };
+    let norm = lower_norm(norm);
     let (x, weight, bias) = (x.inner(), lower_weight(weight), lower(bias));
     let bias_dtype = bias.as_ref().map(Tensor::dtype);
     let output = B::norm_linear(x.clone(), &norm, &weight, bias, config);
@@ -49,6 +44,31 @@ pub(super) fn norm_linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     }
     let state = NormLinearState { x, norm, weight, bias_dtype, config: config.clone() };
     record(NormLinearNode::<D>, parents, state, output)
+}
+
+/// The op of `B` where nothing is tracked; else the norm and each layer as nodes of their own.
+pub(super) fn norm_linears<B: FusedOps, C: CheckpointStrategy, const D: usize, const N: usize>(
+    x: Tensor<Autodiff<B, C>, D>,
+    norm: &Norm<Autodiff<B, C>>,
+    layers: [LinearWeights<Autodiff<B, C>>; N],
+    config: &KernelConfig,
+) -> [Tensor<Autodiff<B, C>, D>; N] {
+    let x_parent = parent(&x);
+    let mut parents = vec![parent(&norm.gamma), optional_parent(&norm.beta, &x_parent)];
+    for layer in &layers {
+        parents.extend([parent(&layer.weight.unpack()), optional_parent(&layer.bias, &x_parent)]);
+    }
+    parents.push(x_parent);
+    if is_any_tracked::<B, C>(&parents) {
+        return compose::norm::norm_linears(x, norm, layers, config);
+    }
+    let layers = layers.map(|layer| LinearWeights { weight: lower_weight(&layer.weight), bias: lower(layer.bias) });
+    B::norm_linears(x.inner(), &lower_norm(norm), layers, config).map(Tensor::from_inner)
+}
+
+/// The norm of `B`.
+fn lower_norm<B: FusedOps, C: CheckpointStrategy>(norm: &Norm<Autodiff<B, C>>) -> Norm<B> {
+    Norm { kind: norm.kind, gamma: norm.gamma.clone().inner(), beta: lower(norm.beta.clone()), epsilon: norm.epsilon }
 }
 
 impl<B: FusedOps, const D: usize> Backward<B, 5> for NormLinearNode<D> {

@@ -2,8 +2,8 @@
 
 use super::rows;
 use crate::{
-    AddNorm, AddNormGrads, Epilogue, FusedOps, KernelConfig, LayerNormForward, Norm, NormGrads, NormKind,
-    NormLinearGrads, RmsNormForward, Weight,
+    AddNorm, AddNormGrads, Epilogue, FusedOps, KernelConfig, LayerNormForward, LinearWeights, Norm, NormGrads,
+    NormKind, NormLinearGrads, RmsNormForward, Weight,
 };
 use burn_tensor::Tensor;
 
@@ -98,12 +98,27 @@ pub fn norm_linear<B: FusedOps, const D: usize>(
     bias: Option<Tensor<B, 1>>,
     config: &KernelConfig,
 ) -> Tensor<B, D> {
+    FusedOps::linear(normalize(x, norm, config), weight, Epilogue::bias(bias), config)
+}
+
+/// Default of [`FusedOps::norm_linears`].
+pub fn norm_linears<B: FusedOps, const D: usize, const N: usize>(
+    x: Tensor<B, D>,
+    norm: &Norm<B>,
+    layers: [LinearWeights<B>; N],
+    config: &KernelConfig,
+) -> [Tensor<B, D>; N] {
+    let normed = normalize(x, norm, config);
+    layers.map(|layer| FusedOps::linear(normed.clone(), &layer.weight, Epilogue::bias(layer.bias), config))
+}
+
+/// Either norm.
+fn normalize<B: FusedOps, const D: usize>(x: Tensor<B, D>, norm: &Norm<B>, config: &KernelConfig) -> Tensor<B, D> {
     let gamma = norm.gamma.clone();
-    let normed = match norm.kind {
+    match norm.kind {
         NormKind::Rms => B::rms_norm(x, gamma, norm.epsilon, config),
         NormKind::Layer => FusedOps::layer_norm(x, gamma, norm.beta.clone(), norm.epsilon, config),
-    };
-    FusedOps::linear(normed, weight, Epilogue::bias(bias), config)
+    }
 }
 
 /// Default of [`FusedOps::norm_linear_backward`].

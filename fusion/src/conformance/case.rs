@@ -43,7 +43,7 @@ pub(super) fn check_output<B: FusedOps>(suite: &Suite<B>, case: &impl Case) {
     for &form in &suite.forms {
         let setting = Setting { config: &suite.config, form };
         let output = case.run::<B>(&upload_all(case, &suite.device), &setting);
-        assert_close(&format!("{} with {form:?}", case.describe()), output, &expected, suite.tolerance.output);
+        assert_close(&format!("{} with {form:?}", case.describe()), output, &expected, suite.tolerance_of(form).output);
     }
 }
 
@@ -87,7 +87,7 @@ fn check_backward<B: FusedOps>(suite: &Suite<B>, case: &impl Case, grad: &Array,
         for (index, (actual, expected)) in grads.into_iter().zip(expected).enumerate() {
             let what = format!("backward of {}, operand {index}, with {form:?}", case.describe());
             if let Some(actual) = actual {
-                assert_close(&what, actual, expected, suite.tolerance.gradient);
+                assert_close(&what, actual, expected, suite.tolerance_of(form).gradient);
             }
         }
     }

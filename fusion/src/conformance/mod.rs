@@ -54,7 +54,7 @@ impl Tolerance {
     /// worst and to 1e-6 as a rule; an op is up to three such sums long, and its gradient six.
     pub const F32: Self = Self { output: 1e-5, gradient: 3e-5 };
 
-    /// For products of bf16 operands (AMX): activations round at 2⁻⁹ = 2e-3 before each product, three products deep.
+    /// For products of bf16 operands: activations round at 2⁻⁸ = 4e-3 before each product, three products deep.
     pub const BF16: Self = Self { output: 1e-2, gradient: 2e-2 };
 }
 
@@ -93,6 +93,8 @@ pub struct Suite<B: Backend> {
     pub config: KernelConfig,
     /// How closely results must agree.
     pub tolerance: Tolerance,
+    /// How closely those of ops with bf16 weights must: [`Tolerance::BF16`] where the kernels may round activations.
+    pub bf16_tolerance: Tolerance,
     /// Forms of weights that the forward checks run with.
     pub forms: Vec<WeightForm>,
     /// Whether backward passes and `Autodiff<B>` are checked too.
@@ -106,6 +108,7 @@ impl<B: Backend> Suite<B> {
             device,
             config: KernelConfig::default(),
             tolerance: Tolerance::F32,
+            bf16_tolerance: Tolerance::F32,
             forms: vec![WeightForm::Plain(DType::F32), WeightForm::Packed(DType::F32)],
             gradients: true,
         }
@@ -116,6 +119,13 @@ impl<B: Backend> Suite<B> {
         let halves = [DType::BF16, DType::F16];
         self.forms.extend(halves.iter().flat_map(|&dtype| [WeightForm::Plain(dtype), WeightForm::Packed(dtype)]));
         self
+    }
+}
+
+impl<B: Backend> Suite<B> {
+    /// The tolerance with weights of one form.
+    fn tolerance_of(&self, form: WeightForm) -> Tolerance {
+        if form.dtype() == DType::BF16 { self.bf16_tolerance } else { self.tolerance }
     }
 }
 

@@ -4,16 +4,17 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::reshape;
 use super::{Sampler, Suite};
 use crate::reference::{Array, apply_linear, normalize_layer, normalize_rms};
-use crate::{FusedOps, Norm, NormGrads, NormKind};
+use crate::{FusedOps, LinearWeights, Norm, NormGrads, NormKind};
 use burn_tensor::Tensor;
 
 /// Large enough for a row of zeros to have a gradient that differences can measure.
 const EPSILON: f64 = 1e-3;
 
-/// Checks [`FusedOps::rms_norm`], [`FusedOps::layer_norm`], [`FusedOps::norm_linear`], [`FusedOps::add_norm`] and their
-/// gradients.
+/// Checks [`FusedOps::rms_norm`], [`FusedOps::layer_norm`], [`FusedOps::norm_linear`], [`FusedOps::norm_linears`],
+/// [`FusedOps::add_norm`] and their gradients.
 pub fn check<B: FusedOps>(suite: &Suite<B>) {
-    for op in [Op::Norm, Op::AddNorm, Op::NormLinear { outputs: 6, has_bias: true }] {
+    let linears = [Op::NormLinear { outputs: 6, has_bias: true }, Op::NormLinears { outputs: [6, 3, 17] }];
+    for op in [Op::Norm, Op::AddNorm].into_iter().chain(linears) {
         for (kind, has_beta) in [(NormKind::Rms, false), (NormKind::Layer, true), (NormKind::Layer, false)] {
             if op == Op::AddNorm && kind == NormKind::Layer {
                 continue;
@@ -26,6 +27,12 @@ pub fn check<B: FusedOps>(suite: &Suite<B>) {
             check_output(suite, &NormCase::new(op, [2, 0, 8], kind, has_beta));
         }
     }
+    // More rows than kernels for few rows take.
+    for op in linears {
+        for (kind, has_beta) in [(NormKind::Rms, false), (NormKind::Layer, true)] {
+            check_output(suite, &NormCase::new(op, [2, 19, 70], kind, has_beta));
+        }
+    }
     check_case(suite, &NormCase::new(Op::NormLinear { outputs: 3, has_bias: false }, [2, 2, 5], NormKind::Rms, false));
 }
 
@@ -34,10 +41,17 @@ pub fn check<B: FusedOps>(suite: &Suite<B>) {
 enum Op {
     Norm,
     AddNorm,
-    NormLinear { outputs: usize, has_bias: bool },
+    NormLinear {
+        outputs: usize,
+        has_bias: bool,
+    },
+    /// The first layer has a bias.
+    NormLinears {
+        outputs: [usize; 3],
+    },
 }
 
-/// Operands: `x`, `gamma`, `beta` where there is one; then the residual, or the weight and the bias.
+/// Operands: `x`, `gamma`, `beta` where there is one; then the residual, or the weight and the bias, or three weights and the bias of the first.
 struct NormCase {
     op: Op,
     shape: [usize; 3],
@@ -62,6 +76,10 @@ impl NormCase {
                 if has_bias {
                     operands.push(sampler.draw(&[outputs]));
                 }
+            }
+            Op::NormLinears { outputs } => {
+                operands.extend(outputs.map(|outputs| sampler.draw(&[outputs, width])));
+                operands.push(sampler.draw(&[outputs[0]]));
             }
         }
         Self { op, shape, kind, has_beta, operands }
@@ -114,6 +132,11 @@ impl Case for NormCase {
                 Array::concatenate(&[sum, normed])
             }
             Op::NormLinear { .. } => apply_linear(&self.normalize(x, gamma, beta), &rest[0], rest.get(1), None, None),
+            Op::NormLinears { .. } => {
+                let normed = self.normalize(x, gamma, beta);
+                let layer = |i: usize| apply_linear(&normed, &rest[i], rest.get(3).filter(|_| i == 0), None, None);
+                Array::concatenate(&[0, 1, 2].map(layer))
+            }
         }
     }
 
@@ -132,6 +155,14 @@ impl Case for NormCase {
             Op::NormLinear { outputs, .. } => {
                 let weight = setting.form.shape(reshape(rest[0].clone(), [outputs, self.shape[2]]), config);
                 B::norm_linear(x, &norm, &weight, rest.get(1).cloned(), config).flatten(0, 2)
+            }
+            Op::NormLinears { outputs } => {
+                let layer = |i: usize| LinearWeights {
+                    weight: setting.form.shape(reshape(rest[i].clone(), [outputs[i], self.shape[2]]), config),
+                    bias: (i == 0).then(|| rest[3].clone()),
+                };
+                let all = B::norm_linears(x, &norm, [0, 1, 2].map(layer), config);
+                Tensor::cat(all.map(|output| output.flatten(0, 2)).to_vec(), 0)
             }
         }
     }
@@ -175,6 +206,8 @@ impl Case for NormCase {
                 }
                 flat
             }
+            // It has none of its own.
+            (Op::NormLinears { .. }, _) => Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::layers::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{AttentionInputs, FusedOps, KvCache};
+use burn_kiln_fusion::{AttentionInputs, FusedOps, KvCache, LinearWeights};
 use std::iter;
 
 /// Causal grouped-query attention with RMS norms on the heads of queries and keys, and rotary positions.
@@ -46,7 +46,7 @@ impl<B: Backend> TextAttention<B> {
 }
 
 impl<B: FusedOps> TextAttention<B> {
-    /// Attention of normalised rows, output projection included; rows see those of their own sequence. With caches, one for each
+    /// Attention of the rows that `norm` makes of `x`, output projection included; rows see those of their own sequence. With caches, one for each
     /// sequence, their tokens come before those of `x`.
     ///
     /// # Shapes
@@ -54,6 +54,7 @@ impl<B: FusedOps> TextAttention<B> {
     pub fn forward(
         &self,
         x: Tensor<B, 3>,
+        norm: &RmsNorm<B>,
         context: &LayerContext<'_, B>,
         caches: Vec<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
@@ -64,9 +65,9 @@ impl<B: FusedOps> TextAttention<B> {
             let heads = rows.dims()[2] / self.head_dim;
             rows.reshape([batch, length, heads, self.head_dim]).swap_dims(1, 2)
         };
-        let q = split(self.q_proj.forward(x.clone(), config));
-        let k = split(self.k_proj.forward(x.clone(), config));
-        let v = split(self.v_proj.forward(x, config));
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj]
+            .map(|layer| LinearWeights { weight: layer.weight(), bias: layer.bias() });
+        let [q, k, v] = B::norm_linears(x, &norm.norm(), layers, config).map(split);
         let gammas = (self.q_norm.weight.val(), self.k_norm.weight.val());
         let (q, k) = B::qk_norm_rope((q, k), gammas, self.q_norm.epsilon, context.rotary, config);
         let heads = q.dims()[1];

@@ -58,8 +58,7 @@ impl<B: FusedOps> DecoderLayer<B> {
         caches: Vec<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
         let config = context.kernels;
-        let normed = self.input_layernorm.forward(x.clone(), config);
-        let mixed = self.self_attn.forward(normed, context, caches);
+        let mixed = self.self_attn.forward(x.clone(), &self.input_layernorm, context, caches);
         let norm = &self.post_attention_layernorm;
         let AddNorm { sum, normed, .. } = B::add_norm(mixed, x, norm.weight.val(), norm.epsilon, config);
         self.mlp.forward(normed, sum, config)

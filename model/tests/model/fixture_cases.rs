@@ -7,11 +7,12 @@ use burn::tensor::DType;
 use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln::routes::{Route, count};
-use burn_kiln_fusion::FusedOps;
+use burn_kiln_fusion::{FusedOps, KernelConfig};
 use burn_ndarray::NdArray;
 use fixture::Case;
 use qwen3_vl_burn::checkpoint::CheckpointError;
 use qwen3_vl_burn::generate::{FinishReason, GenerateOptions, generate};
+use qwen3_vl_burn::text::Mlp;
 use qwen3_vl_burn::vision::VisionOutput;
 use qwen3_vl_burn::{Error, LoadOptions, Logits, Qwen3Vl};
 
@@ -152,7 +153,7 @@ fn reaches_the_kernels() {
         Route::Linear,
         Route::Attention,
         Route::LayerNorm,
-        Route::RmsNorm,
+        Route::NormLinears,
         Route::AddNorm,
         Route::Rope,
         Route::Gated,
@@ -163,6 +164,22 @@ fn reaches_the_kernels() {
     for (route, before) in routes.into_iter().zip(before) {
         assert!(count(route) > before, "the model does not reach {route}");
     }
+}
+
+/// With packed weights gate and up are one product, and the logits are those of HF.
+#[test]
+fn packed_layers_reach_the_gated_product() {
+    let (folder, config) = (fixture::folder("tiny-dense"), KernelConfig::default());
+    let mut model = Qwen3Vl::<Kiln<Flex>>::load(folder, &Default::default(), LoadOptions::default()).unwrap();
+    for layer in &mut model.language_model.layers {
+        let attention = &mut layer.self_attn;
+        [&mut attention.q_proj, &mut attention.k_proj, &mut attention.v_proj].map(|linear| linear.pack(&config));
+        let Mlp::Dense(mlp) = &mut layer.mlp else { panic!("a mixture of experts") };
+        [&mut mlp.gate_proj, &mut mlp.up_proj, &mut mlp.down_proj].map(|linear| linear.pack(&config));
+    }
+    let before = count(Route::GatedMlp);
+    check_logits(&model, &Case::open("tiny-dense", "image"));
+    assert!(count(Route::GatedMlp) > before);
 }
 
 #[test]

@@ -7,11 +7,11 @@
 //!             C[i..i + 2][j..] += A[i..i + 2][p..p + 4] · B[p..p + 4][j..]
 //! ```
 
-use super::epilogue::{Finish, Region, Turn};
 use super::few_rows::Rows;
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
+use super::sink::{Finish, Region, Turn};
 use crate::kernels::Storage;
 use crate::simd::{Isa, PANEL};
 use core::mem::MaybeUninit;
@@ -48,7 +48,7 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &Part, b: *const S
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS);
     // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
+    let a = unsafe { Rows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut tile = MaybeUninit::<[f32; AXPY_FLOATS]>::uninit();
     let tile: *mut f32 = tile.as_mut_ptr().cast();
     let width = AXPY_FLOATS / (rows + 2 * AXPY_DEPTH) / PANEL * PANEL;

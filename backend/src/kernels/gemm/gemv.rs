@@ -10,11 +10,12 @@
 //! latency of a multiply-add. The same columns of the next four rows are asked for meanwhile: what the hardware predicts of a row ends
 //! with the row.
 
-use super::epilogue::{Finish, Region, Turn, load_up_to};
+use super::epilogue::load_up_to;
 use super::few_rows::{LINE_BYTES, Rows};
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
+use super::sink::{Finish, Region, Turn};
 use super::turned::multiply_turned;
 use crate::kernels::Storage;
 use crate::simd::{Isa, PANEL};
@@ -92,7 +93,7 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &Part, weight: *con
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS);
     // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
+    let a = unsafe { Rows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut tile = [0.0f32; GEMV_ROWS * PANEL];
     let tile = tile.as_mut_ptr();
     let side = if rows <= in_order_rows::<I>() { 1 } else { 4 };

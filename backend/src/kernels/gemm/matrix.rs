@@ -2,6 +2,7 @@
 
 use super::raw::{RawFloats, RawFloatsMut, RawMatrix};
 use crate::kernels::{Floats, FloatsMut};
+use burn_backend::DType;
 
 /// Why a matrix product was declined. Nothing has been written then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,16 @@ pub enum GemmError {
         expected: usize,
         /// What it is.
         found: usize,
+    },
+    /// Element types that have to be others.
+    #[error("{what}: expected {expected:?}, found {found:?}")]
+    Type {
+        /// Which operand.
+        what: &'static str,
+        /// What the kernel takes.
+        expected: DType,
+        /// What it is.
+        found: DType,
     },
     /// Rows or products of the output share elements.
     #[error("{what}: {distance} elements apart where at least {needed} are needed")]
@@ -180,6 +191,16 @@ impl<'a> OutMatrix<'a> {
     /// [`GemmError::OutOfBounds`] where `data` is shorter.
     pub fn row_major(data: FloatsMut<'a>, rows: usize, cols: usize) -> Result<Self, GemmError> {
         Self::new(data, 0, [rows, cols], cols)
+    }
+
+    /// The same view, borrowed for less long.
+    pub fn reborrow(&mut self) -> OutMatrix<'_> {
+        let data = match &mut self.data {
+            FloatsMut::F32(x) => FloatsMut::F32(x),
+            FloatsMut::Bf16(x) => FloatsMut::Bf16(x),
+            FloatsMut::F16(x) => FloatsMut::F16(x),
+        };
+        OutMatrix { data, ..*self }
     }
 
     /// Rows.

@@ -14,9 +14,9 @@
 //! done for each load. 6 x 2 registers fill the 16 of AVX2 (with 2 of B, 1 of A), 14 x 2 the 32 of AVX-512 (with 2 of B,
 //! 1 of A), 2 x 2 the portable tier's. The compiler keeps all of them in registers: neither loop touches the stack.
 
-use super::epilogue::{Finish, Region, Sink, Turn};
+use super::sink::{Finish, Region, Sink, Turn};
 use crate::kernels::Storage;
-use crate::simd::{Isa, Kernel, PANEL};
+use crate::simd::{Isa, Kernel};
 use core::mem::MaybeUninit;
 
 /// Rows of a tile that reads A where it lies: their addresses take registers, so there are fewer of them.
@@ -36,23 +36,20 @@ pub(super) struct Left {
     pub(super) depth_stride: isize,
 }
 
-/// Where a tile finds B: step `p` of the depth is `p · depth_stride` elements on, and [`PANEL`] columns further is `panel_stride`
-/// elements on.
+/// Where a tile finds B: step `p` of the depth is `p · depth_stride` elements on, for each of its two registers: neighbouring columns of one
+/// operand, or the same columns of two.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Right<S> {
-    pub(super) data: *const S,
+    pub(super) data: [*const S; 2],
     pub(super) depth_stride: isize,
-    pub(super) panel_stride: isize,
 }
 
 /// Lines of B that a tile asks for while it multiplies: those of the tiles in the next columns, which lie in memory or in the L3
 /// cache until then.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ahead {
-    /// First byte in the first panel.
-    pub(super) at: *const u8,
-    /// Bytes between the two panels.
-    pub(super) panel_stride: isize,
+    /// First byte for each register.
+    pub(super) at: [*const u8; 2],
     /// Bytes from one turn of the loop over the depth to the next.
     pub(super) step: usize,
 }
@@ -60,7 +57,7 @@ pub(super) struct Ahead {
 impl Ahead {
     /// Nothing to ask for: `at` is asked for again and again, which is free.
     pub(super) fn none(at: *const u8) -> Self {
-        Self { at, panel_stride: 0, step: 0 }
+        Self { at: [at; 2], step: 0 }
     }
 }
 
@@ -85,7 +82,8 @@ pub(super) struct TileProduct<'a, S, const PACKED: bool> {
 impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
     /// # Safety
     /// `a` is readable for a whole packed panel, or for the rows of the region if it is not packed; `b` is readable for the columns
-    /// of the region rounded up to whole panels; both over `depth`. The region is as [`Sink::finish`] asks.
+    /// of the region rounded up to whole registers, in both of its operands if the sink multiplies two; both over `depth`. The region is as
+    /// [`Sink::finish`] asks.
     #[inline(always)]
     pub(super) unsafe fn new(
         a: Left,
@@ -94,7 +92,7 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
         (region, turn): (Region, Turn),
         sink: &'a Sink,
     ) -> Self {
-        Self { a, b, depth, region, turn, sink, ahead: Ahead::none(b.data.cast()) }
+        Self { a, b, depth, region, turn, sink, ahead: Ahead::none(b.data[0].cast()) }
     }
 
     /// The same, asking for `ahead` meanwhile.
@@ -110,7 +108,8 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
     #[inline(always)]
     unsafe fn run<I: Isa, const ROWS: usize, const REGS: usize>(self, isa: I) {
         let Self { region, turn, sink, .. } = self;
-        debug_assert!(region.rows <= ROWS && region.cols <= REGS * I::LANES);
+        let cols = region.cols * sink.factors();
+        debug_assert!(region.rows <= ROWS && cols <= REGS * I::LANES);
         let plain = sink.plain(region.row, region.col, turn);
         if let Some((c, stride)) = plain {
             // A row of the tile is some lines, and one more where it does not begin with one.
@@ -119,14 +118,14 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
                 for line in 0..(REGS * I::LANES).div_ceil(LINE_FLOATS) {
                     isa.prefetch(row.wrapping_add(line * LINE_FLOATS).cast());
                 }
-                isa.prefetch(row.wrapping_add(region.cols - 1).cast());
+                isa.prefetch(row.wrapping_add(cols - 1).cast());
             }
         }
         // SAFETY: the caller's promise.
         let acc = unsafe { self.multiply::<I, ROWS, REGS>(isa) };
         if let Some((c, stride)) = plain
             && region.rows == ROWS
-            && region.cols == REGS * I::LANES
+            && cols == REGS * I::LANES
         {
             for (r, row) in acc.iter().enumerate() {
                 for (j, &sum) in row.iter().enumerate() {
@@ -167,21 +166,21 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
         }
         let a_step = if PACKED { I::MR as isize } else { a.depth_stride };
         let mut at = (a.data, b.data);
-        let mut ahead = self.ahead.at;
+        let [mut first, mut second] = self.ahead.at;
         for _ in 0..depth / UNROLL {
-            isa.prefetch(ahead);
-            isa.prefetch(ahead.wrapping_offset(self.ahead.panel_stride));
-            ahead = ahead.wrapping_add(self.ahead.step);
+            isa.prefetch(first);
+            isa.prefetch(second);
+            (first, second) = (first.wrapping_add(self.ahead.step), second.wrapping_add(self.ahead.step));
             for _ in 0..UNROLL {
                 // SAFETY: the caller's promise, at each step of the depth.
-                unsafe { Self::add_step(isa, &rows, at, b.panel_stride, &mut acc) };
-                at = (at.0.wrapping_offset(a_step), at.1.wrapping_offset(b.depth_stride));
+                unsafe { Self::add_step(isa, &rows, at, &mut acc) };
+                at = (at.0.wrapping_offset(a_step), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
             }
         }
         for _ in 0..depth % UNROLL {
             // SAFETY: as above.
-            unsafe { Self::add_step(isa, &rows, at, b.panel_stride, &mut acc) };
-            at = (at.0.wrapping_offset(a_step), at.1.wrapping_offset(b.depth_stride));
+            unsafe { Self::add_step(isa, &rows, at, &mut acc) };
+            at = (at.0.wrapping_offset(a_step), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
         }
         acc
     }
@@ -189,20 +188,18 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
     /// One step of the depth: `acc[r] += a[rows[r]] · b[..nr]`.
     ///
     /// # Safety
-    /// `a` is readable at each of `rows`, and `b` for the registers of the tile, panels `panel_stride` apart.
+    /// `a` is readable at each of `rows`, and `b` for the registers of the tile.
     #[inline(always)]
     unsafe fn add_step<I: Isa, const ROWS: usize, const REGS: usize>(
         isa: I,
         rows: &[isize; ROWS],
-        (a, b): (*const f32, *const S),
-        panel_stride: isize,
+        (a, b): (*const f32, [*const S; 2]),
         acc: &mut [[I::V; REGS]; ROWS],
     ) {
         let mut b_row = [isa.splat(0.0); REGS];
-        for (j, v) in b_row.iter_mut().enumerate() {
-            let (panel, within) = (j * I::LANES / PANEL, j * I::LANES % PANEL);
+        for (v, b) in b_row.iter_mut().zip(b) {
             // SAFETY: the caller's promise.
-            *v = unsafe { S::load(isa, b.offset(panel as isize * panel_stride).add(within)) };
+            *v = unsafe { S::load(isa, b) };
         }
         for (row, sums) in rows.iter().zip(acc) {
             // SAFETY: the caller's promise.
@@ -221,7 +218,7 @@ impl<S: Storage, const PACKED: bool> Kernel for TileProduct<'_, S, PACKED> {
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
         let rows = self.region.rows;
-        let wide = self.region.cols > I::LANES;
+        let wide = self.sink.takes_second(self.region.cols, I::LANES);
         // SAFETY: the promise of `new`; each tile holds the region.
         unsafe {
             match (I::MR, PACKED) {

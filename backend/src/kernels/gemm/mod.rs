@@ -1,4 +1,4 @@
-//! Matrix products on the CPU: `C = activation(A·B + bias) + residual` over strided f32, bf16 or f16.
+//! Matrix products on the CPU: `C = activation(norm(A)·B + bias) + residual` over strided f32, bf16 or f16.
 //!
 //! # Algorithm
 //!
@@ -7,7 +7,7 @@
 //! memory, and is packed so that the innermost loop reads it from end to end.
 //!
 //! ```text
-//! in parallel: parts of C, each with packing buffers of its own       Grid, Problem::run   (driver.rs)
+//! in parallel: parts of C, each with packing buffers of its own       Grid, Problem::run   (grid.rs, problem.rs)
 //!   for jc in 0..n by nc                                              block of B   L3      (part.rs)
 //!     for pc in 0..k by kc
 //!       pack B[pc.., jc..] into panels [kc][16]                                            (packing.rs)
@@ -20,12 +20,15 @@
 //! ```
 //!
 //! * The depth is cut too, so C takes `k / kc` turns: sums wait in C itself if it is f32, else in a buffer, and the epilogue runs in
-//!   the last turn, on the tile before its store (epilogue.rs).
+//!   the last turn, on the tile before its store (sink.rs).
 //! * Element types become f32 where A and B are packed, which reads each element once anyway.
 //! * Tiles at the edge are whole: packing pads with zeros, and only what exists is stored. A NaN spreads only along its own row or
 //!   column, and zeros are multiplied like any number.
 //! * A that several parts multiply is packed first, by all threads, and shared (shared_left.rs); the grid then divides columns, so that B
 //!   is packed once too, by the part that has its columns. No thread waits inside of a phase.
+//!
+//! * Several products of one A (queries, keys and values; a gate and what it opens) run as one, and a norm of A's rows is applied while they
+//!   are packed (several.rs, left.rs).
 //!
 //! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs and turned.rs, axpy.rs, and
 //! [`Variant::Unpacked`] for operands in the L1 cache). A constant weight is packed once, as [`PackedMatrix`].
@@ -39,6 +42,8 @@ mod driver;
 mod epilogue;
 mod few_rows;
 mod gemv;
+mod grid;
+mod left;
 mod matrix;
 mod microkernel;
 mod packed;
@@ -47,9 +52,12 @@ mod packing;
 mod pairs;
 mod part;
 mod plan;
+mod problem;
 mod raw;
 pub(in crate::kernels) mod scratch;
+mod several;
 mod shared_left;
+mod sink;
 mod turned;
 
 pub use blocking::{Blocking, Tile};
@@ -60,3 +68,4 @@ pub use matrix::{GemmError, Matrix, OutMatrix};
 pub use packed::{PackedMatrix, UnpackedRows, gemm_packed};
 pub(crate) use plan::choose_threads;
 pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, UNPACKED_SIZE, Variant};
+pub use several::{Product, RightMatrix, gemm_several};

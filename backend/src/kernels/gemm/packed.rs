@@ -1,11 +1,9 @@
 //! A constant weight, packed once into the panels that the kernels read.
 
-use super::driver::{Offsets, Problem};
-use super::epilogue::{Epilogue, Sink};
+use super::epilogue::Epilogue;
 use super::matrix::{GemmError, Matrix, OutMatrix, check};
-use super::part::RightOperand;
-use super::plan::{GEMV_ROWS, Plan, Variant};
-use super::raw::RawFloats;
+use super::plan::Plan;
+use super::several::{Product, RightMatrix, gemm_several};
 use crate::kernels::{Floats, Launch, Storage};
 use crate::simd::PANEL;
 use burn_backend::DType;
@@ -221,9 +219,9 @@ fn for_each_chunk<S: Send>(launch: Launch, all: &mut [S], len: usize, work: impl
 
 /// [`super::gemm`] with a packed weight: `C = activation(A·Wᵀ + bias) + residual`.
 ///
-/// Shapes: A `[m, k]`, W `[n, k]`, C `[m, n]`. Up to [`GEMV_ROWS`] rows stream the panels once (packed_gemv.rs); more run the
+/// Shapes: A `[m, k]`, W `[n, k]`, C `[m, n]`. Up to [`super::GEMV_ROWS`] rows stream the panels once (packed_gemv.rs); more run the
 /// blocked algorithm, which reads f32 panels in place. Where A and W are both bf16 and the tier multiplies bf16, its instructions
-/// run (pairs/); an f32 A is never rounded.
+/// run (pairs/). An f32 A is rounded for them only where the plan allows it ([`Plan::rounds`]).
 ///
 /// # Errors
 /// [`GemmError::Shape`] where sizes do not match; the output is not touched then.
@@ -234,19 +232,6 @@ pub fn gemm_packed(
     out: &mut OutMatrix<'_>,
     epilogue: &Epilogue<'_>,
 ) -> Result<(), GemmError> {
-    check("columns of the weight", a.cols(), weight.k)?;
-    check("rows of the output", a.rows(), out.rows())?;
-    check("columns of the output", weight.n, out.cols())?;
-    epilogue.check(out.rows(), out.cols())?;
-    let few = a.rows() <= GEMV_ROWS && plan.variant != Some(Variant::Blocked);
-    let problem = Problem {
-        a: a.raw(),
-        b: RightOperand::Panels(RawFloats::new(weight.panels())),
-        sink: Sink::new(out, epilogue),
-        shape: [a.rows(), weight.n, weight.k],
-        variant: if few { Variant::Dot } else { Variant::Blocked },
-    };
-    // SAFETY: the views are checked and match; the panels hold whole multiples of 16 columns over `k`, pairs if they are bf16; the output is borrowed.
-    unsafe { problem.run(plan, &[Offsets::default()]) };
-    Ok(())
+    let product = Product { right: RightMatrix::Packed(weight), out: out.reborrow(), epilogue: *epilogue };
+    gemm_several(plan, a, None, &mut [product])
 }

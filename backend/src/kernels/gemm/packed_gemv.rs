@@ -7,12 +7,14 @@
 //!         for i in 0..m
 //!             acc[i] += A[i][p] · b             bf16: A[i][p] · b.even + A[i][p + 1] · b.odd
 //! ```
+//!
+//! A gated product takes a panel of the gate and one of what it opens in turns: two streams, one store.
 
-use super::epilogue::{Finish, Region, Turn};
 use super::few_rows::Rows;
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::RawFloats;
+use super::sink::{Finish, Region, Turn};
 use crate::kernels::Storage;
 use crate::simd::{Isa, PANEL};
 use half::{bf16, f16};
@@ -57,18 +59,20 @@ impl PanelElement for bf16 {
     }
 }
 
-/// Products of the few rows of `part` with panels.
+/// Products of the few rows of `part` with panels: of one operand (the first one), or of both if the product is gated.
 ///
 /// # Safety
 /// As for [`Part::kernel`].
 #[inline(always)]
-pub(super) unsafe fn multiply_panels<I: Isa>(isa: I, part: &Part, panels: RawFloats) {
+pub(super) unsafe fn multiply_panels<I: Isa>(isa: I, part: &Part, panels: [RawFloats; 2]) {
     // SAFETY: the caller's promise.
     unsafe {
         match panels {
-            RawFloats::F32(data) => multiply_panels_as(isa, part, data),
-            RawFloats::Bf16(data) => multiply_panels_as(isa, part, data),
-            RawFloats::F16(data) => multiply_panels_as(isa, part, data),
+            [RawFloats::F32(first), RawFloats::F32(second)] => multiply_panels_as(isa, part, [first, second]),
+            [RawFloats::Bf16(first), RawFloats::Bf16(second)] => multiply_panels_as(isa, part, [first, second]),
+            [RawFloats::F16(first), RawFloats::F16(second)] => multiply_panels_as(isa, part, [first, second]),
+            // Both are of one type.
+            _ => {}
         }
     }
 }
@@ -78,52 +82,71 @@ pub(super) unsafe fn multiply_panels<I: Isa>(isa: I, part: &Part, panels: RawFlo
 /// # Safety
 /// As for [`multiply_panels`].
 #[inline(always)]
-unsafe fn multiply_panels_as<I: Isa, S: PanelElement>(isa: I, part: &Part, panels: *const S) {
+unsafe fn multiply_panels_as<I: Isa, S: PanelElement>(isa: I, part: &Part, operands: [*const S; 2]) {
     let Region { row, col, rows, cols } = part.region;
-    let depth = part.depth;
+    let (depth, factors) = (part.depth, part.b.factors());
     debug_assert!(rows <= GEMV_ROWS && col.is_multiple_of(PANEL));
     // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, depth) };
-    let mut tile = [0.0f32; GEMV_ROWS * PANEL];
-    let tile = tile.as_mut_ptr();
+    let a = unsafe { Rows::contiguous(isa, part.a.matrix.from(row, 0), rows, depth) };
+    let mut tile = [0.0f32; GEMV_ROWS * PANEL * 2];
+    let (tile, stride) = (tile.as_mut_ptr(), PANEL * factors);
     for j in (0..cols).step_by(PANEL) {
-        let panel = panels.wrapping_add((col + j) * depth.next_multiple_of(S::STEPS));
-        let mut i = 0;
-        while i < rows {
-            let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
-            let out = tile.wrapping_add(i * PANEL);
-            // The rows after the first ones find the panel in a cache.
-            let panel = Panel { data: panel, depth, ahead: if i == 0 { part.prefetch } else { 0 } };
-            // SAFETY: the caller's promise: those rows of A and the panel exist; the tile has `GEMV_ROWS` x 16 floats.
-            unsafe {
-                // A panel is one register of 16 lanes or two of 8: the shapes keep 4 to 8 sums going.
-                match (rows - i, I::LANES) {
-                    (1, _) => {
-                        multiply_panel::<I, S, 1, 4>(isa, left, panel, out);
-                        i += 1;
-                    }
-                    (2 | 3, _) => {
-                        multiply_panel::<I, S, 2, 2>(isa, left, panel, out);
-                        i += 2;
-                    }
-                    (8.., 16) => {
-                        multiply_panel::<I, S, 8, 1>(isa, left, panel, out);
-                        i += 8;
-                    }
-                    (_, 16) => {
-                        multiply_panel::<I, S, 4, 2>(isa, left, panel, out);
-                        i += 4;
-                    }
-                    _ => {
-                        multiply_panel::<I, S, 4, 1>(isa, left, panel, out);
-                        i += 4;
-                    }
-                }
-            }
+        for (half, panels) in operands.iter().enumerate().take(factors) {
+            let data = panels.wrapping_add((col + j) * depth.next_multiple_of(S::STEPS));
+            let out = (tile.wrapping_add(half * PANEL), stride);
+            let panel = Panel { data, depth, ahead: part.prefetch };
+            // SAFETY: the caller's promise: the rows of A and the panel exist; the tile has room for all rows.
+            unsafe { multiply_rows(isa, (&a, rows), panel, out) };
         }
         let region = Region { row, col: col + j, rows, cols: PANEL.min(cols - j) };
         // SAFETY: all of the tile's rows were written; the region lies in the part's.
-        isa.run(unsafe { Finish::new(&part.sink, tile, PANEL, region, Turn::WHOLE) });
+        isa.run(unsafe { Finish::new(&part.sink, tile, stride, region, Turn::WHOLE) });
+    }
+}
+
+/// All rows of A times one panel, rows of the result `stride` floats apart.
+///
+/// # Safety
+/// The rows and the panel exist; `out` is writable for the rows.
+#[inline(always)]
+unsafe fn multiply_rows<I: Isa, S: PanelElement>(
+    isa: I,
+    (a, rows): (&Rows, usize),
+    panel: Panel<S>,
+    (out, stride): (*mut f32, usize),
+) {
+    let mut i = 0;
+    while i < rows {
+        let left = (a.data.wrapping_offset(i as isize * a.stride), a.stride);
+        let out = (out.wrapping_add(i * stride), stride);
+        // The rows after the first ones find the panel in a cache.
+        let panel = Panel { ahead: if i == 0 { panel.ahead } else { 0 }, ..panel };
+        // SAFETY: the caller's promise.
+        unsafe {
+            // A panel is one register of 16 lanes or two of 8: the shapes keep 4 to 8 sums going.
+            match (rows - i, I::LANES) {
+                (1, _) => {
+                    multiply_panel::<I, S, 1, 4>(isa, left, panel, out);
+                    i += 1;
+                }
+                (2 | 3, _) => {
+                    multiply_panel::<I, S, 2, 2>(isa, left, panel, out);
+                    i += 2;
+                }
+                (8.., 16) => {
+                    multiply_panel::<I, S, 8, 1>(isa, left, panel, out);
+                    i += 8;
+                }
+                (_, 16) => {
+                    multiply_panel::<I, S, 4, 2>(isa, left, panel, out);
+                    i += 4;
+                }
+                _ => {
+                    multiply_panel::<I, S, 4, 1>(isa, left, panel, out);
+                    i += 4;
+                }
+            }
+        }
     }
 }
 
@@ -135,16 +158,16 @@ struct Panel<S> {
     ahead: usize,
 }
 
-/// `M` rows of A times one panel, with `U` sums each: `out[i · PANEL ..][..PANEL]`.
+/// `M` rows of A times one panel, with `U` sums each: `out[i · stride ..][..PANEL]`.
 ///
 /// # Safety
-/// `M` rows of `a` are readable for the depth of the panel, and the panel itself; `out` is writable for `M · PANEL` floats.
+/// `M` rows of `a` are readable for the depth of the panel, and the panel itself; `out` is writable for `M` such rows.
 #[inline(always)]
 unsafe fn multiply_panel<I: Isa, S: PanelElement, const M: usize, const U: usize>(
     isa: I,
     (a, a_stride): (*const f32, isize),
     panel: Panel<S>,
-    out: *mut f32,
+    (out, stride): (*mut f32, usize),
 ) {
     let Panel { data: panel, depth, ahead } = panel;
     let regs = PANEL / I::LANES;
@@ -172,7 +195,7 @@ unsafe fn multiply_panel<I: Isa, S: PanelElement, const M: usize, const U: usize
                 sum = isa.add(sum, more[i][j]);
             }
             // SAFETY: the caller's promise.
-            unsafe { isa.store(out.add(i * PANEL + j * I::LANES), sum) };
+            unsafe { isa.store(out.add(i * stride + j * I::LANES), sum) };
         }
     }
 }

@@ -11,8 +11,11 @@
 //! along the depth (A row-major, B transposed)  load LANES of the depth of LANES vectors, transpose in registers
 //! neither                                      element by element
 //! ```
+//!
+//! A norm of the rows of A is applied on the second way, before the transpose (left.rs).
 
 use super::epilogue::load_up_to;
+use super::left::{LeftOperand, RowScales};
 use super::raw::{RawFloats, RawMatrix};
 use crate::kernels::Storage;
 use crate::simd::{Isa, Kernel, PANEL};
@@ -26,25 +29,26 @@ struct Strip<S> {
     depth_stride: isize,
     lanes: usize,
     depth: usize,
+    scales: Option<RowScales>,
 }
 
 /// Floats that packing may write beyond the last panel: whole registers are stored, and the next store overwrites the excess.
 pub(super) const SLACK: usize = 16;
 
-/// Packs the first `lanes` rows of `matrix`, to a depth of `depth` columns, into panels of `width` rows. (B is packed as the rows of
+/// Packs the first `lanes` rows of `from`, to a depth of `depth` columns, into panels of `width` rows. (B is packed as the rows of
 /// its transpose.) A function of its own, as tiles are: it is called once a block.
 ///
 /// # Safety
-/// `matrix` is readable for `lanes` x `depth`; `out` is writable for `ceil(lanes / width) · width · depth + SLACK` floats.
+/// `from` is readable for `lanes` x `depth`, and where it has scales its rows are contiguous f32 and measured; `out` is writable for `ceil(lanes / width) · width · depth + SLACK` floats.
 #[inline(always)]
-pub(super) unsafe fn pack<I: Isa>(isa: I, matrix: RawMatrix, shape: [usize; 2], width: usize, out: *mut f32) {
-    isa.run(Pack { matrix, shape, width, out });
+pub(super) unsafe fn pack<I: Isa>(isa: I, from: LeftOperand, shape: [usize; 2], width: usize, out: *mut f32) {
+    isa.run(Pack { from, shape, width, out });
 }
 
 /// The arguments of [`pack`].
 #[derive(Debug, Clone, Copy)]
 struct Pack {
-    matrix: RawMatrix,
+    from: LeftOperand,
     shape: [usize; 2],
     width: usize,
     out: *mut f32,
@@ -55,7 +59,8 @@ impl Kernel for Pack {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        let Self { matrix: RawMatrix { data, row_stride, col_stride }, shape: [lanes, depth], width, out } = self;
+        let Self { from: LeftOperand { matrix, scales }, shape: [lanes, depth], width, out } = self;
+        let RawMatrix { data, row_stride, col_stride } = matrix;
         let (lane_stride, depth_stride) = (row_stride, col_stride);
         // Only two widths occur; as constants they unroll the loops over a panel.
         let width = if width == PANEL { PANEL } else { I::MR };
@@ -63,13 +68,13 @@ impl Kernel for Pack {
         unsafe {
             match data {
                 RawFloats::F32(data) => {
-                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
+                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth, scales }, width, out);
                 }
                 RawFloats::Bf16(data) => {
-                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
+                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth, scales }, width, out);
                 }
                 RawFloats::F16(data) => {
-                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth }, width, out);
+                    pack_as(isa, Strip { data, lane_stride, depth_stride, lanes, depth, scales }, width, out);
                 }
             }
         }
@@ -87,15 +92,18 @@ unsafe fn pack_as<I: Isa, S: Storage>(isa: I, strip: Strip<S>, width: usize, out
         let panel = Strip {
             data: strip.data.wrapping_offset(lane as isize * strip.lane_stride),
             lanes: width.min(strip.lanes - lane),
+            scales: strip.scales.map(|scales| scales.from(lane, 0)),
             ..strip
         };
         // SAFETY: the caller's promise: panel `lane / width` begins `lane · depth` floats into `out`, and it has `lanes` vectors.
         unsafe {
             let out = out.add(lane * strip.depth);
-            if strip.lane_stride == 1 {
+            if panel.scales.is_some() {
+                transpose_panel::<I, S, true>(isa, panel, width, out);
+            } else if strip.lane_stride == 1 {
                 copy_panel(isa, panel, width, out);
             } else if strip.depth_stride == 1 && 2 * width > I::LANES {
-                transpose_panel(isa, panel, width, out);
+                transpose_panel::<I, S, false>(isa, panel, width, out);
             } else {
                 gather_panel(panel, width, out);
             }
@@ -125,12 +133,17 @@ unsafe fn copy_panel<I: Isa, S: Storage>(isa: I, panel: Strip<S>, width: usize, 
     }
 }
 
-/// One panel whose vectors are contiguous along the depth.
+/// One panel whose vectors are contiguous along the depth. With `SCALED` they are normalised.
 ///
 /// # Safety
 /// As for [`copy_panel`].
 #[inline(always)]
-unsafe fn transpose_panel<I: Isa, S: Storage>(isa: I, panel: Strip<S>, width: usize, out: *mut f32) {
+unsafe fn transpose_panel<I: Isa, S: Storage, const SCALED: bool>(
+    isa: I,
+    panel: Strip<S>,
+    width: usize,
+    out: *mut f32,
+) {
     let mut p = 0;
     while p < panel.depth {
         let have = I::LANES.min(panel.depth - p);
@@ -140,8 +153,13 @@ unsafe fn transpose_panel<I: Isa, S: Storage>(isa: I, panel: Strip<S>, width: us
             for (i, row) in square.iter_mut().enumerate().take(I::LANES.min(width)) {
                 if lane + i < panel.lanes {
                     let from = panel.data.wrapping_offset((lane + i) as isize * panel.lane_stride).wrapping_add(p);
-                    // SAFETY: the caller's promise: `have` elements of an existing vector.
-                    *row = unsafe { load_up_to(isa, from, have) };
+                    // SAFETY: the caller's promise: `have` elements of an existing vector, measured if it has scales.
+                    unsafe {
+                        *row = load_up_to(isa, from, have);
+                        if SCALED && let Some(scales) = panel.scales {
+                            *row = scales.apply(isa, *row, (lane + i, p), have);
+                        }
+                    }
                 }
             }
             isa.transpose(&mut square);

@@ -2,8 +2,8 @@
 
 use super::axpy;
 use super::blocking::{Blocking, Tile};
-use super::epilogue::{Region, Sink, Turn};
 use super::gemv;
+use super::left::LeftOperand;
 use super::microkernel::{Ahead, Left, Right, TileProduct, UNPACKED_ROWS, UNROLL};
 use super::packed_gemv;
 use super::packing::{SLACK, pack};
@@ -12,6 +12,7 @@ use super::plan::Variant;
 use super::raw::{RawFloats, RawMatrix};
 use super::scratch::{Scratch, round_to_line};
 use super::shared_left::SharedLeft;
+use super::sink::{Region, Sink, Turn};
 use crate::kernels::Storage;
 use crate::simd::{Isa, Kernel, PANEL};
 
@@ -22,12 +23,21 @@ pub(super) enum RightOperand {
     View(RawMatrix),
     /// Panels of a [`super::PackedMatrix`]: `[n / 16][k][16]`, of bf16 `[n / 16][k / 2][16][2]`.
     Panels(RawFloats),
+    /// Panels of a gate and of what it opens, of one element type and shape: the product is `silu(A·gate) ⊙ (A·up)`, and the sink gated.
+    Gated([RawFloats; 2]),
+}
+
+impl RightOperand {
+    /// Elements of A·B that an element of the output is made of.
+    pub(super) fn factors(&self) -> usize {
+        if let Self::Gated(_) = self { 2 } else { 1 }
+    }
 }
 
 /// A rectangle of one product, over the whole depth.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Part {
-    pub(super) a: RawMatrix,
+    pub(super) a: LeftOperand,
     pub(super) b: RightOperand,
     /// Where A was packed for all parts; none packs for itself.
     pub(super) left: Option<SharedLeft>,
@@ -43,7 +53,7 @@ impl Part {
     /// The work as a kernel.
     ///
     /// # Safety
-    /// `a` is readable for the rows of the region, `b` for its columns, both over `depth`; a region of panels begins at a whole panel;
+    /// `a` is readable for the rows of the region, measured where it has scales (`variant` is blocked then), `b` for its columns, both over `depth`; a region of panels begins at a whole panel;
     /// the region is as [`Sink::finish`] asks; `variant` applies to the operands.
     pub(super) unsafe fn kernel(self) -> PartKernel {
         PartKernel(self)
@@ -66,7 +76,10 @@ impl Kernel for PartKernel {
                 (Variant::Dot, RightOperand::View(b)) => gemv::multiply_dots(isa, part, b),
                 (Variant::Axpy, RightOperand::View(b)) => axpy::multiply_axpys(isa, part, b),
                 (Variant::Unpacked, RightOperand::View(b)) => part.multiply_unpacked(isa, b),
-                (Variant::Dot | Variant::Axpy, RightOperand::Panels(b)) => packed_gemv::multiply_panels(isa, part, b),
+                (Variant::Dot | Variant::Axpy, RightOperand::Panels(b)) => {
+                    packed_gemv::multiply_panels(isa, part, [b; 2])
+                }
+                (Variant::Dot | Variant::Axpy, RightOperand::Gated(b)) => packed_gemv::multiply_panels(isa, part, b),
                 (Variant::Blocked | Variant::Unpacked, _) => part.multiply_blocked(isa),
             }
         }
@@ -94,13 +107,16 @@ impl Part {
     unsafe fn multiply_blocked<I: Isa>(&self, isa: I) {
         let Region { row, col, rows, cols } = self.region;
         let tile = Tile { mr: I::MR, nr: I::PANELS * PANEL };
-        let Blocking { mc, kc, nc } = self.blocking.fit(tile, rows, cols, self.depth);
+        let factors = self.b.factors();
+        let blocking = Blocking { nc: (self.blocking.nc / factors).max(1), ..self.blocking };
+        let Blocking { mc, kc, nc } = blocking.fit(tile, rows, cols, self.depth);
         let a_len = if self.left.is_some() { 0 } else { round_to_line(mc * kc + SLACK) };
         let b_len = if self.packs_b(tile) { round_to_line(nc * kc + SLACK) } else { 0 };
-        let partial_len = if self.depth > kc && self.sink.needs_partial() { rows * nc } else { 0 };
-        let mut scratch = Scratch::take(a_len + b_len + partial_len);
+        let partial_len = if self.depth > kc && self.sink.needs_partial() { rows * nc * factors } else { 0 };
+        let mut scratch = Scratch::take(a_len + b_len * factors + partial_len);
         let a_buffer = scratch.as_mut_ptr();
-        let (b_buffer, partial) = (a_buffer.wrapping_add(a_len), a_buffer.wrapping_add(a_len + b_len));
+        let b_buffer = a_buffer.wrapping_add(a_len);
+        let (up_buffer, partial) = (b_buffer.wrapping_add(b_len), b_buffer.wrapping_add(b_len * factors));
 
         for jc in (0..cols).step_by(nc) {
             let wide = Region { row, col: col + jc, rows, cols: nc.min(cols - jc) };
@@ -109,8 +125,22 @@ impl Part {
             loop {
                 let depth = kc.min(self.depth - pc);
                 let turn = Turn { first: pc == 0, last: pc + depth == self.depth };
-                // SAFETY: the buffer has `nc` x `kc` floats and slack; the caller's promise for B.
-                let b = unsafe { self.prepare_b(isa, wide, pc..pc + depth, b_buffer) };
+                let depths = pc..pc + depth;
+                // SAFETY: the buffers have `nc` x `kc` floats and slack each; the caller's promise for B.
+                let (b, up) = unsafe {
+                    match self.b {
+                        RightOperand::Gated([gate, up]) => (
+                            self.prepare_panels(isa, gate, wide, depths.clone(), b_buffer),
+                            Some(self.prepare_panels(isa, up, wide, depths, up_buffer)),
+                        ),
+                        RightOperand::Panels(b) => (self.prepare_panels(isa, b, wide, depths, b_buffer), None),
+                        RightOperand::View(b) => {
+                            let from = LeftOperand::plain(b.from(pc, wide.col).transposed());
+                            pack(isa, from, [wide.cols, depth], PANEL, b_buffer);
+                            (Prepared::F32(Panels::packed(b_buffer, depth)), None)
+                        }
+                    }
+                };
                 for ic in (0..rows).step_by(mc) {
                     let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
                     let (a, a_stride) = match self.left {
@@ -123,10 +153,13 @@ impl Part {
                         if self.left.is_none() {
                             pack(isa, self.a.from(region.row, pc), [region.rows, depth], I::MR, a_buffer);
                         }
-                        match b {
-                            Prepared::F32(b) => block.multiply(isa, b),
-                            Prepared::Bf16(b) => block.multiply(isa, b),
-                            Prepared::F16(b) => block.multiply(isa, b),
+                        match (b, up) {
+                            (Prepared::F32(b), None) => block.multiply(isa, b, None),
+                            (Prepared::F16(b), None) => block.multiply(isa, b, None),
+                            (Prepared::F32(b), Some(Prepared::F32(up))) => block.multiply(isa, b, Some(up)),
+                            (Prepared::F16(b), Some(Prepared::F16(up))) => block.multiply(isa, b, Some(up)),
+                            // Both are of one type.
+                            _ => return,
                         }
                     }
                 }
@@ -145,10 +178,10 @@ impl Part {
     fn packs_b(&self, tile: Tile) -> bool {
         match self.b {
             RightOperand::View(_) => true,
-            RightOperand::Panels(RawFloats::F32(_)) => false,
+            RightOperand::Panels(RawFloats::F32(_)) | RightOperand::Gated([RawFloats::F32(_), _]) => false,
             // The register tile reads no pairs.
-            RightOperand::Panels(RawFloats::Bf16(_)) => true,
-            RightOperand::Panels(_) => self.region.rows > 2 * tile.mr,
+            RightOperand::Panels(RawFloats::Bf16(_)) | RightOperand::Gated([RawFloats::Bf16(_), _]) => true,
+            RightOperand::Panels(_) | RightOperand::Gated(_) => self.region.rows > 2 * tile.mr,
         }
     }
 
@@ -157,46 +190,37 @@ impl Part {
     /// # Safety
     /// `buffer` has room for them and for the slack if [`Part::packs_b`]; as for [`Part::kernel`].
     #[inline(always)]
-    unsafe fn prepare_b<I: Isa>(
+    unsafe fn prepare_panels<I: Isa>(
         &self,
         isa: I,
+        data: RawFloats,
         region: Region,
         depths: core::ops::Range<usize>,
         buffer: *mut f32,
     ) -> Prepared {
         let (step, depth) = (PANEL as isize, depths.len());
-        let packed = Prepared::F32(Right { data: buffer, depth_stride: step, panel_stride: (depth * PANEL) as isize });
-        let data = match self.b {
-            RightOperand::View(b) => {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    pack(isa, b.from(depths.start, region.col).transposed(), [region.cols, depth], PANEL, buffer);
-                }
-                return packed;
-            }
-            RightOperand::Panels(RawFloats::Bf16(data)) => {
-                let panels = PairPanels::new(data, self.depth).from(region.col, depths.start);
-                // SAFETY: the caller's promise; blocks begin at even depths (`Blocking::fit`).
-                unsafe { panels.widen(isa, [region.cols, depth], buffer) };
-                return packed;
-            }
-            RightOperand::Panels(data) => data,
-        };
+        if let RawFloats::Bf16(data) = data {
+            let panels = PairPanels::new(data, self.depth).from(region.col, depths.start);
+            // SAFETY: the caller's promise; blocks begin at even depths (`Blocking::fit`).
+            unsafe { panels.widen(isa, [region.cols, depth], buffer) };
+            return Prepared::F32(Panels::packed(buffer, depth));
+        }
         let panel_stride = (self.depth * PANEL) as isize;
         let data = data.offset((region.col / PANEL * self.depth + depths.start) as isize * step);
         if self.packs_b(Tile { mr: I::MR, nr: I::PANELS * PANEL }) {
             for panel in 0..region.cols.div_ceil(PANEL) {
                 let lanes =
                     RawMatrix { data: data.offset(panel as isize * panel_stride), row_stride: 1, col_stride: step };
+                let out = buffer.wrapping_add(panel * depth * PANEL);
                 // SAFETY: the caller's promise: whole panels are readable, and the buffer holds them all.
-                unsafe { pack(isa, lanes, [PANEL, depth], PANEL, buffer.add(panel * depth * PANEL)) };
+                unsafe { pack(isa, LeftOperand::plain(lanes), [PANEL, depth], PANEL, out) };
             }
-            return packed;
+            return Prepared::F32(Panels::packed(buffer, depth));
         }
         match data {
-            RawFloats::F32(data) => Prepared::F32(Right { data, depth_stride: step, panel_stride }),
-            RawFloats::Bf16(data) => Prepared::Bf16(Right { data, depth_stride: step, panel_stride }),
-            RawFloats::F16(data) => Prepared::F16(Right { data, depth_stride: step, panel_stride }),
+            RawFloats::F16(data) => Prepared::F16(Panels { data, stride: panel_stride }),
+            RawFloats::F32(data) => Prepared::F32(Panels { data, stride: panel_stride }),
+            RawFloats::Bf16(_) => unreachable!("widened above"),
         }
     }
 
@@ -208,7 +232,7 @@ impl Part {
     #[inline(always)]
     unsafe fn multiply_unpacked<I: Isa>(&self, isa: I, b: RawMatrix) {
         let Region { row, col, rows, cols } = self.region;
-        let RawFloats::F32(_) = self.a.data else { return };
+        let RawFloats::F32(_) = self.a.matrix.data else { return };
         let nr = I::PANELS * PANEL;
         let whole = matches!(b.data, RawFloats::F32(_)) && b.col_stride == 1;
         let buffer_len = if whole && cols.is_multiple_of(nr) { 0 } else { nr * self.depth + SLACK };
@@ -216,23 +240,22 @@ impl Part {
         for jr in (0..cols).step_by(nr) {
             let columns = nr.min(cols - jr);
             let from = b.from(0, col + jr);
-            let right = match (&mut scratch, from.data) {
-                (None, RawFloats::F32(data)) => {
-                    Right { data, depth_stride: b.row_stride, panel_stride: PANEL as isize }
-                }
-                (Some(_), RawFloats::F32(data)) if whole && columns == nr => {
-                    Right { data, depth_stride: b.row_stride, panel_stride: PANEL as isize }
-                }
+            let (data, depth_stride, next) = match (&mut scratch, from.data) {
+                (None, RawFloats::F32(data)) => (data, b.row_stride, I::LANES),
+                (Some(_), RawFloats::F32(data)) if whole && columns == nr => (data, b.row_stride, I::LANES),
                 (Some(scratch), _) => {
                     let data = scratch.as_mut_ptr();
                     // SAFETY: the buffer has `nr` x `depth` floats and slack; the caller's promise for B.
-                    unsafe { pack(isa, from.transposed(), [columns, self.depth], PANEL, data) };
-                    Right { data, depth_stride: PANEL as isize, panel_stride: (PANEL * self.depth) as isize }
+                    unsafe {
+                        pack(isa, LeftOperand::plain(from.transposed()), [columns, self.depth], PANEL, data);
+                    }
+                    (data.cast_const(), PANEL as isize, if I::LANES == PANEL { PANEL * self.depth } else { I::LANES })
                 }
                 (None, _) => return,
             };
+            let right = Right { data: [data, data.wrapping_add(next)], depth_stride };
             for ir in (0..rows).step_by(UNPACKED_ROWS) {
-                let RawMatrix { data, row_stride, col_stride } = self.a.from(row + ir, 0);
+                let RawMatrix { data, row_stride, col_stride } = self.a.matrix.from(row + ir, 0);
                 let RawFloats::F32(data) = data else { return };
                 let left = Left { data, row_stride, depth_stride: col_stride };
                 let region = Region { row: row + ir, col: col + jr, rows: UNPACKED_ROWS.min(rows - ir), cols: columns };
@@ -244,29 +267,55 @@ impl Part {
     }
 }
 
+/// Panels of one element type, `[depth][16]` each.
+#[derive(Debug, Clone, Copy)]
+struct Panels<S> {
+    data: *const S,
+    /// Elements from one panel to the next.
+    stride: isize,
+}
+
+impl Panels<f32> {
+    /// Panels of a packing buffer, `depth` deep.
+    fn packed(data: *const f32, depth: usize) -> Self {
+        Self { data, stride: (depth * PANEL) as isize }
+    }
+}
+
+impl<S> Panels<S> {
+    /// Column `col` of the block.
+    #[inline(always)]
+    fn at(self, col: usize) -> *const S {
+        self.data.wrapping_offset((col / PANEL) as isize * self.stride).wrapping_add(col % PANEL)
+    }
+}
+
 /// Panels that the register tile reads.
 #[derive(Debug, Clone, Copy)]
 enum Prepared {
-    F32(Right<f32>),
-    Bf16(Right<half::bf16>),
-    F16(Right<half::f16>),
+    F32(Panels<f32>),
+    F16(Panels<half::f16>),
 }
 
 impl Block<'_> {
-    /// The two inner loops: a micropanel of B stays in the L1 cache while those of A pass by.
+    /// The two inner loops: a micropanel of B stays in the L1 cache while those of A pass by. With `up`, a tile has a register of each operand.
     ///
     /// # Safety
-    /// The packed A holds the rows of the region and `b` its columns.
+    /// The packed A holds the rows of the region, `b` and `up` its columns.
     #[inline(always)]
-    unsafe fn multiply<I: Isa, S: Storage>(&self, isa: I, b: Right<S>) {
+    unsafe fn multiply<I: Isa, S: Storage>(&self, isa: I, b: Panels<S>, up: Option<Panels<S>>) {
         let Region { row, col, rows, cols } = self.region;
-        let nr = I::PANELS * PANEL;
+        let width = if up.is_some() { I::LANES } else { I::PANELS * PANEL };
+        let registers = |jr: usize| match up {
+            Some(up) => [b.at(jr), up.at(jr)],
+            None => [b.at(jr), b.at(jr + I::LANES)],
+        };
         let turns = (self.depth / UNROLL).max(1);
         // The tiles of these columns share the bytes of the next ones.
         let share = self.depth * PANEL * size_of::<S>() / rows.div_ceil(I::MR);
-        for jr in (0..cols).step_by(nr) {
-            let right = Right { data: b.data.wrapping_offset((jr / PANEL) as isize * b.panel_stride), ..b };
-            let next = right.data.wrapping_offset(I::PANELS as isize * b.panel_stride).cast::<u8>();
+        for jr in (0..cols).step_by(width) {
+            let right = Right { data: registers(jr), depth_stride: PANEL as isize };
+            let next = registers(jr + width).map(|p| p.cast::<u8>());
             for (turn, ir) in (0..rows).step_by(I::MR).enumerate() {
                 let left = Left {
                     data: self.a.wrapping_add(ir / I::MR * self.a_stride),
@@ -274,13 +323,9 @@ impl Block<'_> {
                     depth_stride: I::MR as isize,
                 };
                 let region =
-                    Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: nr.min(cols - jr) };
-                let ahead = Ahead {
-                    at: next.wrapping_add(turn * share),
-                    panel_stride: b.panel_stride * size_of::<S>() as isize * (I::PANELS as isize - 1),
-                    step: share / turns,
-                };
-                let ahead = if jr + nr < cols { ahead } else { Ahead::none(next) };
+                    Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: width.min(cols - jr) };
+                let ahead = Ahead { at: next.map(|p| p.wrapping_add(turn * share)), step: share / turns };
+                let ahead = if jr + width < cols { ahead } else { Ahead::none(next[0]) };
                 let place = (region, self.turn);
                 // SAFETY: the caller's promise; panels are padded to whole ones.
                 let tile = unsafe { TileProduct::<S, true>::new(left, right, self.depth, place, self.sink) };

@@ -41,14 +41,18 @@ pub struct Plan {
     pub blocking: Blocking,
     /// How far ahead of its use a line of B is asked for in a product of few rows, bytes; 0 leaves it to the hardware.
     pub prefetch: usize,
+    /// Whether an f32 A may be rounded to bf16 against a bf16 B, where the tier multiplies bf16: twice the rate and more, for a relative error of up
+    /// to 2⁻⁸ an element. It is, but for few rows ([`Plan::rounds`]).
+    pub bf16_activations: bool,
     /// The algorithm; `None` chooses one by shape. One that does not apply to the operands is replaced by a choice.
     pub variant: Option<Variant>,
 }
 
 impl From<Launch> for Plan {
-    /// Block sizes for this machine, the algorithm by shape.
+    /// Block sizes for this machine, the algorithm by shape; nothing is rounded.
     fn from(launch: Launch) -> Self {
-        Self { launch, blocking: Blocking::detect(launch), prefetch: PREFETCH_BYTES, variant: None }
+        let blocking = Blocking::detect(launch);
+        Self { launch, blocking, prefetch: PREFETCH_BYTES, bf16_activations: false, variant: None }
     }
 }
 
@@ -63,7 +67,8 @@ impl From<&KernelConfig> for Plan {
     fn from(config: &KernelConfig) -> Self {
         let plan = Self::from(Launch::from(config));
         let prefetch = if config.prefetch.enabled { config.prefetch.distance.unwrap_or(PREFETCH_BYTES) } else { 0 };
-        Self { blocking: plan.blocking.with(&config.tiling), prefetch, ..plan }
+        let (blocking, bf16_activations) = (plan.blocking.with(&config.tiling), config.simd.bf16_activations);
+        Self { blocking, prefetch, bf16_activations, ..plan }
     }
 }
 

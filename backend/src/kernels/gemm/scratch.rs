@@ -1,5 +1,7 @@
-//! Packing buffers: aligned to cache lines and kept by each thread, so that a product in steady state allocates nothing.
+//! Packing buffers, aligned to cache lines: kept by each thread, or of the pool where threads share them, so that a product in steady state
+//! allocates nothing.
 
+use crate::memory::{Block, Pool};
 use std::cell::Cell;
 
 /// One cache line of floats.
@@ -46,4 +48,33 @@ impl Drop for Scratch {
 /// `floats` rounded up to whole cache lines, so that what follows in one buffer stays aligned.
 pub(in crate::kernels) const fn round_to_line(floats: usize) -> usize {
     floats.div_ceil(16) * 16
+}
+
+/// A buffer of the [`Pool`] that threads of one product share: given back when dropped, also where a part panics.
+#[derive(Debug)]
+pub(in crate::kernels) struct Lent(Option<Block>);
+
+impl Lent {
+    /// At least `floats` floats of unspecified value, aligned to 64 bytes.
+    pub(in crate::kernels) fn take(floats: usize) -> Self {
+        Self(Some(Pool::global().take(floats.max(1) * size_of::<f32>())))
+    }
+
+    /// The floats.
+    pub(in crate::kernels) fn as_mut_slice(&mut self) -> &mut [f32] {
+        self.0.as_mut().map_or(&mut [], |block| bytemuck::cast_slice_mut(block.as_mut_slice()))
+    }
+
+    /// The first float.
+    pub(in crate::kernels) fn as_mut_ptr(&mut self) -> *mut f32 {
+        self.as_mut_slice().as_mut_ptr()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(block) = self.0.take() {
+            Pool::global().put(block);
+        }
+    }
 }

@@ -12,11 +12,11 @@
 //! A, which exceed an L1 cache, again for each few rows of W. A panel needs one broadcast a row and no sum across lanes; a word of A
 //! serves 16 columns. Turning costs four shuffles a line, less than a line's way from memory.
 
-use super::epilogue::{Finish, Region, Turn};
 use super::few_rows::{LINE_BYTES, Rows};
 use super::packed_gemv::{PanelElement, add_line};
 use super::part::Part;
 use super::plan::GEMV_ROWS;
+use super::sink::{Finish, Region, Turn};
 use crate::simd::{Isa, PANEL};
 use core::mem::MaybeUninit;
 use half::bf16;
@@ -169,7 +169,7 @@ pub(super) unsafe fn multiply_turned<I: Isa, S: TurnedElement>(isa: I, part: &Pa
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS && I::LANES == PANEL);
     // SAFETY: the caller's promise.
-    let a = unsafe { Rows::contiguous(isa, part.a.from(row, 0), rows, part.depth) };
+    let a = unsafe { Rows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut piece = Piece::new();
     let log_groups = (rows / 16 + rows % 16 / 8 + rows % 8 / 4 + rows % 4 / 2 + rows % 2).next_power_of_two().ilog2();
     for j in (0..cols).step_by(PANEL) {

@@ -104,19 +104,12 @@ impl<S: Storage> Kernel for Part<S> {
 impl<S: Storage> Part<S> {
     #[inline(always)]
     fn run<I: Isa, const STREAM: bool, const BETA: bool>(&self, isa: I) {
-        let d = self.d as f32;
         for row in 0..self.rows {
             // SAFETY: the caller's `run` took the pointers from parts checked to hold these rows; gamma and beta hold d elements.
             unsafe {
                 let x = self.x.add(row * self.stride);
-                let mean = sum(isa, x, self.d) / d;
-                let (rest, squares) = sum_centred(isa, x, mean, self.d);
-                let rest = rest / d;
-                // Σ(x - m - r)² = Σ(x - m)² - d r²; rounding may leave it below 0.
-                let centred = squares - rest * rest * d;
-                let centred = if centred < 0.0 { 0.0 } else { centred };
-                let rstd = reciprocal_root(centred, self.d, self.epsilon);
-                self.write::<I, STREAM, BETA>(isa, x, [mean, rest, rstd], self.out.add(row * self.d));
+                let measured = measure_layer(isa, x, self.d, self.epsilon);
+                self.write::<I, STREAM, BETA>(isa, x, measured, self.out.add(row * self.d));
             }
         }
     }
@@ -162,6 +155,25 @@ impl<S: Storage> Part<S> {
             }
         }
     }
+}
+
+/// The mean, the mean of what remains after subtracting it, and the reciprocal deviation of a row.
+///
+/// # Safety
+/// `x` holds `d` elements, `d > 0`.
+#[inline(always)]
+pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> [f32; 3] {
+    let len = d as f32;
+    // SAFETY: the caller's promise.
+    let (mean, rest, squares) = unsafe {
+        let mean = sum(isa, x, d) / len;
+        let (rest, squares) = sum_centred(isa, x, mean, d);
+        (mean, rest / len, squares)
+    };
+    // Σ(x - m - r)² = Σ(x - m)² - d r²; rounding may leave it below 0.
+    let centred = squares - rest * rest * len;
+    let centred = if centred < 0.0 { 0.0 } else { centred };
+    [mean, rest, reciprocal_root(centred, d, epsilon)]
 }
 
 /// `Σ x`.

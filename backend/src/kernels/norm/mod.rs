@@ -9,9 +9,11 @@ mod add;
 mod layer;
 mod operand;
 mod rms;
+mod row;
 
 pub use add::{add_norm, add_norm_in_place};
 pub use layer::{LayerNorm, layer_norm, layer_norm_in_place};
 pub use operand::{Normed, Rows};
 pub use rms::{RmsNorm, rms_norm, rms_norm_in_place};
 pub(super) use rms::{reciprocal_root, sum_squares};
+pub use row::RowNorm;

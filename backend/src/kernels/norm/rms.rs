@@ -104,7 +104,7 @@ impl<S: Storage> Part<S> {
             // SAFETY: `run` took the pointers from parts checked to hold these rows; gamma holds d elements.
             unsafe {
                 let x = self.x.add(row * self.stride);
-                let rstd = reciprocal_root(sum_squares(isa, x, self.d), self.d, self.epsilon);
+                let rstd = measure_rms(isa, x, self.d, self.epsilon);
                 let next = x.wrapping_add(self.stride);
                 scale::<I, S, STREAM>(isa, x, self.out.add(row * self.d), self.d, (rstd, self.gamma, next));
                 if let Some(to) = self.rstd {
@@ -113,6 +113,16 @@ impl<S: Storage> Part<S> {
             }
         }
     }
+}
+
+/// `1/√(mean(x²) + epsilon)`.
+///
+/// # Safety
+/// `x` holds `d` elements, `d > 0`.
+#[inline(always)]
+pub(super) unsafe fn measure_rms<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> f32 {
+    // SAFETY: the caller's promise.
+    reciprocal_root(unsafe { sum_squares(isa, x, d) }, d, epsilon)
 }
 
 /// `1/√(sum/d + epsilon)`, rounded to f32 once.

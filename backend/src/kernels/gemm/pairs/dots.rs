@@ -7,9 +7,8 @@
 //!         acc[r][0..2] += A[r][p] · b[0..2]    A's pair in every lane
 //! ```
 
-use super::super::epilogue::{Finish, Region};
+use super::super::sink::{Finish, Region};
 use super::isa::{Ahead, Block};
-use super::panels::PairPanels;
 use crate::simd::{Avx512Bf16, Isa, PANEL, PairKernel};
 use core::mem::MaybeUninit;
 
@@ -30,15 +29,16 @@ const DOT_COLS: usize = 2 * PANEL;
 pub(super) unsafe fn multiply(isa: Avx512Bf16, block: &Block<'_>) {
     let Region { row, col, rows, cols } = block.region;
     let pairs = block.depth.div_ceil(2);
-    for jr in (0..cols).step_by(DOT_COLS) {
-        let b = block.b.from(jr, 0);
+    let width = block.width();
+    for jr in (0..cols).step_by(width) {
+        let b = block.panels(jr);
         let turns = rows.div_ceil(DOT_ROWS);
         for turn in 0..turns {
             let ir = turn * DOT_ROWS;
-            let a = block.a.wrapping_add(ir * pairs);
+            let a = block.a.wrapping_add(turn * block.a_stride);
             let region =
-                Region { row: row + ir, col: col + jr, rows: DOT_ROWS.min(rows - ir), cols: DOT_COLS.min(cols - jr) };
-            let ahead = block.ahead(jr, DOT_COLS, turn, turns);
+                Region { row: row + ir, col: col + jr, rows: DOT_ROWS.min(rows - ir), cols: width.min(cols - jr) };
+            let ahead = block.ahead(jr, turn, turns);
             isa.run(DotTile { a, b, pairs, ahead, block: &Block { region, ..*block } });
         }
     }
@@ -48,7 +48,7 @@ pub(super) unsafe fn multiply(isa: Avx512Bf16, block: &Block<'_>) {
 #[derive(Debug, Clone, Copy)]
 struct DotTile<'a> {
     a: *const u32,
-    b: PairPanels,
+    b: [*const u32; 2],
     pairs: usize,
     ahead: Ahead,
     /// Its region is that of the tile.
@@ -62,9 +62,10 @@ impl PairKernel for DotTile<'_> {
     #[inline(always)]
     fn call(self, isa: Avx512Bf16) {
         let Region { rows, cols, .. } = self.block.region;
+        let wide = self.block.sink.takes_second(cols, PANEL);
         // SAFETY: the promise of `multiply`; each tile holds the region.
         unsafe {
-            match (rows, cols > PANEL) {
+            match (rows, wide) {
                 (9.., true) => self.run::<14, 2>(isa),
                 (5.., true) => self.run::<8, 2>(isa),
                 (_, true) => self.run::<4, 2>(isa),
@@ -95,7 +96,7 @@ impl DotTile<'_> {
         let acc = unsafe { self.multiply::<ROWS, REGS>(isa) };
         if let Some((c, stride)) = plain
             && region.rows == ROWS
-            && region.cols == REGS * PANEL
+            && region.cols * sink.factors() == REGS * PANEL
         {
             for (r, row) in acc.iter().enumerate() {
                 for (j, &sum) in row.iter().enumerate() {
@@ -132,7 +133,7 @@ impl DotTile<'_> {
         let Self { a, b, pairs, ahead, .. } = self;
         let base = isa.base();
         let mut acc = [[base.splat(0.0); REGS]; ROWS];
-        let (mut a, mut line) = (a, b.data);
+        let (mut a, mut lines) = (a, b);
         let turns = pairs / UNROLL;
         let (mut at, step) = (ahead.at, ahead.bytes / turns.max(1));
         for _ in 0..turns {
@@ -142,14 +143,14 @@ impl DotTile<'_> {
             }
             for _ in 0..UNROLL {
                 // SAFETY: the caller's promise, at each line of the panels.
-                unsafe { add_line(isa, a, (line, b.stride), &mut acc) };
-                (a, line) = (a.wrapping_add(DOT_ROWS), line.wrapping_add(PANEL));
+                unsafe { add_line(isa, a, &lines, &mut acc) };
+                (a, lines) = (a.wrapping_add(DOT_ROWS), lines.map(|line| line.wrapping_add(PANEL)));
             }
         }
         for _ in 0..pairs % UNROLL {
             // SAFETY: as above.
-            unsafe { add_line(isa, a, (line, b.stride), &mut acc) };
-            (a, line) = (a.wrapping_add(DOT_ROWS), line.wrapping_add(PANEL));
+            unsafe { add_line(isa, a, &lines, &mut acc) };
+            (a, lines) = (a.wrapping_add(DOT_ROWS), lines.map(|line| line.wrapping_add(PANEL)));
         }
         acc
     }
@@ -163,12 +164,12 @@ impl DotTile<'_> {
 unsafe fn add_line<const ROWS: usize, const REGS: usize>(
     isa: Avx512Bf16,
     a: *const u32,
-    (b, stride): (*const u32, usize),
+    b: &[*const u32; 2],
     acc: &mut [[<crate::simd::Avx512 as Isa>::V; REGS]; ROWS],
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let lines: [_; REGS] = core::array::from_fn(|j| isa.base().load(b.add(j * stride).cast()));
+        let lines: [_; REGS] = core::array::from_fn(|j| isa.base().load(b[j].cast()));
         for (r, sums) in acc.iter_mut().enumerate() {
             let x = isa.splat_pair(a.add(r));
             for (sum, &v) in sums.iter_mut().zip(&lines) {

@@ -10,12 +10,12 @@
 //!
 //! All rows at once: a panel of depth 2048 is 64 KiB, more than an L1 cache, and would come from L2 for each further group of rows.
 
-use super::super::epilogue::{Finish, Region, Turn};
 use super::super::few_rows::LINE_BYTES;
 use super::super::part::Part;
 use super::super::plan::GEMV_ROWS;
 use super::super::scratch::{Scratch, round_to_line};
-use super::pack::HalfMatrix;
+use super::super::sink::{Finish, Region, Turn};
+use super::pack::{PAIRS, PairSource, Vectors};
 use super::panels::PairPanels;
 use crate::simd::{Avx512Bf16, Isa, PANEL, PairKernel};
 
@@ -33,43 +33,60 @@ impl PairRows {
     ///
     /// # Safety
     /// `a` is readable for `rows` x `depth`.
-    pub(super) unsafe fn copy(a: HalfMatrix, [rows, depth]: [usize; 2], padded: usize) -> Self {
-        let HalfMatrix { data, row_stride, col_stride } = a;
+    pub(super) unsafe fn copy(isa: Avx512Bf16, a: PairSource, [rows, depth]: [usize; 2], padded: usize) -> Self {
         // Whole registers of pairs, and a line more: rows a multiple of a page apart fall into the same few lines of the L1 cache.
         let stride = round_to_line(depth.div_ceil(2)) + LINE_BYTES / size_of::<u32>();
         let mut buffer = Scratch::take(padded * stride);
         let out: *mut u32 = buffer.as_mut_ptr().cast();
-        for i in 0..padded {
-            let (row, from) = (out.wrapping_add(i * stride), data.wrapping_offset(i as isize * row_stride));
-            // SAFETY: the buffer has `padded` x `stride` pairs; the caller's promise.
-            unsafe {
-                core::ptr::write_bytes(row, 0, stride);
-                if i >= rows {
-                    continue;
-                }
-                if col_stride == 1 {
-                    core::ptr::copy_nonoverlapping(from.cast(), row.cast::<u16>(), depth);
-                } else {
-                    let element = |p: usize| from.wrapping_offset(p as isize * col_stride).cast::<u16>();
-                    (0..depth).for_each(|p| row.cast::<u16>().add(p).write(element(p).read()));
-                }
-            }
+        let shape = [rows, depth];
+        match a {
+            PairSource::Halves(from) => isa.run(CopyRows { from, shape, padded, out: (out, stride) }),
+            PairSource::Rounded(from) => isa.run(CopyRows { from, shape, padded, out: (out, stride) }),
         }
         Self { data: out, stride, _buffer: buffer }
     }
 }
 
-/// Products of the few rows of `part` with panels.
+/// Copies rows of pairs. Only [`PairRows::copy`] makes one, by its promise.
+struct CopyRows<V> {
+    from: V,
+    shape: [usize; 2],
+    padded: usize,
+    out: (*mut u32, usize),
+}
+
+impl<V: Vectors> PairKernel for CopyRows<V> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call(self, isa: Avx512Bf16) {
+        let Self { from, shape: [rows, depth], padded, out: (out, stride) } = self;
+        for i in 0..padded {
+            for p in (0..stride).step_by(PAIRS) {
+                let pairs = if i < rows && 2 * p < depth {
+                    // SAFETY: the promise of `copy`: those steps exist.
+                    unsafe { from.load(isa, (i, 2 * p), (depth - 2 * p).min(2 * PAIRS)) }
+                } else {
+                    isa.base().splat(0.0)
+                };
+                // SAFETY: the buffer has `padded` x `stride` pairs, and a stride is whole registers.
+                unsafe { isa.base().store(out.add(i * stride + p).cast(), pairs) };
+            }
+        }
+    }
+}
+
+/// Products of the few rows of `part` with panels: of one operand (the first one), or of both if the product is gated.
 ///
 /// # Safety
 /// As for [`Part::kernel`]; `a` is A and `panels` are B.
-pub(super) unsafe fn multiply(isa: Avx512Bf16, part: &Part, a: HalfMatrix, panels: PairPanels) {
+pub(super) unsafe fn multiply(isa: Avx512Bf16, part: &Part, a: PairSource, panels: [PairPanels; 2]) {
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS && row == 0);
     let padded = pad_rows(rows);
     // SAFETY: the caller's promise.
-    let a = unsafe { PairRows::copy(a, [rows, part.depth], padded) };
-    isa.run(Stream { part, a: &a, panels: panels.from(col, 0), rows: padded, cols });
+    let a = unsafe { PairRows::copy(isa, a, [rows, part.depth], padded) };
+    isa.run(Stream { part, a: &a, panels: panels.map(|panels| panels.from(col, 0)), rows: padded, cols });
 }
 
 /// The number of rows that [`Stream`] is compiled for which holds `rows`.
@@ -81,7 +98,7 @@ fn pad_rows(rows: usize) -> usize {
 struct Stream<'a> {
     part: &'a Part,
     a: &'a PairRows,
-    panels: PairPanels,
+    panels: [PairPanels; 2],
     rows: usize,
     cols: usize,
 }
@@ -111,30 +128,33 @@ impl Stream<'_> {
     fn run<const M: usize, const U: usize>(self, isa: Avx512Bf16) {
         let Self { part, a, panels, cols, .. } = self;
         let (base, pairs) = (isa.base(), part.depth.div_ceil(2));
-        let mut tile = [0.0f32; GEMV_ROWS * PANEL];
+        let factors = part.b.factors();
+        let (mut tile, stride) = ([0.0f32; GEMV_ROWS * PANEL * 2], PANEL * factors);
         for j in (0..cols).step_by(PANEL) {
-            let panel = panels.from(j, 0).data;
-            let mut acc = [[base.splat(0.0); M]; U];
-            let mut p = 0;
-            while p + U <= pairs {
-                for (u, sums) in acc.iter_mut().enumerate() {
-                    // SAFETY: the promise of `multiply`: line `p + u` of the panel, and as many pairs of each row.
-                    unsafe { add_line(isa, (a, p + u), (panel, part.prefetch), sums) };
+            for (half, panels) in panels.iter().enumerate().take(factors) {
+                let panel = panels.from(j, 0).data;
+                let mut acc = [[base.splat(0.0); M]; U];
+                let mut p = 0;
+                while p + U <= pairs {
+                    for (u, sums) in acc.iter_mut().enumerate() {
+                        // SAFETY: the promise of `multiply`: line `p + u` of the panel, and as many pairs of each row.
+                        unsafe { add_line(isa, (a, p + u), (panel, part.prefetch), sums) };
+                    }
+                    p += U;
                 }
-                p += U;
-            }
-            for p in p..pairs {
-                // SAFETY: as above.
-                unsafe { add_line(isa, (a, p), (panel, part.prefetch), &mut acc[0]) };
-            }
-            for i in 0..M {
-                let sum = acc[1..].iter().fold(acc[0][i], |sum, more| base.add(sum, more[i]));
-                // SAFETY: the tile has `GEMV_ROWS` x 16 floats.
-                unsafe { base.store(tile.as_mut_ptr().add(i * PANEL), sum) };
+                for p in p..pairs {
+                    // SAFETY: as above.
+                    unsafe { add_line(isa, (a, p), (panel, part.prefetch), &mut acc[0]) };
+                }
+                for i in 0..M {
+                    let sum = acc[1..].iter().fold(acc[0][i], |sum, more| base.add(sum, more[i]));
+                    // SAFETY: the tile has `GEMV_ROWS` rows of a panel for each operand.
+                    unsafe { base.store(tile.as_mut_ptr().add(i * stride + half * PANEL), sum) };
+                }
             }
             let region = Region { col: part.region.col + j, cols: PANEL.min(cols - j), ..part.region };
             // SAFETY: all rows of the tile were written; the region lies in the part's.
-            base.run(unsafe { Finish::new(&part.sink, tile.as_ptr(), PANEL, region, Turn::WHOLE) });
+            base.run(unsafe { Finish::new(&part.sink, tile.as_ptr(), stride, region, Turn::WHOLE) });
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What a product needs of either instruction set: packed operands and the loops over a block.
 
-use super::super::epilogue::{Region, Sink, Turn};
+use super::super::left::LeftOperand;
+use super::super::sink::{Region, Sink, Turn};
 use super::dots::{self, DOT_ROWS};
-use super::pack::{HalfMatrix, Layout, pack};
+use super::pack::{HalfMatrix, Layout, PairSource, pack};
 use super::panels::PairPanels;
 use super::tiles::{self, TILE_PAIRS, TILE_ROWS};
-use crate::simd::{Amx, Avx512, Avx512Bf16, PANEL, Tier};
+use crate::simd::{Amx, Avx512Bf16, PANEL, Tier};
 
 /// An instruction set that multiplies pairs of bf16.
 #[derive(Debug, Clone, Copy)]
@@ -19,9 +20,13 @@ pub(in crate::kernels::gemm) enum PairIsa {
 /// A block of a product whose operands are packed: what both instruction sets run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Block<'a> {
-    /// Panels of A, one after the other.
+    /// Panels of A.
     pub(super) a: *const u32,
+    /// Pairs from one panel of A to the next.
+    pub(super) a_stride: usize,
     pub(super) b: PairPanels,
+    /// What the gate `b` opens, where the product is gated: a tile has a panel of each.
+    pub(super) up: Option<PairPanels>,
     /// Steps of the depth.
     pub(super) depth: usize,
     pub(super) region: Region,
@@ -40,14 +45,30 @@ pub(super) struct Ahead {
 }
 
 impl Block<'_> {
-    /// What tile `turn` of `turns` asks for while it multiplies the columns from `col` on, of the `width` that tiles have.
+    /// Columns of the output in a tile.
     #[inline(always)]
-    pub(super) fn ahead(&self, col: usize, width: usize, turn: usize, turns: usize) -> Ahead {
+    pub(super) fn width(&self) -> usize {
+        if self.up.is_some() { PANEL } else { 2 * PANEL }
+    }
+
+    /// The two panels of the tile whose first column is `col`; the second one exists where the tile is wide enough.
+    #[inline(always)]
+    pub(super) fn panels(&self, col: usize) -> [*const u32; 2] {
+        let first = self.b.from(col, 0).data;
+        [first, self.up.map_or_else(|| first.wrapping_add(self.b.stride), |up| up.from(col, 0).data)]
+    }
+
+    /// What tile `turn` of `turns` asks for while it multiplies the columns from `col` on.
+    #[inline(always)]
+    pub(super) fn ahead(&self, col: usize, turn: usize, turns: usize) -> Ahead {
         let bytes = self.depth.div_ceil(2) * PANEL * size_of::<u32>() / turns;
-        let next = |col: usize| self.b.from(col, 0).data.cast::<u8>().wrapping_add(turn * bytes);
-        let exists = |col: usize| if col < self.region.cols { next(col) } else { next(0) };
-        let at = [exists(col + width), exists(col + width + PANEL)];
-        Ahead { at, bytes: if col + width < self.region.cols { bytes } else { 0 } }
+        let next = col + self.width();
+        if next >= self.region.cols {
+            return Ahead { at: self.panels(0).map(<*const u32>::cast), bytes: 0 };
+        }
+        let at = self.panels(next).map(|panel| panel.cast::<u8>().wrapping_add(turn * bytes));
+        let second = self.up.is_some() || next + PANEL < self.region.cols;
+        Ahead { at: if second { at } else { [at[0]; 2] }, bytes }
     }
 }
 
@@ -58,15 +79,6 @@ impl PairIsa {
             Tier::Amx => Amx::detect().map(Self::Tiles),
             Tier::Avx512Bf16 => Avx512Bf16::detect().map(Self::Dots),
             _ => None,
-        }
-    }
-
-    /// The instruction set of everything else.
-    #[inline(always)]
-    pub(super) fn base(self) -> Avx512 {
-        match self {
-            Self::Dots(isa) => isa.base(),
-            Self::Tiles(isa) => isa.base().base(),
         }
     }
 
@@ -81,7 +93,7 @@ impl PairIsa {
 
     /// Rows of a panel of A.
     #[inline(always)]
-    pub(super) fn rows(self) -> usize {
+    pub(in crate::kernels::gemm) fn rows(self) -> usize {
         match self {
             Self::Dots(_) => DOT_ROWS,
             Self::Tiles(_) => TILE_ROWS,
@@ -90,7 +102,7 @@ impl PairIsa {
 
     /// Floats of one packed panel of A of depth `k`.
     #[inline(always)]
-    fn left_panel_len(self, k: usize) -> usize {
+    pub(super) fn left_panel_len(self, k: usize) -> usize {
         match self {
             Self::Dots(_) => k.div_ceil(2) * DOT_ROWS,
             Self::Tiles(_) => k.div_ceil(2).next_multiple_of(TILE_PAIRS) * TILE_ROWS,
@@ -98,7 +110,7 @@ impl PairIsa {
     }
 
     /// Floats that [`PairIsa::pack_left`] may write for `m` rows of depth `k`.
-    pub(super) fn left_len(self, m: usize, k: usize) -> usize {
+    pub(in crate::kernels::gemm) fn left_len(self, m: usize, k: usize) -> usize {
         m.div_ceil(self.rows()) * self.left_panel_len(k) + PANEL
     }
 
@@ -107,17 +119,18 @@ impl PairIsa {
         n.div_ceil(PANEL) * PANEL * k.div_ceil(2)
     }
 
-    /// Packs the first `m` rows and `k` columns of A.
+    /// Packs the first `m` rows and `k` columns of A, one panel after the other.
     ///
     /// # Safety
-    /// `a` is readable for them; `out` is writable for [`PairIsa::left_len`] floats.
-    pub(super) unsafe fn pack_left(self, a: HalfMatrix, [m, k]: [usize; 2], out: *mut f32) {
+    /// `a` is one that [`PairIsa::choose`] takes, readable for them; `out` is writable for [`PairIsa::left_len`] floats.
+    pub(in crate::kernels::gemm) unsafe fn pack_left(self, a: LeftOperand, [m, k]: [usize; 2], out: *mut f32) {
+        let Some(from) = PairSource::of(a) else { return };
         let layout = match self {
             Self::Dots(_) => Layout::Lines(DOT_ROWS),
             Self::Tiles(_) => Layout::Tiles,
         };
         // SAFETY: the caller's promise.
-        unsafe { pack(self.base(), a, [m, k], layout, out.cast()) };
+        unsafe { pack(self.dots(), from, [m, k], layout, out.cast()) };
     }
 
     /// Packs the first `k` rows and `n` columns of B.
@@ -126,7 +139,7 @@ impl PairIsa {
     /// `b` is readable for them; `out` is writable for [`PairIsa::right_len`] floats.
     pub(super) unsafe fn pack_right(self, b: HalfMatrix, [k, n]: [usize; 2], out: *mut f32) {
         // SAFETY: the caller's promise.
-        unsafe { pack(self.base(), b.transposed(), [n, k], Layout::Lines(PANEL), out.cast()) };
+        unsafe { pack(self.dots(), PairSource::Halves(b.transposed()), [n, k], Layout::Lines(PANEL), out.cast()) };
     }
 
     /// The two inner loops over a block.

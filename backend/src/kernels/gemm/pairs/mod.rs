@@ -1,4 +1,5 @@
-//! Products of two bf16 matrices by instructions that multiply pairs: `vdpbf16ps` (AVX-512 BF16) and `tdpbf16ps` (AMX).
+//! Products of bf16 matrices by instructions that multiply pairs: `vdpbf16ps` (AVX-512 BF16) and `tdpbf16ps` (AMX). A of f32 is rounded to
+//! bf16 while it is packed, where the plan allows it (rounded.rs).
 //!
 //! Both sum two products of neighbouring steps of the depth into one f32, and both read B as lines of 16 columns of such pairs:
 //!
@@ -30,6 +31,8 @@ mod pack;
 mod panels;
 #[cfg(target_arch = "x86_64")]
 mod part;
+#[cfg(target_arch = "x86_64")]
+mod rounded;
 #[cfg(target_arch = "x86_64")]
 mod rows;
 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,10 @@
 //! CPUs without instructions for pairs.
 
-use super::super::blocking::Tile;
-use super::super::driver::Problem;
-use super::super::part::Part;
+use super::super::blocking::{Blocking, Tile};
+use super::super::left::LeftOperand;
+use super::super::part::{Part, RightOperand};
+use super::super::plan::Variant;
+use super::super::raw::RawMatrix;
 use crate::simd::Tier;
 
 /// An instruction set that multiplies pairs of bf16: there is none.
@@ -11,7 +13,12 @@ pub(in crate::kernels::gemm) enum PairIsa {}
 
 impl PairIsa {
     /// `None`.
-    pub(in crate::kernels::gemm) fn choose(_tier: Tier, _problem: &Problem) -> Option<Self> {
+    pub(in crate::kernels::gemm) fn choose(
+        _tier: Tier,
+        _a: &RawMatrix,
+        _b: &RightOperand,
+        _how: (Variant, bool, usize),
+    ) -> Option<Self> {
         None
     }
 
@@ -22,6 +29,29 @@ impl PairIsa {
 
     /// The register tile.
     pub(in crate::kernels::gemm) fn tile(self) -> Tile {
+        match self {}
+    }
+
+    /// Block sizes.
+    pub(in crate::kernels::gemm) fn fit(self, _blocking: Blocking, _shape: [usize; 3]) -> Blocking {
+        match self {}
+    }
+
+    /// Rows of a panel of A.
+    pub(in crate::kernels::gemm) fn rows(self) -> usize {
+        match self {}
+    }
+
+    /// Floats of packed rows of A.
+    pub(in crate::kernels::gemm) fn left_len(self, _m: usize, _k: usize) -> usize {
+        match self {}
+    }
+
+    /// Packs rows of A.
+    ///
+    /// # Safety
+    /// There is nothing to call it on.
+    pub(in crate::kernels::gemm) unsafe fn pack_left(self, _a: LeftOperand, _shape: [usize; 2], _out: *mut f32) {
         match self {}
     }
 

@@ -2,14 +2,13 @@
 
 use super::super::blocking::{Blocking, Tile, split_evenly};
 use super::super::cache::Caches;
-use super::super::driver::Problem;
-use super::super::epilogue::{Region, Turn};
 use super::super::part::{Part, RightOperand};
 use super::super::plan::Variant;
 use super::super::raw::{RawFloats, RawMatrix};
 use super::super::scratch::{Scratch, round_to_line};
+use super::super::sink::{Region, Turn};
 use super::isa::{Block, PairIsa};
-use super::pack::HalfMatrix;
+use super::pack::{HalfMatrix, PairSource};
 use super::panels::PairPanels;
 use super::{few, rows};
 use crate::routes::{Route, note};
@@ -19,19 +18,32 @@ use crate::simd::{PANEL, Tier};
 /// and the memory of the CPUs that have tiles gives a core a line in 5 to 10 cycles.
 const TILES_FROM: usize = 5;
 
+/// From this many rows on, f32 rows against panels of bf16 are rounded where they may be: arithmetic in f32, two multiply-adds a line and row, would
+/// not keep pace with memory.
+const ROUNDED_FROM: usize = 5;
+
 impl PairIsa {
-    /// What multiplies the operands of `problem` on `tier`, `None` where f32 arithmetic does: operands that are not both bf16, and
-    /// rows of B that are added up as they lie (axpy.rs).
-    pub(in crate::kernels::gemm) fn choose(tier: Tier, problem: &Problem) -> Option<Self> {
-        let b = match problem.b {
-            RightOperand::View(b) => b.data,
-            RightOperand::Panels(b) => b,
+    /// What multiplies `a` and `b` on `tier`, `None` where f32 arithmetic does: operands that are not both bf16, and rows of B that are added
+    /// up as they lie (axpy.rs). With `rounds`, `rows` of f32 count as bf16 where they are packed
+    /// or enough of them meet panels.
+    pub(in crate::kernels::gemm) fn choose(
+        tier: Tier,
+        a: &RawMatrix,
+        b: &RightOperand,
+        (variant, rounds, rows): (Variant, bool, usize),
+    ) -> Option<Self> {
+        let halves = match b {
+            RightOperand::View(b) => matches!(b.data, RawFloats::Bf16(_)),
+            RightOperand::Panels(b) | RightOperand::Gated([b, _]) => matches!(b, RawFloats::Bf16(_)),
         };
-        let streams_rows = problem.variant == Variant::Axpy && matches!(problem.b, RightOperand::View(_));
-        match (problem.a.data, b) {
-            (RawFloats::Bf16(_), RawFloats::Bf16(_)) if !streams_rows => Self::of(tier),
-            _ => None,
-        }
+        let few = variant == Variant::Dot && rows >= ROUNDED_FROM && !matches!(b, RightOperand::View(_));
+        let streams_rows = variant == Variant::Axpy && matches!(b, RightOperand::View(_));
+        let takes = match a.data {
+            RawFloats::Bf16(_) => !streams_rows,
+            RawFloats::F32(_) => rounds && a.col_stride == 1 && (variant == Variant::Blocked || few),
+            RawFloats::F16(_) => false,
+        };
+        if halves && takes { Self::of(tier) } else { None }
     }
 
     /// Notes that a product ran on this instruction set.
@@ -52,21 +64,26 @@ impl PairIsa {
     /// # Safety
     /// As for [`Part::kernel`]; the operands are those that [`PairIsa::choose`] looked at.
     pub(in crate::kernels::gemm) unsafe fn multiply_part(self, part: &Part) {
-        let Some(a) = HalfMatrix::of(part.a.from(part.region.row, 0)) else { return };
+        let Some(a) = PairSource::of(part.a.from(part.region.row, 0)) else { return };
+        let streams = part.region.rows < TILES_FROM || matches!(self, Self::Dots(_));
+        let panels = |data| PairPanels::new(data, part.depth);
         // SAFETY: the caller's promise.
         unsafe {
             match (part.variant, part.b) {
-                (Variant::Dot | Variant::Axpy, RightOperand::Panels(RawFloats::Bf16(b)))
-                    if part.region.rows < TILES_FROM || matches!(self, Self::Dots(_)) =>
+                (Variant::Dot | Variant::Axpy, RightOperand::Panels(RawFloats::Bf16(b))) if streams => {
+                    few::multiply(self.dots(), part, a, [panels(b); 2]);
+                }
+                (Variant::Dot | Variant::Axpy, RightOperand::Gated([RawFloats::Bf16(gate), RawFloats::Bf16(up)]))
+                    if streams =>
                 {
-                    few::multiply(self.dots(), part, a, PairPanels::new(b, part.depth));
+                    few::multiply(self.dots(), part, a, [panels(gate), panels(up)]);
                 }
                 (Variant::Dot, RightOperand::View(b)) => {
                     if let Some(b) = HalfMatrix::of(b) {
                         rows::multiply(self.dots(), part, a, b);
                     }
                 }
-                _ => self.multiply_blocked(part, a),
+                _ => self.multiply_blocked(part),
             }
         }
     }
@@ -76,7 +93,7 @@ impl PairIsa {
     /// A turn of the depth reads and writes C once more, and that costs `vdpbf16ps` more than micropanels of B which stream from L2:
     /// the block of A is only eight tiles high and as deep as its bytes allow (512 x 2048 x 2048: 95 % of the peak in one turn, 87 % in
     /// two). Tiles of AMX would wait for such a stream, so there a micropanel of B takes two thirds of the L1 cache.
-    fn fit(self, blocking: Blocking, [m, n, k]: [usize; 3]) -> Blocking {
+    pub(in crate::kernels::gemm) fn fit(self, blocking: Blocking, [m, n, k]: [usize; 3]) -> Blocking {
         let Tile { mr, nr } = self.tile();
         let a_halves = blocking.mc.saturating_mul(blocking.kc).saturating_mul(2);
         let kc = match self {
@@ -93,12 +110,13 @@ impl PairIsa {
     ///
     /// # Safety
     /// As for [`PairIsa::multiply_part`].
-    unsafe fn multiply_blocked(self, part: &Part, a: HalfMatrix) {
+    unsafe fn multiply_blocked(self, part: &Part) {
         let Region { row, col, rows, cols } = part.region;
-        let Blocking { mc, kc, nc } = self.fit(part.blocking, [rows, cols, part.depth]);
-        let a_len = round_to_line(self.left_len(mc, kc));
+        let blocking = Blocking { nc: (part.blocking.nc / part.b.factors()).max(1), ..part.blocking };
+        let Blocking { mc, kc, nc } = self.fit(blocking, [rows, cols, part.depth]);
+        let a_len = if part.left.is_some() { 0 } else { round_to_line(self.left_len(mc, kc)) };
         let b_len = if let RightOperand::View(_) = part.b { round_to_line(self.right_len(nc, kc)) } else { 0 };
-        let partial_len = if part.depth > kc && part.sink.needs_partial() { rows * nc } else { 0 };
+        let partial_len = if part.depth > kc && part.sink.needs_partial() { rows * nc * part.b.factors() } else { 0 };
         let mut scratch = Scratch::take(a_len + b_len + partial_len);
         let a_buffer = scratch.as_mut_ptr();
         let (b_buffer, partial) = (a_buffer.wrapping_add(a_len), a_buffer.wrapping_add(a_len + b_len));
@@ -110,22 +128,33 @@ impl PairIsa {
             loop {
                 let depth = kc.min(part.depth - pc);
                 let turn = Turn { first: pc == 0, last: pc + depth == part.depth };
-                let b = match part.b {
+                let panels = |data: RawFloats| match data {
+                    RawFloats::Bf16(data) => Some(PairPanels::new(data, part.depth).from(wide.col, pc)),
+                    _ => None,
+                };
+                let (b, up) = match part.b {
                     RightOperand::View(b) => {
                         let Some(b) = HalfMatrix::of(b.from(pc, wide.col)) else { return };
                         // SAFETY: the buffer has room; the caller's promise for B.
                         unsafe { self.pack_right(b, [depth, wide.cols], b_buffer) };
-                        PairPanels::new(b_buffer.cast(), depth)
+                        (Some(PairPanels::new(b_buffer.cast(), depth)), None)
                     }
-                    RightOperand::Panels(RawFloats::Bf16(b)) => PairPanels::new(b, part.depth).from(wide.col, pc),
-                    RightOperand::Panels(_) => return,
+                    RightOperand::Panels(b) => (panels(b), None),
+                    RightOperand::Gated([gate, up]) => (panels(gate), panels(up)),
                 };
+                let Some(b) = b else { return };
                 for ic in (0..rows).step_by(mc) {
                     let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
-                    let block = Block { a: a_buffer.cast(), b, depth, region, turn, sink: &sink };
+                    let (a, a_stride) = match part.left {
+                        Some(left) => left.block(region.row, pc, depth),
+                        None => (a_buffer.cast_const(), self.left_panel_len(depth)),
+                    };
+                    let block = Block { a: a.cast(), a_stride, b, up, depth, region, turn, sink: &sink };
                     // SAFETY: the buffer has room; the caller's promise for A and the region.
                     unsafe {
-                        self.pack_left(a.from(ic, pc), [region.rows, depth], a_buffer);
+                        if part.left.is_none() {
+                            self.pack_left(part.a.from(region.row, pc), [region.rows, depth], a_buffer);
+                        }
                         self.multiply_block(&block);
                     }
                 }
@@ -141,15 +170,9 @@ impl PairIsa {
 
 impl HalfMatrix {
     /// The matrix, if its elements are bf16.
-    fn of(RawMatrix { data, row_stride, col_stride }: RawMatrix) -> Option<Self> {
+    pub(super) fn of(RawMatrix { data, row_stride, col_stride }: RawMatrix) -> Option<Self> {
         let RawFloats::Bf16(data) = data else { return None };
         Some(Self { data, row_stride, col_stride })
-    }
-
-    /// The matrix from its element `(row, col)` on.
-    fn from(self, row: usize, col: usize) -> Self {
-        let by = row as isize * self.row_stride + col as isize * self.col_stride;
-        Self { data: self.data.wrapping_offset(by), ..self }
     }
 }
 

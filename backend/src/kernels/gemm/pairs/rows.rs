@@ -3,13 +3,13 @@
 //! Neighbours of a row are pairs already, so a register of W is multiplied as it is loaded: 32 steps of the depth in one instruction
 //! a row of A.
 
-use super::super::epilogue::{Finish, Region, Turn};
 use super::super::few_rows::LINE_BYTES;
 use super::super::gemv::look_ahead;
 use super::super::part::Part;
 use super::super::plan::GEMV_ROWS;
+use super::super::sink::{Finish, Region, Turn};
 use super::few::PairRows;
-use super::pack::HalfMatrix;
+use super::pack::{HalfMatrix, PairSource};
 use crate::simd::{Avx512, Avx512Bf16, Isa, PANEL, PairKernel};
 use half::bf16;
 
@@ -33,11 +33,11 @@ fn side_rows(rows: usize) -> usize {
 ///
 /// # Safety
 /// As for [`Part::kernel`]; `a` is A and `b` is B, with `row_stride` 1.
-pub(super) unsafe fn multiply(isa: Avx512Bf16, part: &Part, a: HalfMatrix, b: HalfMatrix) {
+pub(super) unsafe fn multiply(isa: Avx512Bf16, part: &Part, a: PairSource, b: HalfMatrix) {
     let Region { row, rows, .. } = part.region;
     debug_assert!(rows <= GEMV_ROWS && row == 0 && b.row_stride == 1);
     // SAFETY: the caller's promise.
-    let a = unsafe { PairRows::copy(a, [rows, part.depth], rows) };
+    let a = unsafe { PairRows::copy(isa, a, [rows, part.depth], rows) };
     isa.run(Dots { part, a: &a, weight: b.transposed() });
 }
 

@@ -13,7 +13,7 @@
 //! micropanel of B in L1 and panels of A coming from L2 at 32 bytes a cycle. One turn of the depth of 512 steps is 1024 cycles of
 //! products for 8 KiB of C to read and write, 256 cycles that out-of-order execution hides.
 
-use super::super::epilogue::{Finish, Region};
+use super::super::sink::{Finish, Region};
 use super::isa::{Ahead, Block};
 use crate::simd::{Amx, Isa, PANEL, TILE_BYTES, Tiles};
 use core::mem::MaybeUninit;
@@ -40,23 +40,23 @@ struct Buffer<const N: usize>([MaybeUninit<u32>; N]);
 /// As for [`super::PairIsa::multiply_block`].
 pub(super) unsafe fn multiply(isa: Amx, block: &Block<'_>) {
     let Region { row, col, rows, cols } = block.region;
-    let pairs = block.depth.div_ceil(2);
+    let width = block.width();
     isa.with_tiles(|tiles| {
-        for jr in (0..cols).step_by(SIDE) {
-            let wide = Region { row, col: col + jr, rows, cols: SIDE.min(cols - jr) };
+        for jr in (0..cols).step_by(width) {
+            let wide = Region { row, col: col + jr, rows, cols: width.min(cols - jr) };
             let mut tails = Buffer([MaybeUninit::uninit(); 2 * TILE_PAIRS * PANEL]);
             // SAFETY: the caller's promise: the panels of those columns are readable.
             let right = unsafe { Right::new(block, jr, wide.cols, &mut tails) };
             let turns = rows.div_ceil(SIDE);
             for turn in 0..turns {
                 let ir = turn * SIDE;
-                let a = block.a.wrapping_add(ir * pairs.next_multiple_of(TILE_PAIRS)).cast::<u8>();
+                let a = block.a.wrapping_add(ir / TILE_ROWS * block.a_stride).cast::<u8>();
                 let region = Region { row: row + ir, rows: SIDE.min(rows - ir), ..wide };
-                let ahead = block.ahead(jr, SIDE, turn, turns);
+                let ahead = block.ahead(jr, turn, turns);
                 let product = TileProduct { isa, tiles, a, right, ahead, block: &Block { region, ..*block } };
                 // SAFETY: the caller's promise.
                 unsafe {
-                    match (region.rows > TILE_ROWS, region.cols > PANEL) {
+                    match (region.rows > TILE_ROWS, block.sink.takes_second(region.cols, PANEL)) {
                         (true, true) => product.run::<2, 2>(),
                         (true, false) => product.run::<2, 1>(),
                         (false, true) => product.run::<1, 2>(),
@@ -86,8 +86,8 @@ impl Right {
     unsafe fn new(block: &Block<'_>, col: usize, cols: usize, buffer: &mut Buffer<512>) -> Self {
         let pairs = block.depth.div_ceil(2);
         let (steps, rest) = (pairs / TILE_PAIRS, pairs % TILE_PAIRS);
-        let first = block.b.from(col, 0).data;
-        let panels = [first, if cols > PANEL { first.wrapping_add(block.b.stride) } else { first }];
+        let [first, second] = block.panels(col);
+        let panels = [first, if block.sink.takes_second(cols, PANEL) { second } else { first }];
         let mut tails = None;
         if rest > 0 {
             let out: *mut u32 = buffer.0.as_mut_ptr().cast();
@@ -124,7 +124,7 @@ impl TileProduct<'_> {
     /// As for [`multiply`]; the tiles hold the region.
     unsafe fn run<const DOWN: usize, const ACROSS: usize>(&self) {
         let Block { region, turn, sink, .. } = *self.block;
-        let whole = region.rows == DOWN * TILE_ROWS && region.cols == ACROSS * PANEL;
+        let whole = region.rows == DOWN * TILE_ROWS && region.cols * sink.factors() == ACROSS * PANEL;
         if let Some((c, stride)) = sink.plain(region.row, region.col, turn)
             && whole
             && stride > 0
@@ -219,7 +219,7 @@ impl TileProduct<'_> {
     #[inline(always)]
     unsafe fn sum<const DOWN: usize, const ACROSS: usize>(&self) {
         let Right { panels, steps, tails } = self.right;
-        let panel_bytes = self.block.depth.div_ceil(2).div_ceil(TILE_PAIRS) * TILE_BYTES;
+        let panel_bytes = self.block.a_stride * size_of::<u32>();
         let base = self.isa.base().base();
         let mut a = [self.a, self.a.wrapping_add(panel_bytes)];
         let mut b = panels;

@@ -1,0 +1,127 @@
+//! Linear layers that share their input: a norm and the layers after it, and the two halves of a gated MLP.
+
+use super::engine::CpuPanels;
+use super::norm::weight;
+use super::storage::{CpuBackend, View};
+use crate::engine::{Engine, EngineLayer, EngineNorm, EngineWeight};
+use crate::kernels::Floats;
+use crate::kernels::gemm::{
+    Epilogue, GemmError, Matrix, OutMatrix, Plan, Product, Residual, RightMatrix, gemm_packed, gemm_several,
+};
+use crate::kernels::norm::{LayerNorm, RmsNorm, RowNorm};
+use crate::routes::{Route, note};
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{DType, TensorMetadata};
+use burn_kiln_fusion::{KernelConfig, NormKind};
+use burn_std::Shape;
+
+/// A tensor of f32 as rows of its last dimension, which is contiguous.
+fn rows<'a>(view: &View<'a>) -> Option<Matrix<'a>> {
+    let rows = view.as_rows().filter(|rows| rows.stride == 1 || rows.d == 1)?;
+    let strides = [rows.row_stride as isize, 1];
+    Matrix::new(view.data, view.offset, [rows.rows, rows.d], strides).ok().filter(|_| view.data.is_f32())
+}
+
+/// A weight as a right operand, and its outputs.
+fn right<'a, B: CpuBackend + Engine<Panels = CpuPanels>>(
+    weight: &'a EngineWeight<'_, B>,
+) -> Option<(RightMatrix<'a>, usize)> {
+    match weight {
+        EngineWeight::Packed(panels) => Some((RightMatrix::Packed(&panels.matrix), panels.matrix.n())),
+        EngineWeight::Plain(tensor) => {
+            let view = B::view(tensor)?;
+            let (&[out, input], &[row, col]) = (view.shape.as_slice(), view.strides.as_slice()) else { return None };
+            let strides = [col as isize, row as isize];
+            Some((RightMatrix::View(Matrix::new(view.data, view.offset, [input, out], strides).ok()?), out))
+        }
+    }
+}
+
+/// `shape` with rows of `width`.
+fn with_width(shape: &Shape, width: usize) -> Shape {
+    let mut shape = shape.to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = width;
+    }
+    Shape::from(shape)
+}
+
+/// `norm(x)·Wᵀ + bias` for each layer.
+pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
+    x: &FloatTensor<B>,
+    norm: &EngineNorm<B>,
+    layers: &[EngineLayer<'_, B>],
+    config: &KernelConfig,
+) -> Option<Vec<FloatTensor<B>>> {
+    if !config.tiling.enabled || !config.blocking.enabled {
+        return None;
+    }
+    let view = B::view(x)?;
+    let a = rows(&view).filter(|a| a.cols() > 0)?;
+    let gamma = weight::<B>(&norm.gamma, a.cols())?;
+    let beta = match &norm.beta {
+        Some(beta) => Some(weight::<B>(beta, a.cols())?),
+        None => None,
+    };
+    let row_norm = match norm.kind {
+        NormKind::Rms => RowNorm::Rms(RmsNorm { gamma, epsilon: norm.epsilon }),
+        NormKind::Layer => RowNorm::Layer(LayerNorm { gamma, beta, epsilon: norm.epsilon }),
+    };
+    let rights = layers.iter().map(|layer| right::<B>(&layer.weight)).collect::<Option<Vec<_>>>()?;
+    let outs = rights.iter().map(|(_, n)| B::allocate(DType::F32, a.rows().checked_mul(*n)?));
+    let mut outs = outs.collect::<Option<Vec<_>>>()?;
+    let products = layers.iter().zip(&rights).zip(&mut outs).map(|((layer, &(right, n)), out)| {
+        let bias = match &layer.bias {
+            Some(bias) => Some(weight::<B>(bias, n)?),
+            None => None,
+        };
+        let out = OutMatrix::row_major(out.as_floats_mut(), a.rows(), n).ok()?;
+        Some(Product { right, out, epilogue: Epilogue::bias(bias) })
+    });
+    let mut products = products.collect::<Option<Vec<_>>>()?;
+    gemm_several(&Plan::from(config), &a, Some(&row_norm), &mut products).ok()?;
+    drop(products);
+    note(Route::NormLinears);
+    let tensors = outs.into_iter().zip(&rights).map(|(out, (_, n))| B::from_floats(out, with_width(&x.shape(), *n)));
+    tensors.collect()
+}
+
+/// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual`, with packed weights.
+pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
+    x: &FloatTensor<B>,
+    weights: [&EngineWeight<'_, B>; 3],
+    residual: Option<&FloatTensor<B>>,
+    config: &KernelConfig,
+) -> Option<FloatTensor<B>> {
+    let [EngineWeight::Packed(gate), EngineWeight::Packed(up), EngineWeight::Packed(down)] = weights else {
+        return None;
+    };
+    let [gate, up, down] = [gate, up, down].map(|panels| &*panels.matrix);
+    let view = B::view(x).filter(|_| config.tiling.enabled)?;
+    let a = rows(&view)?;
+    let (m, hidden, n) = (a.rows(), gate.n(), down.n());
+    let plan = Plan::from(config);
+    let shape = with_width(&x.shape(), n);
+    let residual = match residual {
+        Some(residual) => {
+            let elements: Floats<'_> = B::elements(residual).filter(|_| residual.shape() == shape)?;
+            Residual::Add(Matrix::row_major(elements, m, n).ok()?)
+        }
+        None => Residual::None,
+    };
+    // What the second product rounds is stored rounded.
+    let dtype = if plan.rounds(m, down) { DType::BF16 } else { DType::F32 };
+    let mut products = B::allocate(dtype, m.checked_mul(hidden)?)?;
+    let mut out = B::allocate(DType::F32, m.checked_mul(n)?)?;
+    let mut run = || -> Result<(), GemmError> {
+        let right = RightMatrix::Gated([gate, up]);
+        let to = OutMatrix::row_major(products.as_floats_mut(), m, hidden)?;
+        gemm_several(&plan, &a, None, &mut [Product { right, out: to, epilogue: Epilogue::default() }])?;
+        let products = Matrix::row_major(products.as_floats(), m, hidden)?;
+        let mut to = OutMatrix::row_major(out.as_floats_mut(), m, n)?;
+        gemm_packed(&plan, &products, down, &mut to, &Epilogue::residual(residual))
+    };
+    run().ok()?;
+    note(Route::GatedMlp);
+    B::from_floats(out, shape)
+}
