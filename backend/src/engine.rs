@@ -45,6 +45,40 @@ pub struct FusedAttention {
     pub with_lse: bool,
 }
 
+/// Operands of [`FusedOps::attention_rotary`].
+#[derive(Debug)]
+pub struct RotaryOperands<B: Backend> {
+    /// `[batch, length, heads · head_dim]`.
+    pub query: FloatTensor<B>,
+    /// `[batch, length, kv_heads · head_dim]`.
+    pub key: FloatTensor<B>,
+    /// `[batch, length, kv_heads · head_dim]`.
+    pub value: FloatTensor<B>,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Weights of the norms of queries and keys, `[head_dim]` each, and epsilon.
+    pub norms: Option<([FloatTensor<B>; 2], f64)>,
+    /// Cosines and sines, `[batch | 1, length, head_dim / 2]`.
+    pub angles: [FloatTensor<B>; 2],
+    /// As in [`AttentionOperands`], for each sequence.
+    pub mask: Option<BoolTensor<B>>,
+    /// As in [`AttentionOperands`], for each sequence.
+    pub bias: Option<FloatTensor<B>>,
+    /// Positions of each sequence.
+    pub lengths: Vec<usize>,
+}
+
+/// The buffers of one sequence's cache, which nobody else should hold.
+#[derive(Debug)]
+pub struct CacheBuffers<B: Backend> {
+    /// `[batch, kv_heads, capacity, head_dim]`.
+    pub keys: FloatTensor<B>,
+    /// `[batch, kv_heads, capacity, head_dim]`.
+    pub values: FloatTensor<B>,
+    /// Positions in use. Those of the operands, for which there is room, come behind them.
+    pub start: usize,
+}
+
 /// A weight `[out, in]` as an engine sees it.
 #[derive(Debug)]
 pub enum EngineWeight<'a, B: Engine> {
@@ -213,6 +247,16 @@ pub trait Engine: FusedOps {
         config: &KernelConfig,
     ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
         Err(operands)
+    }
+
+    /// [`FusedOps::attention_rotary`]: the output. `caches` has one entry a sequence or none; where the engine declines they are as they were.
+    fn try_attention_rotary(
+        operands: &RotaryOperands<Self>,
+        caches: &mut [CacheBuffers<Self>],
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        None
     }
 
     /// Rows by id as f32: `[.., hidden]` for ids of shape `[..]`.

@@ -1,6 +1,8 @@
 //! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
 //! reach the kernels again.
 
+mod rotary;
+
 use crate::engine::UnaryOp;
 use crate::engine::{AttentionOperands, EngineWeight, FusedAttention, LinearEpilogue};
 use crate::{Engine, Kiln};
@@ -8,7 +10,7 @@ use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
     AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
-    KvCache, RmsNormForward, Rotary, Weight, compose,
+    KvCache, RmsNormForward, Rotary, RotaryInputs, Weight, compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 
@@ -236,6 +238,15 @@ impl<B: Engine> FusedOps for Kiln<B> {
         }
     }
 
+    fn attention_rotary(
+        inputs: RotaryInputs<'_, Self>,
+        options: &AttentionOptions<Self>,
+        caches: Vec<&mut KvCache<Self>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 3> {
+        rotary::attention_rotary(inputs, options, caches, config)
+    }
+
     fn attention_forward(
         inputs: AttentionInputs<Self>,
         options: &AttentionOptions<Self>,
@@ -246,6 +257,15 @@ impl<B: Engine> FusedOps for Kiln<B> {
             Ok((_, None)) => unreachable!("the engine was asked for the log-sum-exp"),
             Err(inputs) => compose::attention::attention_forward(inputs, options, config),
         }
+    }
+}
+
+/// What an engine is told of the options.
+fn describe<B: Engine>(options: &AttentionOptions<Kiln<B>>, with_lse: bool) -> FusedAttention {
+    FusedAttention {
+        options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
+        segments: options.segments.clone(),
+        with_lse,
     }
 }
 
@@ -260,11 +280,7 @@ fn try_attention<B: Engine>(
     if !config.fusion.attention {
         return Err(inputs);
     }
-    let fused = FusedAttention {
-        options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
-        segments: options.segments.clone(),
-        with_lse,
-    };
+    let fused = describe(options, with_lse);
     let operands = AttentionOperands {
         query: lower(inputs.q),
         key: lower(inputs.k),

@@ -19,6 +19,8 @@ pub enum Route {
     Bf16Tiles,
     /// Tiled attention.
     Attention,
+    /// Head norms, rotation, cache and tiled attention as one op.
+    AttentionRotary,
     /// Softmax and log-softmax.
     Softmax,
     /// Layer norm.
@@ -43,13 +45,14 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
         Self::Bf16Dots,
         Self::Bf16Tiles,
         Self::Attention,
+        Self::AttentionRotary,
         Self::Softmax,
         Self::LayerNorm,
         Self::RmsNorm,

@@ -1,9 +1,10 @@
 //! [`Engine`] for the CPU backends.
 
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{attention, elementwise, embedding, linear, matmul, norm, rope, softmax};
+use super::{attention, attention_rotary, elementwise, embedding, linear, matmul, norm, rope, softmax};
 use crate::engine::{
-    AttentionOperands, BinaryOp, Engine, EngineWeight, FusedAttention, LinearEpilogue, SoftmaxKind, UnaryOp,
+    AttentionOperands, BinaryOp, CacheBuffers, Engine, EngineWeight, FusedAttention, LinearEpilogue, RotaryOperands,
+    SoftmaxKind, UnaryOp,
 };
 use crate::kernels::Launch;
 use crate::kernels::gemm::{PackedMatrix, UnpackedRows};
@@ -157,6 +158,15 @@ impl<B: CpuBackend> Engine for B {
         config: &KernelConfig,
     ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
         attention::attend::<B>(operands, fused, config)
+    }
+
+    fn try_attention_rotary(
+        operands: &RotaryOperands<Self>,
+        caches: &mut [CacheBuffers<Self>],
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        attention_rotary::attend::<B>(operands, caches, fused, config)
     }
 
     fn try_embedding(

@@ -4,6 +4,7 @@
 //! each decides whether a kernel takes the operands, and hands them back if not.
 
 mod attention;
+mod attention_rotary;
 mod elementwise;
 mod embedding;
 mod engine;

@@ -19,6 +19,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod attention_rotary;
 pub mod cache;
 mod case;
 mod compare;
@@ -132,6 +133,7 @@ pub fn check_all<B: FusedOps>(suite: &Suite<B>) {
     rope::check(suite);
     embedding::check(suite);
     attention::check(suite);
+    attention_rotary::check(suite);
     cache::check(suite);
     loss::check(suite);
     optim::check(suite);
