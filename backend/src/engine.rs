@@ -3,7 +3,7 @@
 use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{Backend, Scalar};
-use burn_kiln_fusion::{Activation, FusedOps, KernelConfig};
+use burn_kiln_fusion::{Activation, FusedOps, KernelConfig, MoeOptions};
 use std::sync::Arc;
 
 pub use crate::kernels::elementwise::{BinaryOp, UnaryOp};
@@ -254,6 +254,17 @@ pub trait Engine: FusedOps {
         operands: &RotaryOperands<Self>,
         caches: &mut [CacheBuffers<Self>],
         fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        None
+    }
+
+    /// [`FusedOps::moe`] of tokens `[tokens, hidden]` whose router gave logits `[tokens, experts]`; then the experts' gate and up, and
+    /// their down.
+    fn try_moe(
+        operands: [&FloatTensor<Self>; 2],
+        experts: [&FloatTensor<Self>; 2],
+        options: MoeOptions,
         config: &KernelConfig,
     ) -> Option<FloatTensor<Self>> {
         None

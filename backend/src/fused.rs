@@ -1,6 +1,7 @@
 //! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
 //! reach the kernels again.
 
+mod moe;
 mod rotary;
 
 use crate::engine::UnaryOp;
@@ -10,7 +11,7 @@ use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
     AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
-    KvCache, RmsNormForward, Rotary, RotaryInputs, Weight, compose,
+    KvCache, MoeOptions, MoeWeights, RmsNormForward, Rotary, RotaryInputs, Weight, compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 
@@ -179,6 +180,15 @@ impl<B: Engine> FusedOps for Kiln<B> {
             Err((gate, up)) => Self::silu(lift(gate), config) * lift(up),
         };
         Self::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
+    }
+
+    fn moe(
+        x: Tensor<Self, 2>,
+        weights: &MoeWeights<Self>,
+        options: MoeOptions,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
+        moe::moe(x, weights, options, config)
     }
 
     fn rope(x: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {

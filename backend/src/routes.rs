@@ -37,6 +37,8 @@ pub enum Route {
     Binary,
     /// SiLU of the gate times up.
     Gated,
+    /// The experts of a mixture as one op.
+    Moe,
     /// Rows of a weight by id.
     Embedding,
     /// RMS norm on a CubeCL device.
@@ -45,7 +47,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -61,6 +63,7 @@ impl Route {
         Self::Unary,
         Self::Binary,
         Self::Gated,
+        Self::Moe,
         Self::Embedding,
         Self::CubeRmsNorm,
     ];

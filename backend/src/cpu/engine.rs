@@ -1,7 +1,7 @@
 //! [`Engine`] for the CPU backends.
 
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{attention, attention_rotary, elementwise, embedding, linear, matmul, norm, rope, softmax};
+use super::{attention, attention_rotary, elementwise, embedding, linear, matmul, moe, norm, rope, softmax};
 use crate::engine::{
     AttentionOperands, BinaryOp, CacheBuffers, Engine, EngineWeight, FusedAttention, LinearEpilogue, RotaryOperands,
     SoftmaxKind, UnaryOp,
@@ -10,7 +10,7 @@ use crate::kernels::Launch;
 use crate::kernels::gemm::{PackedMatrix, UnpackedRows};
 use burn_backend::Scalar;
 use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::{KernelConfig, MoeOptions};
 use burn_std::Shape;
 use std::sync::Arc;
 
@@ -167,6 +167,15 @@ impl<B: CpuBackend> Engine for B {
         config: &KernelConfig,
     ) -> Option<FloatTensor<Self>> {
         attention_rotary::attend::<B>(operands, caches, fused, config)
+    }
+
+    fn try_moe(
+        operands: [&FloatTensor<Self>; 2],
+        experts: [&FloatTensor<Self>; 2],
+        options: MoeOptions,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        moe::mix::<B>(operands, experts, options, config)
     }
 
     fn try_embedding(

@@ -11,6 +11,7 @@ mod engine;
 mod flex;
 mod linear;
 mod matmul;
+mod moe;
 mod ndarray;
 mod norm;
 mod rope;
