@@ -3,7 +3,7 @@
 use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{Backend, Scalar};
-use burn_kiln_fusion::{Activation, FusedOps, KernelConfig, NormKind};
+use burn_kiln_fusion::{Activation, FusedOps, KernelConfig, MoeOptions, NormKind};
 use std::sync::Arc;
 
 pub use crate::kernels::elementwise::{BinaryOp, UnaryOp};
@@ -43,6 +43,40 @@ pub struct FusedAttention {
     pub segments: Option<Arc<[usize]>>,
     /// Whether the log-sum-exp of each query is wanted.
     pub with_lse: bool,
+}
+
+/// Operands of [`FusedOps::attention_rotary`].
+#[derive(Debug)]
+pub struct RotaryOperands<B: Backend> {
+    /// `[batch, length, heads · head_dim]`.
+    pub query: FloatTensor<B>,
+    /// `[batch, length, kv_heads · head_dim]`.
+    pub key: FloatTensor<B>,
+    /// `[batch, length, kv_heads · head_dim]`.
+    pub value: FloatTensor<B>,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Weights of the norms of queries and keys, `[head_dim]` each, and epsilon.
+    pub norms: Option<([FloatTensor<B>; 2], f64)>,
+    /// Cosines and sines, `[batch | 1, length, head_dim / 2]`.
+    pub angles: [FloatTensor<B>; 2],
+    /// As in [`AttentionOperands`], for each sequence.
+    pub mask: Option<BoolTensor<B>>,
+    /// As in [`AttentionOperands`], for each sequence.
+    pub bias: Option<FloatTensor<B>>,
+    /// Positions of each sequence.
+    pub lengths: Vec<usize>,
+}
+
+/// The buffers of one sequence's cache, which nobody else should hold.
+#[derive(Debug)]
+pub struct CacheBuffers<B: Backend> {
+    /// `[batch, kv_heads, capacity, head_dim]`.
+    pub keys: FloatTensor<B>,
+    /// `[batch, kv_heads, capacity, head_dim]`.
+    pub values: FloatTensor<B>,
+    /// Positions in use. Those of the operands, for which there is room, come behind them.
+    pub start: usize,
 }
 
 /// A weight `[out, in]` as an engine sees it.
@@ -255,6 +289,27 @@ pub trait Engine: FusedOps {
         config: &KernelConfig,
     ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
         Err(operands)
+    }
+
+    /// [`FusedOps::attention_rotary`]: the output. `caches` has one entry a sequence or none; where the engine declines they are as they were.
+    fn try_attention_rotary(
+        operands: &RotaryOperands<Self>,
+        caches: &mut [CacheBuffers<Self>],
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        None
+    }
+
+    /// [`FusedOps::moe`] of tokens `[tokens, hidden]` whose router gave logits `[tokens, experts]`; then the experts' gate and up, and
+    /// their down.
+    fn try_moe(
+        operands: [&FloatTensor<Self>; 2],
+        experts: [&FloatTensor<Self>; 2],
+        options: MoeOptions,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        None
     }
 
     /// Rows by id as f32: `[.., hidden]` for ids of shape `[..]`.

@@ -1,6 +1,9 @@
 //! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
 //! reach the kernels again.
 
+mod moe;
+mod rotary;
+
 use crate::engine::UnaryOp;
 use crate::engine::{AttentionOperands, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue};
 use crate::{Engine, Kiln};
@@ -8,7 +11,7 @@ use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
     AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
-    KvCache, LinearWeights, Norm, RmsNormForward, Rotary, Weight, compose,
+    KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary, RotaryInputs, Weight, compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 use std::sync::Arc;
@@ -231,6 +234,15 @@ impl<B: Engine> FusedOps for Kiln<B> {
         Self::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
     }
 
+    fn moe(
+        x: Tensor<Self, 2>,
+        weights: &MoeWeights<Self>,
+        options: MoeOptions,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
+        moe::moe(x, weights, options, config)
+    }
+
     fn rope(x: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
         let (cos, sin) = (lower(rotary.cos.clone()), lower(rotary.sin.clone()));
         match B::try_rope(lower(x), None, (&cos, &sin), config) {
@@ -288,6 +300,15 @@ impl<B: Engine> FusedOps for Kiln<B> {
         }
     }
 
+    fn attention_rotary(
+        inputs: RotaryInputs<'_, Self>,
+        options: &AttentionOptions<Self>,
+        caches: Vec<&mut KvCache<Self>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 3> {
+        rotary::attention_rotary(inputs, options, caches, config)
+    }
+
     fn attention_forward(
         inputs: AttentionInputs<Self>,
         options: &AttentionOptions<Self>,
@@ -298,6 +319,15 @@ impl<B: Engine> FusedOps for Kiln<B> {
             Ok((_, None)) => unreachable!("the engine was asked for the log-sum-exp"),
             Err(inputs) => compose::attention::attention_forward(inputs, options, config),
         }
+    }
+}
+
+/// What an engine is told of the options.
+fn describe<B: Engine>(options: &AttentionOptions<Kiln<B>>, with_lse: bool) -> FusedAttention {
+    FusedAttention {
+        options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
+        segments: options.segments.clone(),
+        with_lse,
     }
 }
 
@@ -312,11 +342,7 @@ fn try_attention<B: Engine>(
     if !config.fusion.attention {
         return Err(inputs);
     }
-    let fused = FusedAttention {
-        options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
-        segments: options.segments.clone(),
-        with_lse,
-    };
+    let fused = describe(options, with_lse);
     let operands = AttentionOperands {
         query: lower(inputs.q),
         key: lower(inputs.k),

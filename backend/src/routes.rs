@@ -23,6 +23,8 @@ pub enum Route {
     Bf16Tiles,
     /// Tiled attention.
     Attention,
+    /// Head norms, rotation, cache and tiled attention as one op.
+    AttentionRotary,
     /// Softmax and log-softmax.
     Softmax,
     /// Layer norm.
@@ -39,6 +41,8 @@ pub enum Route {
     Binary,
     /// SiLU of the gate times up.
     Gated,
+    /// The experts of a mixture as one op.
+    Moe,
     /// Rows of a weight by id.
     Embedding,
     /// RMS norm on a CubeCL device.
@@ -47,7 +51,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -56,6 +60,7 @@ impl Route {
         Self::Bf16Dots,
         Self::Bf16Tiles,
         Self::Attention,
+        Self::AttentionRotary,
         Self::Softmax,
         Self::LayerNorm,
         Self::RmsNorm,
@@ -64,6 +69,7 @@ impl Route {
         Self::Unary,
         Self::Binary,
         Self::Gated,
+        Self::Moe,
         Self::Embedding,
         Self::CubeRmsNorm,
     ];

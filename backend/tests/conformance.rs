@@ -12,7 +12,7 @@ use burn_ndarray::NdArray;
 /// One test an op, for one suite.
 macro_rules! check_ops {
     ($suite:expr) => {
-        check_ops!($suite; linear norm activation mlp moe rope embedding attention cache loss optim);
+        check_ops!($suite; linear norm activation mlp moe rope embedding attention attention_rotary cache loss optim);
     };
     ($suite:expr; $($op:ident)*) => {
         $(

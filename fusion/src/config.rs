@@ -136,9 +136,9 @@ pub struct FusionConfig {
     pub norm_linear: bool,
     /// A residual addition and the norm after it.
     pub add_norm: bool,
-    /// QK-norm and rotary embedding.
+    /// QK-norm and rotary embedding; with `attention` also both, the append to a cache and the attention as one op.
     pub qk_norm_rope: bool,
-    /// The experts of a mixture as one op. Read from when that is one kernel; until then the composition runs either way.
+    /// The experts of a mixture as one op.
     pub moe: bool,
 }
 

@@ -28,6 +28,17 @@ pub struct KvCache<B: Backend> {
     dtype: DType,
 }
 
+/// The buffers of a [`KvCache`], lent to whoever writes the next positions.
+#[derive(Debug)]
+pub struct CacheRoom<B: Backend> {
+    /// `[batch, kv_heads, capacity, head_dim]`.
+    pub keys: Tensor<B, 4>,
+    /// `[batch, kv_heads, capacity, head_dim]`.
+    pub values: Tensor<B, 4>,
+    /// Positions in use: the next ones are written behind them.
+    pub start: usize,
+}
+
 impl<B: Backend> KvCache<B> {
     /// An empty cache for `capacity` positions. The buffers are allocated by the first [`KvCache::append`].
     pub fn new(capacity: usize, dtype: DType) -> Self {
@@ -99,6 +110,35 @@ impl<B: Backend> KvCache<B> {
         write(&mut self.values, v);
         self.length = end;
         Ok(())
+    }
+
+    /// Lends the buffers to a kernel that writes `added` positions for shape `[batch, kv_heads, added, head_dim]` itself. Until
+    /// [`KvCache::restore`] gives them back the cache is empty, so that each buffer has one owner and is written in place.
+    ///
+    /// # Errors
+    /// [`CacheFull`] when `added` exceeds the room left; nothing is lent then.
+    pub fn lend(
+        &mut self,
+        [batch, kv_heads, added, head_dim]: [usize; 4],
+        device: &B::Device,
+    ) -> Result<CacheRoom<B>, CacheFull> {
+        let start = self.length;
+        if start + added > self.capacity {
+            return Err(CacheFull { length: start, added, capacity: self.capacity });
+        }
+        let shape = [batch, kv_heads, self.capacity, head_dim];
+        let take =
+            |slot: &mut Option<Tensor<B, 4>>| slot.take().unwrap_or_else(|| Tensor::zeros(shape, (device, self.dtype)));
+        let (keys, values) = (take(&mut self.keys), take(&mut self.values));
+        self.length = 0;
+        Ok(CacheRoom { keys, values, start })
+    }
+
+    /// Takes back what [`KvCache::lend`] lent, with `written` positions more in use.
+    pub fn restore(&mut self, room: CacheRoom<B>, written: usize) {
+        self.keys = Some(room.keys);
+        self.values = Some(room.values);
+        self.length = room.start + written;
     }
 
     /// Keys and values in use, each `[batch, kv_heads, length, head_dim]`, as views. `None` while nothing was appended.

@@ -27,11 +27,11 @@ pub mod reference;
 mod weight;
 
 pub use config::KernelConfig;
-pub use kv_cache::{CacheFull, KvCache};
+pub use kv_cache::{CacheFull, CacheRoom, KvCache};
 pub use ops::FusedOps;
 pub use options::{
-    Activation, AdamWOptions, AdamWState, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, LinearWeights,
-    LossOptions, MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, Targets,
+    Activation, AdamWOptions, AdamWState, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, HeadNorms,
+    LinearWeights, LossOptions, MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, RotaryInputs, Targets,
 };
 pub use options::{
     AddNorm, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward, GatedMlpGrads, LayerNormForward,

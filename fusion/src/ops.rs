@@ -5,7 +5,7 @@ use crate::{
     AttentionOptions, Epilogue, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, KvCache,
     LayerNormForward, LinearForward, LinearGrads, LinearWeights, LossForward, LossGrads, LossOptions, MoeGrads,
     MoeOptions, MoeWeights, Norm, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, QkGrads,
-    RmsNormForward, Rotary, Targets, Weight, compose,
+    RmsNormForward, Rotary, RotaryInputs, Targets, Weight, compose,
 };
 use burn_backend::Backend;
 use burn_tensor::{Int, Tensor};
@@ -393,6 +393,26 @@ pub trait FusedOps: Backend {
         config: &KernelConfig,
     ) -> Tensor<Self, 4> {
         compose::attention::attention(inputs, options, cache, config)
+    }
+
+    /// Self-attention from projections to what the output projection takes: the heads of `q` and `k` normalised where there are
+    /// norms, rotated, appended to the caches with `v`, and attended to, each sequence by itself.
+    ///
+    /// With caches there is one for each sequence, whose positions come before those given. Gradients are those of the ops that
+    /// the default is composed of.
+    ///
+    /// # Shapes
+    /// Output `[batch, length, heads · head_dim]`. Masks, biases and segments in `options` are those of each sequence.
+    ///
+    /// # Panics
+    /// When there are caches, but not one for each sequence, or one has no room: check [`KvCache::capacity`] before a step.
+    fn attention_rotary(
+        inputs: RotaryInputs<'_, Self>,
+        options: &AttentionOptions<Self>,
+        caches: Vec<&mut KvCache<Self>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 3> {
+        compose::attention_rotary::attention_rotary(inputs, options, caches, config)
     }
 
     /// [`FusedOps::attention`] without a cache, keeping the log-sum-exp of each query.

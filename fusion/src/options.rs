@@ -105,6 +105,38 @@ pub struct AttentionInputs<B: Backend> {
     pub v: Tensor<B, 4>,
 }
 
+/// RMS norms of the heads of queries and keys.
+#[derive(Debug, Clone)]
+pub struct HeadNorms<B: Backend> {
+    /// `[head_dim]`.
+    pub q_gamma: Tensor<B, 1>,
+    /// `[head_dim]`.
+    pub k_gamma: Tensor<B, 1>,
+    /// Added to the mean square.
+    pub epsilon: f64,
+}
+
+/// Operands of attention as projections give them, and what is done to queries and keys before their product.
+///
+/// Several sequences may lie behind each other along `length`; `batch` is 1 then.
+#[derive(Debug, Clone)]
+pub struct RotaryInputs<'a, B: Backend> {
+    /// `[batch, length, heads · head_dim]`.
+    pub q: Tensor<B, 3>,
+    /// `[batch, length, kv_heads · head_dim]`.
+    pub k: Tensor<B, 3>,
+    /// `[batch, length, kv_heads · head_dim]`.
+    pub v: Tensor<B, 3>,
+    /// Elements of a head, an even number.
+    pub head_dim: usize,
+    /// Before the rotation, where there are any.
+    pub norms: Option<HeadNorms<B>>,
+    /// Angles of the `length` positions.
+    pub rotary: &'a Rotary<B>,
+    /// Positions of each sequence; their sum is `length`.
+    pub lengths: &'a [usize],
+}
+
 /// How attention scores are made and which are hidden:
 /// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞)`.
 #[derive(Debug, Clone)]

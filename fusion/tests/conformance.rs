@@ -19,7 +19,7 @@ mod flex {
     use burn_flex::Flex;
 
     check_ops!(Suite::<Flex>::new(Default::default()).with_half_weights();
-        linear norm activation mlp moe rope embedding attention cache loss optim);
+        linear norm activation mlp moe rope embedding attention attention_rotary cache loss optim);
 }
 
 mod ndarray {
@@ -28,5 +28,5 @@ mod ndarray {
 
     // No half precision: NdArray has none.
     check_ops!(Suite::<NdArray<f32>>::new(Default::default());
-        linear norm activation mlp moe rope embedding attention cache loss optim);
+        linear norm activation mlp moe rope embedding attention attention_rotary cache loss optim);
 }

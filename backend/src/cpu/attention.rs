@@ -96,12 +96,12 @@ fn broadcast(shape: &[usize], strides: &[usize], square: [usize; 4]) -> Option<[
     Some(out)
 }
 
-fn mask_scores(view: BoolView<'_>, square: [usize; 4]) -> Option<Scores<'_, u8>> {
+pub(super) fn mask_scores(view: BoolView<'_>, square: [usize; 4]) -> Option<Scores<'_, u8>> {
     let strides = broadcast(&view.shape, &view.strides, square)?;
     Some(Scores { data: view.data.get(view.offset..)?, strides })
 }
 
-fn bias_scores<'a>(view: &View<'a>, square: [usize; 4]) -> Option<Scores<'a, f32>> {
+pub(super) fn bias_scores<'a>(view: &View<'a>, square: [usize; 4]) -> Option<Scores<'a, f32>> {
     let strides = broadcast(&view.shape, &view.strides, square)?;
     let Floats::F32(data) = view.data_from(view.offset) else { return None };
     Some(Scores { data, strides })

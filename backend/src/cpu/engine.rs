@@ -1,16 +1,16 @@
 //! [`Engine`] for the CPU backends.
 
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{attention, elementwise, embedding, linear, matmul, norm, rope, several, softmax};
+use super::{attention, attention_rotary, elementwise, embedding, linear, matmul, moe, norm, rope, several, softmax};
 use crate::engine::{
-    AttentionOperands, BinaryOp, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
-    SoftmaxKind, UnaryOp,
+    AttentionOperands, BinaryOp, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention,
+    LinearEpilogue, RotaryOperands, SoftmaxKind, UnaryOp,
 };
 use crate::kernels::Launch;
 use crate::kernels::gemm::{PackedMatrix, UnpackedRows};
 use burn_backend::Scalar;
 use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::{KernelConfig, MoeOptions};
 use burn_std::Shape;
 use std::sync::Arc;
 
@@ -176,6 +176,24 @@ impl<B: CpuBackend> Engine for B {
         config: &KernelConfig,
     ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
         attention::attend::<B>(operands, fused, config)
+    }
+
+    fn try_attention_rotary(
+        operands: &RotaryOperands<Self>,
+        caches: &mut [CacheBuffers<Self>],
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        attention_rotary::attend::<B>(operands, caches, fused, config)
+    }
+
+    fn try_moe(
+        operands: [&FloatTensor<Self>; 2],
+        experts: [&FloatTensor<Self>; 2],
+        options: MoeOptions,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        moe::mix::<B>(operands, experts, options, config)
     }
 
     fn try_embedding(

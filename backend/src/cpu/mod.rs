@@ -4,12 +4,14 @@
 //! each decides whether a kernel takes the operands, and hands them back if not.
 
 mod attention;
+mod attention_rotary;
 mod elementwise;
 mod embedding;
 mod engine;
 mod flex;
 mod linear;
 mod matmul;
+mod moe;
 mod ndarray;
 mod norm;
 mod rope;

@@ -6,9 +6,10 @@ use super::storage::{CpuBackend, View};
 use crate::engine::{Engine, EngineLayer, EngineNorm, EngineWeight};
 use crate::kernels::Floats;
 use crate::kernels::gemm::{
-    Epilogue, GemmError, Matrix, OutMatrix, Plan, Product, Residual, RightMatrix, gemm_packed, gemm_several,
+    Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_packed, gemm_several,
 };
 use crate::kernels::norm::{LayerNorm, RmsNorm, RowNorm};
+use crate::planning::{ProductShape, plan_product};
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{DType, TensorMetadata};
@@ -79,7 +80,8 @@ pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
         Some(Product { right, out, epilogue: Epilogue::bias(bias) })
     });
     let mut products = products.collect::<Option<Vec<_>>>()?;
-    gemm_several(&Plan::from(config), &a, Some(&row_norm), &mut products).ok()?;
+    let shape = ProductShape::of_several(&a, rights.iter().map(|(right, n)| (*right, *n)));
+    gemm_several(&plan_product(shape, config), &a, Some(&row_norm), &mut products).ok()?;
     drop(products);
     note(Route::NormLinears);
     let tensors = outs.into_iter().zip(&rights).map(|(out, (_, n))| B::from_floats(out, with_width(&x.shape(), *n)));
@@ -100,7 +102,8 @@ pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
     let view = B::view(x).filter(|_| config.tiling.enabled)?;
     let a = rows(&view)?;
     let (m, hidden, n) = (a.rows(), gate.n(), down.n());
-    let plan = Plan::from(config);
+    let both = ProductShape::of_several(&a, [(RightMatrix::Packed(gate), hidden), (RightMatrix::Packed(up), hidden)]);
+    let plan = plan_product(both, config);
     let shape = with_width(&x.shape(), n);
     let residual = match residual {
         Some(residual) => {

@@ -76,7 +76,7 @@ impl PooledFloats {
         self.bytes
     }
 
-    fn as_floats(&self) -> Floats<'_> {
+    pub(super) fn as_floats(&self) -> Floats<'_> {
         let bytes = self.bytes.as_slice();
         match self.dtype {
             DType::BF16 => Floats::Bf16(bytemuck::cast_slice(bytes)),
@@ -85,7 +85,7 @@ impl PooledFloats {
         }
     }
 
-    fn as_floats_mut(&mut self) -> FloatsMut<'_> {
+    pub(super) fn as_floats_mut(&mut self) -> FloatsMut<'_> {
         let bytes = self.bytes.as_mut_slice();
         match self.dtype {
             DType::BF16 => FloatsMut::Bf16(bytemuck::cast_slice_mut(bytes)),

@@ -8,6 +8,7 @@ pub mod elementwise;
 pub mod gemm;
 mod launch;
 pub mod math;
+pub mod moe;
 pub mod norm;
 pub mod rope;
 mod rows;

@@ -243,6 +243,36 @@ impl<'a> Floats<'a> {
 }
 
 impl FloatsMut<'_> {
+    /// The same slice for a while.
+    pub fn reborrow(&mut self) -> FloatsMut<'_> {
+        match self {
+            Self::F32(x) => FloatsMut::F32(x),
+            Self::Bf16(x) => FloatsMut::Bf16(x),
+            Self::F16(x) => FloatsMut::F16(x),
+        }
+    }
+
+    /// The same slice, to read.
+    pub fn as_floats(&self) -> Floats<'_> {
+        match self {
+            Self::F32(x) => Floats::F32(x),
+            Self::Bf16(x) => Floats::Bf16(x),
+            Self::F16(x) => Floats::F16(x),
+        }
+    }
+
+    /// Elements `start .. start + len`, for a while.
+    ///
+    /// # Panics
+    /// If the slice ends before.
+    pub fn slice_mut(&mut self, start: usize, len: usize) -> FloatsMut<'_> {
+        match self {
+            Self::F32(x) => FloatsMut::F32(&mut x[start..start + len]),
+            Self::Bf16(x) => FloatsMut::Bf16(&mut x[start..start + len]),
+            Self::F16(x) => FloatsMut::F16(&mut x[start..start + len]),
+        }
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         match self {

@@ -1,6 +1,5 @@
 //! What a plan chooses.
 
-use crate::kernels::Launch;
 use crate::kernels::gemm::{Blocking, Plan, Variant};
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -28,14 +27,10 @@ impl Choice {
         Self { variant: plan.variant, blocking: plan.blocking, threads: plan.launch.threads, prefetch: plan.prefetch }
     }
 
-    /// The plan, on at most the threads of `launch`.
-    pub fn to_plan(self, launch: Launch) -> Plan {
-        Plan {
-            launch: launch.limit(self.threads),
-            blocking: self.blocking,
-            prefetch: self.prefetch,
-            variant: self.variant,
-        }
+    /// `plan` with what this chooses; never more threads than it had.
+    pub fn apply_to(self, plan: Plan) -> Plan {
+        let Self { variant, blocking, threads, prefetch } = self;
+        Plan { launch: plan.launch.limit(threads), blocking, prefetch, variant, ..plan }
     }
 
     /// Whether every size is one that a kernel can work with.

@@ -1,7 +1,7 @@
 //! What a plan is for.
 
 use crate::kernels::Launch;
-use crate::kernels::gemm::{Matrix, PackedMatrix};
+use crate::kernels::gemm::{Matrix, PackedMatrix, RightMatrix};
 use crate::simd::Tier;
 use burn_backend::DType;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,20 @@ impl ProductShape {
     /// Of a matrix and a packed weight.
     pub fn of_packed(a: &Matrix<'_>, b: &PackedMatrix) -> Self {
         Self { m: a.rows(), n: b.n(), k: a.cols(), a: a.data().dtype(), b: b.dtype(), layout: Layout::Packed }
+    }
+
+    /// Of a matrix and several right operands, each with its columns, which are multiplied as one.
+    pub fn of_several<'a>(a: &Matrix<'_>, rights: impl IntoIterator<Item = (RightMatrix<'a>, usize)>) -> Self {
+        let mut shape =
+            Self { m: a.rows(), n: 0, k: a.cols(), a: a.data().dtype(), b: DType::F32, layout: Layout::Packed };
+        for (right, columns) in rights {
+            shape.n += columns;
+            match right {
+                RightMatrix::Packed(panels) | RightMatrix::Gated([panels, _]) => shape.b = panels.dtype(),
+                RightMatrix::View(view) => (shape.b, shape.layout) = (view.data().dtype(), Layout::Columns),
+            }
+        }
+        shape
     }
 
     /// Multiply-adds.

@@ -3,7 +3,6 @@
 use super::choice::Choice;
 use super::key::{PlanKey, ProductShape};
 use super::{store, tune};
-use crate::kernels::Launch;
 use crate::kernels::gemm::Plan;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{PlanningConfig, TilingConfig};
@@ -32,6 +31,7 @@ struct Setting {
     key: PlanKey,
     blocks: [Option<usize>; 3],
     prefetch: Option<usize>,
+    rounds: bool,
     tuned: bool,
 }
 
@@ -63,23 +63,23 @@ pub fn forget_plans() {
 
 /// How a product of `shape` runs.
 pub(crate) fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
-    let launch = Launch::from(config);
+    let analytic = Plan::from(config);
     if !config.planning.enabled {
-        return Plan::from(config);
+        return analytic;
     }
     let TilingConfig { mc, kc, nc, .. } = config.tiling;
     let setting = Setting {
-        key: PlanKey::new(shape, launch),
+        key: PlanKey::new(shape, analytic.launch),
         blocks: [mc, kc, nc],
         prefetch: config.prefetch.enabled.then_some(config.prefetch.distance.unwrap_or(usize::MAX)),
+        rounds: analytic.bf16_activations,
         tuned: config.planning.tune && !config.deterministic,
     };
     let found = PLANS.read().unwrap_or_else(PoisonError::into_inner).get(&setting).copied();
     if let Some(choice) = found {
         HITS.fetch_add(1, Relaxed);
-        return choice.to_plan(launch);
+        return choice.apply_to(analytic);
     }
-    let analytic = Plan::from(config);
     let choice = if setting.tuned {
         measure_or_load(&setting, &analytic, &config.planning)
     } else {
@@ -91,7 +91,7 @@ pub(crate) fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
         plans.clear();
     }
     plans.insert(setting, choice);
-    choice.to_plan(launch)
+    choice.apply_to(analytic)
 }
 
 /// The plan of the file, else the fastest of the candidates, which is written to the file.
@@ -111,7 +111,7 @@ fn measure_or_load(setting: &Setting, analytic: &Plan, planning: &PlanningConfig
         None => &mut unkept,
     };
     // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
-    let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX);
+    let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX) || !setting.rounds;
     if let Some(choice) = kept.find(&setting.key).filter(|_| !fixed) {
         LOADED.fetch_add(1, Relaxed);
         return choice;

@@ -33,7 +33,7 @@ pub(super) fn measure(shape: &ProductShape, analytic: &Plan, fixed: [bool; 3]) -
         return usual;
     }
     let Some(trial) = Trial::new(shape) else { return usual };
-    let run = |choice: &Choice| trial.time(&choice.to_plan(analytic.launch));
+    let run = |choice: &Choice| trial.time(&choice.apply_to(*analytic));
     // The first runs fault pages in and fill caches.
     run(&usual);
     let began = Instant::now();

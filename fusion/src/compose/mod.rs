@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod attention_rotary;
 pub mod embedding;
 pub mod linear;
 pub mod loss;

@@ -19,6 +19,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod attention_rotary;
 pub mod cache;
 mod case;
 mod compare;
@@ -142,6 +143,7 @@ pub fn check_all<B: FusedOps>(suite: &Suite<B>) {
     rope::check(suite);
     embedding::check(suite);
     attention::check(suite);
+    attention_rotary::check(suite);
     cache::check(suite);
     loss::check(suite);
     optim::check(suite);

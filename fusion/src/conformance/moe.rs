@@ -15,6 +15,7 @@ pub fn check<B: FusedOps>(suite: &Suite<B>) {
             check_case(suite, &MoeCase::new(Sizes { tokens: 5, hidden: 4, intermediate: 3, experts: 4 }, options));
             check_output(suite, &MoeCase::new(Sizes { tokens: 19, hidden: 33, intermediate: 17, experts: 9 }, options));
             check_output(suite, &MoeCase::new(Sizes { tokens: 1, hidden: 33, intermediate: 17, experts: 9 }, options));
+            check_output(suite, &MoeCase::new(Sizes { tokens: 90, hidden: 40, intermediate: 24, experts: 4 }, options));
             check_output(suite, &MoeCase::new(Sizes { tokens: 0, hidden: 4, intermediate: 3, experts: 4 }, options));
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Block;
 use crate::Result;
-use crate::layers::LayerNorm;
+use crate::layers::{LayerNorm, RmsNorm};
 use crate::text::{DecoderLayer, LayerContext, Mlp, TextAttention};
 use crate::vision::{VisionAttention, VisionBlock, VisionMlp};
 use burn::tensor::Tensor;
@@ -106,21 +106,24 @@ fn run_causal<B: Engine, T>(
 }
 
 impl<B: Engine> OptimizedAttention<B> {
-    /// Causal attention of one sequence, output projection included; see [`TextAttention::forward`].
+    /// Causal attention of the rows that `norm` makes of one sequence, output projection included; see [`TextAttention::forward`].
     ///
     /// # Shapes
-    /// `x`, normalised, and output `[1, length, hidden]`.
+    /// `x` and output `[1, length, hidden]`.
     ///
     /// # Panics
     /// When the cache has no room.
     pub fn forward(
         &self,
         x: Tensor<Kiln<B>, 3>,
+        norm: &RmsNorm<Kiln<B>>,
         rotary: &Rotary<Kiln<B>>,
         cache: Option<&mut KvCache<Kiln<B>>>,
     ) -> Tensor<Kiln<B>, 3> {
         let length = x.dims()[1];
-        run_causal(&self.kernels, rotary, length, |context| self.block.forward(x, context, cache.into_iter().collect()))
+        run_causal(&self.kernels, rotary, length, |context| {
+            self.block.forward(x, norm, context, cache.into_iter().collect())
+        })
     }
 }
 

@@ -6,8 +6,7 @@ use crate::layers::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{AttentionInputs, FusedOps, KvCache, LinearWeights};
-use std::iter;
+use burn_kiln_fusion::{FusedOps, HeadNorms, KvCache, LinearWeights, RotaryInputs};
 
 /// Causal grouped-query attention with RMS norms on the heads of queries and keys, and rotary positions.
 #[derive(Module, Debug)]
@@ -59,45 +58,22 @@ impl<B: FusedOps> TextAttention<B> {
         caches: Vec<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
         let config = context.kernels;
-        let [batch, length, _] = x.dims();
-        // [batch, length, heads · head_dim] -> [batch, heads, length, head_dim]
-        let split = |rows: Tensor<B, 3>| {
-            let heads = rows.dims()[2] / self.head_dim;
-            rows.reshape([batch, length, heads, self.head_dim]).swap_dims(1, 2)
-        };
         let layers = [&self.q_proj, &self.k_proj, &self.v_proj]
             .map(|layer| LinearWeights { weight: layer.weight(), bias: layer.bias() });
-        let [q, k, v] = B::norm_linears(x, &norm.norm(), layers, config).map(split);
-        let gammas = (self.q_norm.weight.val(), self.k_norm.weight.val());
-        let (q, k) = B::qk_norm_rope((q, k), gammas, self.q_norm.epsilon, context.rotary, config);
-        let heads = q.dims()[1];
-        let mixed = attend(AttentionInputs { q, k, v }, context, caches);
-        // [batch, heads, length, head_dim] -> [batch, length, heads · head_dim]
-        let mixed = mixed.swap_dims(1, 2).reshape([batch, length, heads * self.head_dim]);
-        self.o_proj.forward(mixed, config)
+        let [q, k, v] = B::norm_linears(x, &norm.norm(), layers, config);
+        let inputs = RotaryInputs {
+            q,
+            k,
+            v,
+            head_dim: self.head_dim,
+            norms: Some(HeadNorms {
+                q_gamma: self.q_norm.weight.val(),
+                k_gamma: self.k_norm.weight.val(),
+                epsilon: self.q_norm.epsilon,
+            }),
+            rotary: context.rotary,
+            lengths: context.lengths,
+        };
+        self.o_proj.forward(B::attention_rotary(inputs, context.attention, caches, config), config)
     }
-}
-
-/// Attention of each sequence by itself.
-///
-/// # Shapes
-/// `[1, heads, length, head_dim]`, the sequences behind each other in `length`.
-fn attend<B: FusedOps>(
-    inputs: AttentionInputs<B>,
-    context: &LayerContext<'_, B>,
-    caches: Vec<&mut KvCache<B>>,
-) -> Tensor<B, 4> {
-    let attention = |inputs, cache| <B as FusedOps>::attention(inputs, context.attention, cache, context.kernels);
-    let mut caches = caches.into_iter().map(Some).chain(iter::repeat_with(|| None));
-    if let [_] = context.lengths {
-        return attention(inputs, caches.next().flatten());
-    }
-    let mut start = 0;
-    let mixed = context.lengths.iter().zip(caches).map(|(&length, cache)| {
-        let take = |rows: &Tensor<B, 4>| rows.clone().narrow(2, start, length);
-        let sequence = AttentionInputs { q: take(&inputs.q), k: take(&inputs.k), v: take(&inputs.v) };
-        start += length;
-        attention(sequence, cache)
-    });
-    Tensor::cat(mixed.collect(), 2)
 }

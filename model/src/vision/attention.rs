@@ -5,7 +5,7 @@ use crate::layers::{LayerNorm, Linear, LinearConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{AttentionInputs, AttentionOptions, FusedOps, KernelConfig, Rotary};
+use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, Rotary, RotaryInputs};
 
 /// Multi-head self-attention with queries, keys and values from one linear layer, and rotary positions.
 #[derive(Module, Debug)]
@@ -42,19 +42,21 @@ impl<B: FusedOps> VisionAttention<B> {
         options: &AttentionOptions<B>,
         config: &KernelConfig,
     ) -> Tensor<B, 3> {
-        let [batch, patches, hidden] = x.dims();
-        let head_dim = hidden / self.num_heads;
+        let [_, patches, hidden] = x.dims();
         let qkv = B::norm_linear(x.clone(), &norm.norm(), &self.qkv.weight(), self.qkv.bias(), config);
-        // [batch, patches, 3 · hidden] -> three views [batch, heads, patches, head_dim]
-        let qkv = qkv.reshape([batch, patches, 3 * self.num_heads, head_dim]).swap_dims(1, 2);
-        let heads = |i: usize| qkv.clone().narrow(1, i * self.num_heads, self.num_heads);
-        let q = B::rope(heads(0), rotary, config);
-        let k = B::rope(heads(1), rotary, config);
-        let inputs = AttentionInputs { q, k, v: heads(2) };
+        // [batch, patches, 3 · hidden] -> three views [batch, patches, hidden]
+        let rows = |i: usize| qkv.clone().narrow(2, i * hidden, hidden);
+        let inputs = RotaryInputs {
+            q: rows(0),
+            k: rows(1),
+            v: rows(2),
+            head_dim: hidden / self.num_heads,
+            norms: None,
+            rotary,
+            lengths: &[patches],
+        };
         drop(qkv);
-        let mixed = <B as FusedOps>::attention(inputs, options, None, config);
-        // [batch, heads, patches, head_dim] -> [batch, patches, hidden]
-        let mixed = mixed.swap_dims(1, 2).reshape([batch, patches, hidden]);
+        let mixed = B::attention_rotary(inputs, options, Vec::new(), config);
         self.proj.forward_residual(mixed, x, config)
     }
 }

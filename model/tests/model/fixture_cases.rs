@@ -151,11 +151,10 @@ cases_on!(on_kiln_over_ndarray, Kiln<NdArray>);
 fn reaches_the_kernels() {
     let routes = [
         Route::Linear,
-        Route::Attention,
+        Route::AttentionRotary,
         Route::LayerNorm,
         Route::NormLinears,
         Route::AddNorm,
-        Route::Rope,
         Route::Gated,
         Route::Embedding,
     ];
@@ -173,9 +172,13 @@ fn packed_layers_reach_the_gated_product() {
     let mut model = Qwen3Vl::<Kiln<Flex>>::load(folder, &Default::default(), LoadOptions::default()).unwrap();
     for layer in &mut model.language_model.layers {
         let attention = &mut layer.self_attn;
-        [&mut attention.q_proj, &mut attention.k_proj, &mut attention.v_proj].map(|linear| linear.pack(&config));
+        for linear in [&mut attention.q_proj, &mut attention.k_proj, &mut attention.v_proj] {
+            linear.pack(&config);
+        }
         let Mlp::Dense(mlp) = &mut layer.mlp else { panic!("a mixture of experts") };
-        [&mut mlp.gate_proj, &mut mlp.up_proj, &mut mlp.down_proj].map(|linear| linear.pack(&config));
+        for linear in [&mut mlp.gate_proj, &mut mlp.up_proj, &mut mlp.down_proj] {
+            linear.pack(&config);
+        }
     }
     let before = count(Route::GatedMlp);
     check_logits(&model, &Case::open("tiny-dense", "image"));

@@ -7,8 +7,9 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Distribution, Tensor, TensorData, TensorPrimitive};
 use burn_flex::Flex;
 use burn_kiln::config::{StreamingConfig, Technique};
-use burn_kiln::{Kiln, OptimizationConfig};
+use burn_kiln::{Kiln, OptimizationConfig, transfer};
 use burn_kiln_fusion::KvCache;
+use qwen3_vl_burn::layers::RmsNormConfig;
 use qwen3_vl_burn::optimized::{
     Block, OptimizedAttention, OptimizedDecoderLayer, OptimizedMlp, OptimizedVisionBlock, OptimizedVisionMlp,
 };
@@ -195,9 +196,12 @@ fn components_compute_what_their_blocks_compute() {
     let expected = layer.mlp.forward(x.clone(), x.clone(), &kernels);
     let fast = OptimizedMlp::<Flex>::new(layer.mlp.clone(), &config).unwrap();
     assert!(max_difference(expected, fast.forward(move_over(&x), move_over(&x))) < 1e-4);
-    let expected = layer.self_attn.forward(x.clone(), &context, vec![]);
+    let norm = &layer.input_layernorm;
+    let expected = layer.self_attn.forward(x.clone(), norm, &context, vec![]);
+    let kiln_norm = RmsNormConfig::new(hidden).with_epsilon(norm.epsilon).init::<Kiln<Flex>>(&device);
+    let kiln_norm = transfer::<Flex, Kiln<Flex>, _, _>(norm.clone(), kiln_norm).unwrap();
     let fast = OptimizedAttention::<Flex>::new(layer.self_attn.clone(), &config).unwrap();
-    assert!(max_difference(expected, fast.forward(move_over(&x), &kiln_rotary, None)) < 1e-4);
+    assert!(max_difference(expected, fast.forward(move_over(&x), &kiln_norm, &kiln_rotary, None)) < 1e-4);
 
     let block = model.visual.blocks[0].clone();
     let width = model.config().vision.hidden_size;

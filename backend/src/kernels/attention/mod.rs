@@ -80,7 +80,7 @@ const FLOATS_PER_MERGE: usize = 1 << 16;
 ///
 /// Shapes: `q` `[batch, heads, queries, d]`, `k` `[batch, kv_heads, keys, d]`, `v` `[batch, kv_heads, keys, dv]`, of any
 /// strides but the last; `heads` is a multiple of `kv_heads`, and query head `h` reads key head `h / (heads / kv_heads)`.
-/// `out` is contiguous `[batch, heads, queries, dv]`. Where it is wanted, `lse` `[batch, heads, queries]` is
+/// `out` is contiguous `[batch, heads, queries, dv]`, or as [`AttentionOptions::by_position`] says. Where it is wanted, `lse` `[batch, heads, queries]` is
 /// `ln Σ e^score`. `k` and `v` have one element type; that of `q` and of `out` is free. Arithmetic is f32.
 ///
 /// # Panics

@@ -40,6 +40,8 @@ pub struct AttentionOptions<'a> {
     pub split_keys: bool,
     /// Tile sizes; none is [`Tiles::detect`].
     pub tiles: Option<Tiles>,
+    /// The result is `[batch, queries, heads, dv]`, as an output projection takes it, and not `[batch, heads, queries, dv]`.
+    pub by_position: bool,
 }
 
 impl AttentionOptions<'_> {
@@ -54,6 +56,7 @@ impl AttentionOptions<'_> {
             segments: None,
             split_keys: true,
             tiles: None,
+            by_position: false,
         }
     }
 }
@@ -111,6 +114,7 @@ pub(super) struct Problem<'a> {
     pub(super) bias: Option<Shared<f32>>,
     pub(super) split_keys: bool,
     pub(super) tiles: Tiles,
+    pub(super) by_position: bool,
     causal: bool,
     segments: Option<&'a [usize]>,
 }
@@ -163,6 +167,7 @@ impl<'a> Problem<'a> {
             bias: options.bias.map(|bias| Shared::new(bias, shape)),
             split_keys: options.split_keys,
             tiles: options.tiles.unwrap_or_else(|| Tiles::detect(q.head_dim, v.head_dim)),
+            by_position: options.by_position,
             causal: options.causal,
             segments: options.segments,
         }

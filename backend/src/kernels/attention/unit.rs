@@ -42,12 +42,23 @@ impl<S: Storage> Unit<'_, S> {
         TileRows { data: source.part(&(at..at + (n - 1) * position + d)), stride: position, n, d }
     }
 
-    /// Element of the result and of the lse where a row begins.
+    /// The row's place in the lse.
     #[inline(always)]
     fn index(&self, row: usize) -> usize {
         let Problem { heads, queries, .. } = *self.problem;
         let (head, query) = self.span.row(row);
         (self.span.batch * heads + head) * queries + query
+    }
+
+    /// Element of the result where a row begins.
+    #[inline(always)]
+    fn start(&self, row: usize) -> usize {
+        let Problem { heads, queries, dv, by_position, .. } = *self.problem;
+        if !by_position {
+            return self.index(row) * dv;
+        }
+        let (head, query) = self.span.row(row);
+        ((self.span.batch * queries + query) * heads + head) * dv
     }
 
     /// Writes `out = O / l` and `lse = m + ln l` of rows beside each other.
@@ -64,7 +75,7 @@ impl<S: Storage> Unit<'_, S> {
                 let from = running.out.add(row * running.columns);
                 for at in (0..dv).step_by(I::LANES) {
                     let y = isa.mul(isa.load(from.add(at)), by);
-                    self.out.store(isa, self.index(row) * dv + at, y, I::LANES.min(dv - at));
+                    self.out.store(isa, self.start(row) + at, y, I::LANES.min(dv - at));
                 }
             }
         }
@@ -102,7 +113,7 @@ impl<S: Storage> Unit<'_, S> {
                             Some(block) => isa.store(block.running(columns).out.add(index * columns + at), row),
                             None => {
                                 let y = isa.mul(row, isa.splat(by[column + i]));
-                                self.out.store(isa, self.index(index) * dv + at, y, I::LANES.min(dv - at));
+                                self.out.store(isa, self.start(index) + at, y, I::LANES.min(dv - at));
                             }
                         }
                     }

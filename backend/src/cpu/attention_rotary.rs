@@ -1,0 +1,261 @@
+//! Attention from projections: heads are written once to where the attention kernel reads them, and it writes the rows of the
+//! output projection.
+//!
+//! ```text
+//! for each sequence
+//!     scratch = rotate(norm(heads of q))                          from the pool
+//!     cache[start ..] = rotate(norm(heads of k)), heads of v      in place, rounded; without a cache K goes to scratch as well
+//!     output rows = attention(scratch, cache[.. start + length])
+//! ```
+//!
+//! A decode step moves some kilobytes in the first part, which the calling thread does alone: only the attention wakes others.
+
+use super::attention::{bias_scores, mask_scores};
+use super::storage::{CpuBackend, PooledFloats, View};
+use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
+use crate::kernels::attention::{AttentionOptions, Tiles, attention};
+use crate::kernels::norm::RmsNorm;
+use crate::kernels::rope::{Angles, Heads, Place, Placement, place_heads};
+use crate::kernels::{Floats, FloatsMut, Launch};
+use crate::routes::{Route, note};
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{DType, TensorMetadata};
+use burn_kiln_fusion::KernelConfig;
+use burn_std::Shape;
+
+/// The output `[batch, length, heads · head_dim]`, or none where the operands are for others.
+pub(super) fn attend<B: CpuBackend>(
+    operands: &RotaryOperands<B>,
+    caches: &mut [CacheBuffers<B>],
+    fused: &FusedAttention,
+    config: &KernelConfig,
+) -> Option<FloatTensor<B>> {
+    if !config.tiling.enabled || !config.simd.enabled {
+        return None;
+    }
+    let views = [B::view(&operands.query)?, B::view(&operands.key)?, B::view(&operands.value)?];
+    let all = Rows::new::<B>(operands, &views)?;
+    let dtype = views[0].dtype();
+    for cache in caches.iter() {
+        check_cache::<B>(cache, &all, dtype)?;
+    }
+    let (mask, bias) = (&operands.mask, &operands.bias);
+    let one = operands.lengths.len() == 1;
+    let softcap = fused.options.softcap;
+    if softcap.is_some_and(|cap| cap <= 0.0) || !one && (mask.is_some() || bias.is_some() || fused.segments.is_some()) {
+        return None;
+    }
+    let [q, k, _] = all.heads;
+    let keys = k.length + caches.first().map_or(0, |cache| cache.start);
+    let square = [q.batch, q.heads, q.length, keys];
+    let mask = match mask {
+        Some(mask) => Some(mask_scores(B::view_bool(mask)?, square)?),
+        None => None,
+    };
+    let bias_view = match bias {
+        Some(bias) => Some(B::view(bias)?),
+        None => None,
+    };
+    let bias = match &bias_view {
+        Some(view) => Some(bias_scores(view, square)?),
+        None => None,
+    };
+    let segments = fused.segments.as_deref();
+    if segments.is_some_and(|ends| q.length != keys || !ends.is_sorted() || ends.last() != Some(&q.length)) {
+        return None;
+    }
+    let d = q.head_dim;
+    let options = AttentionOptions {
+        causal: fused.options.is_causal,
+        softcap: softcap.map(|cap| cap as f32),
+        mask,
+        bias,
+        segments,
+        split_keys: !config.deterministic,
+        tiles: Some(Tiles::detect(d, d).with(&config.tiling)),
+        by_position: true,
+        ..AttentionOptions::new(fused.options.scale.unwrap_or_else(|| 1.0 / (d as f64).sqrt()) as f32)
+    };
+    let launch = Launch::from(config);
+    let shape = [q.batch, q.length, q.heads * d];
+    let mut out = B::allocate(dtype, shape.iter().product())?;
+    let longest = operands.lengths.iter().copied().max()?;
+    let mut scratch = PooledFloats::take(dtype, q.batch * q.heads * longest * d)?;
+    let scratch_keys = if caches.is_empty() { q.batch * k.heads * longest * d } else { 0 };
+    let mut scratch_keys = PooledFloats::take(dtype, scratch_keys)?;
+    let mut caches = caches.iter_mut();
+    let mut start = 0;
+    for &length in &operands.lengths {
+        // A batch has one length, and all of the output.
+        let row = q.heads * d;
+        let (mut output, mut queries) = (out.as_floats_mut(), scratch.as_floats_mut());
+        let output = output.slice_mut(start * row, q.batch * length * row);
+        let queries = queries.slice_mut(0, q.batch * length * row);
+        let sequence = Sequence { launch, options: &options, rows: all.take(start, length), out: output };
+        match caches.next() {
+            Some(cache) => sequence.run_cached::<B>(queries, cache)?,
+            None => {
+                let mut keys = scratch_keys.as_floats_mut();
+                sequence.run(queries, keys.slice_mut(0, k.batch * k.heads * length * d));
+            }
+        }
+        start += length;
+    }
+    note(Route::AttentionRotary);
+    B::from_floats(out, Shape::from(shape))
+}
+
+/// Operands of some positions.
+#[derive(Debug, Clone, Copy)]
+struct Rows<'a> {
+    /// Of queries, keys and values.
+    heads: [Heads<'a>; 3],
+    /// Of queries and keys.
+    norms: [Option<RmsNorm<'a>>; 2],
+    angles: Angles<'a>,
+}
+
+impl<'a> Rows<'a> {
+    /// All positions, if shapes, layouts and types fit each other.
+    fn new<B: CpuBackend>(operands: &'a RotaryOperands<B>, views: &[View<'a>; 3]) -> Option<Self> {
+        let d = operands.head_dim;
+        let [q, k, v] = [heads(&views[0], d)?, heads(&views[1], d)?, heads(&views[2], d)?];
+        let same = |x: &Heads<'_>| x.batch == q.batch && x.length == q.length && x.data.dtype() == q.data.dtype();
+        let fits = same(&k) && same(&v) && k.heads == v.heads && k.heads > 0 && q.heads.is_multiple_of(k.heads);
+        let positions: usize = operands.lengths.iter().sum();
+        let batched = q.batch == 1 || operands.lengths.len() == 1;
+        if !fits || !batched || positions != q.length || !d.is_multiple_of(2) || d == 0 || q.heads == 0 {
+            return None;
+        }
+        let angles = |tensor| match B::view(tensor)?.contiguous()? {
+            Floats::F32(angles) => Some(angles),
+            Floats::Bf16(_) | Floats::F16(_) => None,
+        };
+        let (cos, sin) = (angles(&operands.angles[0])?, angles(&operands.angles[1])?);
+        let each = q.length * (d / 2);
+        if cos.len() != sin.len() || (cos.len() != each && cos.len() != q.batch * each) {
+            return None;
+        }
+        let norm = |gamma, epsilon| {
+            let gamma = B::view(gamma)?.contiguous().filter(|gamma| gamma.len() == d)?;
+            Some(RmsNorm { gamma, epsilon })
+        };
+        let norms = match &operands.norms {
+            Some(([q, k], epsilon)) => [Some(norm(q, *epsilon)?), Some(norm(k, *epsilon)?)],
+            None => [None; 2],
+        };
+        Some(Self { heads: [q, k, v], norms, angles: Angles { cos, sin } })
+    }
+
+    /// `length` positions from `start` on; all of them where there is a batch.
+    fn take(&self, start: usize, length: usize) -> Self {
+        if length == self.heads[0].length {
+            return *self;
+        }
+        let half = self.heads[0].head_dim / 2;
+        let angles = |all: &'a [f32]| &all[start * half..(start + length) * half];
+        let heads = self.heads.map(|x| {
+            let from = (start * x.strides[2]).min(x.data.len());
+            Heads { data: x.data.slice(from, x.data.len() - from), length, ..x }
+        });
+        Self { heads, angles: Angles { cos: angles(self.angles.cos), sin: angles(self.angles.sin) }, ..*self }
+    }
+}
+
+/// `[batch, length, heads · d]` as heads.
+fn heads<'a>(view: &View<'a>, d: usize) -> Option<Heads<'a>> {
+    let (&[batch, length, width], &[s0, s1, s2]) = (view.shape.as_slice(), view.strides.as_slice()) else {
+        return None;
+    };
+    let fits = d > 0 && width.is_multiple_of(d) && (s2 == 1 || width <= 1);
+    let data = view.data_from(view.offset);
+    fits.then(|| Heads { data, batch, heads: width / d, length, head_dim: d, strides: [s0, d, s1] })
+}
+
+/// Whether a cache has room for the heads, in a type that they can be rounded to.
+fn check_cache<B: CpuBackend>(cache: &CacheBuffers<B>, rows: &Rows<'_>, dtype: DType) -> Option<()> {
+    let k = &rows.heads[1];
+    for buffer in [&cache.keys, &cache.values] {
+        let view = B::view(buffer)?;
+        let [batch, heads, _, d] = *view.shape.as_slice() else { return None };
+        view.contiguous()?;
+        if [batch, heads, d] != [k.batch, k.heads, k.head_dim] || !Placement::takes(dtype, view.dtype()) {
+            return None;
+        }
+    }
+    (cache.keys.dtype() == cache.values.dtype()).then_some(())
+}
+
+/// The buffer, to write: that of the tensor where nobody else holds it, else a copy that the tensor has from then on.
+fn own<B: CpuBackend>(tensor: &mut FloatTensor<B>) -> Option<FloatsMut<'_>> {
+    if B::view_mut(tensor).is_none() {
+        let mut copy = B::allocate(tensor.dtype(), B::len(tensor))?;
+        copy_floats(B::elements(tensor)?, copy.as_floats_mut());
+        *tensor = B::from_floats(copy, tensor.shape())?;
+    }
+    B::view_mut(tensor)
+}
+
+fn copy_floats(from: Floats<'_>, to: FloatsMut<'_>) {
+    match (from, to) {
+        (Floats::F32(from), FloatsMut::F32(to)) => to.copy_from_slice(from),
+        (Floats::Bf16(from), FloatsMut::Bf16(to)) => to.copy_from_slice(from),
+        (Floats::F16(from), FloatsMut::F16(to)) => to.copy_from_slice(from),
+        (from, to) => unreachable!("a copy has the type of what it copies, not {:?} of {:?}", to.dtype(), from.dtype()),
+    }
+}
+
+/// One sequence, or a batch of one length.
+struct Sequence<'a> {
+    launch: Launch,
+    options: &'a AttentionOptions<'a>,
+    rows: Rows<'a>,
+    out: FloatsMut<'a>,
+}
+
+impl Sequence<'_> {
+    /// Against the keys of the sequence itself; its values are read where they lie.
+    fn run(self, mut queries: FloatsMut<'_>, mut keys: FloatsMut<'_>) {
+        let Rows { heads: [q, k, v], norms: [q_norm, k_norm], angles } = self.rows;
+        let angles = Some(angles);
+        place_heads(
+            self.launch,
+            [
+                Placement { x: q, norm: q_norm, angles, to: whole(&mut queries, q.length) },
+                Placement { x: k, norm: k_norm, angles, to: whole(&mut keys, k.length) },
+            ],
+        );
+        let q = Heads::contiguous(queries.as_floats(), [q.batch, q.heads, q.length, q.head_dim]);
+        let k = Heads::contiguous(keys.as_floats(), [k.batch, k.heads, k.length, k.head_dim]);
+        attention(self.launch, [q, k, v], self.options, self.out, None);
+    }
+
+    /// Against those of a cache, behind which the own ones are written. None only where a backend has no memory of its own.
+    fn run_cached<B: CpuBackend>(self, mut queries: FloatsMut<'_>, cache: &mut CacheBuffers<B>) -> Option<()> {
+        let Rows { heads: [q, k, v], norms: [q_norm, k_norm], angles } = self.rows;
+        let angles = Some(angles);
+        let start = cache.start;
+        let (mut keys, mut values) = (own::<B>(&mut cache.keys)?, own::<B>(&mut cache.values)?);
+        let capacity = keys.len() / (k.batch * k.heads * k.head_dim);
+        place_heads(
+            self.launch,
+            [
+                Placement { x: q, norm: q_norm, angles, to: whole(&mut queries, q.length) },
+                Placement { x: k, norm: k_norm, angles, to: Place { data: keys.reborrow(), capacity, start } },
+                Placement { x: v, norm: None, angles: None, to: Place { data: values.reborrow(), capacity, start } },
+            ],
+        );
+        let used = |data| {
+            let all = Heads::contiguous(data, [k.batch, k.heads, capacity, k.head_dim]);
+            Heads { length: start + k.length, ..all }
+        };
+        let q = Heads::contiguous(queries.as_floats(), [q.batch, q.heads, q.length, q.head_dim]);
+        attention(self.launch, [q, used(keys.as_floats()), used(values.as_floats())], self.options, self.out, None);
+        Some(())
+    }
+}
+
+/// All of a slice, for `length` positions.
+fn whole<'a>(floats: &'a mut FloatsMut<'_>, length: usize) -> Place<'a> {
+    Place { data: floats.reborrow(), capacity: length, start: 0 }
+}

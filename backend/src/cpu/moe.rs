@@ -1,0 +1,46 @@
+//! Mixtures of experts.
+
+use super::storage::{CpuBackend, PooledFloats};
+use crate::kernels::gemm::Plan;
+use crate::kernels::moe::{Experts, Gates, moe};
+use crate::kernels::softmax::{Axis, SoftmaxKind, softmax};
+use crate::kernels::{Floats, FloatsMut, Launch};
+use crate::routes::{Route, note};
+use burn_backend::tensor::FloatTensor;
+use burn_backend::{DType, TensorMetadata};
+use burn_kiln_fusion::{KernelConfig, MoeOptions};
+
+/// The mixture of `x` `[tokens, hidden]` by the router's `logits` `[tokens, experts]`, or none where the operands are for others.
+pub(super) fn mix<B: CpuBackend>(
+    [x, logits]: [&FloatTensor<B>; 2],
+    [gate_up, down]: [&FloatTensor<B>; 2],
+    options: MoeOptions,
+    config: &KernelConfig,
+) -> Option<FloatTensor<B>> {
+    if !config.tiling.enabled || !config.simd.enabled || !config.blocking.enabled {
+        return None;
+    }
+    let ([tokens, hidden], [rows, count]) = (x.shape().dims(), logits.shape().dims());
+    let ([experts, width, products], [of_down, intermediate, out_width]) =
+        (gate_up.shape().dims(), down.shape().dims());
+    let fits = rows == tokens && [experts, of_down] == [count; 2] && [width, out_width] == [hidden; 2];
+    if !fits || products != 2 * intermediate || [tokens, hidden, intermediate].contains(&0) {
+        return None;
+    }
+    if !(1..=count).contains(&options.top_k) {
+        return None;
+    }
+    let (Floats::F32(x_rows), Floats::F32(logits)) = (B::elements(x)?, B::elements(logits)?) else { return None };
+    let experts = Experts { gate_up: B::elements(gate_up)?, down: B::elements(down)?, count, hidden, intermediate };
+    let plan = Plan::from(config);
+    let mut probabilities = PooledFloats::take(DType::F32, logits.len())?;
+    let axis = Axis { outer: tokens, n: count, inner: 1 };
+    softmax(Launch::from(config), SoftmaxKind::Plain, axis, Floats::F32(logits), probabilities.as_floats_mut());
+    let Floats::F32(probabilities) = probabilities.as_floats() else { return None };
+    let gates = Gates { probabilities, top_k: options.top_k, normalize: options.norm_topk_prob };
+    let mut out = B::allocate(DType::F32, x_rows.len())?;
+    let FloatsMut::F32(rows) = out.as_floats_mut() else { return None };
+    moe(&plan, x_rows, gates, &experts, rows);
+    note(Route::Moe);
+    B::from_floats(out, x.shape())
+}

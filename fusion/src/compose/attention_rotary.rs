@@ -1,0 +1,48 @@
+//! Self-attention from projections to the output projection: head norms, rotation, cache and attention.
+
+use super::rows::reshape;
+use crate::{AttentionInputs, AttentionOptions, FusedOps, HeadNorms, KernelConfig, KvCache, RotaryInputs};
+use burn_tensor::Tensor;
+use std::iter;
+
+/// Default of [`FusedOps::attention_rotary`].
+pub fn attention_rotary<B: FusedOps>(
+    inputs: RotaryInputs<'_, B>,
+    options: &AttentionOptions<B>,
+    caches: Vec<&mut KvCache<B>>,
+    config: &KernelConfig,
+) -> Tensor<B, 3> {
+    let RotaryInputs { q, k, v, head_dim, norms, rotary, lengths } = inputs;
+    assert!(caches.is_empty() || caches.len() == lengths.len(), "one cache for each sequence");
+    let [batch, length, width] = q.dims();
+    // [batch, length, heads · head_dim] -> [batch, heads, length, head_dim]
+    let split = |rows: Tensor<B, 3>| {
+        let heads = rows.dims()[2] / head_dim;
+        reshape(rows, [batch, length, heads, head_dim]).swap_dims(1, 2)
+    };
+    let (q, k, v) = (split(q), split(k), split(v));
+    let (q, k) = match norms {
+        Some(HeadNorms { q_gamma, k_gamma, epsilon }) => {
+            B::qk_norm_rope((q, k), (q_gamma, k_gamma), epsilon, rotary, config)
+        }
+        None => (B::rope(q, rotary, config), B::rope(k, rotary, config)),
+    };
+    let mut caches = caches.into_iter().map(Some).chain(iter::repeat_with(|| None));
+    let attend = |inputs, cache| <B as FusedOps>::attention(inputs, options, cache, config);
+    let inputs = AttentionInputs { q, k, v };
+    let mixed = match lengths {
+        [_] => attend(inputs, caches.next().flatten()),
+        _ => {
+            let mut start = 0;
+            let sequences = lengths.iter().zip(caches).map(|(&length, cache)| {
+                let take = |rows: &Tensor<B, 4>| rows.clone().narrow(2, start, length);
+                let sequence = AttentionInputs { q: take(&inputs.q), k: take(&inputs.k), v: take(&inputs.v) };
+                start += length;
+                attend(sequence, cache)
+            });
+            Tensor::cat(sequences.collect(), 2)
+        }
+    };
+    // [batch, heads, length, head_dim] -> [batch, length, heads · head_dim]
+    reshape(mixed.swap_dims(1, 2), [batch, length, width])
+}
