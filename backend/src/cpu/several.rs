@@ -112,6 +112,9 @@ pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
         }
         None => Residual::None,
     };
+    if !plan.gates(m, gate) {
+        return None;
+    }
     // What the second product rounds is stored rounded.
     let dtype = if plan.rounds(m, down) { DType::BF16 } else { DType::F32 };
     let mut products = B::allocate(dtype, m.checked_mul(hidden)?)?;
