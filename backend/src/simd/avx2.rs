@@ -283,6 +283,10 @@ impl Isa for Avx2 {
         unsafe { _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(v)) }
     }
     #[inline(always)]
+    unsafe fn splat_two(self, p: *const f32) -> __m256 {
+        unsafe { _mm256_castpd_ps(_mm256_set1_pd(p.cast::<f64>().read_unaligned())) }
+    }
+    #[inline(always)]
     fn even_bf16(self, pairs: __m256) -> __m256 {
         unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(pairs))) }
     }

@@ -279,6 +279,10 @@ impl Isa for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn splat_two(self, p: *const f32) -> __m512 {
+        unsafe { _mm512_castpd_ps(_mm512_set1_pd(p.cast::<f64>().read_unaligned())) }
+    }
+    #[inline(always)]
     fn even_bf16(self, pairs: __m512) -> __m512 {
         unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(pairs))) }
     }

@@ -210,6 +210,10 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn odd_bf16(self, pairs: Self::V) -> Self::V;
     /// Pairs of the high halves of `even` and `odd`: the inverse of [`Isa::even_bf16`] and [`Isa::odd_bf16`], bit for bit.
     fn pair_bf16(self, even: Self::V, odd: Self::V) -> Self::V;
+    /// Lanes alternate between the two floats at `p`.
+    /// # Safety
+    /// `p` is readable for two floats; it need not be aligned.
+    unsafe fn splat_two(self, p: *const f32) -> Self::V;
     /// Asks for the cache line at `p` to be brought near. Any address is allowed.
     fn prefetch(self, p: *const u8);
 }

@@ -211,6 +211,12 @@ impl Isa for Portable {
         unsafe { narrow_f16(p, v) }
     }
     #[inline(always)]
+    unsafe fn splat_two(self, p: *const f32) -> f32x8 {
+        // SAFETY: the caller's promise.
+        let [even, odd] = unsafe { p.cast::<[f32; 2]>().read_unaligned() };
+        f32x8::from([even, odd, even, odd, even, odd, even, odd])
+    }
+    #[inline(always)]
     fn even_bf16(self, pairs: f32x8) -> f32x8 {
         let bits: i32x8 = bytemuck::cast(pairs);
         bytemuck::cast(bits << 16)

@@ -12,21 +12,26 @@
 
 use super::epilogue::load_up_to;
 use super::few_rows::{LINE_BYTES, Rows};
+use super::lanes::multiply_lanes;
 use super::part::Part;
 use super::plan::GEMV_ROWS;
 use super::raw::{RawFloats, RawMatrix};
 use super::sink::{Finish, Region, Turn};
-use super::turned::multiply_turned;
 use crate::kernels::Storage;
-use crate::simd::{Isa, PANEL};
+use crate::simd::{Isa, PANEL, Tier};
+use half::bf16;
 
 /// How many bytes of the next rows of B are asked for while some are read: half of the smallest L2 cache. Rows that are longer look
 /// ahead in themselves.
 const AHEAD_BYTES: usize = 128 << 10;
 
-/// From this many rows on, registers of 16 lanes take the weight turned. (2048 x 2048 that begins anywhere in a line, 8 and 16 rows: f32 9
-/// and 25 % faster than dot products, bf16 2 and 19 %; f16, which is widened on the way, 0 to 12 % slower, so it is not.)
-const TURNED_FROM: usize = 8;
+/// From this many rows on, rows of A lie in the lanes of registers of 16 (lanes.rs). (6144 x 2048 out of cache, against dot products, two
+/// threads and one: 5 rows 1.1 to 1.3 and 0.9 to 1.5; 8 rows 1.1 to 1.5 and 1.3 to 1.7; 16 rows 1.5 to 1.9 and 1.6 to 2.2. With 4 rows of
+/// 16 bits 0.93 and 0.9.)
+pub(super) const LANES_FROM: usize = 5;
+
+/// The same for f32. (4 rows 1.16 and 1.5, 3 rows 1.05 and 1.2, 2 rows 0.9.)
+const F32_LANES_FROM: usize = 3;
 
 /// How far ahead to ask for lines of B where `rows` rows, `stride` elements apart, are read side by side: at the same column of the
 /// next such rows, which no hardware predicts, or `prefetch` bytes further in long rows. 0 where `prefetch` is.
@@ -47,10 +52,16 @@ fn in_order_rows<I: Isa>() -> usize {
     if I::LANES == PANEL { 4 } else { 1 }
 }
 
-/// Whether the weight is turned (turned.rs).
+/// Whether `rows` rows of A lie in lanes against a weight of `S`. Registers of 8 hold one word of each of 8 rows, and pay where most of their lanes
+/// are used, with f32 alone. (AVX2, two threads: 5, 8 and 16 rows 1.2, 1.5 and 1.3, 9 rows 0.9; bf16 0.9, 1.1, 1.05 and 0.6.)
 #[inline(always)]
-fn turns<I: Isa>(part: &Part) -> bool {
-    I::LANES == PANEL && part.region.rows >= TURNED_FROM
+fn takes_lanes<I: Isa, S: Storage>(rows: usize) -> bool {
+    let is_f32 = size_of::<S>() == size_of::<f32>();
+    match I::TIER {
+        Tier::Portable => false,
+        Tier::Avx2 => is_f32 && (rows - 1) % I::LANES >= I::LANES / 2,
+        _ => rows >= if is_f32 { F32_LANES_FROM } else { LANES_FROM },
+    }
 }
 
 /// Rows of a weight `[n, k]` with contiguous k.
@@ -71,13 +82,13 @@ struct WeightRows<S> {
 /// As for [`Part::kernel`]; `b.row_stride` is 1.
 #[inline(always)]
 pub(super) unsafe fn multiply_dots<I: Isa>(isa: I, part: &Part, b: RawMatrix) {
-    let stride = b.col_stride;
+    let (stride, rows) = (b.col_stride, part.region.rows);
     // SAFETY: the caller's promise.
     unsafe {
         match b.data {
-            RawFloats::F32(data) if turns::<I>(part) => multiply_turned(isa, part, data, stride),
+            RawFloats::F32(data) if takes_lanes::<I, f32>(rows) => multiply_lanes(isa, part, data, stride),
             RawFloats::F32(data) => multiply_dots_as(isa, part, data, stride),
-            RawFloats::Bf16(data) if turns::<I>(part) => multiply_turned(isa, part, data, stride),
+            RawFloats::Bf16(data) if takes_lanes::<I, bf16>(rows) => multiply_lanes(isa, part, data, stride),
             RawFloats::Bf16(data) => multiply_dots_as(isa, part, data, stride),
             RawFloats::F16(data) => multiply_dots_as(isa, part, data, stride),
         }

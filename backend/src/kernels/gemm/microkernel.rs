@@ -19,8 +19,16 @@ use crate::kernels::Storage;
 use crate::simd::{Isa, Kernel};
 use core::mem::MaybeUninit;
 
-/// Rows of a tile that reads A where it lies: their addresses take registers, so there are fewer of them.
-pub(super) const UNPACKED_ROWS: usize = 4;
+/// Rows of the next tile that reads A where it lies, of `left` rows: up to 6 of AVX2, whose 4 x 2 sums would just hide the latency of a
+/// multiply-add, else up to 4, as their addresses take registers too. Two rows less than a whole tile are shared with the tile before.
+#[inline(always)]
+pub(super) fn unpacked_rows<I: Isa>(left: usize) -> usize {
+    match (I::MR, left) {
+        (6, 7 | 8) => 4,
+        (6, _) => left.min(6),
+        _ => left.min(4),
+    }
+}
 
 /// Floats of the largest tile, 14 x 32.
 const LARGEST_TILE: usize = 448;
@@ -64,7 +72,7 @@ impl Ahead {
 /// Steps of the depth in one turn of the loop.
 pub(super) const UNROLL: usize = 4;
 
-/// One tile of the output: `region` (at most the instruction set's tile, [`UNPACKED_ROWS`] rows if A is not packed) of the product
+/// One tile of the output: `region` (at most the instruction set's tile, [`unpacked_rows`] if A is not packed) of the product
 /// over `depth`.
 ///
 /// `PACKED` says that A is a packed panel (`row_stride` 1, `depth_stride` `MR`), which makes its addresses constants.
@@ -229,11 +237,9 @@ impl<S: Storage, const PACKED: bool> Kernel for TileProduct<'_, S, PACKED> {
                 (14, true) => self.run::<I, 8, 1>(isa),
                 (14, false) if wide => self.run::<I, 4, 2>(isa),
                 (14, false) => self.run::<I, 4, 1>(isa),
-                (6, true) if !wide => self.run::<I, 6, 1>(isa),
-                (6, false) if !wide => self.run::<I, 4, 1>(isa),
-                (6, true) if rows > 4 => self.run::<I, 6, 2>(isa),
-                (6, true) if rows > 2 => self.run::<I, 4, 2>(isa),
-                (6, false) if rows > 2 => self.run::<I, 4, 2>(isa),
+                (6, _) if !wide => self.run::<I, 6, 1>(isa),
+                (6, _) if rows > 4 => self.run::<I, 6, 2>(isa),
+                (6, _) if rows > 2 => self.run::<I, 4, 2>(isa),
                 (6, _) => self.run::<I, 2, 2>(isa),
                 (_, true) => self.run::<I, 2, 2>(isa),
                 (_, false) => self.run::<I, 4, 2>(isa),

@@ -30,7 +30,7 @@
 //! * Several products of one A (queries, keys and values; a gate and what it opens) run as one, and a norm of A's rows is applied while they
 //!   are packed (several.rs, left.rs).
 //!
-//! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs and turned.rs, axpy.rs, and
+//! A product of few rows does not repay packing: [`Variant`] says which algorithm runs instead (gemv.rs and lanes.rs, axpy.rs, and
 //! [`Variant::Unpacked`] for operands in the L1 cache). A constant weight is packed once, as [`PackedMatrix`].
 //!
 //! Where both operands are bf16 and the tier multiplies bf16, the same loops run around `vdpbf16ps` or `tdpbf16ps` (pairs/).
@@ -43,6 +43,7 @@ mod epilogue;
 mod few_rows;
 mod gemv;
 mod grid;
+mod lanes;
 mod left;
 mod matrix;
 mod microkernel;
@@ -58,7 +59,6 @@ pub(in crate::kernels) mod scratch;
 mod several;
 mod shared_left;
 mod sink;
-mod turned;
 
 pub use blocking::{Blocking, Tile};
 pub use cache::Caches;

@@ -133,6 +133,14 @@ unsafe fn multiply_rows<I: Isa, S: PanelElement>(
                     multiply_panel::<I, S, 2, 2>(isa, left, panel, out);
                     i += 2;
                 }
+                (16.., 16) => {
+                    multiply_panel::<I, S, 16, 1>(isa, left, panel, out);
+                    i += 16;
+                }
+                (12.., 16) => {
+                    multiply_panel::<I, S, 12, 1>(isa, left, panel, out);
+                    i += 12;
+                }
                 (8.., 16) => {
                     multiply_panel::<I, S, 8, 1>(isa, left, panel, out);
                     i += 8;

@@ -4,7 +4,7 @@ use super::axpy;
 use super::blocking::{Blocking, Tile};
 use super::gemv;
 use super::left::LeftOperand;
-use super::microkernel::{Ahead, Left, Right, TileProduct, UNPACKED_ROWS, UNROLL};
+use super::microkernel::{Ahead, Left, Right, TileProduct, UNROLL, unpacked_rows};
 use super::packed_gemv;
 use super::packing::{SLACK, pack};
 use super::pairs::PairPanels;
@@ -235,14 +235,16 @@ impl Part {
         let RawFloats::F32(_) = self.a.matrix.data else { return };
         let nr = I::PANELS * PANEL;
         let whole = matches!(b.data, RawFloats::F32(_)) && b.col_stride == 1;
-        let buffer_len = if whole && cols.is_multiple_of(nr) { 0 } else { nr * self.depth + SLACK };
+        // Half a tile is a register.
+        let fills = |columns: usize| whole && (columns == nr || columns == I::LANES);
+        let buffer_len = if cols.is_multiple_of(nr) && whole || fills(cols % nr) { 0 } else { nr * self.depth + SLACK };
         let mut scratch = (buffer_len > 0).then(|| Scratch::take(buffer_len));
         for jr in (0..cols).step_by(nr) {
             let columns = nr.min(cols - jr);
             let from = b.from(0, col + jr);
             let (data, depth_stride, next) = match (&mut scratch, from.data) {
                 (None, RawFloats::F32(data)) => (data, b.row_stride, I::LANES),
-                (Some(_), RawFloats::F32(data)) if whole && columns == nr => (data, b.row_stride, I::LANES),
+                (Some(_), RawFloats::F32(data)) if fills(columns) => (data, b.row_stride, I::LANES),
                 (Some(scratch), _) => {
                     let data = scratch.as_mut_ptr();
                     // SAFETY: the buffer has `nr` x `depth` floats and slack; the caller's promise for B.
@@ -254,14 +256,17 @@ impl Part {
                 (None, _) => return,
             };
             let right = Right { data: [data, data.wrapping_add(next)], depth_stride };
-            for ir in (0..rows).step_by(UNPACKED_ROWS) {
+            let mut ir = 0;
+            while ir < rows {
+                let tall = unpacked_rows::<I>(rows - ir);
                 let RawMatrix { data, row_stride, col_stride } = self.a.matrix.from(row + ir, 0);
                 let RawFloats::F32(data) = data else { return };
                 let left = Left { data, row_stride, depth_stride: col_stride };
-                let region = Region { row: row + ir, col: col + jr, rows: UNPACKED_ROWS.min(rows - ir), cols: columns };
+                let region = Region { row: row + ir, col: col + jr, rows: tall, cols: columns };
                 let place = (region, Turn::WHOLE);
                 // SAFETY: the caller's promise; B is readable for `nr` columns, packed where it has fewer.
                 isa.run(unsafe { TileProduct::<f32, false>::new(left, right, self.depth, place, &self.sink) });
+                ir += tall;
             }
         }
     }

@@ -8,6 +8,7 @@
 //!   before; a second pass computes the results. Two reads and a write instead of three and two.
 
 use super::SoftmaxKind;
+use crate::kernels::gemm::Caches;
 use crate::kernels::math::{Several, Vector, decay_any};
 use crate::kernels::rows::{
     BESIDE, GRAIN, Source, Target, load, load_or, prefetch_block, share, spans, store, streams_rows,
@@ -20,9 +21,11 @@ use core::any::TypeId;
 /// a partial sum to 256.
 const BLOCK: usize = 4096;
 
-/// Elements of the longest short row: 64 KiB of f32, so that it, its source and its result fit the smallest second-level cache
-/// (256 KiB).
-const SHORT: usize = 16 * 1024;
+/// Elements of the longest short row: with 4 bytes each of source, result and exponentials it takes three quarters of the second-level
+/// cache. (16 K of the smallest, 256 KiB; 64 K of 1 MiB.)
+fn longest_short() -> usize {
+    Caches::detect().l2 / 16
+}
 
 pub(super) fn run<S: Storage>(
     launch: Launch,
@@ -32,9 +35,18 @@ pub(super) fn run<S: Storage>(
     dst: Target<S>,
 ) {
     let stream = src.start() != dst.source().start() && streams_rows(dst.source().start(), d, rows);
+    let keeps = d <= longest_short() && kind == SoftmaxKind::Plain;
     share(launch, 2 * size_of::<S>() * rows * d).split(rows, GRAIN.div_ceil(d), |part| {
         let elements = part.start * d..part.end * d;
-        launch.tier.run(Part { kind, src: src.part(&elements), dst: dst.part(&elements), rows: part.len(), d, stream });
+        launch.tier.run(Part {
+            kind,
+            src: src.part(&elements),
+            dst: dst.part(&elements),
+            rows: part.len(),
+            d,
+            stream,
+            keeps,
+        });
     });
 }
 
@@ -46,6 +58,8 @@ struct Part<S> {
     rows: usize,
     d: usize,
     stream: bool,
+    /// Each exponential is computed once.
+    keeps: bool,
 }
 
 impl<S: Storage> Kernel for Part<S> {
@@ -65,8 +79,7 @@ impl<S: Storage> Kernel for Part<S> {
 impl<S: Storage> Part<S> {
     #[inline(always)]
     fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
-        let Self { kind, d, .. } = *self;
-        let keeps = d <= SHORT && kind == SoftmaxKind::Plain;
+        let Self { kind, d, keeps, .. } = *self;
         let beside = STREAM || TypeId::of::<S>() != TypeId::of::<f32>();
         let mut kept = vec![0.0f32; if keeps && beside { d } else { 0 }];
         for row in 0..self.rows {

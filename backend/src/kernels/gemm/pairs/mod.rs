@@ -24,6 +24,8 @@ mod dots;
 mod few;
 #[cfg(target_arch = "x86_64")]
 mod isa;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 #[cfg(not(target_arch = "x86_64"))]
 mod none;
 #[cfg(target_arch = "x86_64")]

@@ -2,6 +2,7 @@
 
 use super::super::blocking::{Blocking, Tile, split_evenly};
 use super::super::cache::Caches;
+use super::super::gemv::LANES_FROM;
 use super::super::part::{Part, RightOperand};
 use super::super::plan::Variant;
 use super::super::raw::{RawFloats, RawMatrix};
@@ -10,7 +11,7 @@ use super::super::sink::{Region, Turn};
 use super::isa::{Block, PairIsa};
 use super::pack::{HalfMatrix, PairSource};
 use super::panels::PairPanels;
-use super::{few, rows};
+use super::{few, lanes, rows};
 use crate::routes::{Route, note};
 use crate::simd::{PANEL, Tier};
 
@@ -78,11 +79,11 @@ impl PairIsa {
                 {
                     few::multiply(self.dots(), part, a, [panels(gate), panels(up)]);
                 }
-                (Variant::Dot, RightOperand::View(b)) => {
-                    if let Some(b) = HalfMatrix::of(b) {
-                        rows::multiply(self.dots(), part, a, b);
-                    }
-                }
+                (Variant::Dot, RightOperand::View(b)) => match HalfMatrix::of(b) {
+                    Some(b) if part.region.rows < LANES_FROM => rows::multiply(self.dots(), part, a, b),
+                    Some(b) => lanes::multiply(self.dots(), part, a, b),
+                    None => {}
+                },
                 _ => self.multiply_blocked(part),
             }
         }
