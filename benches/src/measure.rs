@@ -70,20 +70,40 @@ const LONG: f64 = 0.5;
 /// slower in bf16, and nobody needs to know that to a percent.
 const PATIENCE: f64 = 1.5;
 
+/// A peer whose call takes this many times as long as one of the first engine is slow: one call a round and few rounds say so well enough.
+const SLOW: f64 = 10.0;
+
+/// Rounds of a slow peer.
+const SLOW_ROUNDS: usize = 3;
+
+/// Time of one engine in one round below which a clock is too coarse, seconds.
+const LEAST: f64 = 1e-3;
+
 /// How one engine takes part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Part {
     calls: usize,
     rounds: usize,
+    /// Seconds of a call that took so long that it is all there is.
+    only: Option<f64>,
+    /// Seconds of a call.
+    seconds: f64,
 }
 
 impl Effort {
-    /// Runs an engine until it is warm, and decides how often it runs in how many rounds.
-    fn warm(self, engine: &mut dyn Engine) -> Result<Part, Failure> {
+    /// Runs an engine until it is warm, and decides how often it runs in how many rounds. It is slow if it takes much longer than
+    /// `reference` seconds.
+    fn warm(self, engine: &mut dyn Engine, reference: Option<f64>) -> Result<Part, Failure> {
         let mut seconds = engine.run(1)?.as_secs_f64();
         if seconds < LONG {
             // The first call paid for page faults and lazy initialisation: later ones say how long a call takes.
             seconds = engine.run(1)?.as_secs_f64();
+        }
+        if reference.is_some_and(|reference| seconds > SLOW * reference) {
+            let only = (seconds >= PATIENCE).then_some(seconds);
+            let calls = Self { sample: LEAST, ..self }.calls(seconds);
+            let rounds = if only.is_some() { 0 } else { SLOW_ROUNDS.min(self.rounds) };
+            return Ok(Part { calls, rounds, only, seconds });
         }
         if seconds < self.sample {
             let calls = self.calls(seconds) / 2 + 1;
@@ -92,14 +112,20 @@ impl Effort {
         let calls = self.calls(seconds);
         let rounds = (PATIENCE / (seconds * calls as f64).max(1e-9)) as usize;
         let at_least = if seconds < PATIENCE { 3 } else { 1 };
-        Ok(Part { calls, rounds: rounds.max(at_least).min(self.rounds) })
+        Ok(Part { calls, rounds: rounds.max(at_least).min(self.rounds), only: None, seconds })
     }
 }
 
-/// Warms every engine up, then lets them take turns. One that is very slow leaves after fewer rounds.
-pub fn interleave(engines: &mut [Box<dyn Engine + '_>], effort: Effort) -> Vec<Samples> {
-    let parts: Vec<_> = engines.iter_mut().map(|engine| effort.warm(engine.as_mut())).collect();
-    let mut samples: Vec<Samples> = parts.iter().map(|part| part.clone().map(|_| Vec::new())).collect();
+/// Warms every engine up, then lets them take turns. Those from `peers` on are compared to the first one: one that is very slow leaves
+/// after fewer rounds.
+pub fn interleave(engines: &mut [Box<dyn Engine + '_>], peers: usize, effort: Effort) -> Vec<Samples> {
+    let mut parts: Vec<Result<Part, Failure>> = Vec::with_capacity(engines.len());
+    for (i, engine) in engines.iter_mut().enumerate() {
+        let first = parts.first().and_then(|part| part.as_ref().ok()).map(|part| part.seconds);
+        parts.push(effort.warm(engine.as_mut(), first.filter(|_| i >= peers)));
+    }
+    let mut samples: Vec<Samples> =
+        parts.iter().map(|part| part.clone().map(|part| part.only.into_iter().collect())).collect();
     for round in 0..effort.rounds {
         for ((engine, part), samples) in engines.iter_mut().zip(&parts).zip(&mut samples) {
             let (Ok(part), Ok(times)) = (part, &mut *samples) else { continue };
@@ -190,11 +216,25 @@ mod tests {
             Box::new(Fake { order: std::rc::Rc::clone(&order), name, fails_after, milliseconds })
         };
         let mut engines = [fake("a", 99, 100), fake("b", 3, 100), fake("c", 99, 2000)];
-        let samples = interleave(&mut engines, Effort { rounds: 3, sample: 0.02 });
-        // Warmth, then rounds. Two seconds a call are warm at once and get one round; b fails in its second.
-        assert_eq!(*order.borrow(), "aabbcabcaba");
+        let samples = interleave(&mut engines, 1, Effort { rounds: 3, sample: 0.02 });
+        // Warmth, then rounds. Two seconds a call are warm at once, and all that c gets; b fails in its second round.
+        assert_eq!(*order.borrow(), "aabbcababa");
         assert_eq!(samples[0].as_ref().map(Vec::len), Ok(3));
         assert_eq!(samples[1], Err(Failure::Child("gone".into())));
         assert_eq!(samples[2], Ok(vec![2.0]));
+    }
+
+    #[test]
+    fn slow_peers_get_single_calls_and_few_rounds() {
+        let order = std::rc::Rc::default();
+        let fake = |name, milliseconds| -> Box<dyn Engine> {
+            Box::new(Fake { order: std::rc::Rc::clone(&order), name, fails_after: 999, milliseconds })
+        };
+        // A gauge of ours may take as long as it likes.
+        let mut engines = [fake("a", 1), fake("g", 11), fake("b", 9), fake("c", 11)];
+        let samples = interleave(&mut engines, 2, Effort { rounds: 5, sample: 0.02 });
+        let lengths: Vec<_> = samples.iter().map(|samples| samples.as_ref().map(Vec::len)).collect();
+        assert_eq!(lengths, [Ok(5), Ok(5), Ok(5), Ok(3)]);
+        assert_eq!(*order.borrow(), "aaa".to_owned() + "ggg" + "bbb" + "cc" + "agbcagbcagbcagbagb");
     }
 }

@@ -103,7 +103,7 @@ impl Session {
         let gauges = self.gauges(case);
         let ours = engines.iter().take_while(|engine| [KILN, KILN_PACKED].contains(&engine.name())).count();
         engines.splice(ours..ours, gauges.iter().map(|gauge| -> Box<dyn Engine> { Box::new(gauge.clone()) }));
-        let mut samples = interleave(&mut engines, self.effort);
+        let mut samples = interleave(&mut engines, ours + gauges.len(), self.effort);
         let read = samples.drain(ours..ours + gauges.len());
         let readings: Vec<Reading> = gauges.iter().zip(read).map(|(gauge, s)| Reading::new(gauge, &s)).collect();
         engines.drain(ours..ours + gauges.len());

@@ -49,7 +49,7 @@ fn columns_are_timed_by_the_child() {
     assert_eq!(engines[0].note().as_deref(), Some("linear"));
     assert_eq!(engines[1].note(), None);
     assert_eq!(engines[0].run(7), Ok(Duration::from_millis(250)));
-    let samples = interleave(&mut engines, Effort { rounds: 3, sample: 0.02 });
+    let samples = interleave(&mut engines, 1, Effort { rounds: 3, sample: 0.02 });
     assert!(samples.iter().all(|samples| samples.as_ref().is_ok_and(|seconds| seconds.len() == 3)));
     torch.finish();
 }
