@@ -11,6 +11,7 @@ pub mod kernels;
 pub mod memory;
 mod module;
 pub mod planning;
+pub mod prefetch;
 pub mod routes;
 mod scope;
 pub mod simd;

@@ -1,4 +1,4 @@
-//! `--backend`, `--dtype` and `--threads`, and how a program runs on what they name.
+//! `--backend`, `--dtype`, `--threads` and `--memory-limit`, and how a program runs on what they name.
 
 use crate::Error;
 use burn::tensor::DType;
@@ -6,7 +6,9 @@ use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln_fusion::FusedOps;
 use burn_ndarray::NdArray;
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use qwen3_vl_burn::LoadOptions;
 
 /// Backends that this program was built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,6 +57,10 @@ pub struct Place {
     /// Threads; all cores if not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
+    /// The most memory that weights may take, as `2GiB` or a number of bytes: what is beyond is read from the checkpoint's files at each token,
+    /// ahead of its use, around the page cache. Without it, the files are mapped and all weights come to be in memory
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<ByteSize>,
 }
 
 /// A program that any backend can run.
@@ -66,6 +72,15 @@ pub trait Program: Send {
 }
 
 impl Place {
+    /// How a checkpoint is loaded here.
+    pub fn load_options<'a>(&self) -> LoadOptions<'a> {
+        LoadOptions {
+            dtype: self.dtype.map(Dtype::burn),
+            memory_limit: self.memory_limit.map(|limit| limit.as_u64()),
+            ..LoadOptions::default()
+        }
+    }
+
     /// Runs `program` on the backend, in a thread pool of the size asked for.
     pub fn run<P: Program>(&self, program: P) -> Result<P::Out, Error> {
         let threads = self.threads.map_or(0, usize::from);

@@ -1,13 +1,13 @@
 //! `--model`: where a checkpoint comes from, and loading it.
 
-use crate::backend::{Dtype, Place};
+use crate::backend::Place;
 use crate::{Error, embedded};
 use burn_kiln_fusion::FusedOps;
 use clap::Args;
 use qwen3_vl_burn::checkpoint::progress_bar;
 use qwen3_vl_burn::generate::GenerationConfig;
 use qwen3_vl_burn::hub::{HubOptions, download_bar, resolve};
-use qwen3_vl_burn::{LoadOptions, Qwen3Vl, Qwen3VlProcessor};
+use qwen3_vl_burn::{Qwen3Vl, Qwen3VlProcessor};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -88,7 +88,7 @@ impl<B: FusedOps> Loaded<B> {
         // The small files first: what is wrong with them shows before gigabytes are read.
         let processor = Qwen3VlProcessor::load(&files.dir)?;
         let generation = GenerationConfig::load(&files.dir)?;
-        let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), progress: Box::new(progress_bar()) };
+        let options = place.load_options().with_progress(progress_bar());
         let model = Qwen3Vl::load(&files.dir, &device, options)?;
         Ok(Self { model, processor, generation, time: began.elapsed() })
     }

@@ -10,7 +10,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn verify(dir: &Path, backend: Backend, dtype: Option<Dtype>) -> Report {
-    check_checkpoint(dir, &Place { backend, dtype, threads: None }).unwrap()
+    check_checkpoint(dir, &Place { backend, dtype, threads: None, memory_limit: None }).unwrap()
 }
 
 /// Pixels, positions, delta, tower and taps, logits, greedy tokens with and without a cache.
@@ -63,7 +63,7 @@ fn another_token_fails() {
     assert_eq!(failed, ["greedy", "greedy uncached"], "{report}");
 
     std::fs::write(&path, "[]").unwrap();
-    let place = Place { backend: Backend::Kiln, dtype: None, threads: None };
+    let place = Place { backend: Backend::Kiln, dtype: None, threads: None, memory_limit: None };
     let error = check_checkpoint(dir.path(), &place).unwrap_err();
     assert!(matches!(&error, Error::Case { path: found, .. } if *found == path), "{error}");
 }

@@ -8,6 +8,7 @@ pub use crate::hub::HubError;
 pub use crate::inputs::InputError;
 pub use crate::processor::ImageError;
 pub use crate::prompt::PromptError;
+pub use burn_kiln::prefetch::PrefetchError;
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -46,6 +47,9 @@ pub enum Error {
     /// Generation cannot go on.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// Weights that are read while the model runs cannot be had, or not within the memory limit.
+    #[error(transparent)]
+    Streaming(#[from] PrefetchError),
     /// An answer that should say where something is, and doesn't.
     #[error(transparent)]
     Grounding(#[from] GroundingError),

@@ -17,6 +17,7 @@ mod prepared;
 pub mod processor;
 pub mod prompt;
 mod qwen3_vl;
+pub mod streaming;
 pub mod text;
 pub mod vision;
 mod vl_processor;

@@ -4,12 +4,15 @@
 //! parameters made, and each parameter given its tensor: one at a time, and, where the backend takes the mapped bytes as they
 //! are, without a copy.
 
-use crate::checkpoint::{Checkpoint, LoadProgress, LoadStep, NoProgress, expected_tensors};
+use crate::checkpoint::{Checkpoint, EMBEDDING, LoadProgress, LoadStep, NoProgress, StoredBytes, expected_tensors};
 use crate::config::Qwen3VlConfig;
+use crate::streaming::StreamLimit;
 use crate::{Qwen3Vl, Result};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
+use burn_kiln::OptimizationConfig;
+use burn_kiln::prefetch::Keep;
 use std::path::Path;
 
 /// How a checkpoint is loaded.
@@ -19,11 +22,16 @@ pub struct LoadOptions<'a> {
     pub dtype: Option<DType>,
     /// Is told of every tensor.
     pub progress: Box<dyn LoadProgress + 'a>,
+    /// The most bytes that weights may take in memory. Where they take more, layers are read from the checkpoint ahead of their use, at each
+    /// pass, and let go of after it. `None` keeps all of them.
+    pub memory_limit: Option<u64>,
+    /// What is kept of the layers that were used; the default, unless it is compared with something.
+    pub keep: Keep,
 }
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { dtype: None, progress: Box::new(NoProgress) }
+        Self { dtype: None, progress: Box::new(NoProgress), memory_limit: None, keep: Keep::default() }
     }
 }
 
@@ -31,6 +39,18 @@ impl<'a> LoadOptions<'a> {
     /// Weight matrices in `dtype`.
     pub fn with_dtype(mut self, dtype: DType) -> Self {
         self.dtype = Some(dtype);
+        self
+    }
+
+    /// At most `bytes` of weights in memory; see [`crate::streaming`].
+    pub fn with_memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// What `config` says of loading: its memory limit.
+    pub fn with_config(mut self, config: &OptimizationConfig) -> Self {
+        self.memory_limit = config.streaming.memory_limit.map(|limit| limit.as_u64());
         self
     }
 
@@ -50,7 +70,8 @@ impl<B: Backend> Qwen3Vl<B> {
     ///
     /// # Errors
     /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among the latter
-    /// `BackendDtype` for a dtype that the backend has not.
+    /// `BackendDtype` for a dtype that the backend has not. With a memory limit,
+    /// [`PrefetchError`](burn_kiln::prefetch::PrefetchError) where it is too small, saying what would do.
     pub fn load(dir: impl AsRef<Path>, device: &B::Device, options: LoadOptions<'_>) -> Result<Self> {
         let config = Qwen3VlConfig::from_dir(dir.as_ref())?;
         let checkpoint = Checkpoint::open(dir)?;
@@ -74,21 +95,28 @@ impl<B: Backend> Qwen3Vl<B> {
         checkpoint.untie_distinct_head(&mut config)?;
         let expected = expected_tensors(&config);
         checkpoint.check(&expected)?;
-        let sizes = expected.iter().map(|tensor| checkpoint.stored_len(&tensor.name));
-        let mut filler = Filler {
-            device,
-            patch_shape: patch_shape(&config),
-            options,
-            path: Vec::new(),
-            done: 0,
-            total: sizes.sum::<Result<u64>>()?,
-            outcome: Ok(()),
-            checkpoint: &checkpoint,
+        let total = expected.iter().map(|tensor| checkpoint.stored_len(&tensor.name)).sum::<Result<u64>>()?;
+        let LoadOptions { dtype, mut progress, memory_limit, keep } = options;
+        let mut done = 0;
+        let mut tell = |name: &str| {
+            done += checkpoint.stored_len(name)?;
+            progress.advance(LoadStep { done, total, tensor: name });
+            Ok(())
         };
-        let model = config.init::<B>(device).map(&mut filler);
-        filler.outcome?;
-        let keeps_bf16 = model.language_model.embed_tokens.weight.val().dtype() == DType::BF16;
-        Ok(model.with_cache_dtype(if keeps_bf16 { DType::BF16 } else { DType::F32 }))
+        let source = WeightSource { checkpoint: &checkpoint, bytes: &checkpoint, dtype, config: &config };
+        let cache_dtype = match dtype.map_or_else(|| checkpoint.dtype(EMBEDDING), Ok)? {
+            DType::BF16 => DType::BF16,
+            _ => DType::F32,
+        };
+        let streamed = match memory_limit {
+            Some(limit) => crate::streaming::load(&source, StreamLimit { bytes: limit, keep }, device, &mut tell)?,
+            None => None,
+        };
+        let model = match streamed {
+            Some(model) => model,
+            None => source.fill(config.init::<B>(device), "", device, &mut tell)?,
+        };
+        Ok(model.with_cache_dtype(cache_dtype))
     }
 }
 
@@ -122,37 +150,67 @@ fn checkpoint_name(path: &str) -> String {
     })
 }
 
+/// Where a module's tensors come from.
+pub(crate) struct WeightSource<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
+    /// Their bytes: the checkpoint's mapping, or what was read of it.
+    pub(crate) bytes: &'a dyn StoredBytes,
+    /// The wanted dtype of matrices; `None`, the stored one.
+    pub(crate) dtype: Option<DType>,
+    pub(crate) config: &'a Qwen3VlConfig,
+}
+
+impl WeightSource<'_> {
+    /// Gives each parameter of `module`, which stands at `path` in the model, its tensor; `tell` hears of each. Parameters without an element
+    /// are left alone.
+    pub(crate) fn fill<B: Backend, M: Module<B>>(
+        &self,
+        module: M,
+        path: &str,
+        device: &B::Device,
+        tell: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<M> {
+        let path = if path.is_empty() { Vec::new() } else { vec![path.to_owned()] };
+        let mut filler = Filler::<B> { source: self, device, tell, path, outcome: Ok(()) };
+        let module = module.map(&mut filler);
+        filler.outcome.map(|()| module)
+    }
+}
+
+/// The dtype that a tensor of `rank` dimensions is wanted in: norms and biases are always f32.
+pub(crate) fn wanted_dtype(rank: usize, matrices: Option<DType>) -> Option<DType> {
+    if rank == 1 { Some(DType::F32) } else { matrices }
+}
+
 /// Gives each parameter its tensor.
 ///
 /// Never reads a parameter: reading a lazy one runs its initialiser. After an error the rest stays lazy.
-struct Filler<'a, 'o, B: Backend> {
-    checkpoint: &'a Checkpoint,
+struct Filler<'a, B: Backend> {
+    source: &'a WeightSource<'a>,
     device: &'a B::Device,
-    patch_shape: [usize; 5],
-    options: LoadOptions<'o>,
+    tell: &'a mut dyn FnMut(&str) -> Result<()>,
     path: Vec<String>,
-    done: u64,
-    total: u64,
     outcome: Result<()>,
 }
 
-impl<B: Backend> Filler<'_, '_, B> {
+impl<B: Backend> Filler<'_, B> {
     /// The tensor of the parameter at `path`, of shape `shape`.
     fn read<const D: usize>(&mut self, path: &str, shape: [usize; D]) -> Result<Tensor<B, D>> {
+        let WeightSource { checkpoint, bytes, dtype, config } = self.source;
         let name = checkpoint_name(path);
-        let dtype = if D == 1 { Some(DType::F32) } else { self.options.dtype };
+        let dtype = wanted_dtype(D, *dtype);
         let tensor = if path == PATCH_EMBED {
-            self.checkpoint.tensor::<B, 5>(&name, self.patch_shape, dtype, self.device)?.reshape(shape)
+            let stored = patch_shape(config);
+            checkpoint.tensor_from::<B, 5>(*bytes, &name, stored, dtype, self.device)?.reshape(shape)
         } else {
-            self.checkpoint.tensor(&name, shape, dtype, self.device)?
+            checkpoint.tensor_from(*bytes, &name, shape, dtype, self.device)?
         };
-        self.done += self.checkpoint.stored_len(&name)?;
-        self.options.progress.advance(LoadStep { done: self.done, total: self.total, tensor: &name });
+        (self.tell)(&name)?;
         Ok(tensor)
     }
 }
 
-impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
+impl<B: Backend> ModuleMapper<B> for Filler<'_, B> {
     fn enter_module(&mut self, name: &str, _: &str) {
         self.path.push(name.to_owned());
     }
@@ -162,11 +220,12 @@ impl<B: Backend> ModuleMapper<B> for Filler<'_, '_, B> {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<B, D>>) -> Param<Tensor<B, D>> {
-        if self.outcome.is_err() {
+        let shape = param.lazy_shape();
+        if self.outcome.is_err() || shape.num_elements() == 0 {
             return param;
         }
         let path = self.path.join(".");
-        match self.read(&path, param.lazy_shape().dims()) {
+        match self.read(&path, shape.dims()) {
             Ok(tensor) => {
                 let id = param.id;
                 param.transform_for_load(tensor, id)

@@ -6,6 +6,7 @@ use crate::inputs::ModelInputs;
 use crate::layers::{Linear, LinearConfig};
 use crate::prepared::PreparedPrompt;
 use crate::processor::Grid;
+use crate::streaming::{StreamReport, StreamedWeights};
 use crate::text::{Cache, DecoderInputs, TextModel, VisualRows};
 use crate::vision::{VisionModel, VisionOutput};
 use burn::module::Module;
@@ -106,6 +107,21 @@ impl<B: Backend> Qwen3Vl<B> {
         self
     }
 
+    /// How a model with a [memory limit](crate::LoadOptions::with_memory_limit) gets on; `None` where all weights are in memory.
+    pub fn streaming(&self) -> Option<StreamReport> {
+        self.stream().map(|stream| stream.report())
+    }
+
+    pub(crate) fn stream(&self) -> Option<&Arc<StreamedWeights>> {
+        self.language_model.stream.as_ref()
+    }
+
+    /// Gives it the weights that are not in its module.
+    pub(crate) fn set_stream(&mut self, stream: &Arc<StreamedWeights>) {
+        self.language_model.stream = Some(stream.clone());
+        self.visual.stream = Some(stream.clone());
+    }
+
     /// An empty cache for `capacity` tokens.
     pub fn new_cache(&self, capacity: usize) -> Cache<B> {
         Cache::new(&self.config.text, capacity, self.cache_dtype)
@@ -119,9 +135,9 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// Output `[1, 1 or length, vocab_size]`.
     ///
     /// # Errors
-    /// As [`ModelInputs::validate`].
+    /// As [`ModelInputs::validate`] and [`Qwen3Vl::prefill`].
     pub fn forward(&self, inputs: &ModelInputs, logits: Logits) -> Result<Tensor<B, 3>> {
-        Ok(self.prefill(vec![self.prepare(inputs)?], &mut [], logits))
+        self.prefill(vec![self.prepare(inputs)?], &mut [], logits)
     }
 
     /// Runs the decoder over prompts of any lengths, side by side and without padding, and the head over the positions asked
@@ -131,6 +147,10 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// Output `[prompts, 1, vocab_size]` for [`Logits::Last`]; `[1, length, vocab_size]`, the rows of all prompts behind each
     /// other, for [`Logits::All`].
     ///
+    /// # Errors
+    /// [`Error::Streaming`](crate::Error::Streaming) where weights are not in memory and cannot be read. Caches may have tokens in some of
+    /// their layers then.
+    ///
     /// # Panics
     /// Without a prompt, or when there are caches, but not one for each prompt or one without room for it.
     pub fn prefill(
@@ -138,10 +158,10 @@ impl<B: FusedOps> Qwen3Vl<B> {
         prompts: Vec<PreparedPrompt<B>>,
         caches: &mut [&mut Cache<B>],
         logits: Logits,
-    ) -> Tensor<B, 3> {
+    ) -> Result<Tensor<B, 3>> {
         let inputs = PreparedPrompt::join(prompts);
         let lengths = inputs.lengths.clone();
-        let hidden = self.run_decoder(inputs, caches);
+        let hidden = self.run_decoder(inputs, caches)?;
         match logits {
             Logits::Last => self.project(take_last(hidden, &lengths)),
             Logits::All => self.project(hidden),
@@ -153,9 +173,12 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Shapes
     /// Output `[1, length, hidden]`, the rows of all prompts behind each other, before the final norm.
     ///
+    /// # Errors
+    /// As [`Qwen3Vl::prefill`].
+    ///
     /// # Panics
     /// Without a prompt.
-    pub fn run(&self, prompts: Vec<PreparedPrompt<B>>) -> Tensor<B, 3> {
+    pub fn run(&self, prompts: Vec<PreparedPrompt<B>>) -> Result<Tensor<B, 3>> {
         self.run_decoder(PreparedPrompt::join(prompts), &mut [])
     }
 
@@ -165,23 +188,26 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Shapes
     /// Output `[tokens, 1, vocab_size]`.
     ///
+    /// # Errors
+    /// As [`Qwen3Vl::prefill`].
+    ///
     /// # Panics
     /// Without a token, when there isn't one cache for each, or when one is full.
-    pub fn decode(&self, tokens: &[(u32, i64)], caches: &mut [&mut Cache<B>]) -> Tensor<B, 3> {
+    pub fn decode(&self, tokens: &[(u32, i64)], caches: &mut [&mut Cache<B>]) -> Result<Tensor<B, 3>> {
         assert_eq!(tokens.len(), caches.len(), "one cache for each token");
         let (ids, positions): (Vec<u32>, Vec<i64>) = tokens.iter().copied().unzip();
         let inputs = DecoderInputs {
-            rows: self.embed(&ids),
+            rows: self.embed(&ids)?,
             lengths: vec![1; ids.len()],
             positions: [positions.clone(), positions.clone(), positions],
             visual: VisualRows::default(),
             deepstack: Vec::new(),
         };
-        let hidden = self.run_decoder(inputs, caches);
+        let hidden = self.run_decoder(inputs, caches)?;
         self.project(hidden.swap_dims(0, 1))
     }
 
-    /// The output head's weight, `[vocab_size, hidden]`.
+    /// The output head's weight, `[vocab_size, hidden]`; without rows where it is [streamed](crate::streaming).
     pub fn head(&self) -> Weight<B> {
         match &self.lm_head {
             Some(head) => head.weight(),
@@ -193,27 +219,43 @@ impl<B: FusedOps> Qwen3Vl<B> {
     ///
     /// # Shapes
     /// `hidden` `[batch, length, hidden]`, output `[batch, length, vocab_size]`.
-    pub fn project(&self, hidden: Tensor<B, 3>) -> Tensor<B, 3> {
-        B::scope(&self.kernels, || {
-            B::norm_linear(hidden, &self.language_model.norm.norm(), &self.head(), None, &self.kernels)
+    ///
+    /// # Errors
+    /// As [`Qwen3Vl::prefill`].
+    pub fn project(&self, hidden: Tensor<B, 3>) -> Result<Tensor<B, 3>> {
+        let norm = self.language_model.norm.norm();
+        B::scope(&self.kernels, || match self.stream().filter(|stream| stream.streams_head()) {
+            None => Ok(B::norm_linear(hidden, &norm, &self.head(), None, &self.kernels)),
+            Some(stream) => {
+                let mut logits = Vec::new();
+                stream.for_each_head_piece(&self.device(), |piece| {
+                    logits.push(B::norm_linear(hidden.clone(), &norm, &Weight::Plain(piece), None, &self.kernels));
+                })?;
+                Ok(if logits.len() == 1 { logits.remove(0) } else { Tensor::cat(logits, 2) })
+            }
         })
     }
 
     /// # Shapes
     /// Output `[1, length, hidden]`.
-    pub(crate) fn embed(&self, ids: &[u32]) -> Tensor<B, 3> {
+    pub(crate) fn embed(&self, ids: &[u32]) -> Result<Tensor<B, 3>> {
+        if let Some(stream) = self.stream()
+            && let Some(rows) = B::scope(&self.kernels, || stream.embed(ids, &self.device(), &self.kernels))?
+        {
+            return Ok(rows);
+        }
         let data: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
         let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(data, [1, ids.len()]), &self.device());
-        B::scope(&self.kernels, || self.language_model.embed(ids, &self.kernels))
+        Ok(B::scope(&self.kernels, || self.language_model.embed(ids, &self.kernels)))
     }
 
     /// All layers, their plain Burn ops under the model's configuration too.
-    fn run_decoder(&self, inputs: DecoderInputs<B>, caches: &mut [&mut Cache<B>]) -> Tensor<B, 3> {
+    fn run_decoder(&self, inputs: DecoderInputs<B>, caches: &mut [&mut Cache<B>]) -> Result<Tensor<B, 3>> {
         B::scope(&self.kernels, || self.language_model.forward(inputs, caches, &self.kernels))
     }
 
     /// The vision tower, its plain Burn ops under the model's configuration too.
-    pub(crate) fn run_tower(&self, patches: Tensor<B, 2>, grids: &[Grid]) -> VisionOutput<B> {
+    pub(crate) fn run_tower(&self, patches: Tensor<B, 2>, grids: &[Grid]) -> Result<VisionOutput<B>> {
         B::scope(&self.kernels, || self.visual.forward(patches, grids, &self.kernels))
     }
 }

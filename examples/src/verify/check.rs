@@ -95,9 +95,9 @@ impl<B: FusedOps> Checks<'_, B> {
 
     fn check_vision(&mut self, case: &Case) -> Result<(), Error> {
         let inputs = case.inputs()?;
-        let Some(output) = self.model.encode(&inputs.images).or_else(|| self.model.encode(&inputs.videos)) else {
-            return Ok(());
-        };
+        let images = self.model.encode(&inputs.images)?;
+        let output = if images.is_some() { images } else { self.model.encode(&inputs.videos)? };
+        let Some(output) = output else { return Ok(()) };
         let allowed = match self.precision {
             Precision::F32 => VISION_TOLERANCE,
             Precision::Bf16 => BF16_VISION_TOLERANCE,

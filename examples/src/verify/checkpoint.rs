@@ -4,8 +4,8 @@ use super::{Checks, Precision, Report, list_cases};
 use crate::Error;
 use crate::backend::{Dtype, Place, Program};
 use burn_kiln_fusion::FusedOps;
+use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::processor::ImageProcessor;
-use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use std::path::Path;
 
 /// Runs every case in `dir` through the checkpoint there.
@@ -30,8 +30,7 @@ impl Program for Verify<'_> {
         let device = Default::default();
         println!("{} on {}", dir.display(), B::name(&device));
         let cases = list_cases(dir)?;
-        let options = LoadOptions { dtype: place.dtype.map(Dtype::burn), ..LoadOptions::default() };
-        let model = Qwen3Vl::<B>::load(dir, &device, options)?;
+        let model = Qwen3Vl::<B>::load(dir, &device, place.load_options())?;
         let processor = ImageProcessor::load(dir)?;
         let precision = if place.dtype == Some(Dtype::Bf16) { Precision::Bf16 } else { Precision::F32 };
         let mut checks = Checks { model: &model, processor: &processor, precision, report: Report::default() };

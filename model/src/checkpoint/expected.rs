@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// The token embedding, `[vocab, hidden]`.
-pub(super) const EMBEDDING: &str = "model.language_model.embed_tokens.weight";
+pub(crate) const EMBEDDING: &str = "model.language_model.embed_tokens.weight";
 /// The vocabulary head, `[vocab, hidden]`; absent where it is the token embedding.
-pub(super) const HEAD: &str = "lm_head.weight";
+pub(crate) const HEAD: &str = "lm_head.weight";
 
 /// A tensor that the model needs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,4 +1,4 @@
-//! Tensors out of a checkpoint: the mapping itself where it can be used as it lies, a converted copy where not.
+//! Tensors out of a checkpoint: its stored bytes themselves where they can be used as they lie, a converted copy where not.
 
 use super::convert::{Float, OutOfRange, convert};
 use super::fp8::dequantize;
@@ -8,6 +8,18 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_std::{AllocationProperty, Bytes};
 use safetensors::Dtype;
+
+/// Where the stored bytes of a checkpoint's tensors are.
+pub(crate) trait StoredBytes {
+    /// The bytes of the tensor `name` as they lie in its file, without a copy.
+    fn stored(&self, name: &str) -> Result<bytes::Bytes>;
+}
+
+impl StoredBytes for Checkpoint {
+    fn stored(&self, name: &str) -> Result<bytes::Bytes> {
+        self.bytes(name)
+    }
+}
 
 impl Checkpoint {
     /// The tensor `name` as data of shape `expected_shape` and dtype `target` (`None`: as it is stored).
@@ -25,6 +37,17 @@ impl Checkpoint {
     /// [`MissingScale`](CheckpointError::MissingScale), [`Shape`](CheckpointError::Shape) and
     /// [`ScaleValue`](CheckpointError::ScaleValue).
     pub fn tensor_data(&self, name: &str, expected_shape: &[usize], target: Option<DType>) -> Result<TensorData> {
+        self.tensor_data_from(self, name, expected_shape, target)
+    }
+
+    /// [`Checkpoint::tensor_data`] of bytes that were read before.
+    pub(crate) fn tensor_data_from(
+        &self,
+        bytes: &dyn StoredBytes,
+        name: &str,
+        expected_shape: &[usize],
+        target: Option<DType>,
+    ) -> Result<TensorData> {
         let entry = self.entry(name)?;
         if entry.shape != expected_shape {
             return Err(CheckpointError::Shape {
@@ -35,32 +58,49 @@ impl Checkpoint {
             }
             .into());
         }
-        let stored = self.dtype(name)?;
-        let target = target.unwrap_or(stored);
-        let refuse = || CheckpointError::TargetDtype { tensor: name.to_owned(), target };
-        let from = to_float(stored).ok_or_else(refuse)?;
-        let to = to_float(target).ok_or_else(refuse)?;
+        let source = bytes.stored(name)?;
+        if entry.dtype == Dtype::F8_E4M3 {
+            let (_, to) = self.conversion(name, target)?;
+            let target = target.unwrap_or(self.dtype(name)?);
+            let scales = self.scales(bytes, name, entry)?;
+            let weights = dequantize(&source, &scales, to).map_err(|lost| out_of_range(name, target, lost))?;
+            return Ok(TensorData::from_bytes(weights, expected_shape.to_vec(), target));
+        }
+        self.rows_data(name, source, expected_shape, target)
+    }
 
-        let source = self.file_of(entry).slice(entry.range.clone());
-        let lose = |lost: OutOfRange| CheckpointError::OutOfRange {
-            tensor: name.to_owned(),
-            target,
-            index: lost.index,
-            value: lost.value,
-        };
-        let bytes = if entry.dtype == Dtype::F8_E4M3 {
-            let scales = self.scales(name, entry)?;
-            let weights = dequantize(&source, &scales, to).map_err(lose)?;
-            self.release(name)?;
-            weights
-        } else if from == to && source.as_ptr().addr().is_multiple_of(from.size()) {
+    /// Data of shape `shape` from `source`, which is of the stored dtype of the tensor `name`, and not FP8: all of it, or some of its rows.
+    pub(crate) fn rows_data(
+        &self,
+        name: &str,
+        source: bytes::Bytes,
+        shape: &[usize],
+        target: Option<DType>,
+    ) -> Result<TensorData> {
+        let (from, to) = self.conversion(name, target)?;
+        let target = target.unwrap_or(self.dtype(name)?);
+        let bytes = if from == to && source.as_ptr().addr().is_multiple_of(from.size()) {
             Bytes::from_shared(source, AllocationProperty::File)
         } else {
-            let converted = convert(&source, from, to).map_err(lose)?;
-            self.release(name)?;
-            converted
+            convert(&source, from, to).map_err(|lost| out_of_range(name, target, lost))?
         };
-        Ok(TensorData::from_bytes(bytes, expected_shape.to_vec(), target))
+        Ok(TensorData::from_bytes(bytes, shape.to_vec(), target))
+    }
+
+    /// From what (FP8 as it is dequantised) to what the tensor `name` is converted.
+    fn conversion(&self, name: &str, target: Option<DType>) -> Result<(Float, Float), CheckpointError> {
+        let stored = self.stored_dtype(name)?;
+        let target = target.unwrap_or(stored);
+        let refuse = || CheckpointError::TargetDtype { tensor: name.to_owned(), target };
+        Ok((to_float(stored).ok_or_else(refuse)?, to_float(target).ok_or_else(refuse)?))
+    }
+
+    /// Bytes of the copy that [`Checkpoint::tensor_data`] makes of the tensor `name`; 0 where it is used as it lies.
+    pub(crate) fn converted_len(&self, name: &str, target: Option<DType>) -> Result<usize> {
+        let entry = self.entry(name)?;
+        let (from, to) = self.conversion(name, target)?;
+        let as_it_lies = entry.dtype != Dtype::F8_E4M3 && from == to && entry.range.start.is_multiple_of(from.size());
+        Ok(if as_it_lies { 0 } else { entry.shape.iter().product::<usize>() * to.size() })
     }
 
     /// The tensor `name` on `device`, of shape `expected_shape` and dtype `dtype` (`None`: as it is stored).
@@ -80,15 +120,31 @@ impl Checkpoint {
         dtype: Option<DType>,
         device: &B::Device,
     ) -> Result<Tensor<B, D>> {
+        self.tensor_from(self, name, expected_shape, dtype, device)
+    }
+
+    /// [`Checkpoint::tensor`] of bytes that were read before.
+    pub(crate) fn tensor_from<B: Backend, const D: usize>(
+        &self,
+        bytes: &dyn StoredBytes,
+        name: &str,
+        expected_shape: [usize; D],
+        dtype: Option<DType>,
+        device: &B::Device,
+    ) -> Result<Tensor<B, D>> {
         let dtype = dtype.map_or_else(|| self.dtype(name), Ok)?;
         if !B::supports_dtype(device, dtype) {
             return Err(
                 CheckpointError::BackendDtype { tensor: name.to_owned(), dtype, backend: B::name(device) }.into()
             );
         }
-        let data = self.tensor_data(name, &expected_shape, Some(dtype))?;
+        let data = self.tensor_data_from(bytes, name, &expected_shape, Some(dtype))?;
         Ok(Tensor::from_data(data, (device, dtype)))
     }
+}
+
+fn out_of_range(name: &str, target: DType, lost: OutOfRange) -> CheckpointError {
+    CheckpointError::OutOfRange { tensor: name.to_owned(), target, index: lost.index, value: lost.value }
 }
 
 fn to_float(dtype: DType) -> Option<Float> {

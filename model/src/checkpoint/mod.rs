@@ -27,7 +27,9 @@ mod scales;
 mod shards;
 
 pub use error::CheckpointError;
+pub(crate) use expected::{EMBEDDING, HEAD};
 pub use expected::{ExpectedTensor, MisshapedTensor, ShapeReport, expected_tensors};
+pub(crate) use load::StoredBytes;
 pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
 pub use random::{RandomOptions, write_random, write_random_with};
@@ -110,6 +112,10 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Unknown`]; [`CheckpointError::StoredDtype`] for any other than f32, bf16, f16 and such FP8.
     pub fn dtype(&self, name: &str) -> Result<DType> {
+        Ok(self.stored_dtype(name)?)
+    }
+
+    fn stored_dtype(&self, name: &str) -> Result<DType, CheckpointError> {
         let entry = self.entry(name)?;
         match entry.dtype {
             Dtype::F32 => Ok(DType::F32),
@@ -120,8 +126,7 @@ impl Checkpoint {
                 tensor: name.to_owned(),
                 file: self.file_of(entry).path().to_owned(),
                 found: other.to_string(),
-            }
-            .into()),
+            }),
         }
     }
 
@@ -154,6 +159,17 @@ impl Checkpoint {
         let entry = self.entry(name)?;
         self.file_of(entry).prefetch(entry.range.clone());
         Ok(())
+    }
+
+    /// The files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(MappedFile::path)
+    }
+
+    /// Where the tensor `name` is: its file, an index into [`Checkpoint::paths`], and its bytes there.
+    pub(crate) fn location(&self, name: &str) -> Result<(usize, Range<u64>)> {
+        let entry = self.entry(name)?;
+        Ok((entry.file, entry.range.start as u64..entry.range.end as u64))
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, CheckpointError> {

@@ -6,6 +6,7 @@
 //! scales `[expert, ⌈in / b_in⌉, ⌈out / b_out⌉]`; without blocks one for all, `[expert, 1, 1]`, or `[expert, 1, out]`.
 
 use super::convert::{Float, convert};
+use super::load::StoredBytes;
 use super::{Checkpoint, CheckpointError, Entry};
 use crate::Result;
 use crate::config::Fp8Config;
@@ -95,12 +96,12 @@ fn list_grids(weight: &[usize], fp8: &Fp8Config) -> Vec<(Grid, Vec<usize>)> {
 
 impl Checkpoint {
     /// Name of the scales of `name`, if the checkpoint has them.
-    pub(super) fn scale_name(&self, name: &str) -> Option<String> {
+    pub(crate) fn scale_name(&self, name: &str) -> Option<String> {
         ENDINGS.iter().map(|ending| format!("{name}{ending}")).find(|scales| self.contains(scales))
     }
 
     /// Whether `name` is stored in FP8, and the scales of that are known.
-    pub(super) fn is_fp8(&self, name: &str) -> bool {
+    pub(crate) fn is_fp8(&self, name: &str) -> bool {
         self.fp8.is_some() && self.entries.get(name).is_some_and(|entry| entry.dtype == Dtype::F8_E4M3)
     }
 
@@ -122,7 +123,7 @@ impl Checkpoint {
     }
 
     /// The scales of the FP8 weight `name`, which is `entry`.
-    pub(super) fn scales(&self, name: &str, entry: &Entry) -> Result<Scales, CheckpointError> {
+    pub(super) fn scales(&self, bytes: &dyn StoredBytes, name: &str, entry: &Entry) -> Result<Scales> {
         let missing = || CheckpointError::MissingScale { tensor: name.to_owned() };
         let fp8 = self.fp8.as_ref().ok_or_else(missing)?;
         let scale_name = self.scale_name(name).ok_or_else(missing)?;
@@ -132,7 +133,7 @@ impl Checkpoint {
         let Some(&(grid, _)) = grids.iter().find(|(_, shape)| *shape == stored.shape) else {
             let expected = grids.into_iter().next_back().map(|(_, shape)| shape).unwrap_or_default();
             let found = stored.shape.clone();
-            return Err(CheckpointError::Shape { tensor: scale_name, file: file(), expected, found });
+            return Err(CheckpointError::Shape { tensor: scale_name, file: file(), expected, found }.into());
         };
         let from = match stored.dtype {
             Dtype::F32 => Float::F32,
@@ -140,10 +141,10 @@ impl Checkpoint {
             Dtype::F16 => Float::F16,
             other => {
                 let found = other.to_string();
-                return Err(CheckpointError::StoredDtype { tensor: scale_name, file: file(), found });
+                return Err(CheckpointError::StoredDtype { tensor: scale_name, file: file(), found }.into());
             }
         };
-        let source = self.file_of(stored).slice(stored.range.clone());
+        let source = bytes.stored(&scale_name)?;
         // To f32 nothing is lost.
         let values = convert(&source, from, Float::F32).map_err(|lost| CheckpointError::ScaleValue {
             tensor: scale_name.clone(),
@@ -152,7 +153,7 @@ impl Checkpoint {
         })?;
         let values: Vec<f32> = bytemuck::cast_slice(&values).to_vec();
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
-            return Err(CheckpointError::ScaleValue { tensor: scale_name, index, value: values[index] });
+            return Err(CheckpointError::ScaleValue { tensor: scale_name, index, value: values[index] }.into());
         }
         Ok(Scales { values, grid })
     }

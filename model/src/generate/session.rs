@@ -81,7 +81,7 @@ impl<'a, B: FusedOps> Session<'a, B> {
         let shared = prefix.keep_shared(&inputs.input_ids, &pictures);
         prefix.ids.extend(&inputs.input_ids[shared..]);
         prefix.pictures = pictures;
-        Ok(model.prepare_end(inputs, &layout, shared))
+        model.prepare_end(inputs, &layout, shared)
     }
 
     /// Runs the prompt and gives the logits of the first token to be generated, `[vocab_size]`.
@@ -153,7 +153,7 @@ impl<'a, B: FusedOps> Session<'a, B> {
 
     fn run_prompts(mut self, prompts: Vec<PreparedPrompt<B>>) -> Result<(Self, Vec<Vec<f32>>)> {
         let mut caches: Vec<&mut Cache<B>> = self.sequences.iter_mut().filter_map(|s| s.state.cache()).collect();
-        let logits = self.model.prefill(prompts, &mut caches, Logits::Last);
+        let logits = self.model.prefill(prompts, &mut caches, Logits::Last)?;
         let tokens: Vec<usize> = self.sequences.iter().map(|sequence| sequence.tokens).collect();
         let logits = read_logits(logits, &tokens)?;
         Ok((self, logits))
@@ -200,15 +200,15 @@ impl<'a, B: FusedOps> Session<'a, B> {
                 }
                 State::Whole { prompt, pushed } => {
                     pushed.push(token);
-                    whole.push(model.extend(prompt, pushed));
+                    whole.push(model.extend(prompt, pushed)?);
                 }
                 State::Released => panic!("sequence {index} was released"),
             }
         }
         assert_eq!(steps.len(), tokens.len(), "there are {} sequences", self.sequences.len());
         let logits = match whole.is_empty() {
-            true => model.decode(&steps, &mut caches),
-            false => model.prefill(whole, &mut [], Logits::Last),
+            true => model.decode(&steps, &mut caches)?,
+            false => model.prefill(whole, &mut [], Logits::Last)?,
         };
         read_logits(logits, &counts)
     }

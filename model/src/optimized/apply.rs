@@ -21,6 +21,8 @@ use burn_kiln_fusion::FusedOps;
 /// # Ok::<(), qwen3_vl_burn::Error>(())
 /// ```
 ///
+/// A model with a [memory limit](crate::streaming) stays in the checkpoint's rows.
+///
 /// # Errors
 /// [`Error::Optimization`](crate::Error::Optimization) for a configuration with values out of range.
 pub fn apply_low_level_optimizations<B: Engine>(
@@ -61,7 +63,8 @@ impl<B: FusedOps> Qwen3Vl<B> {
         config.apply_to_process();
         let kernels = config.kernels();
         let mut model = self.with_kernel_config(kernels.clone());
-        if !config.weights.pack {
+        // Of a model with a memory limit only a part could be packed, beside the limit.
+        if !config.weights.pack || model.stream().is_some() {
             return Ok(model.unpack());
         }
         let mut total = 0;

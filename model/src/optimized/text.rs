@@ -59,6 +59,7 @@ impl<B: Backend> Block<B> for SparseMlp<B> {
                 down_proj: WEIGHT_INITIALIZER.init(down_proj.lazy_shape(), &device),
             },
             options: self.options,
+            source: None,
         }
     }
 

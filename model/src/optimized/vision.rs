@@ -57,7 +57,10 @@ impl<B: Backend> Block<B> for Qwen3Vl<B> {
     type On<T: Backend> = Qwen3Vl<T>;
 
     fn init_like<T: Backend<Device = B::Device>>(&self) -> Qwen3Vl<T> {
-        let like = self.config().init(&self.device());
+        let mut like = self.config().init(&self.device());
+        if let Some(stream) = self.stream() {
+            stream.thin_out(&mut like);
+        }
         like.with_cache_dtype(self.cache_dtype()).with_kernel_config(self.kernel_config().clone())
     }
 

@@ -1,8 +1,10 @@
 //! All decoder layers.
 
 use super::{Cache, DecoderLayer, LayerContext, MultimodalRotary, VisualRows};
+use crate::Result;
 use crate::config::TextConfig;
 use crate::layers::{Embedding, EmbeddingConfig, RmsNorm, RmsNormConfig};
+use crate::streaming::{PartKind, StreamedWeights, Use};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor};
@@ -24,6 +26,9 @@ pub struct TextModel<B: Backend> {
     /// The sizes it was made with.
     #[module(skip)]
     pub config: Arc<TextConfig>,
+    /// The layers that are not in `layers`, and the table where `embed_tokens` has no rows.
+    #[module(skip)]
+    pub(crate) stream: Option<Arc<StreamedWeights>>,
 }
 
 impl TextConfig {
@@ -35,6 +40,7 @@ impl TextConfig {
             norm: RmsNormConfig::new(self.hidden_size).with_epsilon(self.rms_norm_eps).init(device),
             rotary: MultimodalRotary::new(self),
             config: Arc::new(self.clone()),
+            stream: None,
         }
     }
 }
@@ -55,8 +61,32 @@ pub struct DecoderInputs<B: Backend> {
     pub deepstack: Vec<Tensor<B, 2>>,
 }
 
+impl<B: Backend> TextModel<B> {
+    /// Number of layers, in memory or not.
+    fn depth(&self) -> usize {
+        if self.stream.is_some() { self.config.num_hidden_layers } else { self.layers.len() }
+    }
+
+    /// Layer `index`, read where it is not in memory.
+    fn layer(&self, index: usize, device: &B::Device) -> Result<Use<'_, DecoderLayer<B>>> {
+        let Some(stream) = &self.stream else { return Ok(Use::Pinned(&self.layers[index])) };
+        let path = format!("language_model.layers.{index}");
+        let make = || {
+            let mut layer = DecoderLayer::new(&self.config, index, device);
+            stream.attach_experts(index, &mut layer);
+            layer
+        };
+        stream.part((PartKind::Layer(index), &path), &self.layers, make, device)
+    }
+
+    /// Leaves the table no rows.
+    pub(crate) fn hollow_table(&mut self, device: &B::Device) {
+        self.embed_tokens = EmbeddingConfig::new(0, self.config.hidden_size).init(device);
+    }
+}
+
 impl<B: FusedOps> TextModel<B> {
-    /// The embeddings of token ids.
+    /// The embeddings of token ids, where the table is in memory.
     ///
     /// # Shapes
     /// `ids` `[batch, length]`, output `[batch, length, hidden]`.
@@ -70,6 +100,9 @@ impl<B: FusedOps> TextModel<B> {
     /// # Shapes
     /// Output `[1, length, hidden]`, before the final norm.
     ///
+    /// # Errors
+    /// [`Error::Streaming`](crate::Error::Streaming) where a layer is not in memory and cannot be read.
+    ///
     /// # Panics
     /// When there are caches, but not one for each sequence, or one has no room: check [`Cache::capacity`].
     pub fn forward(
@@ -77,18 +110,21 @@ impl<B: FusedOps> TextModel<B> {
         inputs: DecoderInputs<B>,
         caches: &mut [&mut Cache<B>],
         config: &KernelConfig,
-    ) -> Tensor<B, 3> {
+    ) -> Result<Tensor<B, 3>> {
         let DecoderInputs { rows: mut x, lengths, positions, visual, deepstack } = inputs;
         assert!(caches.is_empty() || caches.len() == lengths.len(), "one cache for each sequence");
-        let rotary = self.rotary.forward(&positions, &x.device());
+        let device = x.device();
+        let rotary = self.rotary.forward(&positions, &device);
         let attention = AttentionOptions { causal: true, ..Default::default() };
         let context = LayerContext { rotary: &rotary, attention: &attention, lengths: &lengths, kernels: config };
-        for (index, layer) in self.layers.iter().enumerate() {
+        for index in 0..self.depth() {
+            let layer = self.layer(index, &device)?;
             x = layer.forward(x, &context, caches.iter_mut().map(|cache| cache.layer(index)).collect());
+            self.stream.as_ref().map_or(Ok(()), |stream| stream.check_experts())?;
             if let Some(features) = deepstack.get(index) {
                 x = visual.add(x, features);
             }
         }
-        x
+        Ok(x)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::config::MoeConfig;
 use crate::layers::{Linear, LinearConfig, WEIGHT_INITIALIZER};
+use crate::streaming::ExpertSource;
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -26,6 +27,9 @@ pub struct SparseMlp<B: Backend> {
     /// How experts are chosen.
     #[module(skip)]
     pub options: MoeOptions,
+    /// Where the experts are read from, if they are not in the module.
+    #[module(skip)]
+    pub(crate) source: Option<ExpertSource>,
 }
 
 impl<B: Backend> SparseMlp<B> {
@@ -38,6 +42,7 @@ impl<B: Backend> SparseMlp<B> {
                 down_proj: WEIGHT_INITIALIZER.init([experts, intermediate, hidden], device),
             },
             options: MoeOptions { top_k: moe.num_experts_per_tok, norm_topk_prob: moe.norm_topk_prob },
+            source: None,
         }
     }
 }
@@ -49,13 +54,18 @@ impl<B: FusedOps> SparseMlp<B> {
     /// `x`, `residual` and output `[batch, length, hidden]`.
     pub fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>, config: &KernelConfig) -> Tensor<B, 3> {
         let [batch, length, hidden] = x.dims();
-        let weights = MoeWeights {
-            router: self.gate.weight(),
-            gate_up: self.experts.gate_up_proj.val(),
-            down: self.experts.down_proj.val(),
-        };
         // [batch, length, hidden] -> [tokens, hidden] and back: each token is routed alone.
-        let mixed = B::moe(x.reshape([batch * length, hidden]), &weights, self.options, config);
+        let x = x.reshape([batch * length, hidden]);
+        let [gate_up, down] = match &self.source {
+            None => [self.experts.gate_up_proj.val(), self.experts.down_proj.val()],
+            Some(source) => match source.read(&x, &self.gate.weight(), self.options, config) {
+                Some(arrays) => arrays,
+                // The decoder learns of it after this layer.
+                None => return residual,
+            },
+        };
+        let weights = MoeWeights { router: self.gate.weight(), gate_up, down };
+        let mixed = B::moe(x, &weights, self.options, config);
         mixed.reshape([batch, length, hidden]) + residual
     }
 }

@@ -3,9 +3,11 @@
 use super::position::interpolate_positions;
 use super::rotary::make_rotary;
 use super::{PatchEmbed, PatchMerger, VisionBlock};
+use crate::Result;
 use crate::config::VisionConfig;
 use crate::layers::{Embedding, EmbeddingConfig};
 use crate::processor::Grid;
+use crate::streaming::{PartKind, StreamedWeights, Use};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
@@ -28,6 +30,9 @@ pub struct VisionModel<B: Backend> {
     /// The sizes it was made with.
     #[module(skip)]
     pub config: Arc<VisionConfig>,
+    /// The blocks and mergers that are not in the module.
+    #[module(skip)]
+    pub(crate) stream: Option<Arc<StreamedWeights>>,
 }
 
 /// What the tower gives for a batch of pictures.
@@ -51,7 +56,43 @@ impl VisionConfig {
                 .map(|_| PatchMerger::new(self, true, device))
                 .collect(),
             config: Arc::new(self.clone()),
+            stream: None,
         }
+    }
+}
+
+impl<B: Backend> VisionModel<B> {
+    /// Number of blocks, in memory or not.
+    fn depth(&self) -> usize {
+        if self.stream.is_some() { self.config.depth } else { self.blocks.len() }
+    }
+
+    /// Block `index`, read where it is not in memory.
+    fn block(&self, index: usize, device: &B::Device) -> Result<Use<'_, VisionBlock<B>>> {
+        let Some(stream) = &self.stream else { return Ok(Use::Pinned(&self.blocks[index])) };
+        let path = format!("visual.blocks.{index}");
+        stream.part((PartKind::Block(index), &path), &self.blocks, || VisionBlock::new(&self.config, device), device)
+    }
+
+    /// DeepStack merger `index`, read where it is not in memory.
+    fn tap(&self, index: usize, device: &B::Device) -> Result<Use<'_, PatchMerger<B>>> {
+        let mergers = &self.deepstack_merger_list;
+        let Some(stream) = &self.stream else { return Ok(Use::Pinned(&mergers[index])) };
+        let path = format!("visual.deepstack_merger_list.{index}");
+        stream.part((PartKind::Tap(index), &path), mergers, || PatchMerger::new(&self.config, true, device), device)
+    }
+
+    /// The merger, read where it is not in memory.
+    fn last_merger(&self, device: &B::Device) -> Result<Use<'_, PatchMerger<B>>> {
+        let Some(stream) = &self.stream else { return Ok(Use::Pinned(&self.merger)) };
+        let make = || PatchMerger::new(&self.config, false, device);
+        stream.part((PartKind::Merger, "visual.merger"), std::slice::from_ref(&self.merger), make, device)
+    }
+
+    /// Leaves the merger no weights.
+    pub(crate) fn hollow_merger(&mut self, device: &B::Device) {
+        let hollow = VisionConfig { hidden_size: 0, out_hidden_size: 0, ..(*self.config).clone() };
+        self.merger = PatchMerger::new(&hollow, false, device);
     }
 }
 
@@ -61,9 +102,12 @@ impl<B: FusedOps> VisionModel<B> {
     /// # Shapes
     /// `patches` `[patches, patch_dim]`, rows of all `grids` one after the other, in merge-block order.
     ///
+    /// # Errors
+    /// [`Error::Streaming`](crate::Error::Streaming) where a block is not in memory and cannot be read.
+    ///
     /// # Panics
     /// When the rows don't fit the grids; [`ModelInputs::validate`](crate::ModelInputs::validate) checks them.
-    pub fn forward(&self, patches: Tensor<B, 2>, grids: &[Grid], config: &KernelConfig) -> VisionOutput<B> {
+    pub fn forward(&self, patches: Tensor<B, 2>, grids: &[Grid], config: &KernelConfig) -> Result<VisionOutput<B>> {
         let VisionConfig { spatial_merge_size: merge, .. } = *self.config;
         let device = patches.device();
         let side = self.config.position_grid_side();
@@ -71,14 +115,15 @@ impl<B: FusedOps> VisionModel<B> {
         let rotary = make_rotary(grids, self.config.head_dim(), merge, &device);
         let options = AttentionOptions { segments: Some(list_frame_ends(grids)), ..Default::default() };
         let mut x = self.patch_embed.forward(patches.unsqueeze(), positions, config);
-        let mut deepstack = Vec::with_capacity(self.deepstack_merger_list.len());
-        for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, &rotary, &options, config);
+        let mut deepstack = Vec::with_capacity(self.config.deepstack_visual_indexes.len());
+        for index in 0..self.depth() {
+            x = self.block(index, &device)?.forward(x, &rotary, &options, config);
             if let Some(tap) = self.config.deepstack_visual_indexes.iter().position(|&tapped| tapped == index) {
-                deepstack.push(self.deepstack_merger_list[tap].forward(x.clone(), config));
+                deepstack.push(self.tap(tap, &device)?.forward(x.clone(), config));
             }
         }
-        VisionOutput { features: self.merger.forward(x, config), deepstack }
+        let features = self.last_merger(&device)?.forward(x, config);
+        Ok(VisionOutput { features, deepstack })
     }
 }
 

@@ -25,7 +25,7 @@ fn compute_loss(model: &Qwen3Vl<Backend>, case: &Case) -> Tensor<Backend, 1> {
     let device = model.device();
     let labels = case.integers("labels");
     let count = labels.len() - 1;
-    let hidden = model.run(vec![model.prepare(&case.inputs()).unwrap()]);
+    let hidden = model.run(vec![model.prepare(&case.inputs()).unwrap()]).unwrap();
     let hidden = model.language_model.norm.forward(hidden, model.kernel_config());
     let targets = Tensor::<Backend, 1, Int>::from_data(TensorData::new(labels[1..].to_vec(), [count]), &device);
     let hidden: Tensor<Backend, 2> = hidden.flatten(0, 1);

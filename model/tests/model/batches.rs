@@ -86,13 +86,13 @@ fn a_batch_gives_the_logits_of_single_runs() {
     let model = load::<Kiln<Flex>>();
     let cases = CASES.map(|name| Case::open("tiny-dense", name));
     let prepare = || cases.iter().map(|case| model.prepare(&case.inputs()).unwrap()).collect();
-    let all = model.prefill(prepare(), &mut [], Logits::All);
+    let all = model.prefill(prepare(), &mut [], Logits::All).unwrap();
     let expected: Vec<f32> = cases.iter().flat_map(|case| case.floats("expect.logits")).collect();
     assert_eq!(all.dims(), [1, expected.len() / 320, 320]);
     let error = relative_error(&all.into_data().to_vec::<f32>().unwrap(), &expected);
     assert!(error < TOLERANCE, "{error:.2e}");
 
-    let last = model.prefill(prepare(), &mut [], Logits::Last);
+    let last = model.prefill(prepare(), &mut [], Logits::Last).unwrap();
     assert_eq!(last.dims(), [4, 1, 320]);
     let expected: Vec<f32> = cases
         .iter()

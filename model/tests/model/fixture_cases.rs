@@ -40,7 +40,8 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
 
 pub fn check_vision<B: FusedOps>(model: &Qwen3Vl<B>, case: &Case) {
     let inputs = case.inputs();
-    let output: Option<VisionOutput<B>> = model.encode(&inputs.images).or(model.encode(&inputs.videos));
+    let output: Option<VisionOutput<B>> =
+        model.encode(&inputs.images).unwrap().or(model.encode(&inputs.videos).unwrap());
     let Some(output) = output else { return };
     let deepstack = output.deepstack.into_iter().enumerate().map(|(i, x)| (format!("expect.deepstack.{i}"), x));
     let stages: Vec<_> = [("expect.vision".to_owned(), output.features)].into_iter().chain(deepstack).collect();
@@ -218,8 +219,8 @@ fn check_bf16<B: FusedOps>() {
         let prompt = model.prepare(&shorter).unwrap();
         let position = prompt.next_position();
         let mut cache = model.new_cache(ids.len());
-        model.prefill(vec![prompt], &mut [&mut cache], Logits::Last);
-        let step = model.decode(&[(last, position)], &mut [&mut cache]).into_data().to_vec::<f32>().unwrap();
+        model.prefill(vec![prompt], &mut [&mut cache], Logits::Last).unwrap();
+        let step = model.decode(&[(last, position)], &mut [&mut cache]).unwrap().into_data().to_vec::<f32>().unwrap();
         let error = relative_error(&step, &expected[(ids.len() - 1) * step.len()..]);
         assert!(error <= BF16_FACTOR * hf, "{name} through the cache: {error:.2e}, HF {hf:.2e}");
     }

@@ -1,0 +1,49 @@
+//! Models whose weights are larger than the memory that they may take.
+//!
+//! ```text
+//! always in memory   norms, patch and position embedding of the vision tower            (base)
+//! pinned             the head, then decoder layers, then parts of the vision tower, as many as fit
+//! streamed           all others, each read ahead of its use into a ring of two or three buffers and let go of after it
+//! experts            those that a pass's tokens choose, read when they are chosen and kept by recent use in all memory that is left
+//! token embedding    the rows of the tokens at hand, read for them; all of it where it is the head and that is pinned
+//! ```
+//!
+//! All layers are used at each token, so a pinned byte saves the same wherever it lies: pinned layers are spread evenly, so that what they
+//! compute overlaps with the reads of the streamed ones between them. A pass reads `1 - p` of the bytes where the share `p` is pinned; see
+//! [`burn_kiln::prefetch`] for why a cache does worse.
+//!
+//! Streamed weights are the checkpoint's bytes as they lie in it (converted, where another dtype is wanted), so results are those of the
+//! unlimited model in the checkpoint's rows, bit for bit; a head that is larger than a layer is multiplied in pieces, which kernels may
+//! round otherwise.
+//!
+//! The limit counts weights: pinned ones, the ring, conversions and rows of the embedding. Activations and the cache of keys and values come
+//! on top. Backends that copy what they are given (all but Flex and Kiln on it) hold their copy of one layer besides.
+//!
+//! What is streamed is not in the module: `layers`, `blocks`, mergers and embeddings hold the pinned part only, in order, so that nothing
+//! that walks over parameters reads gigabytes. Such a model has no complete record, and is not packed.
+//!
+//! The checkpoint's files must stay as they are. One that is cut or written to is an error of the pass that reads it.
+
+mod experts;
+mod load;
+mod parts;
+mod plan;
+mod rows;
+mod weights;
+
+pub(crate) use experts::ExpertSource;
+pub(crate) use load::load;
+pub(crate) use parts::PartKind;
+pub use weights::StreamReport;
+pub(crate) use weights::{StreamedWeights, Use};
+
+use burn_kiln::prefetch::Keep;
+
+/// What a model may take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamLimit {
+    /// The most bytes of weights in memory.
+    pub(crate) bytes: u64,
+    /// What happens to parts that were used.
+    pub(crate) keep: Keep,
+}
