@@ -3,7 +3,7 @@
 use clap::Parser;
 use kiln_examples::Error;
 use kiln_examples::backend::Place;
-use kiln_examples::verify::{check_checkpoint, check_processor, has_processor_cases};
+use kiln_examples::verify::{check_checkpoint, check_processor, check_techniques, has_processor_cases};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -20,6 +20,9 @@ struct Arguments {
     /// Folder of tokenizer.json or tokenizer.json.gz, or the file, for cases.json; DIR if not given
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
+    /// Check every technique: all of them, none, each left out, each alone. Kiln's backends only
+    #[arg(long)]
+    techniques: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -47,7 +50,17 @@ fn run(arguments: Arguments) -> Result<usize, Error> {
     } else if dir.is_dir() && !dir.join("config.json").is_file() {
         return Err(Error::NothingToVerify { path: dir.clone() });
     }
-    if dir.join("config.json").is_file() || !dir.is_dir() {
+    if arguments.techniques {
+        check_techniques(dir, &arguments.place, |name, report| {
+            let verdict = if report.failed() == 0 {
+                "passes".to_owned()
+            } else {
+                format!("{} FAILED\n{report}", report.failed())
+            };
+            println!("{name}: {} stages, {verdict}", report.rows().len());
+            failed += report.failed();
+        })?;
+    } else if dir.join("config.json").is_file() || !dir.is_dir() {
         let report = check_checkpoint(dir, &arguments.place)?;
         println!("{report}");
         failed += report.failed();

@@ -3,12 +3,13 @@
 use crate::Error;
 use burn::tensor::DType;
 use burn_flex::Flex;
-use burn_kiln::Kiln;
+use burn_kiln::{Kiln, OptimizationConfig};
 use burn_kiln_fusion::FusedOps;
 use burn_ndarray::NdArray;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use qwen3_vl_burn::LoadOptions;
+use std::path::PathBuf;
 
 /// Backends that this program was built with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -61,6 +62,12 @@ pub struct Place {
     /// ahead of its use, around the page cache. Without it, the files are mapped and all weights come to be in memory
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
+    /// An `OptimizationConfig` (TOML or JSON) for Kiln's kernels; without it, the file that KILN_CONFIG names, else what suits this machine
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// In place of `config`, for programs that try several.
+    #[arg(skip)]
+    pub optimization: Option<OptimizationConfig>,
 }
 
 /// A program that any backend can run.
@@ -72,6 +79,29 @@ pub trait Program: Send {
 }
 
 impl Place {
+    /// `backend`, all else as without arguments.
+    pub fn on(backend: Backend) -> Self {
+        Self { backend, dtype: None, threads: None, memory_limit: None, config: None, optimization: None }
+    }
+
+    /// What Kiln's kernels may use; `None` on a backend that has none of them.
+    ///
+    /// # Errors
+    /// [`Error::Model`] for a configuration that cannot be read or has values out of range.
+    pub fn optimization(&self) -> Result<Option<OptimizationConfig>, Error> {
+        if !matches!(self.backend, Backend::Kiln | Backend::KilnNdarray) {
+            return Ok(None);
+        }
+        let config = match (&self.optimization, &self.config) {
+            (Some(config), _) => Ok(config.clone()),
+            (None, Some(path)) => OptimizationConfig::from_file(path),
+            (None, None) => OptimizationConfig::from_env(),
+        };
+        let mut config = config.map_err(qwen3_vl_burn::Error::from)?;
+        config.streaming.memory_limit = self.memory_limit.or(config.streaming.memory_limit);
+        Ok(Some(config))
+    }
+
     /// How a checkpoint is loaded here.
     pub fn load_options<'a>(&self) -> LoadOptions<'a> {
         LoadOptions {

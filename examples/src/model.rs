@@ -88,8 +88,12 @@ impl<B: FusedOps> Loaded<B> {
         // The small files first: what is wrong with them shows before gigabytes are read.
         let processor = Qwen3VlProcessor::load(&files.dir)?;
         let generation = GenerationConfig::load(&files.dir)?;
+        let config = place.optimization()?;
         let options = place.load_options().with_progress(progress_bar());
-        let model = Qwen3Vl::load(&files.dir, &device, options)?;
+        let mut model = Qwen3Vl::load(&files.dir, &device, options)?;
+        if let Some(config) = &config {
+            model = model.optimize_with_progress(config, &mut progress_bar())?;
+        }
         Ok(Self { model, processor, generation, time: began.elapsed() })
     }
 }

@@ -1,8 +1,9 @@
 //! `verify` on the reference checkpoints, on each backend, and on one that was spoilt.
 
+use burn_kiln::config::Technique;
 use kiln_examples::Error;
 use kiln_examples::backend::{Backend, Dtype, Place};
-use kiln_examples::verify::{Report, Verdict, check_checkpoint};
+use kiln_examples::verify::{Report, Verdict, check_checkpoint, check_techniques};
 use std::path::{Path, PathBuf};
 
 fn folder(name: &str) -> PathBuf {
@@ -10,7 +11,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn verify(dir: &Path, backend: Backend, dtype: Option<Dtype>) -> Report {
-    check_checkpoint(dir, &Place { backend, dtype, threads: None, memory_limit: None }).unwrap()
+    check_checkpoint(dir, &Place { dtype, ..Place::on(backend) }).unwrap()
 }
 
 /// Pixels, positions, delta, tower and taps, logits, greedy tokens with and without a cache.
@@ -26,6 +27,20 @@ fn check_all(backend: Backend) {
 #[test]
 fn every_checkpoint_passes_on_kiln() {
     check_all(Backend::Kiln);
+}
+
+/// All techniques, none, each left out, each alone: no one changes what the model says.
+#[test]
+fn every_technique_passes() {
+    for name in ["tiny-moe", "tiny-mixed"] {
+        let mut configs = 0;
+        check_techniques(&folder(name), &Place::on(Backend::Kiln), |config, report| {
+            assert_eq!(report.failed(), 0, "{name}, {config}\n{report}");
+            configs += 1;
+        })
+        .unwrap();
+        assert_eq!(configs, 2 + 2 * Technique::ALL.len());
+    }
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn another_token_fails() {
     assert_eq!(failed, ["greedy", "greedy uncached"], "{report}");
 
     std::fs::write(&path, "[]").unwrap();
-    let place = Place { backend: Backend::Kiln, dtype: None, threads: None, memory_limit: None };
+    let place = Place::on(Backend::Kiln);
     let error = check_checkpoint(dir.path(), &place).unwrap_err();
     assert!(matches!(&error, Error::Case { path: found, .. } if *found == path), "{error}");
 }

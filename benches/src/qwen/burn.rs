@@ -76,7 +76,8 @@ impl Runner for KilnRunner {
 }
 
 fn load<B: FusedOps>(args: &Args, dir: &Path) -> Result<Qwen3Vl<B>> {
-    let options = LoadOptions::default().with_dtype(args.dtype.burn());
+    let options = LoadOptions { memory_limit: args.memory_limit.map(|limit| limit.as_u64()), ..LoadOptions::default() };
+    let options = options.with_dtype(args.dtype.burn());
     Ok(Qwen3Vl::load(dir, &Default::default(), options)?)
 }
 
@@ -85,7 +86,7 @@ fn run<B: FusedOps>(model: &Qwen3Vl<B>, workload: &Workload) -> Result<Times> {
     let mut times = Times::default();
     if workload.side > 0 {
         let began = Instant::now();
-        let features = model.encode(&inputs.images).ok_or("the prompt has a picture")?.features;
+        let features = model.encode(&inputs.images)?.ok_or("the prompt has a picture")?.features;
         read(features);
         times.vision_s = began.elapsed().as_secs_f64();
     }
@@ -95,7 +96,7 @@ fn run<B: FusedOps>(model: &Qwen3Vl<B>, workload: &Workload) -> Result<Times> {
     times.prefill_s = began.elapsed().as_secs_f64();
     let began = Instant::now();
     for _ in 0..workload.new {
-        token = choose(model.decode(&[(token, position)], &mut [&mut cache]));
+        token = choose(model.decode(&[(token, position)], &mut [&mut cache])?);
         position += 1;
     }
     times.decode_s = began.elapsed().as_secs_f64();
@@ -118,7 +119,7 @@ fn prefill<B: FusedOps>(
 ) -> Result<(u32, i64)> {
     let prompt = model.prepare(inputs)?;
     let position = prompt.next_position();
-    Ok((choose(model.prefill(vec![prompt], &mut [cache], Logits::Last)), position))
+    Ok((choose(model.prefill(vec![prompt], &mut [cache], Logits::Last)?), position))
 }
 
 /// The likeliest token.

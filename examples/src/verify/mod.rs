@@ -10,6 +10,6 @@ mod tokenizer;
 
 pub use case::{Case, list_cases};
 pub use check::{Checks, Precision};
-pub use checkpoint::check_checkpoint;
+pub use checkpoint::{check_checkpoint, check_techniques};
 pub use processor::{check_processor, has_processor_cases};
 pub use table::{Report, Row, Verdict};
