@@ -188,6 +188,11 @@ pub trait Engine: FusedOps {
         None
     }
 
+    /// How [`Engine::try_linear`] would multiply an f32 input of so many `rows`, as text; `None` where it would not.
+    fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
+        None
+    }
+
     /// A function of each element.
     fn try_unary(
         op: UnaryOp,

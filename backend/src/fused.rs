@@ -44,6 +44,14 @@ fn engine_weight<B: Engine>(weight: &Weight<Kiln<B>>) -> EngineWeight<'_, B> {
     }
 }
 
+impl<B: Engine> Kiln<B> {
+    /// How a linear layer with this weight runs for an input of so many `rows`: element type and layout of the weight, instruction set,
+    /// algorithm, block sizes, threads. `None` where `B` multiplies.
+    pub fn explain_linear(weight: &Weight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {
+        B::explain_linear(&engine_weight(weight), rows, config)
+    }
+}
+
 impl<B: Engine> FusedOps for Kiln<B> {
     type Packed = KilnPacked<B>;
 

@@ -89,6 +89,10 @@ impl<B: CpuBackend> Engine for B {
         several::mlp_gated::<B>(x, weights, residual, config)
     }
 
+    fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
+        linear::explain::<B>(weight, rows, config)
+    }
+
     fn try_unary(
         op: UnaryOp,
         x: FloatTensor<Self>,

@@ -5,10 +5,10 @@ use super::storage::CpuBackend;
 use crate::engine::{Engine, EngineWeight, LinearEpilogue};
 use crate::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Residual, gemm, gemm_packed};
 use crate::kernels::{Floats, Launch};
-use crate::planning::{ProductShape, plan_product};
+use crate::planning::{Layout, ProductShape, explain_product, plan_product};
 use crate::routes::{Route, note};
-use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
+use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
 use std::sync::Arc;
@@ -115,4 +115,22 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
     };
     multiply(&mut OutMatrix::row_major(out.as_floats_mut(), rows.rows, out_features).ok()?, residual)?;
     B::from_floats(out, Shape::from(shape))
+}
+
+/// How [`linear`] multiplies an f32 input of `rows` rows.
+pub(super) fn explain<B: CpuBackend + Engine<Panels = CpuPanels>>(
+    weight: &EngineWeight<'_, B>,
+    rows: usize,
+    config: &KernelConfig,
+) -> Option<String> {
+    let (n, k, dtype, layout) = match weight {
+        EngineWeight::Plain(tensor) => {
+            let [n, k] = tensor.shape().dims();
+            (n, k, tensor.dtype(), Layout::Columns)
+        }
+        EngineWeight::Packed(panels) => (panels.matrix.n(), panels.matrix.k(), panels.matrix.dtype(), Layout::Packed),
+    };
+    let explained = explain_product(ProductShape { m: rows, n, k, a: DType::F32, b: dtype, layout }, config)?;
+    let held = if layout == Layout::Packed { "packed" } else { "rows" };
+    Some(format!("{dtype:?} {held}, {explained}").to_lowercase())
 }

@@ -7,6 +7,7 @@
 mod apply;
 mod block;
 mod component;
+mod explain;
 mod text;
 mod vision;
 
@@ -16,3 +17,4 @@ pub use component::{
     OptimizedAttention, OptimizedBlock, OptimizedDecoderLayer, OptimizedMlp, OptimizedVisionAttention,
     OptimizedVisionBlock, OptimizedVisionMlp,
 };
+pub use explain::{ExplainedProduct, Explanation, explain};

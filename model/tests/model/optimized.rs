@@ -11,7 +11,7 @@ use burn_kiln::{Kiln, OptimizationConfig, transfer};
 use burn_kiln_fusion::KvCache;
 use qwen3_vl_burn::layers::RmsNormConfig;
 use qwen3_vl_burn::optimized::{
-    Block, OptimizedAttention, OptimizedDecoderLayer, OptimizedMlp, OptimizedVisionBlock, OptimizedVisionMlp,
+    Block, OptimizedAttention, OptimizedDecoderLayer, OptimizedMlp, OptimizedVisionBlock, OptimizedVisionMlp, explain,
 };
 use qwen3_vl_burn::{Error, LoadOptions, Logits, Qwen3Vl, apply_low_level_optimizations, undo_low_level_optimizations};
 use std::collections::BTreeMap;
@@ -216,4 +216,22 @@ fn components_compute_what_their_blocks_compute() {
     let expected = block.mlp.forward(x.clone(), x.clone(), &kernels);
     let fast = OptimizedVisionMlp::<Flex>::new(block.mlp, &config).unwrap();
     assert!(max_difference(expected, fast.forward(move_over(&x), move_over(&x))) < 1e-4);
+}
+
+#[test]
+fn plans_of_a_model_can_be_read() {
+    let explain_with = |config: &OptimizationConfig| {
+        explain(&apply_low_level_optimizations(load("tiny-dense", None), config).unwrap(), &[1, 512])
+    };
+    let all = explain_with(&OptimizationConfig::detect());
+    assert!(all.fused.iter().all(|(_, fused)| *fused));
+    let query = all.products.iter().find(|product| product.path == "language_model.layers.*.self_attn.q_proj").unwrap();
+    assert_eq!(query.layers, load("tiny-dense", None).language_model.layers.len());
+    assert!(query.plans.iter().all(|(_, plan)| plan.starts_with("f32 packed")), "{all}");
+    let text = all.to_string();
+    assert!(text.contains("512 rows") && text.contains("dot products") && text.contains("blocks"), "{text}");
+
+    let none = explain_with(&OptimizationConfig::none());
+    assert!(none.fused.iter().all(|(_, fused)| !fused));
+    assert!(none.products.iter().all(|product| product.plans[0].1.contains("decorated backend")), "{none}");
 }
