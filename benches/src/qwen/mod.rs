@@ -20,6 +20,8 @@
 pub mod ablate;
 pub mod args;
 mod burn;
+#[cfg(feature = "peers")]
+mod candle;
 pub mod client;
 pub mod external;
 pub mod plot;
