@@ -34,7 +34,7 @@ fn unit(i: u64) -> Arc<Unit> {
 
 fn write(units: u64) -> (TempDir, PathBuf, Vec<u8>) {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let content: Vec<u8> = (0..17 + units * UNIT).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let content: Vec<u8> = (0..17 + units * UNIT).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
     let path = dir.path().join("weights");
     fs::write(&path, &content).unwrap();
     (dir, path, content)
@@ -169,7 +169,8 @@ fn ranges_are_gathered_in_the_order_asked_for() {
     files.gather(0, &ranges, &mut found, "rows").unwrap();
     assert!(found == expected);
     let end = content.len() as u64;
-    let error = files.gather(0, &[end - 1..end + 1], &mut [0; 2], "rows").unwrap_err();
+    let beyond = std::slice::from_ref(&(end - 1..end + 1)).to_vec();
+    let error = files.gather(0, &beyond, &mut [0; 2], "rows").unwrap_err();
     assert!(matches!(error, PrefetchError::Truncated { needed, found, .. } if (needed, found) == (end + 1, end)));
 }
 

@@ -36,13 +36,12 @@ fn least<B: FusedOps>(dir: &Path, options: LoadOptions<'_>) -> u64 {
 /// Logits of a prompt, and of tokens after it; what was streamed for each of these.
 fn run<B: FusedOps>(model: &Qwen3Vl<B>, inputs: &ModelInputs) -> Result<(Vec<Vec<f32>>, Vec<StreamReport>), Error> {
     let prompt = model.prepare(inputs)?;
-    let mut position = prompt.next_position();
+    let positions = prompt.next_position()..;
     let mut cache = model.new_cache(prompt.len() + 8);
     let mut reports = Vec::from_iter(model.streaming());
     let mut logits = vec![model.prefill(vec![prompt], &mut [&mut cache], Logits::Last)?];
-    for token in 40..46 {
+    for (position, token) in positions.zip(40..46) {
         logits.push(model.decode(&[(token, position)], &mut [&mut cache])?);
-        position += 1;
         reports.extend(model.streaming());
     }
     Ok((logits.into_iter().map(|logits| logits.into_data().to_vec().unwrap()).collect(), reports))
