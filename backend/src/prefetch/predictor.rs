@@ -76,8 +76,7 @@ mod tests {
     #[test]
     fn one_unit_expects_nothing_else() {
         let mut predictor = Predictor::new(1);
-        predictor.observe(0);
-        assert!(predictor.observe(0));
+        assert_eq!([0; 3].map(|unit| predictor.observe(unit)), [false, false, true]);
         assert!(expected(&predictor).is_empty());
     }
 }
