@@ -71,7 +71,9 @@ fn check_limits<B: FusedOps>(checkpoint: &str, case: &str, dtype: Option<DType>)
         assert_eq!((steady.misses, steady.hit_rate()), (0, 1.0), "{steady:?}");
         assert_eq!(steady.wasted, 0);
     }
-    let options = LoadOptions { keep: Keep::Lru, ..options() }.with_memory_limit(least);
+    // Whole layers, experts and all.
+    let lru = || LoadOptions { keep: Keep::Lru, ..options() };
+    let options = lru().with_memory_limit(self::least::<B>(&dir, lru()));
     assert!(run(&load::<B>(&dir, options).unwrap(), &inputs).unwrap().0 == expected, "{checkpoint} as LRU");
 }
 

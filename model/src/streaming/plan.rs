@@ -62,21 +62,21 @@ pub(crate) fn make_plan(parts: &Parts, row: u64, limit: StreamLimit) -> Result<P
     }
     let buffers = if limit.bytes >= fixed + BUFFERS as u64 * buffer { BUFFERS } else { LEAST_BUFFERS };
     let mut left = limit.bytes - fixed - buffers as u64 * buffer;
-    let mut take = |bytes: u64| {
-        let fits = bytes <= left;
-        left -= if fits { bytes } else { 0 };
-        fits
-    };
     // What is used at each token first, the head as a whole or not at all.
     let whole = parts.head.part(0..parts.head.rows);
     // It may be larger than the ring that isn't there yet while it is converted.
-    let pin_head = take(whole.buffer() + whole.converted as u64);
+    let pin_head = take(&mut left, whole.buffer() + whole.converted as u64);
     let (layers, tower): (Vec<&Part>, Vec<&Part>) =
         parts.parts.iter().partition(|part| matches!(part.kind, PartKind::Layer(_)));
     let spread = (0..=layers.len()).rev().map(|count| spread(layers.len(), count));
     let chosen = |pins: &[bool]| layers.iter().zip(pins).filter(|(_, pin)| **pin).map(|(part, _)| part.kept()).sum();
-    let pins = spread.into_iter().find(|pins| take(chosen(pins))).unwrap_or_else(|| vec![false; layers.len()]);
-    let tower_pins: Vec<bool> = tower.iter().map(|part| take(part.kept())).collect();
+    let pins =
+        spread.into_iter().find(|pins| take(&mut left, chosen(pins))).unwrap_or_else(|| vec![false; layers.len()]);
+    // Then experts, some of which are used at each token, and then the tower, which runs once a picture.
+    let more_experts = left.min(all_experts - least_experts);
+    let experts = least_experts + more_experts;
+    left -= more_experts;
+    let tower_pins: Vec<bool> = tower.iter().map(|part| take(&mut left, part.kept())).collect();
 
     let (mut pinned, mut streamed) = (Vec::new(), Vec::new());
     let decided = tower.into_iter().zip(tower_pins).chain(layers.into_iter().zip(pins));
@@ -88,8 +88,14 @@ pub(crate) fn make_plan(parts: &Parts, row: u64, limit: StreamLimit) -> Result<P
     } else {
         streamed.extend(pieces);
     }
-    let experts = (least_experts + left).min(all_experts);
     Ok(Plan { pinned, streamed, buffers, rows, experts })
+}
+
+/// Takes `bytes` off what is left, if it is as much.
+fn take(left: &mut u64, bytes: u64) -> bool {
+    let fits = bytes <= *left;
+    *left -= if fits { bytes } else { 0 };
+    fits
 }
 
 /// Which of `all` layers are pinned, if `count` are: those between evenly spread streamed ones.
