@@ -52,12 +52,15 @@ fn every_variant_on_its_shapes() {
                 (7, 19, 40),
                 (8, 65, 128),
                 (9, 20, 31),
-                // Deeper than a turned piece of a weight.
                 (8, 65, 300),
                 (13, 20, 389),
                 (16, 33, 257),
                 (32, 32, 32),
                 (29, 31, 30),
+                // Columns that end with half a tile, rows that share one.
+                (7, 24, 20),
+                (20, 48, 50),
+                (100, 120, 250),
             ] {
                 for b_transposed in [false, true] {
                     let plan = Plan { variant, ..launch.into() };
@@ -106,6 +109,26 @@ fn transposes_and_strides() {
                     for plan in [small_blocks(launch), launch.into()] {
                         for (m, n, k) in [(30, 41, 29), (3, 35, 29), (1, 20, 300), (70, 1, 33)] {
                             Case { a_transposed, b_transposed, step, ..Case::new(m, n, k) }.check(&plan);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rows of A in lanes: every number of them, weights and depths that fill no word, no line and no eight rows, and A with any strides.
+#[test]
+fn few_rows_of_every_count() {
+    for launch in launches() {
+        for m in 1..=17 {
+            for (n, k) in [(1, 1), (7, 15), (8, 16), (9, 17), (16, 33), (23, 64), (40, 131)] {
+                for b in [Dtype::F32, Dtype::Bf16] {
+                    for a in [b, Dtype::F32, Dtype::F16] {
+                        for a_transposed in [false, true] {
+                            let case =
+                                Case { a, b, a_transposed, b_transposed: true, bias: true, ..Case::new(m, n, k) };
+                            case.check(&launch.into());
                         }
                     }
                 }

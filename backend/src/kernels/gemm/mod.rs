@@ -67,5 +67,5 @@ pub use epilogue::{Epilogue, Residual};
 pub use matrix::{GemmError, Matrix, OutMatrix};
 pub use packed::{PackedMatrix, UnpackedRows, gemm_packed};
 pub(crate) use plan::choose_threads;
-pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, UNPACKED_SIZE, Variant};
+pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, Variant};
 pub use several::{Product, RightMatrix, gemm_several};

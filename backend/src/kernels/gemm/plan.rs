@@ -81,13 +81,16 @@ pub const PREFETCH_BYTES: usize = 8192;
 /// against 58 on AVX2; packed, 130 against 82 and 80 against 66.)
 pub const GEMV_ROWS: usize = 16;
 
-/// Up to this size of every dimension both operands are in the L1 or L2 cache (2 x 64² floats are 32 KB), and packing takes a good part
-/// of the time of multiplying. (64³ without packing: 1.14 of the speed with it on AVX-512, 1.1 on AVX2; 16³ against the algorithms for
-/// few rows: 1.9 on both.)
-pub const UNPACKED_SIZE: usize = 64;
-
-/// The same on AVX2: rows and columns, depth. (64 x 64 x 256 1.2, 96³ 1.07, 128³ 0.98.)
-const UNPACKED_AVX2: [usize; 2] = [96, 256];
+/// Rows and columns, and depth, up to which both operands are in the L1 or L2 cache and packing takes a good part of the time of
+/// multiplying. (Without packing against with it, one thread: AVX2 24³ 1.5, 48³ 1.25, 96³ 1.1, 64 x 64 x 256 1.15, 128³ 1.07; AVX-512 32³ 1.2 to
+/// 1.5, 48³ 0.9 to 1.06, 64³ 1.0, 80³ 0.9.)
+fn unpacked_sizes(tier: Tier) -> [usize; 2] {
+    match tier {
+        Tier::Portable => [64, 64],
+        Tier::Avx2 => [128, 256],
+        _ => [32, 32],
+    }
+}
 
 /// Up to this many columns of B, an element of A is used too seldom to be packed: two register tiles of AVX2, one of AVX-512.
 /// (1000 x 30 x 500: 1.3 to 1.4 of the speed with packing on both.)
@@ -112,7 +115,7 @@ impl Variant {
     pub fn choose(tier: Tier, a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
         let (m, n, k) = (a.rows(), b.cols(), a.cols());
         let in_place = b.data().is_f32() && b.strides()[1] == 1;
-        let [most, deepest] = if tier == Tier::Avx2 { UNPACKED_AVX2 } else { [UNPACKED_SIZE; 2] };
+        let [most, deepest] = unpacked_sizes(tier);
         let small = m <= most && n <= most && k <= deepest;
         let narrow = n <= UNPACKED_COLS && k <= UNPACKED_DEPTH;
         let by_preference = [

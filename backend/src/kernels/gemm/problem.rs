@@ -9,7 +9,7 @@ use super::part::{Part, RightOperand};
 use super::plan::{Plan, Variant, choose_parts, choose_threads};
 use super::raw::RawMatrix;
 use super::shared_left::{self, Layout, SharedLeft};
-use super::sink::Sink;
+use super::sink::{Region, Sink};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that one thread measures at a time.
@@ -56,6 +56,14 @@ impl Problem<'_> {
         if let Some(isa) = self.pairs {
             isa.note_route();
         }
+        if let ([product], [at], 1, None) = (self.products, offsets, parts, self.measure)
+            && self.variant != Variant::Blocked
+        {
+            // A small product: what follows would take a good part of its time.
+            let region = Region { row: 0, col: 0, rows: m, cols: product.n };
+            // SAFETY: the caller's promise.
+            return unsafe { self.run_part(plan, (product, *at), region, None) };
+        }
         let tile = self.pairs.map_or_else(|| Tile::of(plan.launch.tier), PairIsa::tile);
         let (layout, kc) = match self.pairs {
             Some(isa) => (Layout::Pairs(isa), isa.fit(plan.blocking, [m, n, k]).kc),
@@ -80,29 +88,8 @@ impl Problem<'_> {
                     index -= grid.len();
                     continue;
                 }
-                let part = Part {
-                    a: self.a_at(at),
-                    b: match product.b {
-                        RightOperand::View(b) => {
-                            RightOperand::View(RawMatrix { data: b.data.offset(at.b as isize), ..b })
-                        }
-                        panels => panels,
-                    },
-                    left,
-                    depth: k,
-                    sink: product.sink.offset(at.out as isize),
-                    region: grid.region(index),
-                    variant: self.variant,
-                    blocking: plan.blocking,
-                    prefetch: plan.prefetch,
-                };
                 // SAFETY: the caller's promise; regions of a grid tile the output without overlap and begin at whole panels.
-                return unsafe {
-                    match self.pairs {
-                        Some(isa) => isa.multiply_part(&part),
-                        None => plan.launch.tier.run(part.kernel()),
-                    }
-                };
+                return unsafe { self.run_part(plan, (product, at), grid.region(index), left) };
             }
         };
         let launch = plan.launch.limit(threads);
@@ -135,6 +122,40 @@ impl Problem<'_> {
                     launch.split(m, MEASURED_PER_TURN, |rows| launch.tier.run(measure.of(rows)));
                 }
                 run_all(None);
+            }
+        }
+    }
+
+    /// Runs a rectangle of one product at `at`.
+    ///
+    /// # Safety
+    /// As for [`Problem::run`]; no other thread writes the rectangle, which begins at a whole panel.
+    unsafe fn run_part(
+        &self,
+        plan: &Plan,
+        (product, at): (&RawProduct, Offsets),
+        region: Region,
+        left: Option<SharedLeft>,
+    ) {
+        let part = Part {
+            a: self.a_at(at),
+            b: match product.b {
+                RightOperand::View(b) => RightOperand::View(RawMatrix { data: b.data.offset(at.b as isize), ..b }),
+                panels => panels,
+            },
+            left,
+            depth: self.shape[1],
+            sink: product.sink.offset(at.out as isize),
+            region,
+            variant: self.variant,
+            blocking: plan.blocking,
+            prefetch: plan.prefetch,
+        };
+        // SAFETY: the caller's promise.
+        unsafe {
+            match self.pairs {
+                Some(isa) => isa.multiply_part(&part),
+                None => plan.launch.tier.run(part.kernel()),
             }
         }
     }

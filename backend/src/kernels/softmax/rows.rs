@@ -2,13 +2,14 @@
 //!
 //! Two ways through a row:
 //! - *short*: maximum, exponentials with their sum, scaling: three passes, of which only the first reads memory, as the row stays
-//!   in the second-level cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where the
+//!   in a cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where the
 //!   result has 16 bits (which would round twice) or goes past the caches.
 //! - *long*: blocks of [`BLOCK`] elements give maximum and sum together, each block from memory once and rescaling what came
 //!   before; a second pass computes the results. Two reads and a write instead of three and two.
 
 use super::SoftmaxKind;
 use crate::kernels::gemm::Caches;
+use crate::kernels::gemm::scratch::Lent;
 use crate::kernels::math::{Several, Vector, decay_any};
 use crate::kernels::rows::{
     BESIDE, GRAIN, Source, Target, load, load_or, prefetch_block, share, spans, store, streams_rows,
@@ -21,10 +22,12 @@ use core::any::TypeId;
 /// a partial sum to 256.
 const BLOCK: usize = 4096;
 
-/// Elements of the longest short row: with 4 bytes each of source, result and exponentials it takes three quarters of the second-level
-/// cache. (16 K of the smallest, 256 KiB; 64 K of 1 MiB.)
+/// Elements of the longest short row: with 4 bytes each of source, result and exponentials it takes three quarters of the last-level cache.
+/// Computing each exponential once pays wherever it is kept. (Against twice, one thread and two: 32 K elements, in L2 of 1 MiB, 1.5 to 1.7
+/// times as fast on AVX-512 and 1.5 to 2.1 on AVX2; 256 K and 1 M in L3 of 32 MiB the same; 64 rows of 256 K from memory 1.4 to 1.6.)
 fn longest_short() -> usize {
-    Caches::detect().l2 / 16
+    let Caches { l2, l3, .. } = Caches::detect();
+    l2.max(l3) / 16
 }
 
 pub(super) fn run<S: Storage>(
@@ -81,14 +84,14 @@ impl<S: Storage> Part<S> {
     fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
         let Self { kind, d, keeps, .. } = *self;
         let beside = STREAM || TypeId::of::<S>() != TypeId::of::<f32>();
-        let mut kept = vec![0.0f32; if keeps && beside { d } else { 0 }];
+        let mut kept = (keeps && beside).then(|| Lent::take(d));
         for row in 0..self.rows {
             // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is used, and
             // else S is f32.
             unsafe {
                 let (src, dst) = (self.src.add(row * d), self.dst.add(row * d));
                 if keeps {
-                    let terms = if beside { kept.as_mut_ptr() } else { dst.cast() };
+                    let terms = kept.as_mut().map_or(dst.cast(), Lent::as_mut_ptr);
                     let max = maximum(isa, src, d);
                     let sum = exponentials::<I, S, true, STREAM>(isa, src, max, terms, d);
                     scale::<I, S, STREAM>(isa, terms, 1.0 / sum, dst, d);
