@@ -62,6 +62,9 @@ pub struct Args {
     /// Also says which of the project's goals the figures reach.
     #[arg(long)]
     pub summary: bool,
+    /// Measures nothing: the rows are those of earlier runs, files of the lines that --json printed.
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub rows: Vec<PathBuf>,
     /// Also writes the table, and the goals, as Markdown; behind what the file has, if it is there.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

@@ -19,6 +19,7 @@
 //! row.rs         one result: the JSON object
 //! table.rs       the same for people
 //! report.rs      a whole run as text
+//! pieces.rs      several runs as one
 //! summary/       what the figures have to show
 //! cachegrind.rs  naive and tiled loops for a cache simulator
 //! ```
@@ -32,6 +33,7 @@ pub mod machine;
 pub mod measure;
 pub mod operands;
 pub mod peaks;
+pub mod pieces;
 pub mod qwen;
 pub mod report;
 pub mod roofline;

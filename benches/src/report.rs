@@ -25,6 +25,9 @@ target/release/kernels --shapes standard --record FILE
 cargo build --release -p kiln-benches --bin kernels --features peers
 target/release/kernels --shapes standard --isa avx2 --record FILE
 ```
+
+A machine that is shared can be measured in pieces, `--op gemm --json > gemm.json` and so on, of which `--rows gemm.json,.. --record FILE` makes the
+same record.
 ";
 
 /// What a run gathered.
@@ -116,11 +119,11 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads what the file holds; one that does not exist begins with [`HEADER`].
+    /// Reads what the file holds; one that does not exist begins with [`HEADER`]. `command` is what the section says that it ran.
     ///
     /// # Errors
     /// Where the file exists and cannot be read, before anything is measured.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, command: String) -> io::Result<Self> {
         let before = match std::fs::read_to_string(path) {
             Ok(before) => before,
             Err(error) if error.kind() == io::ErrorKind::NotFound => HEADER.to_string(),
@@ -128,7 +131,7 @@ impl Record {
         };
         let day = OffsetDateTime::now_utc().date();
         let day = format!("{}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day());
-        Ok(Self { path: path.into(), before, command: describe_command(std::env::args()), day })
+        Ok(Self { path: path.into(), before, command, day })
     }
 
     /// Writes the file with the rows that `report` has by now.
@@ -152,7 +155,7 @@ mod tests {
         let path = folder.path().join("kernels.md");
         let report = Report::new(&Machine::detect());
         for sections in [1, 2] {
-            let record = Record::open(&path).unwrap();
+            let record = Record::open(&path, "kernels".into()).unwrap();
             // The second write of a run replaces the first one's section.
             record.write(&report).unwrap();
             record.write(&report).unwrap();
@@ -161,7 +164,7 @@ mod tests {
             assert_eq!(text.matches("- machine: ").count(), sections);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(Record::open(folder.path()).is_err(), "a folder is no record");
+        assert!(Record::open(folder.path(), String::new()).is_err(), "a folder is no record");
     }
 
     #[test]

@@ -8,7 +8,8 @@ use kiln_benches::engines::hide_panics_of_engines;
 use kiln_benches::machine::Machine;
 use kiln_benches::measure::Effort;
 use kiln_benches::peaks::Peaks;
-use kiln_benches::report::{Record, Report};
+use kiln_benches::pieces::Pieces;
+use kiln_benches::report::{Record, Report, describe_command};
 use kiln_benches::session::Session;
 use kiln_benches::torch::{Launch, SCRIPT, Torch};
 use kiln_benches::{cachegrind, summary};
@@ -35,6 +36,9 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if let Some(loops) = args.cachegrind {
         return Ok(args.op.iter().try_for_each(|&op| cachegrind::run(op, loops))?);
     }
+    if !args.rows.is_empty() {
+        return show_pieces(args);
+    }
     let cases = args.cases();
     if cases.is_empty() {
         return Err("no case is left: see --list for operations and shapes".into());
@@ -49,7 +53,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let isa = args.isa.unwrap_or_else(Isa::best);
     let machine = Machine::detect();
     let mut report = Report::new(&machine);
-    let record = args.record.as_deref().map(Record::open).transpose()?;
+    let record = args.record.as_deref().map(|path| Record::open(path, command())).transpose()?;
     let mut earlier: Option<Session> = None;
     for threads in args.thread_counts() {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
@@ -74,6 +78,21 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     if let Some(record) = &record {
         record.write(&report)?;
+    }
+    Ok(())
+}
+
+/// The command line of this run.
+fn command() -> String {
+    describe_command(std::env::args())
+}
+
+/// The table of earlier runs.
+fn show_pieces(args: &Args) -> Result<(), Box<dyn Error>> {
+    let Pieces { report, commands } = Pieces::read(&args.rows)?;
+    println!("{}", report.render(args.summary));
+    if let Some(path) = &args.record {
+        Record::open(path, commands.join("`, `"))?.write(&report)?;
     }
     Ok(())
 }
@@ -117,7 +136,7 @@ fn describe_machine(machine: &Machine, peaks: &Peaks, report: &Report) -> serde_
     json!({
         "op": "machine", "shape": "", "dtype": "f32", "isa": peaks.isa, "threads": peaks.threads, "unit": "GFLOP/s",
         "kiln": null, "limit": peaks.fma, "peers": {}, "ratio": null,
-        "machine": machine, "peaks": peaks, "facts": report.facts,
+        "machine": machine, "peaks": peaks, "facts": report.facts, "command": command(),
     })
 }
 
