@@ -202,6 +202,11 @@ pub trait Engine: FusedOps {
         Err(x)
     }
 
+    /// Whether arithmetic on so few elements is handed back whatever the configuration.
+    fn leaves_arithmetic(x: &FloatTensor<Self>) -> bool {
+        false
+    }
+
     /// Arithmetic, broadcast as Burn's.
     fn try_binary(
         op: BinaryOp,

@@ -16,7 +16,7 @@ use burn_kiln_fusion::KernelConfig;
 const LEAST: usize = 2048;
 
 /// Whether arithmetic of one instruction an element pays the way to its kernel.
-fn pays<B: CpuBackend>(x: &FloatTensor<B>) -> bool {
+pub(super) fn pays<B: CpuBackend>(x: &FloatTensor<B>) -> bool {
     x.dtype() != DType::F32 || B::len(x) >= LEAST
 }
 

@@ -101,6 +101,10 @@ impl<B: CpuBackend> Engine for B {
         elementwise::apply::<B>(op, x, config)
     }
 
+    fn leaves_arithmetic(x: &FloatTensor<Self>) -> bool {
+        !elementwise::pays::<B>(x)
+    }
+
     fn try_binary(
         op: BinaryOp,
         lhs: FloatTensor<Self>,

@@ -9,41 +9,67 @@ use burn_backend::tensor::{BoolTensor, Device, FloatTensor, IndexingUpdateOp, In
 use burn_backend::{Distribution, ExecutionError, Scalar, TensorData};
 use burn_std::{BoolDType, FloatDType, IntDType, Shape, Slice};
 
+/// Arithmetic by a kernel, or by B. What is too small for a kernel goes on before anything else is asked: that is most of what it costs.
+fn combine<B: Engine>(
+    op: BinaryOp,
+    lhs: FloatTensor<B>,
+    rhs: FloatTensor<B>,
+    by_b: fn(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
+) -> FloatTensor<B> {
+    if B::leaves_arithmetic(&lhs) {
+        return by_b(lhs, rhs);
+    }
+    B::try_binary(op, lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| by_b(lhs, rhs))
+}
+
+/// The same with a number.
+fn combine_scalar<B: Engine>(
+    op: BinaryOp,
+    lhs: FloatTensor<B>,
+    rhs: Scalar,
+    by_b: fn(FloatTensor<B>, Scalar) -> FloatTensor<B>,
+) -> FloatTensor<B> {
+    if B::leaves_arithmetic(&lhs) {
+        return by_b(lhs, rhs);
+    }
+    B::try_binary_scalar(op, lhs, rhs, &current()).unwrap_or_else(|lhs| by_b(lhs, rhs))
+}
+
 impl<B: Engine> FloatTensorOps<Self> for Kiln<B> {
     fn float_matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
         B::try_matmul(lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| B::float_matmul(lhs, rhs))
     }
 
     fn float_add(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_binary(BinaryOp::Add, lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| B::float_add(lhs, rhs))
+        combine::<B>(BinaryOp::Add, lhs, rhs, B::float_add)
     }
 
     fn float_add_scalar(lhs: FloatTensor<Self>, rhs: Scalar) -> FloatTensor<Self> {
-        B::try_binary_scalar(BinaryOp::Add, lhs, rhs, &current()).unwrap_or_else(|lhs| B::float_add_scalar(lhs, rhs))
+        combine_scalar::<B>(BinaryOp::Add, lhs, rhs, B::float_add_scalar)
     }
 
     fn float_sub(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_binary(BinaryOp::Sub, lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| B::float_sub(lhs, rhs))
+        combine::<B>(BinaryOp::Sub, lhs, rhs, B::float_sub)
     }
 
     fn float_sub_scalar(lhs: FloatTensor<Self>, rhs: Scalar) -> FloatTensor<Self> {
-        B::try_binary_scalar(BinaryOp::Sub, lhs, rhs, &current()).unwrap_or_else(|lhs| B::float_sub_scalar(lhs, rhs))
+        combine_scalar::<B>(BinaryOp::Sub, lhs, rhs, B::float_sub_scalar)
     }
 
     fn float_mul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_binary(BinaryOp::Mul, lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| B::float_mul(lhs, rhs))
+        combine::<B>(BinaryOp::Mul, lhs, rhs, B::float_mul)
     }
 
     fn float_mul_scalar(lhs: FloatTensor<Self>, rhs: Scalar) -> FloatTensor<Self> {
-        B::try_binary_scalar(BinaryOp::Mul, lhs, rhs, &current()).unwrap_or_else(|lhs| B::float_mul_scalar(lhs, rhs))
+        combine_scalar::<B>(BinaryOp::Mul, lhs, rhs, B::float_mul_scalar)
     }
 
     fn float_div(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_binary(BinaryOp::Div, lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| B::float_div(lhs, rhs))
+        combine::<B>(BinaryOp::Div, lhs, rhs, B::float_div)
     }
 
     fn float_div_scalar(lhs: FloatTensor<Self>, rhs: Scalar) -> FloatTensor<Self> {
-        B::try_binary_scalar(BinaryOp::Div, lhs, rhs, &current()).unwrap_or_else(|lhs| B::float_div_scalar(lhs, rhs))
+        combine_scalar::<B>(BinaryOp::Div, lhs, rhs, B::float_div_scalar)
     }
 
     fn float_exp(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
