@@ -1,0 +1,5 @@
+//! Checks of the kernels against f64, generic over the runtime, so that each device runs the same ones.
+
+#![allow(dead_code)] // each test file runs its part
+
+pub mod rms_norm;
