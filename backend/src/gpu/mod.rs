@@ -1,8 +1,10 @@
 //! `Kiln` over CubeCL devices: `Kiln<CubeBackend<R, ..>>` for any CubeCL runtime `R`.
 //!
-//! The kernels are those of [`burn_kiln_fusion::cube`]; so far RMS norm. Every other op is CubeCL's own: it declines, and Kiln
-//! forwards to the backend that it decorates. Burn's own `Wgpu` and `Cuda` aliases wrap that backend in `Fusion` under their
-//! default features; Kiln decorates the bare one.
+//! The kernels are those of [`burn_kiln_fusion::cube`]; a file here holds what reaches one group of them. What has no kernel
+//! declines, and Kiln forwards to the backend that it decorates. Burn's own `Wgpu` and `Cuda` aliases wrap that backend in
+//! `Fusion` under their default features; Kiln decorates the bare one.
+
+mod norm;
 
 use crate::Kiln;
 use crate::engine::Engine;
@@ -14,10 +16,7 @@ use burn_cubecl::{
     cubecl::server::ComputeServer,
     element::{BoolElement, FloatElement, IntElement},
 };
-use burn_kiln_fusion::{
-    KernelConfig,
-    cube::{RmsNormOptions, RmsNormOutput, rms_norm},
-};
+use burn_kiln_fusion::{KernelConfig, cube::CubeError};
 use burn_wgpu::WgpuRuntime;
 
 /// Kiln on Vulkan, Metal, DX12 or WebGPU. Booleans are u32, which every one of these can store.
@@ -44,19 +43,20 @@ where
         epsilon: f64,
         config: &KernelConfig,
     ) -> Result<(FloatTensor<Self>, FloatTensor<Self>), (FloatTensor<Self>, FloatTensor<Self>)> {
-        if !config.blocking.enabled {
-            return Err((x, gamma));
+        norm::rms_norm(&x, &gamma, epsilon, config).ok_or((x, gamma))
+    }
+}
+
+/// The kernel's result, counted as `route`; `None`, with a trace of the reason, when it was not launched.
+fn accept<T>(route: Route, result: Result<T, CubeError>) -> Option<T> {
+    match result {
+        Ok(output) => {
+            note(route);
+            Some(output)
         }
-        match rms_norm(&x, &gamma, RmsNormOptions::new(epsilon).with_rstd()) {
-            Ok(RmsNormOutput { y, rstd: Some(rstd) }) => {
-                note(Route::CubeRmsNorm);
-                Ok((y, rstd))
-            }
-            Ok(RmsNormOutput { rstd: None, .. }) => Err((x, gamma)),
-            Err(reason) => {
-                tracing::debug!(%reason, "RMS norm runs as a composition");
-                Err((x, gamma))
-            }
+        Err(reason) => {
+            tracing::debug!(%reason, %route, "runs as a composition");
+            None
         }
     }
 }
