@@ -2,7 +2,7 @@
 
 use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
-use burn_backend::{Backend, Scalar};
+use burn_backend::{Backend, DType, Scalar};
 use burn_kiln_fusion::{Activation, FusedOps, KernelConfig, MoeOptions, NormKind};
 use std::sync::Arc;
 
@@ -41,6 +41,8 @@ pub struct FusedAttention {
     pub options: AttentionModuleOptions,
     /// Ends of the segments of a packed sequence.
     pub segments: Option<Arc<[usize]>>,
+    /// A type that keys and values may be rounded to where no cache rounds them.
+    pub kv_dtype: Option<DType>,
     /// Whether the log-sum-exp of each query is wanted.
     pub with_lse: bool,
 }

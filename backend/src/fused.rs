@@ -335,6 +335,7 @@ fn describe<B: Engine>(options: &AttentionOptions<Kiln<B>>, with_lse: bool) -> F
     FusedAttention {
         options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
         segments: options.segments.clone(),
+        kv_dtype: options.kv_dtype,
         with_lse,
     }
 }

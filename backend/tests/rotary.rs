@@ -4,7 +4,9 @@
 use burn::tensor::{DType, Distribution, Tensor, TensorData};
 use burn_flex::Flex;
 use burn_kiln::Kiln;
+use burn_kiln::kernels::Launch;
 use burn_kiln::routes::{Route, count};
+use burn_kiln::simd::Tier;
 use burn_kiln_fusion::config::FusionConfig;
 use burn_kiln_fusion::{
     AttentionOptions, FusedOps, HeadNorms, KernelConfig, KvCache, MoeOptions, MoeWeights, Rotary, RotaryInputs, Weight,
@@ -80,16 +82,18 @@ fn attend(
     config: &KernelConfig,
 ) -> Tensor<B, 3> {
     let lengths = [q.dims()[1]];
-    let inputs = RotaryInputs {
-        q: q.clone(),
-        k: k.clone(),
-        v: v.clone(),
-        head_dim: HEAD_DIM,
-        norms: Some(norms.clone()),
-        rotary,
-        lengths: &lengths,
-    };
-    B::attention_rotary(inputs, &AttentionOptions { causal: true, ..Default::default() }, caches, config)
+    let options = AttentionOptions { causal: true, ..Default::default() };
+    B::attention_rotary(inputs([q, k, v], rotary, norms, &lengths), &options, caches, config)
+}
+
+fn inputs<'a>(
+    [q, k, v]: [&Tensor<B, 3>; 3],
+    rotary: &'a Rotary<B>,
+    norms: &HeadNorms<B>,
+    lengths: &'a [usize],
+) -> RotaryInputs<'a, B> {
+    let norms = Some(norms.clone());
+    RotaryInputs { q: q.clone(), k: k.clone(), v: v.clone(), head_dim: HEAD_DIM, norms, rotary, lengths }
 }
 
 fn operands(length: usize) -> ([Tensor<B, 3>; 3], Rotary<B>, HeadNorms<B>) {
@@ -175,6 +179,41 @@ fn a_full_cache_panics_before_it_is_written() {
     let mut cache = KvCache::new(8, DType::F32);
     for _ in 0..2 {
         attend(&rows, &rotary, &norms, vec![&mut cache], &KernelConfig::default());
+    }
+}
+
+/// The largest difference of two tensors.
+fn distance(a: &Tensor<B, 3>, b: &Tensor<B, 3>) -> f32 {
+    (a.clone() - b.clone()).abs().max().into_scalar()
+}
+
+/// Where bf16 is multiplied as such, scores and weights are off by some roundings of 2⁻⁸; elsewhere, and where it is not allowed, nothing is.
+#[test]
+fn queries_are_rounded_where_keys_are_and_it_is_allowed() {
+    let _turn = turn();
+    let multiplies = Launch::from(&KernelConfig::default()).tier >= Tier::Avx512Bf16;
+    let mut exact = KernelConfig::default();
+    exact.simd.bf16_activations = false;
+    for length in [1, 5, 70] {
+        let (rows, rotary, norms) = operands(length);
+        let run = |config: &KernelConfig, cached: bool, kv_dtype| {
+            let mut cache = KvCache::new(length, kv_dtype);
+            let options = AttentionOptions { kv_dtype: Some(kv_dtype), ..Default::default() };
+            let caches = if cached { vec![&mut cache] } else { Vec::new() };
+            let lengths = [length];
+            B::attention_rotary(inputs(rows.each_ref(), &rotary, &norms, &lengths), &options, caches, config)
+        };
+        let all = run(&KernelConfig::none(), false, DType::F32);
+        for cached in [false, true] {
+            assert!(distance(&run(&KernelConfig::default(), cached, DType::F32), &all) <= 1e-5);
+            let rounded = run(&KernelConfig::default(), cached, DType::BF16);
+            let plain = run(&exact, cached, DType::BF16);
+            assert!(distance(&rounded, &all) <= 3e-2, "{length} {cached}: {}", distance(&rounded, &all));
+            // 2 heads share a key head: from 5 queries on there are more than 8 rows.
+            let differs = distance(&rounded, &plain) > 0.0;
+            assert_eq!(differs, multiplies && length > 4, "{length} {cached}");
+        }
+        assert!(distance(&run(&exact, false, DType::BF16), &all) <= 1e-5);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{FusedOps, Weight};
 use burn_backend::Backend;
-use burn_tensor::{Bool, Int, Tensor};
+use burn_tensor::{Bool, DType, Int, Tensor};
 use std::sync::Arc;
 
 /// An element-wise activation.
@@ -154,11 +154,13 @@ pub struct AttentionOptions<B: Backend> {
     /// Ends of the segments of a packed sequence (the frames of a picture batch), ascending, the last one its length; a query
     /// sees its own segment only. Queries and keys are the same sequence then.
     pub segments: Option<Arc<[usize]>>,
+    /// A type that keys and values may be rounded to where no cache rounds them; a backend does it where that is faster.
+    pub kv_dtype: Option<DType>,
 }
 
 impl<B: Backend> Default for AttentionOptions<B> {
     fn default() -> Self {
-        Self { scale: None, causal: false, softcap: None, mask: None, bias: None, segments: None }
+        Self { scale: None, causal: false, softcap: None, mask: None, bias: None, segments: None, kv_dtype: None }
     }
 }
 

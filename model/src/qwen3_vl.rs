@@ -101,9 +101,11 @@ impl<B: Backend> Qwen3Vl<B> {
         self.cache_dtype
     }
 
-    /// Changes in what keys and values are kept: f32, bf16 or f16, as the backend supports.
+    /// Changes in what keys and values are kept: f32, bf16 or f16, as the backend supports. The vision tower, which keeps none, may round its own to
+    /// the same type while it computes.
     pub fn with_cache_dtype(mut self, dtype: DType) -> Self {
         self.cache_dtype = dtype;
+        self.visual.kv_dtype = dtype;
         self
     }
 

@@ -8,12 +8,15 @@
 //!     output rows = attention(scratch, cache[.. start + length])
 //! ```
 //!
+//! Scratch has the type of the projections. Where keys and values are bf16 (the cache's type, or what the options allow without one), the
+//! configuration lets activations be rounded and the instruction set multiplies bf16, it is bf16 as well: Q, and without a cache K and V.
+//!
 //! A decode step moves some kilobytes in the first part, which the calling thread does alone: only the attention wakes others.
 
 use super::attention::{bias_scores, mask_scores};
 use super::storage::{CpuBackend, PooledFloats, View};
 use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
-use crate::kernels::attention::{AttentionOptions, Tiles, attention};
+use crate::kernels::attention::{AttentionOptions, Tiles, attention, multiplies_bf16};
 use crate::kernels::norm::RmsNorm;
 use crate::kernels::rope::{Angles, Heads, Place, Placement, place_heads};
 use crate::kernels::{Floats, FloatsMut, Launch};
@@ -79,25 +82,27 @@ pub(super) fn attend<B: CpuBackend>(
     let launch = Launch::from(config);
     let shape = [q.batch, q.length, q.heads * d];
     let mut out = B::allocate(dtype, shape.iter().product())?;
-    let longest = operands.lengths.iter().copied().max()?;
-    let mut scratch = PooledFloats::take(dtype, q.batch * q.heads * longest * d)?;
-    let scratch_keys = if caches.is_empty() { q.batch * k.heads * longest * d } else { 0 };
-    let mut scratch_keys = PooledFloats::take(dtype, scratch_keys)?;
+    let kv_dtype = caches.first().map(|cache| cache.keys.dtype()).or(fused.kv_dtype);
+    let rounds_any = config.simd.bf16_activations && (dtype, kv_dtype) == (DType::F32, Some(DType::BF16));
+    // Each sequence by itself: its numbers are the same whatever is computed beside it.
+    let rounds = |length: usize| rounds_any && multiplies_bf16(launch.tier, d, q.heads / k.heads * length);
+    let has_keys = caches.is_empty();
+    let mut as_they_are =
+        Scratch::take(dtype, &all, has_keys, operands.lengths.iter().filter(|&&length| !rounds(length)))?;
+    let mut rounded =
+        Scratch::take(DType::BF16, &all, has_keys, operands.lengths.iter().filter(|&&length| rounds(length)))?;
     let mut caches = caches.iter_mut();
     let mut start = 0;
     for &length in &operands.lengths {
         // A batch has one length, and all of the output.
         let row = q.heads * d;
-        let (mut output, mut queries) = (out.as_floats_mut(), scratch.as_floats_mut());
+        let mut output = out.as_floats_mut();
         let output = output.slice_mut(start * row, q.batch * length * row);
-        let queries = queries.slice_mut(0, q.batch * length * row);
         let sequence = Sequence { launch, options: &options, rows: all.take(start, length), out: output };
+        let scratch = if rounds(length) { &mut rounded } else { &mut as_they_are };
         match caches.next() {
-            Some(cache) => sequence.run_cached::<B>(queries, cache)?,
-            None => {
-                let mut keys = scratch_keys.as_floats_mut();
-                sequence.run(queries, keys.slice_mut(0, k.batch * k.heads * length * d));
-            }
+            Some(cache) => sequence.run_cached::<B>(scratch, cache)?,
+            None => sequence.run(scratch, rounds(length)),
         }
         start += length;
     }
@@ -214,33 +219,45 @@ struct Sequence<'a> {
 }
 
 impl Sequence<'_> {
-    /// Against the keys of the sequence itself; its values are read where they lie.
-    fn run(self, mut queries: FloatsMut<'_>, mut keys: FloatsMut<'_>) {
+    /// Against the keys of the sequence itself; its values are read where they lie, or rounded into the scratch memory first.
+    fn run(self, scratch: &mut Scratch, rounds_values: bool) {
         let Rows { heads: [q, k, v], norms: [q_norm, k_norm], angles } = self.rows;
         let angles = Some(angles);
-        place_heads(
+        let [queries, keys, values] = &mut scratch.0;
+        let (mut queries, mut keys, mut values) =
+            (queries.as_floats_mut(), keys.as_floats_mut(), values.as_floats_mut());
+        let placed = [
+            Placement { x: q, norm: q_norm, angles, to: whole(&mut queries, &q) },
+            Placement { x: k, norm: k_norm, angles, to: whole(&mut keys, &k) },
+        ];
+        if rounds_values {
+            let [q, k] = placed;
+            place_heads(self.launch, [q, k, Placement { x: v, norm: None, angles: None, to: whole(&mut values, &v) }]);
+        } else {
+            place_heads(self.launch, placed);
+        }
+        let v_heads = if rounds_values { contiguous(&values, &v) } else { v };
+        attention(
             self.launch,
-            [
-                Placement { x: q, norm: q_norm, angles, to: whole(&mut queries, q.length) },
-                Placement { x: k, norm: k_norm, angles, to: whole(&mut keys, k.length) },
-            ],
+            [contiguous(&queries, &q), contiguous(&keys, &k), v_heads],
+            self.options,
+            self.out,
+            None,
         );
-        let q = Heads::contiguous(queries.as_floats(), [q.batch, q.heads, q.length, q.head_dim]);
-        let k = Heads::contiguous(keys.as_floats(), [k.batch, k.heads, k.length, k.head_dim]);
-        attention(self.launch, [q, k, v], self.options, self.out, None);
     }
 
     /// Against those of a cache, behind which the own ones are written. None only where a backend has no memory of its own.
-    fn run_cached<B: CpuBackend>(self, mut queries: FloatsMut<'_>, cache: &mut CacheBuffers<B>) -> Option<()> {
+    fn run_cached<B: CpuBackend>(self, scratch: &mut Scratch, cache: &mut CacheBuffers<B>) -> Option<()> {
         let Rows { heads: [q, k, v], norms: [q_norm, k_norm], angles } = self.rows;
         let angles = Some(angles);
         let start = cache.start;
+        let mut queries = scratch.0[0].as_floats_mut();
         let (mut keys, mut values) = (own::<B>(&mut cache.keys)?, own::<B>(&mut cache.values)?);
         let capacity = keys.len() / (k.batch * k.heads * k.head_dim);
         place_heads(
             self.launch,
             [
-                Placement { x: q, norm: q_norm, angles, to: whole(&mut queries, q.length) },
+                Placement { x: q, norm: q_norm, angles, to: whole(&mut queries, &q) },
                 Placement { x: k, norm: k_norm, angles, to: Place { data: keys.reborrow(), capacity, start } },
                 Placement { x: v, norm: None, angles: None, to: Place { data: values.reborrow(), capacity, start } },
             ],
@@ -249,13 +266,41 @@ impl Sequence<'_> {
             let all = Heads::contiguous(data, [k.batch, k.heads, capacity, k.head_dim]);
             Heads { length: start + k.length, ..all }
         };
-        let q = Heads::contiguous(queries.as_floats(), [q.batch, q.heads, q.length, q.head_dim]);
+        let q = contiguous(&queries, &q);
         attention(self.launch, [q, used(keys.as_floats()), used(values.as_floats())], self.options, self.out, None);
         Some(())
     }
 }
 
-/// All of a slice, for `length` positions.
-fn whole<'a>(floats: &'a mut FloatsMut<'_>, length: usize) -> Place<'a> {
-    Place { data: floats.reborrow(), capacity: length, start: 0 }
+/// Room for heads of queries, keys and values.
+struct Scratch([PooledFloats; 3]);
+
+impl Scratch {
+    /// For the longest of `lengths`: keys and values where there is no cache for them, values only where they are rounded.
+    fn take<'a>(
+        dtype: DType,
+        rows: &Rows<'_>,
+        has_keys: bool,
+        lengths: impl Iterator<Item = &'a usize>,
+    ) -> Option<Self> {
+        let longest = lengths.copied().max().unwrap_or(0);
+        let [q, k, _] = rows.heads;
+        let len = |heads: usize| q.batch * heads * longest * q.head_dim;
+        let keys = if has_keys { len(k.heads) } else { 0 };
+        let values = if dtype == q.data.dtype() { 0 } else { keys };
+        let take = |len| PooledFloats::take(dtype, len);
+        Some(Self([take(len(q.heads))?, take(keys)?, take(values)?]))
+    }
+}
+
+/// The place of all of `heads`, from the first of `floats` on.
+fn whole<'a>(floats: &'a mut FloatsMut<'_>, heads: &Heads<'_>) -> Place<'a> {
+    let len = heads.batch * heads.heads * heads.length * heads.head_dim;
+    Place { data: floats.slice_mut(0, len), capacity: heads.length, start: 0 }
+}
+
+/// The heads that were placed there.
+fn contiguous<'a>(floats: &'a FloatsMut<'_>, heads: &Heads<'_>) -> Heads<'a> {
+    let shape = [heads.batch, heads.heads, heads.length, heads.head_dim];
+    Heads::contiguous(floats.as_floats().slice(0, shape.iter().product()), shape)
 }

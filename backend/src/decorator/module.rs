@@ -46,7 +46,7 @@ impl<B: Engine> ModuleOps<Self> for Kiln<B> {
         options: AttentionModuleOptions,
     ) -> FloatTensor<Self> {
         let operands = AttentionOperands { query, key, value, mask, bias: attn_bias };
-        let fused = FusedAttention { options, segments: None, with_lse: false };
+        let fused = FusedAttention { options, segments: None, kv_dtype: None, with_lse: false };
         let tried = if is_plain(&operands) { B::try_attention(operands, &fused, &current()) } else { Err(operands) };
         match tried {
             Ok((output, _)) => output,

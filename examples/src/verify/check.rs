@@ -16,7 +16,7 @@ const VISION_TOLERANCE: f64 = 2e-5;
 const LOGITS_TOLERANCE: f64 = 5e-5;
 /// In bf16, what the logits may lose against f32, as a multiple of what HF's own bf16 model loses.
 const BF16_FACTOR: f64 = 1.5;
-/// In bf16 there is no reference for the tower: eight bits of mantissa, `2⁻⁹` a rounding, over tens of roundings in sequence.
+/// In bf16 there is no reference for the tower: eight bits of mantissa, `2⁻⁸` a rounding, over tens of roundings in sequence.
 const BF16_VISION_TOLERANCE: f64 = 5e-2;
 /// In what the model holds its weights, which decides the tolerances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

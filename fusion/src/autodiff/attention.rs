@@ -39,6 +39,7 @@ pub(super) fn attention<B: FusedOps, C: CheckpointStrategy>(
         mask: options.mask.clone().map(Tensor::inner),
         bias: lower(options.bias.clone()),
         segments: options.segments.clone(),
+        kv_dtype: options.kv_dtype,
     };
     if !is_any_tracked::<B, C>(&parents) {
         return Tensor::from_inner(FusedOps::attention(inputs, &options, None, config));

@@ -146,6 +146,7 @@ impl AttentionCase {
             mask: self.mask.as_ref().map(|mask| upload_mask(mask, &device)),
             bias,
             segments: self.rules.segments.as_deref().map(Arc::from),
+            kv_dtype: None,
         };
         (inputs, options)
     }

@@ -9,8 +9,8 @@ use crate::layers::{Embedding, EmbeddingConfig};
 use crate::processor::Grid;
 use crate::streaming::{PartKind, StreamedWeights, Use};
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
 use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig};
 use std::sync::Arc;
 
@@ -33,6 +33,9 @@ pub struct VisionModel<B: Backend> {
     /// The blocks and mergers that are not in the module.
     #[module(skip)]
     pub(crate) stream: Option<Arc<StreamedWeights>>,
+    /// What keys and values may be rounded to: the type of the text model's cache.
+    #[module(skip)]
+    pub(crate) kv_dtype: DType,
 }
 
 /// What the tower gives for a batch of pictures.
@@ -57,6 +60,7 @@ impl VisionConfig {
                 .collect(),
             config: Arc::new(self.clone()),
             stream: None,
+            kv_dtype: DType::F32,
         }
     }
 }
@@ -113,7 +117,8 @@ impl<B: FusedOps> VisionModel<B> {
         let side = self.config.position_grid_side();
         let positions = interpolate_positions(&self.pos_embed, grids, side, merge, &device, config);
         let rotary = make_rotary(grids, self.config.head_dim(), merge, &device);
-        let options = AttentionOptions { segments: Some(list_frame_ends(grids)), ..Default::default() };
+        let segments = Some(list_frame_ends(grids));
+        let options = AttentionOptions { segments, kv_dtype: Some(self.kv_dtype), ..Default::default() };
         let mut x = self.patch_embed.forward(patches.unsqueeze(), positions, config);
         let mut deepstack = Vec::with_capacity(self.config.deepstack_visual_indexes.len());
         for index in 0..self.depth() {

@@ -3,6 +3,8 @@
 #[cfg(target_arch = "x86_64")]
 use super::arithmetic::Pairs;
 use super::arithmetic::{Arithmetic, Single};
+#[cfg(target_arch = "x86_64")]
+use super::multiplies_bf16;
 use super::packing::{pack_queries, pack_values, widen_keys};
 use super::panel::{Left, MAX_HEIGHT, left_columns, multiply, panel_rows};
 use super::panel_softmax::{PanelScores, PanelSums, finish_scores};
@@ -81,9 +83,8 @@ pub(super) fn run_wide<S: Storage>(unit: Many<'_, S>, tier: Tier) {
 /// Runs in bf16 where the tier multiplies pairs and the queries are bf16 as well, in f32 elsewhere.
 pub(super) fn run_pairs(unit: Many<'_, bf16>, tier: Tier) {
     #[cfg(target_arch = "x86_64")]
-    if tier >= Tier::Avx512Bf16
+    if multiplies_bf16(tier, unit.0.problem.d, MAX_ROWS)
         && matches!(unit.0.q, AnySource::Bf16(_))
-        && unit.0.problem.d.is_multiple_of(2)
         && let Some(isa) = Avx512Bf16::detect()
     {
         return isa.run(unit);

@@ -33,7 +33,7 @@
 //! 2 ulp, and those below `2⁻¹²⁷` of the largest may count nothing. A score beyond 2.3e38 (its power of 2 is no f32) is +∞.
 //!
 //! Where pairs of bf16 are multiplied the products of the first are exact and summed in f32 as above. The weights of the second
-//! are rounded to bf16, their sum is not: an element of the result is off by at most `2⁻⁹ · Σ w·|v|` more, half a unit in the last
+//! are rounded to bf16, their sum is not: an element of the result is off by at most `2⁻⁸ · Σ w·|v|` more, half a unit in the last
 //! place of a bf16 result of that size. Subnormal elements count as zero.
 
 mod arithmetic;
@@ -62,6 +62,7 @@ use few::Few;
 use many::{Many, run_pairs, run_wide};
 use merge::{Merge, Partials};
 use problem::Problem;
+use tiles::FEW_ROWS;
 use unit::Unit;
 
 /// Multiply-adds for which a thread is worth its start: 10 µs at 50 GFLOP/s.
@@ -75,6 +76,12 @@ const UNITS_WITHOUT_SPLIT: usize = 4;
 
 /// Floats of partial sums that are worth a thread to merge them.
 const FLOATS_PER_MERGE: usize = 1 << 16;
+
+/// Whether queries of bf16, against keys and values of bf16, are multiplied as they are: so many `rows` are the queries of the heads that share
+/// a key head. Elsewhere they are widened, and rounding them to bf16 gains nothing.
+pub fn multiplies_bf16(tier: Tier, d: usize, rows: usize) -> bool {
+    tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && rows > FEW_ROWS
+}
 
 /// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v`, see [`AttentionOptions`].
 ///
