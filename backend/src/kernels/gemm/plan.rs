@@ -154,7 +154,15 @@ pub(crate) fn choose_threads(threads: usize, work: usize) -> usize {
     (work / WORK_PER_THREAD).clamp(1, threads.max(1))
 }
 
-/// How many parts `work` multiply-adds are cut into for `threads` threads.
-pub(super) fn choose_parts(threads: usize, work: usize) -> usize {
-    if threads <= 1 { 1 } else { (work / WORK_PER_PART).clamp(threads, 4 * threads) }
+/// The same where rows are few and memory is what the threads wait for: 1 to 2 MB of B, some 50 µs.
+const WORK_PER_FEW_PART: usize = 4 << 20;
+
+/// How many parts `work` multiply-adds are cut into for `threads` threads: the same number for each, or the last turn leaves threads waiting
+/// (three parts for two threads take a third longer).
+pub(super) fn choose_parts(threads: usize, work: usize, few: bool) -> usize {
+    if threads <= 1 {
+        return 1;
+    }
+    let (work_per_part, turns) = if few { (WORK_PER_FEW_PART, 8) } else { (WORK_PER_PART, 4) };
+    (work / work_per_part).clamp(threads, turns * threads).next_multiple_of(threads)
 }

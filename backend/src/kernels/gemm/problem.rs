@@ -52,7 +52,8 @@ impl Problem<'_> {
         // Reading B takes as long as multiplying it by several rows.
         let work = m.max(8).saturating_mul(n).saturating_mul(k.max(1)).saturating_mul(offsets.len());
         let threads = choose_threads(plan.launch.threads, work);
-        let parts = choose_parts(threads, work).div_ceil(offsets.len());
+        let few = matches!(self.variant, Variant::Dot | Variant::Axpy);
+        let parts = choose_parts(threads, work, few).div_ceil(offsets.len());
         if let Some(isa) = self.pairs {
             isa.note_route();
         }
@@ -74,7 +75,6 @@ impl Problem<'_> {
             && several
             && offsets.len() == 1
             && shared_left::pays([m, k], layout, kc, threads);
-        let few = matches!(self.variant, Variant::Dot | Variant::Axpy);
         let grid = |product: &RawProduct| {
             let parts = (parts * product.n * product.b.factors()).div_ceil(n);
             (*product, Grid::choose(product, (m, few), tile, [parts, threads], shares))
