@@ -3,3 +3,4 @@
 #![allow(dead_code)] // each test file runs its part
 
 pub mod rms_norm;
+pub mod rows;
