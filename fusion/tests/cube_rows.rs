@@ -16,3 +16,10 @@ cube_device::test_on_vulkan! {
     activations_take_extremes_and_nothing,
     invalid_calls_say_so,
 }
+
+cube_device::test_on_vulkan! {
+    heads:
+    queries_keys_and_values_are_placed_in_one_launch,
+    plain_rotary_embedding_shares_angles,
+    invalid_calls_say_so,
+}

@@ -120,7 +120,7 @@ pub(super) fn apply_activation<N: Size>(x: Vector<f32, N>, #[comptime] activatio
     match activation {
         Activation::GeluTanh => {
             // -2 √(2/π)
-            let z = Vector::new(-1.595_769_1_f32) * (x + Vector::new(0.044_715_f32) * x * x * x);
+            let z = Vector::new(-1.595_769_f32) * (x + Vector::new(0.044_715_f32) * x * x * x);
             x / (one + Vector::exp(z))
         }
         Activation::GeluErf => {

@@ -17,8 +17,10 @@
 //!   client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
 
 pub mod activation;
+pub mod attention;
 mod backend;
 mod error;
+mod heads;
 mod limits;
 mod norm;
 mod operands;
@@ -27,7 +29,9 @@ pub mod rows;
 pub mod softmax;
 
 pub use activation::activate;
+pub use attention::{AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, launch_attention};
 pub use error::{CubeError, Unavailable};
+pub use heads::{Angles, HeadInputs, Placement, place_heads};
 pub use norm::{
     NormInputs, NormOutputs,
     add_norm::{self, AddNormOutput, add_norm},
@@ -35,6 +39,7 @@ pub use norm::{
     layer_norm::{self, layer_norm},
     rms_norm::{self, RmsNormOptions, RmsNormOutput, rms_norm},
 };
+pub use operands::allocate_like;
 pub use reduce::Reduction;
 pub use rows::Strategy;
 pub use softmax::{SoftmaxForm, softmax};

@@ -15,7 +15,7 @@ pub(super) fn is_float(dtype: DType) -> bool {
 }
 
 /// An uninitialised contiguous tensor on the device of `like`.
-pub(super) fn allocate_like<R: CubeRuntime>(like: &CubeTensor<R>, shape: Shape, dtype: DType) -> CubeTensor<R> {
+pub fn allocate_like<R: CubeRuntime>(like: &CubeTensor<R>, shape: Shape, dtype: DType) -> CubeTensor<R> {
     let handle = like.client.empty(shape.num_elements() * dtype.size());
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, dtype)
 }

@@ -12,7 +12,7 @@ use burn_std::DType;
 use cubecl::CubeDim;
 
 /// What is asked of the kernel.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct NormInputs<'a, R: CubeRuntime> {
     /// Which norm.
     pub kind: NormKind,
@@ -29,7 +29,7 @@ pub struct NormInputs<'a, R: CubeRuntime> {
 }
 
 /// Where the results go: contiguous tensors that exist.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct NormOutputs<'a, R: CubeRuntime> {
     /// Shape and dtype of `x`.
     pub y: &'a CubeTensor<R>,
