@@ -8,7 +8,7 @@ use burn_kiln::{
 };
 use burn_kiln_fusion::{
     FusedOps, KernelConfig,
-    conformance::{Suite, rope},
+    conformance::{Suite, attention, attention_rotary, rope},
 };
 use burn_tensor::{Tensor, TensorData, Tolerance, activation};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
@@ -57,6 +57,16 @@ fn ops_reach_the_cubecl_kernels() {
         let before = count(Route::CubeRope);
         rope::check(&suite);
         assert!(count(Route::CubeRope) > before);
+        let before = count(Route::CubeAttention);
+        let start = std::time::Instant::now();
+        attention::check(&suite);
+        assert!(count(Route::CubeAttention) > before);
+        eprintln!("attention {:?}", start.elapsed());
+        let before = count(Route::CubeAttentionRotary);
+        let start = std::time::Instant::now();
+        attention_rotary::check(&suite);
+        eprintln!("rotary {:?}", start.elapsed());
+        assert!(count(Route::CubeAttentionRotary) > before);
     });
 }
 

@@ -4,13 +4,15 @@
 //! declines, and Kiln forwards to the backend that it decorates. Burn's own `Wgpu` and `Cuda` aliases wrap that backend in
 //! `Fusion` under their default features; Kiln decorates the bare one.
 
+mod attention;
+mod attention_rotary;
 mod elementwise;
 mod norm;
 mod rope;
 mod softmax;
 
 use crate::Kiln;
-use crate::engine::{Engine, SoftmaxKind, UnaryOp};
+use crate::engine::{AttentionOperands, CacheBuffers, Engine, FusedAttention, RotaryOperands, SoftmaxKind, UnaryOp};
 use crate::routes::{Route, note};
 use burn_backend::DeviceOps;
 use burn_backend::tensor::FloatTensor;
@@ -88,6 +90,24 @@ where
         config: &KernelConfig,
     ) -> Option<[FloatTensor<Self>; 2]> {
         rope::rotate(heads, Some(norm), angles, config)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn try_attention(
+        operands: AttentionOperands<Self>,
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
+        attention::attend(&operands, fused, config).ok_or(operands)
+    }
+
+    fn try_attention_rotary(
+        operands: &RotaryOperands<Self>,
+        caches: &mut [CacheBuffers<Self>],
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        attention_rotary::attend(operands, caches, fused, config)
     }
 
     fn try_softmax(

@@ -27,7 +27,8 @@ pub(super) fn rotate<R: CubeRuntime, const N: usize>(
         to: &outputs[i],
     });
     let epsilon = norm.as_ref().map_or(0.0, |(_, epsilon)| *epsilon);
-    let inputs = HeadInputs { placements: &placements, angles: Angles { cos, sin }, epsilon, start: 0 };
+    let positions = 0..*heads.first()?.shape().get(2)?;
+    let inputs = HeadInputs { placements: &placements, angles: Angles { cos, sin }, epsilon, positions, start: 0 };
     accept(Route::CubeRope, place_heads(&inputs, Strategy::Auto))?;
     Some(outputs)
 }

@@ -174,7 +174,7 @@ fn check_layout<R: CubeRuntime>(device: &R::Device, case: &Case, projected: bool
         segments: case.segments.as_deref(),
     };
     let inputs = AttentionInputs { q: &q, k: &k, v: &v, mask: mask.as_ref(), bias: bias.as_ref() };
-    let outputs = AttentionOutputs { out: &out, lse: Some(&lse) };
+    let outputs = AttentionOutputs { out: &out, start: 0, lse: Some(&lse) };
     launch_attention(&inputs, &rules, &outputs, case.strategy).unwrap();
 
     let (expected, expected_lse) = attend(case, &operands, projected);
@@ -256,7 +256,7 @@ pub fn nan_stays_where_it_is_seen<R: CubeRuntime>(device: &R::Device) {
     let inputs = AttentionInputs { q: &q, k: &q, v: &v, mask: None, bias: None };
     let segments = [4, 5, 6];
     let rules = AttentionRules { scale: 1.0, causal: false, softcap: None, segments: Some(&segments) };
-    let outputs = AttentionOutputs { out: &out, lse: None };
+    let outputs = AttentionOutputs { out: &out, start: 0, lse: None };
     launch_attention(&inputs, &rules, &outputs, AttentionStrategy::Auto).unwrap();
     let out = download_guarded(&out);
     for (i, value) in out.iter().enumerate() {
@@ -271,7 +271,7 @@ pub fn invalid_calls_say_so<R: CubeRuntime>(device: &R::Device) {
     let plain = AttentionRules { scale: 1.0, causal: false, softcap: None, segments: None };
     let call = |q: &CubeTensor<R>, k: &CubeTensor<R>, out: &CubeTensor<R>, rules: AttentionRules<'_>| {
         let inputs = AttentionInputs { q, k, v: k, mask: None, bias: None };
-        launch_attention(&inputs, &rules, &AttentionOutputs { out, lse: None }, AttentionStrategy::Auto)
+        launch_attention(&inputs, &rules, &AttentionOutputs { out, start: 0, lse: None }, AttentionStrategy::Auto)
     };
     let invalid =
         |result: Result<(), CubeError>| assert!(matches!(result, Err(CubeError::InvalidShapes { .. })), "{result:?}");

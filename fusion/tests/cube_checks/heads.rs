@@ -61,38 +61,45 @@ fn make_angles(seed: u64, count: usize) -> [Vec<f64>; 2] {
 fn check_all<R: CubeRuntime>(device: &R::Device, d: usize, normed: bool, dtypes: [DType; 2], strategy: Strategy) {
     let [dtype, cache_dtype] = dtypes;
     let what = format!("d = {d}, normed {normed}, {dtypes:?}, {strategy:?}");
-    let (batch, length, start, capacity) = (2, 3, 4, 9);
+    let (batch, whole, start, capacity) = (2, 5, 4, 9);
+    // Not all of the positions.
+    let positions = 1..4;
+    let length = positions.len();
     let counts = [4, 2, 2];
-    let layouts = counts.map(|heads| Layout::projected([batch, heads, length, d]));
-    let sources = [0, 1, 2].map(|i| round(&make_noise(20 + i as u64, batch * counts[i] * length * d), dtype));
+    let layouts = counts.map(|heads| Layout::projected([batch, heads, whole, d]));
+    let sources = [0, 1, 2].map(|i| round(&make_noise(20 + i as u64, batch * counts[i] * whole * d), dtype));
     let gammas = [30, 31].map(|seed| round(&make_noise(seed, d), dtype));
-    let [cos, sin] = make_angles(32, batch * length * (d / 2));
+    let [cos, sin] = make_angles(32, batch * whole * (d / 2));
     let x = [0, 1, 2].map(|i| {
         let flat = upload::<R>(device, &sources[i], &[sources[i].len()], dtype);
         view(flat, &layouts[i].dims, &layouts[i].strides)
     });
     let gamma_tensors = [0, 1].map(|i| upload::<R>(device, &gammas[i], &[d], dtype));
-    let angle_tensors = [&cos, &sin].map(|values| upload::<R>(device, values, &[batch, length, d / 2], DType::F32));
+    let angle_tensors = [&cos, &sin].map(|values| upload::<R>(device, values, &[batch, whole, d / 2], DType::F32));
     let to = [0, 1, 2].map(|i| {
-        let (positions, dtype) = if i == 0 { (length, dtype) } else { (capacity, cache_dtype) };
-        upload_poison::<R>(device, &[batch, counts[i], positions, d], dtype)
+        let (room, dtype) = if i == 0 { (length, dtype) } else { (capacity, cache_dtype) };
+        upload_poison::<R>(device, &[batch, counts[i], room, d], dtype)
     });
     let placements =
         [0, 1, 2].map(|i| Placement { x: &x[i], gamma: gamma_tensors.get(i).filter(|_| normed), to: &to[i] });
     let angles = Angles { cos: &angle_tensors[0], sin: &angle_tensors[1] };
-    place_heads(&HeadInputs { placements: &placements, angles, epsilon: EPSILON, start }, strategy).unwrap();
+    place_heads(
+        &HeadInputs { placements: &placements, angles, epsilon: EPSILON, positions: positions.clone(), start },
+        strategy,
+    )
+    .unwrap();
     for i in 0..3 {
         let placed = download_guarded(&to[i]);
-        let (first, positions, dtype) = if i == 0 { (0, length, dtype) } else { (start, capacity, cache_dtype) };
-        let target = Layout::contiguous([batch, counts[i], positions, d]);
+        let (first, room, dtype) = if i == 0 { (0, length, dtype) } else { (start, capacity, cache_dtype) };
+        let target = Layout::contiguous([batch, counts[i], room, d]);
         let mut expected = vec![f64::NAN; placed.len()];
-        for [b, h, l] in layouts[i].heads() {
+        for [b, h, l] in layouts[i].heads().filter(|[.., l]| positions.contains(l)) {
             let from = layouts[i].at([b, h, l]);
-            let angle = (b * length + l) * (d / 2);
+            let angle = (b * whole + l) * (d / 2);
             let angles = (&cos[angle..angle + d / 2], &sin[angle..angle + d / 2]);
             let gamma = gammas.get(i).filter(|_| normed).map(Vec::as_slice);
             let head = place(&sources[i][from..from + d], gamma, (i < 2).then_some(angles));
-            let at = target.at([b, h, first + l]);
+            let at = target.at([b, h, first + l - positions.start]);
             expected[at..at + d].copy_from_slice(&head);
         }
         assert_near(&placed, &expected, dtype, &format!("{what}, tensor {i}"));
@@ -130,7 +137,7 @@ pub fn plain_rotary_embedding_shares_angles<R: CubeRuntime>(device: &R::Device) 
     }
     let angles = Angles { cos: &angles[0], sin: &angles[1] };
     let placements = [Placement { x: &x, gamma: None, to: &x }];
-    let inputs = HeadInputs { placements: &placements, angles, epsilon: 0.0, start: 0 };
+    let inputs = HeadInputs { placements: &placements, angles, epsilon: 0.0, positions: 0..5, start: 0 };
     place_heads(&inputs, Strategy::Auto).unwrap();
     assert_near(&download(&x), &expected, DType::F32, "rotary embedding");
 }
@@ -141,7 +148,8 @@ pub fn invalid_calls_say_so<R: CubeRuntime>(device: &R::Device) {
     let gamma = make(&[7]);
     let call = |placement: Placement<'_, R>, angles: &CubeTensor<R>| {
         let angles = Angles { cos: angles, sin: angles };
-        let inputs = HeadInputs { placements: &[placement], angles, epsilon: EPSILON, start: 0 };
+        let length = placement.x.meta.shape()[2];
+        let inputs = HeadInputs { placements: &[placement], angles, epsilon: EPSILON, positions: 0..length, start: 0 };
         place_heads(&inputs, Strategy::Auto)
     };
     let invalid = |result| assert!(matches!(result, Err(CubeError::InvalidShapes { .. })), "{result:?}");

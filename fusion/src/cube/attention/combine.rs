@@ -17,6 +17,7 @@ pub(super) fn combine_rows<O: Float, N: Size>(
     out: &mut Tensor<Vector<O, N>>,
     lse: &mut ComptimeOption<Array<f32>>,
     out_strides: HeadStrides,
+    out_start: usize,
     heads: usize,
     queries: usize,
     rows: usize,
@@ -44,7 +45,7 @@ pub(super) fn combine_rows<O: Float, N: Size>(
     let query = row % queries;
     let head = row / queries % heads;
     let batch = row / queries / heads;
-    let to = batch * out_strides.batch + head * out_strides.head + query * out_strides.position;
+    let to = out_start + batch * out_strides.batch + head * out_strides.head + query * out_strides.position;
     for i in range_stepped(unit, vectors, comptime!(blueprint.units as usize)) {
         let mut sum = Vector::<f32, N>::new(0.0f32);
         for part in 0..splits {

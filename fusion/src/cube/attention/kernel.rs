@@ -20,6 +20,8 @@ pub(super) struct Sizes {
     pub split_keys: usize,
     /// Segments of the sequence.
     pub segments: usize,
+    /// The first vector of the output.
+    pub out_start: usize,
     /// Vectors from the output of a part to that of the next.
     pub split_distance: usize,
 }
@@ -331,7 +333,8 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
         let query = (first_row + row) / sizes.group;
         let head = kv_head * sizes.group + (first_row + row) % sizes.group;
         if query < sizes.queries {
-            let to = part * sizes.split_distance
+            let to = sizes.out_start
+                + part * sizes.split_distance
                 + batch * out_strides.batch
                 + head * out_strides.head
                 + query * out_strides.position;

@@ -45,8 +45,10 @@ pub struct AttentionRules<'a> {
 #[derive(Debug)]
 pub struct AttentionOutputs<'a, R: CubeRuntime> {
     /// `[batch, heads, queries, value_dim]`, f32, f16 or bf16; any strides that keep the elements of a head together. A query that sees
-    /// no key gives 0.
+    /// no key gives 0. More positions than queries are left alone.
     pub out: &'a CubeTensor<R>,
+    /// The position in `out` of the first query.
+    pub start: usize,
     /// `log Σ exp(score)`, contiguous f32 `[batch, heads, queries, 1]`, -∞ where a query sees no key; where it is wanted.
     pub lse: Option<&'a CubeTensor<R>>,
 }
@@ -91,8 +93,9 @@ fn measure<R: CubeRuntime>(
     if head_dim == 0 || value_dim == 0 || kv_heads == 0 || heads % kv_heads != 0 {
         return invalid("d must be 1 or more, and queries must have a multiple of the heads of keys");
     }
-    if out != [batch, heads, queries, value_dim] {
-        return Err(operands.invalid_output("the output must be [batch, heads, queries, d of values]", outputs.out));
+    if [out[0], out[1], out[3]] != [batch, heads, value_dim] || out[2] < outputs.start + queries {
+        let expected = "the output must be [batch, heads, queries, d of values], with room behind its start";
+        return Err(operands.invalid_output(expected, outputs.out));
     }
     let lse_shape = Shape::from(vec![batch, heads, queries, 1]);
     if let Some(lse) = outputs.lse.filter(|lse| !is_output(lse, &lse_shape, DType::F32)) {
@@ -225,12 +228,13 @@ impl<R: CubeRuntime> Launch<'_, R> {
             let parts = allocate_like(q, Shape::from(part), DType::F32);
             (parts, allocate_like(q, Shape::from(vec![splits, rows]), DType::F32))
         });
-        let (out, lse, out_strides) = match &parts {
+        let out_start = outputs.start * self.strides[3][2];
+        let (out, lse, out_strides, out_start) = match &parts {
             Some((parts, lse)) => {
                 let head = queries * value_dim;
-                (parts, Some(lse), [kv_heads * group * head, head, value_dim])
+                (parts, Some(lse), [kv_heads * group * head, head, value_dim], 0)
             }
-            None => (outputs.out, outputs.lse, self.strides[3]),
+            None => (outputs.out, outputs.lse, self.strides[3], out_start),
         };
         // An empty buffer may not be bound; nothing is read of it.
         let (k, v) = if keys == 0 { (q, q) } else { (k, v) };
@@ -249,6 +253,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
             splits,
             split_keys,
             rules.segments.map_or(0, <[usize]>::len),
+            out_start / vector,
             rows * value_dim / vector,
         );
         kernel::attend_tile::launch::<R>(
@@ -316,6 +321,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
             outputs.out.clone().into_tensor_arg(),
             outputs.lse.map(|lse| lse.clone().into_array_arg()).into(),
             HeadStridesLaunch::new(batch_stride, head_stride, query_stride),
+            outputs.start * query_stride,
             kv_heads * group,
             queries,
             rows,

@@ -21,8 +21,8 @@ fn locate(strides: &HeadStrides, batch: usize, head: usize, position: usize) -> 
 }
 
 /// One head of one position a row; see the module above. `heads` are those of queries, keys and values; rows are
-/// `[batch, length, heads]`. A head is two halves of `half` vectors of `N`; `slots` of each fall to a unit. `start` is where the
-/// first position of keys and values goes, `angle_batch` the distance in vectors between the angles of batches.
+/// `[batch, length, heads]`. A head is two halves of `half` vectors of `N`; `slots` of each fall to a unit. `first` is
+/// the first position that is read, `start` where it goes in keys and values, `angle_batch` the distance in vectors between the angles of batches.
 ///
 /// Launched with bounds checks: they cost a comparison a load in a kernel that waits for memory, and keep it safe code.
 #[cube(launch, address_type = "dynamic")]
@@ -48,6 +48,7 @@ pub(super) fn place_rows<X: Float, G: Float, Q: Float, C: Float, N: Size>(
     heads: usize,
     length: usize,
     rows: usize,
+    first: usize,
     start: usize,
     angle_batch: usize,
     recip_d: f32,
@@ -74,18 +75,18 @@ pub(super) fn place_rows<X: Float, G: Float, Q: Float, C: Float, N: Size>(
     let mut a = Array::<Vector<f32, N>>::new(slots);
     let mut b = Array::<Vector<f32, N>>::new(slots);
     if head < q_heads {
-        let from = locate(&q_strides, batch, head, position);
+        let from = locate(&q_strides, batch, head, position + first);
         load_head(q, from, unit, &mut a, &mut b, half, blueprint);
     } else if head < k_end {
         #[comptime]
         if let ComptimeOption::Some(k) = k {
-            let from = locate(&k_strides, batch, head - q_heads, position);
+            let from = locate(&k_strides, batch, head - q_heads, position + first);
             load_head(k, from, unit, &mut a, &mut b, half, blueprint);
         }
     } else {
         #[comptime]
         if let ComptimeOption::Some(v) = v {
-            let from = locate(&v_strides, batch, head - k_end, position);
+            let from = locate(&v_strides, batch, head - k_end, position + first);
             load_head(v, from, unit, &mut a, &mut b, half, blueprint);
         }
     }
@@ -102,7 +103,7 @@ pub(super) fn place_rows<X: Float, G: Float, Q: Float, C: Float, N: Size>(
         scale = f32::inverse_sqrt(sum * recip_d + epsilon);
     }
 
-    let angle = batch * angle_batch + position * half;
+    let angle = batch * angle_batch + (position + first) * half;
     if head < q_heads {
         norm_head(q_gamma, scale, unit, &mut a, &mut b, half, blueprint);
         rotate_head(cos, sin, angle, unit, &mut a, &mut b, half, blueprint);

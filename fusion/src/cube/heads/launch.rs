@@ -8,12 +8,13 @@ use crate::cube::rows::{Blueprint, Strategy};
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_std::DType;
+use core::ops::Range;
 use cubecl::CubeDim;
 
 /// Cosines and sines of the positions.
 #[derive(Debug)]
 pub struct Angles<'a, R: CubeRuntime> {
-    /// `[batch | 1, length, d / 2]`, f32.
+    /// `[batch | 1, positions, d / 2]`, f32.
     pub cos: &'a CubeTensor<R>,
     /// Like `cos`.
     pub sin: &'a CubeTensor<R>,
@@ -22,11 +23,11 @@ pub struct Angles<'a, R: CubeRuntime> {
 /// Heads and where they go.
 #[derive(Debug)]
 pub struct Placement<'a, R: CubeRuntime> {
-    /// `[batch, heads, length, d]`, the elements of a head being neighbours; any other strides.
+    /// `[batch, heads, positions, d]`, the elements of a head being neighbours; any other strides.
     pub x: &'a CubeTensor<R>,
     /// Weight of the norm before the rotation, `[d]`; values have none.
     pub gamma: Option<&'a CubeTensor<R>>,
-    /// `[batch, heads, positions, d]` with room for `start + length` positions, the elements of a head being neighbours.
+    /// `[batch, heads, positions, d]` with room for what is placed, the elements of a head being neighbours.
     pub to: &'a CubeTensor<R>,
 }
 
@@ -39,7 +40,9 @@ pub struct HeadInputs<'a, R: CubeRuntime> {
     pub angles: Angles<'a, R>,
     /// Added to the mean square where there is a norm.
     pub epsilon: f64,
-    /// Where the first position of keys and values goes.
+    /// Which positions of `x` are placed; those of queries go to position 0 and on.
+    pub positions: Range<usize>,
+    /// Where the first of them goes in keys and values.
     pub start: usize,
 }
 
@@ -66,7 +69,7 @@ pub(in crate::cube) fn measure_heads<R: CubeRuntime>(tensor: &CubeTensor<R>) -> 
 /// # Panics
 /// If there is no placement, or more than three.
 pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strategy) -> Result<(), CubeError> {
-    let &HeadInputs { placements, ref angles, epsilon, start } = inputs;
+    let &HeadInputs { placements, ref angles, epsilon, ref positions, start } = inputs;
     assert!((1..=3).contains(&placements.len()), "queries, keys and values, not {} tensors", placements.len());
     let inputs = placements.iter().map(|one| Some(one.x)).chain([Some(angles.cos), Some(angles.sin)]);
     let operands = Operands::new("heads", inputs.chain(placements.iter().map(|one| one.gamma)));
@@ -74,9 +77,13 @@ pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strateg
     let invalid = |expected| Err(operands.invalid(expected));
 
     let q = &placements[0];
-    let Some(([batch, _, length, d], _)) = measure_heads(q.x) else {
-        return invalid("heads must be [batch, heads, length, d], without gaps in the last dimension");
+    let Some(([batch, _, whole, d], _)) = measure_heads(q.x) else {
+        return invalid("heads must be [batch, heads, positions, d], without gaps in the last dimension");
     };
+    if positions.start > positions.end || positions.end > whole {
+        return invalid("the positions must be among those of the heads");
+    }
+    let length = positions.len();
     if d == 0 || d % 2 != 0 {
         return invalid("heads must have an even number of elements");
     }
@@ -85,10 +92,10 @@ pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strateg
     for (i, one) in placements.iter().enumerate() {
         let first = if i == 0 { 0 } else { start };
         let (Some((from, from_strides)), Some((to, to_strides))) = (measure_heads(one.x), measure_heads(one.to)) else {
-            return invalid("heads must be [batch, heads, length, d], without gaps in the last dimension");
+            return invalid("heads must be [batch, heads, positions, d], without gaps in the last dimension");
         };
-        if [from[0], from[2], from[3]] != [batch, length, d] || one.x.dtype != q.x.dtype {
-            return invalid("queries, keys and values must have one batch, length, d and dtype");
+        if [from[0], from[2], from[3]] != [batch, whole, d] || one.x.dtype != q.x.dtype {
+            return invalid("queries, keys and values must have one batch, number of positions, d and dtype");
         }
         if [to[0], to[1], to[3]] != [from[0], from[1], d] || to[2] < first + length || !is_float(one.to.dtype) {
             return Err(operands.invalid_output("heads must have room where they go", one.to));
@@ -106,11 +113,11 @@ pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strateg
         return invalid("gammas must be [d] and of one dtype, and values have none");
     }
     let angle_shape = angles.cos.shape().to_vec();
-    let each = [length, d / 2];
+    let each = [whole, d / 2];
     let angles_fit = angle_shape.len() == 3 && angle_shape[1..] == each && [1, batch].contains(&angle_shape[0]);
     let f32s = [angles.cos, angles.sin].iter().all(|angles| angles.dtype == DType::F32);
     if !angles_fit || angles.sin.shape().to_vec() != angle_shape || !f32s {
-        return invalid("angles must be f32 [batch or 1, length, d / 2]");
+        return invalid("angles must be f32 [batch or 1, positions, d / 2]");
     }
     let outputs: Vec<_> = placements.iter().map(|one| Some(one.to)).collect();
     let address = operands.check_device(&outputs)?;
@@ -135,7 +142,7 @@ pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strateg
     let from = |i: usize| placements.get(i).map(|one| one.x.clone().into_tensor_arg());
     let to = |i: usize| placements.get(i).map(|one| one.to.clone().into_tensor_arg());
     let gamma = |gamma: Option<&CubeTensor<R>>| gamma.map(|gamma| into_contiguous(gamma.clone()).into_array_arg());
-    let angle_batch = if angle_shape[0] == 1 { 0 } else { length * (d / 2) / vector };
+    let angle_batch = if angle_shape[0] == 1 { 0 } else { whole * (d / 2) / vector };
 
     kernel::place_rows::launch::<R>(
         &client,
@@ -164,6 +171,7 @@ pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strateg
         heads.iter().sum(),
         length,
         rows,
+        positions.start,
         start,
         angle_batch,
         (1.0 / d as f64) as f32,
