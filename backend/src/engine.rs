@@ -293,6 +293,17 @@ pub trait Engine: FusedOps {
         Err(x)
     }
 
+    /// [`Engine::try_rope`] of queries and keys with their weights, as one op; `None` where no kernel does both.
+    #[allow(clippy::type_complexity)]
+    fn try_qk_norm_rope(
+        heads: [&FloatTensor<Self>; 2],
+        norm: ([&FloatTensor<Self>; 2], f64),
+        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
+        config: &KernelConfig,
+    ) -> Option<[FloatTensor<Self>; 2]> {
+        None
+    }
+
     /// Attention: the output, and the log-sum-exp `[batch, heads, queries, 1]` if wanted.
     #[allow(clippy::type_complexity)]
     fn try_attention(

@@ -270,6 +270,14 @@ impl<B: Engine> FusedOps for Kiln<B> {
             return compose::rope::qk_norm_rope((q, k), (q_gamma, k_gamma), epsilon, rotary, config);
         }
         let (cos, sin) = (lower(rotary.cos.clone()), lower(rotary.sin.clone()));
+        {
+            let heads = [q.clone(), k.clone()].map(lower);
+            let gammas = [q_gamma.clone(), k_gamma.clone()].map(lower);
+            let norm = (gammas.each_ref(), epsilon);
+            if let Some([q, k]) = B::try_qk_norm_rope(heads.each_ref(), norm, (&cos, &sin), config) {
+                return (lift(q), lift(k));
+            }
+        }
         let one = |x: Tensor<Self, 4>, gamma: Tensor<Self, 1>| {
             let weight = lower(gamma.clone());
             match B::try_rope(lower(x), Some((&weight, epsilon)), (&cos, &sin), config) {

@@ -47,11 +47,27 @@ pub enum Route {
     Embedding,
     /// RMS norm on a CubeCL device.
     CubeRmsNorm,
+    /// Layer norm on a CubeCL device.
+    CubeLayerNorm,
+    /// Residual addition and RMS norm in one pass on a CubeCL device.
+    CubeAddNorm,
+    /// Softmax and log-softmax on a CubeCL device.
+    CubeSoftmax,
+    /// An activation on a CubeCL device.
+    CubeUnary,
+    /// SiLU of the gate times up on a CubeCL device.
+    CubeGated,
+    /// Head norms and rotary embedding on a CubeCL device.
+    CubeRope,
+    /// Tiled attention on a CubeCL device.
+    CubeAttention,
+    /// Head norms, rotation, cache and attention as one op on a CubeCL device.
+    CubeAttentionRotary,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 28] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -72,6 +88,14 @@ impl Route {
         Self::Moe,
         Self::Embedding,
         Self::CubeRmsNorm,
+        Self::CubeLayerNorm,
+        Self::CubeAddNorm,
+        Self::CubeSoftmax,
+        Self::CubeUnary,
+        Self::CubeGated,
+        Self::CubeRope,
+        Self::CubeAttention,
+        Self::CubeAttentionRotary,
     ];
 }
 

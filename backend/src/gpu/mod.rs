@@ -4,10 +4,15 @@
 //! declines, and Kiln forwards to the backend that it decorates. Burn's own `Wgpu` and `Cuda` aliases wrap that backend in
 //! `Fusion` under their default features; Kiln decorates the bare one.
 
+mod attention;
+mod attention_rotary;
+mod elementwise;
 mod norm;
+mod rope;
+mod softmax;
 
 use crate::Kiln;
-use crate::engine::Engine;
+use crate::engine::{AttentionOperands, CacheBuffers, Engine, FusedAttention, RotaryOperands, SoftmaxKind, UnaryOp};
 use crate::routes::{Route, note};
 use burn_backend::DeviceOps;
 use burn_backend::tensor::FloatTensor;
@@ -44,6 +49,90 @@ where
         config: &KernelConfig,
     ) -> Result<(FloatTensor<Self>, FloatTensor<Self>), (FloatTensor<Self>, FloatTensor<Self>)> {
         norm::rms_norm(&x, &gamma, epsilon, config).ok_or((x, gamma))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn try_layer_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: Option<FloatTensor<Self>>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
+        norm::layer_norm(&x, &gamma, beta.as_ref(), epsilon, config).ok_or((x, gamma, beta))
+    }
+
+    fn try_add_norm(
+        x: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> Result<[FloatTensor<Self>; 3], [FloatTensor<Self>; 3]> {
+        norm::add_norm([&x, &residual, &gamma], epsilon, config).ok_or([x, residual, gamma])
+    }
+
+    fn try_rope(
+        x: FloatTensor<Self>,
+        norm: Option<(&FloatTensor<Self>, f64)>,
+        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        let norm = norm.map(|(gamma, epsilon)| ([gamma], epsilon));
+        let output = rope::rotate([&x], norm, angles, config).map(|[output]| output);
+        output.ok_or(x)
+    }
+
+    fn try_qk_norm_rope(
+        heads: [&FloatTensor<Self>; 2],
+        norm: ([&FloatTensor<Self>; 2], f64),
+        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
+        config: &KernelConfig,
+    ) -> Option<[FloatTensor<Self>; 2]> {
+        rope::rotate(heads, Some(norm), angles, config)
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn try_attention(
+        operands: AttentionOperands<Self>,
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
+        attention::attend(&operands, fused, config).ok_or(operands)
+    }
+
+    fn try_attention_rotary(
+        operands: &RotaryOperands<Self>,
+        caches: &mut [CacheBuffers<Self>],
+        fused: &FusedAttention,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        attention_rotary::attend(operands, caches, fused, config)
+    }
+
+    fn try_softmax(
+        kind: SoftmaxKind,
+        x: FloatTensor<Self>,
+        dim: usize,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        softmax::softmax(kind, &x, dim, config).ok_or(x)
+    }
+
+    fn try_unary(
+        op: UnaryOp,
+        x: FloatTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
+        elementwise::unary(op, &x, config).ok_or(x)
+    }
+
+    fn try_silu_mul(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
+        elementwise::silu_mul(&gate, &up, config).ok_or((gate, up))
     }
 }
 

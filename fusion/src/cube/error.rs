@@ -89,6 +89,14 @@ pub enum Unavailable {
         /// The device's limit over its three dimensions.
         limit: u128,
     },
+    /// Heads too long for the kernel's registers.
+    #[error("heads of {found} elements, the kernel takes {limit}")]
+    HeadDim {
+        /// Elements of the longest head.
+        found: usize,
+        /// What the kernel takes.
+        limit: usize,
+    },
     /// Buffers too long for the device's widest index.
     #[error("buffers of this length need 64-bit indices")]
     AddressWidth,

@@ -27,9 +27,25 @@ pub(super) struct Limits {
     pub shared_bytes: usize,
     /// Cubes along x, y and z.
     pub cubes: (u32, u32, u32),
+    /// Multiprocessors, where the driver tells.
+    pub multiprocessors: Option<u32>,
 }
 
 impl Limits {
+    /// A card of compute capability 6.1 (CUDA C++ Programming Guide 12, table "Technical Specifications per Compute
+    /// Capability") with the 10 multiprocessors of a GTX 1060.
+    #[cfg(test)]
+    pub(super) fn sm61() -> Self {
+        Self {
+            fixed_plane: Some(32),
+            plane_sizes: (32, 32),
+            units: 1024,
+            shared_bytes: 48 * 1024,
+            cubes: (i32::MAX as u32, 65535, 65535),
+            multiprocessors: Some(10),
+        }
+    }
+
     /// Reads them from the device behind `client`.
     pub(super) fn read<R: CubeRuntime>(client: &ComputeClient<R>) -> Self {
         let properties = client.properties();
@@ -42,6 +58,7 @@ impl Limits {
             units: hardware.max_units_per_cube.min(hardware.max_cube_dim.0),
             shared_bytes: hardware.max_shared_memory_size.min(MAX_SHARED_BYTES),
             cubes: hardware.max_cube_count,
+            multiprocessors: hardware.num_streaming_multiprocessors,
         }
     }
 

@@ -16,12 +16,30 @@
 //! - **Check before launching.** A launch past a device's limit leaves its outputs untouched and reports nothing until the
 //!   client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
 
+pub mod activation;
+pub mod attention;
 mod backend;
 mod error;
+mod heads;
 mod limits;
+mod norm;
+mod operands;
 mod reduce;
-pub mod rms_norm;
+pub mod rows;
+pub mod softmax;
 
+pub use activation::activate;
+pub use attention::{AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, launch_attention};
 pub use error::{CubeError, Unavailable};
+pub use heads::{Angles, HeadInputs, Placement, place_heads};
+pub use norm::{
+    NormInputs, NormOutputs,
+    add_norm::{self, AddNormOutput, add_norm},
+    launch_norm,
+    layer_norm::{self, layer_norm},
+    rms_norm::{self, RmsNormOptions, RmsNormOutput, rms_norm},
+};
+pub use operands::allocate_like;
 pub use reduce::Reduction;
-pub use rms_norm::{RmsNormOptions, RmsNormOutput, rms_norm};
+pub use rows::Strategy;
+pub use softmax::{SoftmaxForm, softmax};

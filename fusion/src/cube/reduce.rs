@@ -1,13 +1,13 @@
-//! Sums over the units of a cube.
+//! Sums and maxima over the units of a cube.
 //!
 //! ```text
-//! planes:          plane_sum in registers -> one partial a plane in shared memory -> barrier -> every unit adds the partials
+//! planes:          plane_sum in registers -> one partial a plane in shared memory -> barrier -> every unit folds the partials
 //! shared memory:   one partial a unit -> barrier -> halve the number of partials until one is left, a barrier each time
 //! ```
 //!
 //! Both give every unit the total. The plane form has one barrier and 1/`size` of the shared memory. Its plane operation
 //! stands outside any branch: on SM6x a shuffle names all 32 lanes of a warp, and lanes that are elsewhere are undefined
-//! behaviour. The last step adds at most `units / size` partials, in the same order in each unit, so all get the same bits.
+//! behaviour. The last step folds at most `units / size` partials, in the same order in each unit, so all get the same bits.
 
 use super::{Unavailable, limits::Limits};
 use cubecl::prelude::*;
@@ -58,40 +58,69 @@ impl Reduction {
     }
 }
 
-/// The sum of `value` over the units of the cube, in every unit.
+/// What two values become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Fold {
+    Sum,
+    Max,
+}
+
+/// The sum of `value` over the units of the cube, in every unit; of the plane where `units` are one plane.
 ///
-/// All units of the cube must call this, `units` of them: a power of two, and a multiple of the plane size.
+/// All these units must call this, `units` of them: a power of two, and a multiple of the plane size.
 #[cube]
 pub(super) fn sum_cube(value: f32, #[comptime] units: u32, #[comptime] reduction: Reduction) -> f32 {
-    let count = comptime!(reduction.partials(units));
-    match reduction {
-        Reduction::Planes { .. } => {
-            let plane = plane_sum(value);
-            if comptime!(count == 1) { plane } else { sum_partials(plane, count) }
-        }
-        Reduction::SharedMemory => sum_tree(value, count),
+    fold_cube(value, units, reduction, Fold::Sum)
+}
+
+/// The largest `value`; otherwise as [`sum_cube`]. NaN may be passed over.
+#[cube]
+pub(super) fn max_cube(value: f32, #[comptime] units: u32, #[comptime] reduction: Reduction) -> f32 {
+    fold_cube(value, units, reduction, Fold::Max)
+}
+
+#[cube]
+fn fold_two(a: f32, b: f32, #[comptime] fold: Fold) -> f32 {
+    match fold {
+        Fold::Sum => a + b,
+        Fold::Max => max(a, b),
     }
 }
 
-/// Adds one value a plane over the `count` planes of the cube.
 #[cube]
-fn sum_partials(plane: f32, #[comptime] count: usize) -> f32 {
+fn fold_cube(value: f32, #[comptime] units: u32, #[comptime] reduction: Reduction, #[comptime] fold: Fold) -> f32 {
+    let count = comptime!(reduction.partials(units));
+    match reduction {
+        Reduction::Planes { .. } => {
+            let plane = match fold {
+                Fold::Sum => plane_sum(value),
+                Fold::Max => plane_max(value),
+            };
+            if comptime!(count == 1) { plane } else { fold_partials(plane, count, fold) }
+        }
+        Reduction::SharedMemory => fold_tree(value, count, fold),
+    }
+}
+
+/// Folds one value a plane over the `count` planes of the cube.
+#[cube]
+fn fold_partials(plane: f32, #[comptime] count: usize, #[comptime] fold: Fold) -> f32 {
     let mut partials = SharedMemory::<f32>::new(count);
     if UNIT_POS_PLANE == 0 {
         partials[PLANE_POS as usize] = plane;
     }
     sync_cube();
-    let mut total = 0.0f32;
+    let mut total = partials[0];
     #[unroll]
-    for i in 0..count {
-        total += partials[i];
+    for i in 1..count {
+        total = fold_two(total, partials[i], fold);
     }
     total
 }
 
-/// Adds one value a unit over the `count` units of the cube.
+/// Folds one value a unit over the `count` units of the cube.
 #[cube]
-fn sum_tree(value: f32, #[comptime] count: usize) -> f32 {
+fn fold_tree(value: f32, #[comptime] count: usize, #[comptime] fold: Fold) -> f32 {
     let mut partials = SharedMemory::<f32>::new(count);
     let unit = UNIT_POS as usize;
     partials[unit] = value;
@@ -101,8 +130,7 @@ fn sum_tree(value: f32, #[comptime] count: usize) -> f32 {
     for step in 0..steps {
         let half = comptime!(count >> (step + 1));
         if unit < half {
-            let other = partials[unit + half];
-            partials[unit] += other;
+            partials[unit] = fold_two(partials[unit], partials[unit + half], fold);
         }
         sync_cube();
     }

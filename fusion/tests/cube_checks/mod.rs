@@ -2,4 +2,7 @@
 
 #![allow(dead_code)] // each test file runs its part
 
+pub mod attention;
+pub mod heads;
 pub mod rms_norm;
+pub mod rows;

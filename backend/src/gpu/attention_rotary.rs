@@ -1,0 +1,172 @@
+//! Attention from projections: at most three launches for a sequence.
+//!
+//! ```text
+//! 1  queries normed and rotated to a scratch tensor; keys normed and rotated, and values, to their place in the cache
+//! 2  attention, which writes the rows of the output projection; where keys are split over cubes, outputs of the parts
+//! 3  these combined
+//! ```
+//!
+//! Without caches, sequences behind each other are segments of one: three launches for all of them.
+
+use super::accept;
+use super::attention::describe_rules;
+use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
+use crate::routes::Route;
+use burn_backend::{Backend, TensorMetadata};
+use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
+use burn_kiln_fusion::{
+    KernelConfig,
+    cube::{
+        Angles, AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, CubeError, HeadInputs, Placement,
+        Strategy, allocate_like, launch_attention, place_heads,
+    },
+};
+use burn_std::{Metadata, Shape, Strides};
+use core::ops::Range;
+
+/// The output `[batch, length, heads · head_dim]`; `None` where the kernels do not take the operands.
+pub(super) fn attend<R, B>(
+    operands: &RotaryOperands<B>,
+    caches: &mut [CacheBuffers<B>],
+    fused: &FusedAttention,
+    config: &KernelConfig,
+) -> Option<CubeTensor<R>>
+where
+    R: CubeRuntime,
+    B: Backend<FloatTensorPrimitive = CubeTensor<R>, BoolTensorPrimitive = CubeTensor<R>>,
+{
+    let (d, lengths) = (operands.head_dim, &operands.lengths);
+    let several = lengths.len() > 1;
+    let masked = operands.mask.is_some() || operands.bias.is_some() || fused.segments.is_some();
+    if !config.tiling.enabled || !config.simd.enabled || several && masked {
+        return None;
+    }
+    let heads = [&operands.query, &operands.key, &operands.value].map(|rows| split_heads(rows, d));
+    let [Some(q), Some(k), Some(v)] = heads else { return None };
+    let &[batch, heads, length, _] = q.shape().to_vec().as_slice() else { return None };
+    if lengths.iter().sum::<usize>() != length || several && batch > 1 {
+        return None;
+    }
+    let out = allocate_like(&q, Shape::from(vec![batch, length, heads * d]), q.dtype);
+    let work = Work { q: &q, k: &k, v: &v, out: split_heads(&out, d)?, operands, fused };
+    let result = if caches.is_empty() { work.run() } else { work.run_cached(caches) };
+    accept(Route::CubeAttentionRotary, result)?;
+    Some(out)
+}
+
+/// `[batch, length, heads · d]` seen as `[batch, heads, length, d]`.
+fn split_heads<R: CubeRuntime>(rows: &CubeTensor<R>, d: usize) -> Option<CubeTensor<R>> {
+    let shape = rows.shape();
+    let &[batch, length, width] = shape.to_vec().as_slice() else { return None };
+    if d == 0 || !width.is_multiple_of(d) || shape.num_elements() == 0 {
+        return None;
+    }
+    let rows = if rows.meta.strides()[2] == 1 { rows.clone() } else { into_contiguous(rows.clone()) };
+    let [s0, s1] = [rows.meta.strides()[0], rows.meta.strides()[1]];
+    Some(view(rows, [batch, width / d, length, d], [s0, d, s1, 1]))
+}
+
+/// The same buffer with other dimensions.
+fn view<R: CubeRuntime>(mut tensor: CubeTensor<R>, dims: [usize; 4], strides: [usize; 4]) -> CubeTensor<R> {
+    *tensor.meta = Metadata::new(Shape::from(dims), Strides::new(&strides));
+    tensor
+}
+
+/// The positions in use of a buffer `[batch, heads, capacity, d]`.
+fn take_positions<R: CubeRuntime>(buffer: &CubeTensor<R>, used: usize) -> CubeTensor<R> {
+    let (mut dims, strides) = (buffer.shape().to_vec(), buffer.meta.strides().clone());
+    dims[2] = used;
+    let mut tensor = buffer.clone();
+    *tensor.meta = Metadata::new(Shape::from(dims), strides);
+    tensor
+}
+
+/// One call. Heads are `[batch, heads, length, d]`.
+struct Work<'a, R: CubeRuntime, B: Backend> {
+    q: &'a CubeTensor<R>,
+    k: &'a CubeTensor<R>,
+    v: &'a CubeTensor<R>,
+    out: CubeTensor<R>,
+    operands: &'a RotaryOperands<B>,
+    fused: &'a FusedAttention,
+}
+
+impl<R, B> Work<'_, R, B>
+where
+    R: CubeRuntime,
+    B: Backend<FloatTensorPrimitive = CubeTensor<R>, BoolTensorPrimitive = CubeTensor<R>>,
+{
+    /// Against the keys of the sequences themselves; values are read where they lie.
+    fn run(&self) -> Result<(), CubeError> {
+        let (queries, keys) = (allocate_like(self.q, self.q.shape(), self.q.dtype), {
+            allocate_like(self.k, self.k.shape(), self.k.dtype)
+        });
+        let lengths = &self.operands.lengths;
+        self.place([&queries, &keys], None, 0..self.q.shape()[2], 0)?;
+        let ends: Vec<usize> = lengths
+            .iter()
+            .scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            })
+            .collect();
+        let segments = if lengths.len() > 1 { Some(ends.as_slice()) } else { self.fused.segments.as_deref() };
+        self.attend([&queries, &keys, self.v], segments, 0)
+    }
+
+    /// Each sequence against those of its cache, behind which the own ones are written.
+    fn run_cached(&self, caches: &mut [CacheBuffers<B>]) -> Result<(), CubeError> {
+        let dims = self.q.shape().to_vec();
+        let mut first = 0;
+        for (cache, &length) in caches.iter_mut().zip(&self.operands.lengths) {
+            for buffer in [&mut cache.keys, &mut cache.values] {
+                // Somebody holds a view of it, which must not change.
+                if !buffer.can_mut() {
+                    *buffer = buffer.copy();
+                }
+            }
+            let queries = allocate_like(self.q, Shape::from(vec![dims[0], dims[1], length, dims[3]]), self.q.dtype);
+            let (keys, values, start) = (&cache.keys, &cache.values, cache.start);
+            self.place([&queries, keys], Some(values), first..first + length, start)?;
+            let [keys, values] = [keys, values].map(|buffer| take_positions(buffer, start + length));
+            self.attend([&queries, &keys, &values], self.fused.segments.as_deref(), first)?;
+            first += length;
+        }
+        Ok(())
+    }
+
+    /// The first launch.
+    fn place(
+        &self,
+        [queries, keys]: [&CubeTensor<R>; 2],
+        values: Option<&CubeTensor<R>>,
+        positions: Range<usize>,
+        start: usize,
+    ) -> Result<(), CubeError> {
+        let norms = self.operands.norms.as_ref();
+        let gamma = |i: usize| norms.map(|(gammas, _)| &gammas[i]);
+        let mut placements = vec![
+            Placement { x: self.q, gamma: gamma(0), to: queries },
+            Placement { x: self.k, gamma: gamma(1), to: keys },
+        ];
+        placements.extend(values.map(|to| Placement { x: self.v, gamma: None, to }));
+        let [cos, sin] = &self.operands.angles;
+        let epsilon = norms.map_or(0.0, |(_, epsilon)| *epsilon);
+        let inputs = HeadInputs { placements: &placements, angles: Angles { cos, sin }, epsilon, positions, start };
+        place_heads(&inputs, Strategy::Auto)
+    }
+
+    /// The launches of the attention, whose first query writes position `start` of the output.
+    fn attend(
+        &self,
+        [q, k, v]: [&CubeTensor<R>; 3],
+        segments: Option<&[usize]>,
+        start: usize,
+    ) -> Result<(), CubeError> {
+        let (mask, bias) = (self.operands.mask.as_ref(), self.operands.bias.as_ref());
+        let rules: AttentionRules<'_> = describe_rules(self.fused, self.operands.head_dim, segments);
+        let inputs = AttentionInputs { q, k, v, mask, bias };
+        let outputs = AttentionOutputs { out: &self.out, start, lse: None };
+        launch_attention(&inputs, &rules, &outputs, AttentionStrategy::Auto)
+    }
+}

@@ -1,0 +1,15 @@
+//! Attention on a Vulkan device, against f64: see `cube_vulkan.rs`.
+
+mod cube_checks;
+mod cube_device;
+
+cube_device::test_on_vulkan! {
+    attention:
+    attention_matches_f64,
+    split_keys_give_what_the_whole_gives,
+    masks_biases_caps_and_segments_hide_and_shift,
+    queries_that_see_nothing_give_zeros,
+    half_precision_is_stored_and_f32_computed,
+    nan_stays_where_it_is_seen,
+    invalid_calls_say_so,
+}
