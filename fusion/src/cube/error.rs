@@ -89,6 +89,9 @@ pub enum Unavailable {
         /// The device's limit over its three dimensions.
         limit: u128,
     },
+    /// A kernel that was asked for by name does not take operands of these sizes or layouts.
+    #[error("the kernel takes {0}")]
+    Operands(&'static str),
     /// Buffers too long for the device's widest index.
     #[error("buffers of this length need 64-bit indices")]
     AddressWidth,

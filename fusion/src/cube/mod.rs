@@ -19,6 +19,7 @@
 mod backend;
 mod error;
 mod limits;
+pub mod product;
 mod reduce;
 pub mod rms_norm;
 

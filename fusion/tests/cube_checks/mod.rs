@@ -2,4 +2,5 @@
 
 #![allow(dead_code)] // each test file runs its part
 
+pub mod products;
 pub mod rms_norm;
