@@ -47,11 +47,21 @@ pub enum Route {
     Embedding,
     /// RMS norm on a CubeCL device.
     CubeRmsNorm,
+    /// Plain matrix product on a CubeCL device.
+    CubeMatmul,
+    /// Matrix product with a weight and its epilogue on a CubeCL device.
+    CubeLinear,
+    /// A norm and the linear layers after it on a CubeCL device.
+    CubeNormLinears,
+    /// Gate and up of an MLP as one product, then down, on a CubeCL device.
+    CubeGatedMlp,
+    /// Rows of a weight by id on a CubeCL device.
+    CubeEmbedding,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -72,6 +82,11 @@ impl Route {
         Self::Moe,
         Self::Embedding,
         Self::CubeRmsNorm,
+        Self::CubeMatmul,
+        Self::CubeLinear,
+        Self::CubeNormLinears,
+        Self::CubeGatedMlp,
+        Self::CubeEmbedding,
     ];
 }
 

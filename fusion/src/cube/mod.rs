@@ -17,6 +17,7 @@
 //!   client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
 
 mod backend;
+pub mod embedding;
 mod error;
 mod limits;
 pub mod product;

@@ -16,6 +16,7 @@ pub mod tiled;
 
 pub use matmul::matmul;
 pub use operand::Layout;
+pub(super) use operand::choose_vector;
 pub use problem::Problem;
 
 use super::{

@@ -20,7 +20,7 @@ pub struct Layout {
 
 impl Layout {
     /// Rows `[.., depth]` of a tensor, all leading dimensions as one; `None` unless they have a common distance.
-    pub(super) fn of_rows<R: CubeRuntime>(tensor: &CubeTensor<R>) -> Option<Self> {
+    pub(in crate::cube) fn of_rows<R: CubeRuntime>(tensor: &CubeTensor<R>) -> Option<Self> {
         let (shape, strides) = (tensor.meta.shape().to_vec(), tensor.meta.strides());
         let (&depth, leading) = shape.split_last()?;
         let (side, side_stride) = collapse(leading, &strides[..leading.len()])?;
@@ -68,7 +68,7 @@ pub(super) fn collapse(lengths: &[usize], strides: &[usize]) -> Option<(usize, u
 /// The widest vectors along the depth, at most 4 and among `widths`, that all of the operands allow.
 ///
 /// A view that starts inside of its buffer may start at any element: its offset must be a multiple as well.
-pub(super) fn choose_vector<'a, R: CubeRuntime>(
+pub(in crate::cube) fn choose_vector<'a, R: CubeRuntime>(
     operands: impl Iterator<Item = (&'a CubeTensor<R>, Layout)> + Clone,
     widths: impl Iterator<Item = usize>,
 ) -> usize {
