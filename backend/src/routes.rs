@@ -63,11 +63,21 @@ pub enum Route {
     CubeAttention,
     /// Head norms, rotation, cache and attention as one op on a CubeCL device.
     CubeAttentionRotary,
+    /// Plain matrix product on a CubeCL device.
+    CubeMatmul,
+    /// Matrix product with a weight and its epilogue on a CubeCL device.
+    CubeLinear,
+    /// A norm and the linear layers after it on a CubeCL device.
+    CubeNormLinears,
+    /// Gate and up of an MLP as one product, then down, on a CubeCL device.
+    CubeGatedMlp,
+    /// Rows of a weight by id on a CubeCL device.
+    CubeEmbedding,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 33] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -96,6 +106,11 @@ impl Route {
         Self::CubeRope,
         Self::CubeAttention,
         Self::CubeAttentionRotary,
+        Self::CubeMatmul,
+        Self::CubeLinear,
+        Self::CubeNormLinears,
+        Self::CubeGatedMlp,
+        Self::CubeEmbedding,
     ];
 }
 

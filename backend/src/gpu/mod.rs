@@ -7,19 +7,29 @@
 mod attention;
 mod attention_rotary;
 mod elementwise;
+mod embedding;
+mod linear;
+mod mlp;
 mod norm;
 mod rope;
 mod softmax;
 
 use crate::Kiln;
-use crate::engine::{AttentionOperands, CacheBuffers, Engine, FusedAttention, RotaryOperands, SoftmaxKind, UnaryOp};
+use crate::engine::{
+    AttentionOperands, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
+    RotaryOperands, SoftmaxKind, UnaryOp,
+};
 use crate::routes::{Route, note};
 use burn_backend::DeviceOps;
-use burn_backend::tensor::FloatTensor;
+use burn_backend::{
+    Backend,
+    tensor::{FloatTensor, IntTensor},
+};
 use burn_cubecl::{
     CubeBackend, CubeRuntime,
     cubecl::server::ComputeServer,
     element::{BoolElement, FloatElement, IntElement},
+    tensor::CubeTensor,
 };
 use burn_kiln_fusion::{KernelConfig, cube::CubeError};
 use burn_wgpu::WgpuRuntime;
@@ -40,6 +50,62 @@ where
 
     fn unpack_panels(panels: &Self::Panels) -> FloatTensor<Self> {
         panels.clone()
+    }
+
+    fn try_matmul(
+        lhs: FloatTensor<Self>,
+        rhs: FloatTensor<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
+        linear::matmul(&lhs, &rhs, config).ok_or((lhs, rhs))
+    }
+
+    fn try_module_linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: Option<FloatTensor<Self>>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
+        linear::module_linear(&x, &weight, bias.as_ref(), config).ok_or((x, weight, bias))
+    }
+
+    fn try_linear(
+        x: FloatTensor<Self>,
+        weight: &EngineWeight<'_, Self>,
+        epilogue: LinearEpilogue<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, LinearEpilogue<Self>)> {
+        linear::linear(&x, weight, &epilogue, config).ok_or((x, epilogue))
+    }
+
+    fn try_norm_linears(
+        x: &FloatTensor<Self>,
+        norm: &EngineNorm<Self>,
+        layers: &[EngineLayer<'_, Self>],
+        config: &KernelConfig,
+    ) -> Option<Vec<FloatTensor<Self>>> {
+        linear::norm_linears(x, norm, layers, config)
+    }
+
+    fn try_mlp_gated(
+        x: &FloatTensor<Self>,
+        weights: [&EngineWeight<'_, Self>; 3],
+        residual: Option<&FloatTensor<Self>>,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        mlp::mlp_gated(x, weights, residual, config)
+    }
+
+    fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
+        linear::explain(weight, rows, config)
+    }
+
+    fn try_embedding(
+        weight: &EngineWeight<'_, Self>,
+        ids: IntTensor<Self>,
+        _config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, IntTensor<Self>> {
+        embedding::embedding(find_rows(weight), &ids).ok_or(ids)
     }
 
     fn try_rms_norm(
@@ -133,6 +199,28 @@ where
         config: &KernelConfig,
     ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
         elementwise::silu_mul(&gate, &up, config).ok_or((gate, up))
+    }
+}
+
+/// An engine whose tensors are those of CubeCL's runtime `R`.
+trait CubeEngine<R: CubeRuntime>:
+    Engine<Panels = CubeTensor<R>> + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>
+{
+}
+
+impl<R, B> CubeEngine<R> for B
+where
+    R: CubeRuntime,
+    B: Engine<Panels = CubeTensor<R>>
+        + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
+{
+}
+
+/// The rows of a weight, `[out, in]`: this engine packs nothing.
+fn find_rows<'a, R: CubeRuntime, B: CubeEngine<R>>(weight: &'a EngineWeight<'_, B>) -> &'a CubeTensor<R> {
+    match weight {
+        EngineWeight::Plain(tensor) => tensor,
+        EngineWeight::Packed(tensor) => tensor,
     }
 }
 

@@ -19,7 +19,7 @@ pub enum CubeError {
         /// Shapes of the operands, in the order of the kernel's arguments.
         shapes: Vec<Vec<usize>>,
     },
-    /// An operand holds something else than floats: no device could run this.
+    /// An operand holds something else than floats (or ids something else than i32, i64 or u32): no device could run this.
     #[error("{kernel} over shapes {shapes:?}: operands must be f32, f16 or bf16, one is {found:?}")]
     InvalidDtype {
         /// The kernel.
@@ -97,6 +97,9 @@ pub enum Unavailable {
         /// What the kernel takes.
         limit: usize,
     },
+    /// A kernel that was asked for by name does not take operands of these sizes or layouts.
+    #[error("the kernel takes {0}")]
+    Operands(&'static str),
     /// Buffers too long for the device's widest index.
     #[error("buffers of this length need 64-bit indices")]
     AddressWidth,

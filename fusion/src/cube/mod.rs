@@ -19,11 +19,13 @@
 pub mod activation;
 pub mod attention;
 mod backend;
+pub mod embedding;
 mod error;
 mod heads;
 mod limits;
 mod norm;
 mod operands;
+pub mod product;
 mod reduce;
 pub mod rows;
 pub mod softmax;

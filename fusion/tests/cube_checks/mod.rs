@@ -4,5 +4,6 @@
 
 pub mod attention;
 pub mod heads;
+pub mod products;
 pub mod rms_norm;
 pub mod rows;

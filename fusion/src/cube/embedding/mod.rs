@@ -1,0 +1,118 @@
+//! Rows of a table by id: `output[i] = f32(table[ids[i]])`.
+//!
+//! A vector of the output a unit, neighbouring units next to each other: loads and stores coalesce. Bytes: each row once, in
+//! its storage type, and the output. No arithmetic.
+
+mod kernel;
+
+use super::{
+    CubeError, Unavailable,
+    limits::{Limits, check_address, check_storage},
+    product::{Layout, choose_vector},
+};
+use burn_backend::TensorMetadata;
+use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
+use burn_std::{DType, Shape};
+use cubecl::CubeDim;
+
+/// The kernel's name in errors.
+const NAME: &str = "embedding";
+
+/// Units in a cube: eight warps, of which an SM of SM61 holds eight cubes. A row of 2,048 f16 is two cubes.
+const UNITS: u32 = 256;
+
+/// All that the kernel is specialised on, next to its storage types and the width of its vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Blueprint {
+    /// Units in a cube.
+    pub units: u32,
+}
+
+/// Rows of `table` by id, as f32. A row of an id outside of the table is NaN. The result is enqueued, not awaited.
+///
+/// # Shapes
+/// `table` `[rows, d]` in f32, f16 or bf16, `ids` `[..]` in i32, i64 or u32; output `[.., d]`.
+///
+/// # Errors
+/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`] when they live on
+/// different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs. Nothing has been launched then.
+pub fn embedding<R: CubeRuntime>(table: &CubeTensor<R>, ids: &CubeTensor<R>) -> Result<CubeTensor<R>, CubeError> {
+    let d = table.shape().to_vec().last().copied().unwrap_or(0);
+    let shape = Shape::from([ids.shape().to_vec(), vec![d]].concat());
+    let handle = table.client.empty(shape.num_elements() * size_of::<f32>());
+    let output = CubeTensor::new_contiguous(table.client.clone(), table.device.clone(), shape, handle, DType::F32);
+    launch(table, ids, &output)?;
+    Ok(output)
+}
+
+/// [`embedding`] into a tensor that exists.
+///
+/// # Errors
+/// As [`embedding`]; [`CubeError::InvalidShapes`] also for an output that doesn't fit.
+pub fn launch<R: CubeRuntime>(
+    table: &CubeTensor<R>,
+    ids: &CubeTensor<R>,
+    output: &CubeTensor<R>,
+) -> Result<(), CubeError> {
+    let tensors = [table, ids, output];
+    let shapes = || tensors.iter().map(|tensor| tensor.shape().to_vec()).collect::<Vec<_>>();
+    let invalid = |expected| CubeError::InvalidShapes { kernel: NAME, expected, shapes: shapes() };
+    let &[rows, d] = table.shape().to_vec().as_slice() else {
+        return Err(invalid("the table must have two dimensions"));
+    };
+    if output.shape().to_vec() != [ids.shape().to_vec(), vec![d]].concat()
+        || output.dtype != DType::F32
+        || !output.is_contiguous()
+    {
+        return Err(invalid("the output must be contiguous f32 [.., d] for ids [..]"));
+    }
+    let floats = matches!(table.dtype, DType::F32 | DType::F16 | DType::BF16);
+    let integers = matches!(ids.dtype, DType::I32 | DType::I64 | DType::U32);
+    for (tensor, fits) in [(table, floats), (ids, integers)] {
+        if !fits {
+            return Err(CubeError::InvalidDtype { kernel: NAME, found: tensor.dtype, shapes: shapes() });
+        }
+    }
+    if tensors.iter().any(|tensor| tensor.device != table.device) {
+        return Err(CubeError::MixedDevices { kernel: NAME, shapes: shapes() });
+    }
+    let count = ids.shape().num_elements();
+    if count * d == 0 {
+        return Ok(());
+    }
+    let run = || -> Result<(), Unavailable> {
+        let client = &table.client;
+        check_storage(client, table.dtype)?;
+        check_storage(client, ids.dtype)?;
+        let address = check_address(client, &tensors)?;
+        let limits = Limits::read(client);
+        let table = match Layout::of_rows(table) {
+            Some(layout) if layout.has_rows() => table.clone(),
+            _ => into_contiguous(table.clone()),
+        };
+        let stride = if rows > 1 { table.meta.strides()[0] } else { d };
+        let layout = Layout { side: rows, depth: d, side_stride: stride, depth_stride: 1, batch_stride: 0 };
+        let vector = choose_vector([(&table, layout)].into_iter(), client.io_optimized_vector_sizes(size_of::<f32>()));
+        let blueprint = Blueprint { units: UNITS.min(limits.units) };
+        let cubes = limits.spread((count * (d / vector)).div_ceil(blueprint.units as usize))?;
+        kernel::gather_rows::launch::<R>(
+            client,
+            cubes,
+            CubeDim::new_1d(blueprint.units),
+            address,
+            vector,
+            table.clone().into_tensor_arg(),
+            into_contiguous(ids.clone()).into_array_arg(),
+            output.clone().into_array_arg(),
+            count,
+            rows,
+            d / vector,
+            stride / vector,
+            blueprint,
+            table.dtype.into(),
+            ids.dtype.into(),
+        );
+        Ok(())
+    };
+    run().map_err(|reason| CubeError::Unavailable { kernel: NAME, reason, shapes: shapes() })
+}

@@ -1,0 +1,19 @@
+//! Numbers of the CubeCL matrix products on a Vulkan device, against f64.
+
+mod cube_checks;
+mod cube_device;
+
+cube_device::test_on_vulkan! {
+    products:
+    few_rows_match_f64,
+    tiles_match_f64,
+    epilogues_match_f64,
+    gated_products_match_f64,
+    norms_before_several_layers_match_f64,
+    half_precision_is_stored_and_computed_in_f32,
+    operands_are_read_where_they_lie,
+    plain_products_match_f64,
+    nan_stays_in_its_row_and_column,
+    empty_products_are_empty,
+    invalid_calls_say_so_with_their_shapes,
+}
