@@ -17,6 +17,8 @@
 //!   client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
 
 mod backend;
+#[cfg(feature = "gpu-tests")]
+pub mod cuda_text;
 mod error;
 mod limits;
 mod reduce;

@@ -1,31 +1,33 @@
 //! The kernels compile for SM61 (Pascal) and fit it. No GPU is needed: CubeCL writes the CUDA C++ that it would give to a
 //! card of compute capability 6.1, and NVIDIA's compilers translate it (`fusion/sm61/compile.py`).
 
-mod offline;
-
 use burn_cubecl::tensor::CubeTensor;
-use burn_kiln_fusion::cube::{Reduction, RmsNormOptions, rms_norm, rms_norm::Strategy};
+use burn_kiln_fusion::cube::{
+    Reduction, RmsNormOptions,
+    cuda_text::{Launch, OfflineCuda, Sm61, take_launches},
+    rms_norm,
+    rms_norm::Strategy,
+};
 use burn_std::{DType, Shape};
 use cubecl::Runtime;
-use offline::{Kernel, OfflineCuda, Sm61, take_launched};
 use std::{collections::BTreeMap, io::Write, path::Path, process::Command};
 
 /// Exit status of the script when NVIDIA's compilers are not there.
 const MISSING: i32 = 3;
 
 fn allocate(dims: &[usize], dtype: DType) -> CubeTensor<OfflineCuda> {
-    let client = OfflineCuda::client(&Sm61);
+    let client = OfflineCuda::client(&Sm61::Records);
     let shape = Shape::from(dims.to_vec());
     let handle = client.empty(shape.num_elements() * dtype.size());
-    CubeTensor::new_contiguous(client, Sm61, shape, handle, dtype)
+    CubeTensor::new_contiguous(client, Sm61::Records, shape, handle, dtype)
 }
 
 /// What the GPU would get for an RMS norm of `rows` rows of `d`.
-fn emit_rms_norm((rows, d): (usize, usize), (x, gamma): (DType, DType), strategy: Strategy) -> Kernel {
+fn emit_rms_norm((rows, d): (usize, usize), (x, gamma): (DType, DType), strategy: Strategy) -> Launch {
     let options = RmsNormOptions::new(1e-6).with_rstd().with_strategy(strategy);
     rms_norm(&allocate(&[rows, d], x), &allocate(&[d], gamma), options).unwrap();
-    OfflineCuda::client(&Sm61).flush().unwrap();
-    let mut kernels = take_launched();
+    OfflineCuda::client(&Sm61::Records).flush().unwrap();
+    let mut kernels = take_launches();
     assert_eq!(kernels.len(), 1, "one launch a call");
     kernels.remove(0)
 }
@@ -67,7 +69,7 @@ fn parse_line(line: &str) -> (String, BTreeMap<String, u32>) {
 /// Units of this kernel that an SM of SM61 holds at once, of the 2,048 that it can: it has 65,536 registers, handed out to
 /// warps of 32 in steps of 256, 96 KiB of shared memory, and runs 32 blocks (CUDA C++ Programming Guide 12, table "Technical
 /// Specifications per Compute Capability"). Half of them hide the latency of a kernel that waits for memory.
-fn count_resident(kernel: &Kernel, used: &BTreeMap<String, u32>) -> u32 {
+fn count_resident(kernel: &Launch, used: &BTreeMap<String, u32>) -> u32 {
     let warps = kernel.units.div_ceil(32);
     let registers = (used["registers"] * 32).next_multiple_of(256) * warps;
     let shared = kernel.shared_bytes as u32 + used["shared_bytes"];
@@ -95,7 +97,7 @@ fn rms_norm_compiles_for_sm61_without_spills() {
     for (name, sizes, dtypes, strategy) in cases {
         let kernel = emit_rms_norm(sizes, dtypes, strategy);
         assert_eq!(kernel.cubes, (8, 1, 1), "{name}: a cube a row");
-        std::fs::write(folder.join(format!("{name}.cu")), &kernel.source).unwrap();
+        std::fs::write(folder.join(format!("{name}.cu")), &*kernel.source).unwrap();
         kernels.insert(name.to_owned(), kernel);
     }
     let names: Vec<String> = kernels.keys().cloned().collect();
