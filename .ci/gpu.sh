@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What the GPU checks need on a machine without a GPU: a software Vulkan driver (Debian) and NVIDIA's compilers (PyPI).
+# What the GPU checks need on a machine without a GPU: a software Vulkan driver and g++ (Debian), NVIDIA's compilers (PyPI).
 # Idempotent, and quick when everything is there.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 nvidia=${KILN_NVIDIA:-$root/target/nvidia}
 
-# Mesa's lavapipe, and the loader that finds it.
+# Mesa's lavapipe, and the loader that finds it; g++, with its AddressSanitizer, runs the CUDA text of kernels on the CPU.
 packages=()
-for package in mesa-vulkan-drivers libvulkan1; do
+for package in mesa-vulkan-drivers libvulkan1 g++; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || packages+=("$package")
 done
 if ((${#packages[@]})); then

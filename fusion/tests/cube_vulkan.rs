@@ -1,10 +1,10 @@
-//! Numbers of the CubeCL kernels on a Vulkan device, against f64. A software driver (Mesa's lavapipe) will do: it is an
-//! independent compiler with planes of 8, so a kernel that assumes warps of 32 fails here.
+//! Numbers of the RMS norm against f64, on Vulkan and as CUDA text. A software driver (Mesa's lavapipe) will do for the former:
+//! it is an independent compiler with planes of 8, so a kernel that assumes warps of 32 fails there.
 
 mod cube_checks;
 mod cube_device;
 
-cube_device::test_on_vulkan! {
+cube_device::test_on_devices! {
     rms_norm:
     matches_f64_at_every_size,
     stores_half_precision_and_computes_in_f32,

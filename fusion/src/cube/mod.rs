@@ -19,6 +19,8 @@
 pub mod activation;
 pub mod attention;
 mod backend;
+#[cfg(feature = "gpu-tests")]
+pub mod cuda_text;
 pub mod embedding;
 mod error;
 mod heads;

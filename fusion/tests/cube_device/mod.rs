@@ -1,10 +1,11 @@
 //! What the tests of the CubeCL kernels share, for any CubeCL runtime: tensors up to the device and back, and how far numbers may
 //! be off.
 
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unused_macros, unused_imports)] // each test file uses its part
 
 use burn_backend::{bf16, f16};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
+use burn_kiln_fusion::cube::cuda_text::{Sm61, check_host};
 use burn_std::{DType, Metadata, Shape, Strides};
 use cubecl::{
     Runtime,
@@ -19,17 +20,50 @@ const GUARD: usize = 256;
 /// Runs `test` on a Vulkan device; without one it is skipped, or fails where `KILN_REQUIRE_GPU=1`.
 pub fn with_vulkan(test: impl FnOnce(&WgpuDevice)) {
     static FOUND: OnceLock<bool> = OnceLock::new();
-    let device = WgpuDevice::DefaultDevice;
     if *FOUND.get_or_init(|| catch_unwind(|| drop(WgpuRuntime::client(&WgpuDevice::DefaultDevice))).is_ok()) {
-        return test(&device);
+        return test(&WgpuDevice::DefaultDevice);
     }
-    let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
+    skip("no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1");
+}
+
+/// Runs `test` with the CUDA text of its kernels on the CPU; skipped, or a failure, as above where that cannot be.
+pub fn with_cuda_text(test: impl FnOnce(&Sm61)) {
+    match check_host() {
+        Ok(()) => test(&Sm61::Runs),
+        Err(missing) => skip(&missing.to_string()),
+    }
+}
+
+/// Says why a test does not run; fails where `KILN_REQUIRE_GPU=1`.
+pub fn skip(missing: &str) {
     assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
     // Not `eprintln`, which the test harness would swallow.
     std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
 }
 
-/// A test on Vulkan for each check named, in a module named like that of the checks.
+/// Tests for each check named, on Vulkan and as CUDA text, in modules named like that of the checks.
+macro_rules! test_on_devices {
+    ($checks:ident: $($check:ident),* $(,)?) => {
+        mod $checks {
+            mod vulkan {
+                $(#[test]
+                fn $check() {
+                    crate::cube_device::with_vulkan(crate::cube_checks::$checks::$check::<cubecl::wgpu::WgpuRuntime>);
+                })*
+            }
+            mod cuda_text {
+                $(#[test]
+                fn $check() {
+                    type Runtime = burn_kiln_fusion::cube::cuda_text::OfflineCuda;
+                    crate::cube_device::with_cuda_text(crate::cube_checks::$checks::$check::<Runtime>);
+                })*
+            }
+        }
+    };
+}
+pub(crate) use test_on_devices;
+
+/// [`test_on_devices`] without the CUDA text, for a check that is too large for it.
 macro_rules! test_on_vulkan {
     ($checks:ident: $($check:ident),* $(,)?) => {
         mod $checks {

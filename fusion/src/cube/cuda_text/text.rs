@@ -1,0 +1,107 @@
+//! From a CubeCL kernel to CUDA C++.
+
+use super::{
+    HostError,
+    device::{choose_options, describe},
+};
+use cubecl::{CubeDim, CubeTask, ExecutionMode};
+use cubecl_cpp::{
+    cuda::{CudaDialect, mma::CudaWmmaCompiler},
+    shared::CppCompiler,
+};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+/// The compiler of `cubecl-cuda`.
+pub(super) type CudaCompiler = CppCompiler<CudaDialect<CudaWmmaCompiler>>;
+
+/// A kernel as CUDA C++.
+#[derive(Debug, Clone)]
+pub(super) struct Text {
+    /// The entry's name.
+    pub kernel: String,
+    pub source: Arc<str>,
+    /// Bytes of shared memory that a launch must ask for.
+    pub shared_bytes: usize,
+    pub cube_dim: CubeDim,
+}
+
+impl Text {
+    /// Writes `kernel` as CUDA C++ and compares what it asks for with what the device has.
+    ///
+    /// # Errors
+    /// [`HostError::Text`] when CubeCL fails or panics, [`HostError::Limit`].
+    pub fn write(kernel: &dyn CubeTask<CudaCompiler>, mode: ExecutionMode) -> Result<Self, HostError> {
+        let compile = || kernel.compile(&mut CudaCompiler::default(), &choose_options(), mode, kernel.address_type());
+        let failed = |message| HostError::Text { kernel: kernel.name().to_owned(), message };
+        let compiled = catch_unwind(AssertUnwindSafe(compile))
+            .map_err(|panic| failed(read_panic(&*panic)))?
+            .map_err(|error| failed(error.to_string()))?;
+        let text = Self {
+            kernel: compiled.entrypoint_name,
+            source: sort_declarations(&compiled.source).into(),
+            shared_bytes: compiled.repr.map_or(0, |repr| repr.shared_memory_size()),
+            cube_dim: compiled.cube_dim,
+        };
+        text.check_limits()?;
+        Ok(text)
+    }
+
+    fn check_limits(&self) -> Result<(), HostError> {
+        let hardware = describe().hardware;
+        let (dim, max) = (self.cube_dim, hardware.max_cube_dim);
+        let limits = [
+            ("units in a cube", dim.num_elems(), hardware.max_units_per_cube),
+            ("units along x", dim.x, max.0),
+            ("units along y", dim.y, max.1),
+            ("units along z", dim.z, max.2),
+            ("bytes of shared memory", self.shared_bytes as u32, hardware.max_shared_memory_size as u32),
+        ];
+        limits.into_iter().try_for_each(|(what, found, limit)| self.check(what, found, limit))
+    }
+
+    /// Compares the cubes of a launch with what the device can launch.
+    pub fn check_cubes(&self, (x, y, z): (u32, u32, u32)) -> Result<(), HostError> {
+        let limit = describe().hardware.max_cube_count;
+        let limits = [("cubes along x", x, limit.0), ("cubes along y", y, limit.1), ("cubes along z", z, limit.2)];
+        limits.into_iter().try_for_each(|(what, found, limit)| self.check(what, found, limit))
+    }
+
+    fn check(&self, what: &'static str, found: u32, limit: u32) -> Result<(), HostError> {
+        if found <= limit {
+            return Ok(());
+        }
+        Err(HostError::Limit { kernel: self.kernel.clone(), what, found: found as usize, limit: limit as usize })
+    }
+}
+
+/// CubeCL walks hash sets where it declares types and variables, so the same kernel comes out differently in every process. Sorted,
+/// a program that an earlier process built is found again.
+fn sort_declarations(source: &str) -> String {
+    let mut items: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in source.lines() {
+        match items.last_mut() {
+            Some(item) if inside => item.extend(["\n", line]),
+            _ => items.push(line.to_owned()),
+        }
+        inside = (inside || line.starts_with("struct __align__")) && line != "};";
+    }
+    items.chunk_by_mut(|a, b| is_declaration(a) && is_declaration(b)).for_each(<[String]>::sort);
+    items.join("\n")
+}
+
+/// A vector type, or `TYPE l_mut_NUMBER;`.
+fn is_declaration(item: &str) -> bool {
+    let number = item.split_once(" l_mut_").and_then(|(_, rest)| rest.strip_suffix(';'));
+    item.starts_with("struct __align__") || number.is_some_and(|number| number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// The message of a panic.
+fn read_panic(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked without a message").to_owned()
+}
