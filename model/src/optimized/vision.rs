@@ -65,6 +65,14 @@ impl<B: Backend> Block<B> for Qwen3Vl<B> {
     }
 
     fn visit_weights(&mut self, visit: &mut dyn FnMut(&str, WeightMut<'_, B>)) {
+        // The largest weight first: while it is packed, the pages of a mapped checkpoint that come later are not in memory yet.
+        match &mut self.lm_head {
+            Some(head) => visit_part("lm_head", head, visit),
+            // A table that is not the head is only gathered from.
+            None => {
+                visit("language_model.embed_tokens", WeightMut::Embedding(&mut self.language_model.embed_tokens));
+            }
+        }
         let tower = &mut self.visual;
         visit_part("visual.patch_embed.proj", &mut tower.patch_embed.proj, visit);
         for (index, block) in tower.blocks.iter_mut().enumerate() {
@@ -78,13 +86,6 @@ impl<B: Backend> Block<B> for Qwen3Vl<B> {
         }
         for (index, layer) in self.language_model.layers.iter_mut().enumerate() {
             visit_part(&format!("language_model.layers.{index}"), layer, visit);
-        }
-        match &mut self.lm_head {
-            Some(head) => visit_part("lm_head", head, visit),
-            // A table that is not the head is only gathered from.
-            None => {
-                visit("language_model.embed_tokens", WeightMut::Embedding(&mut self.language_model.embed_tokens));
-            }
         }
     }
 }
