@@ -20,6 +20,10 @@ pub(super) struct Sizes {
     pub split_keys: usize,
     /// Segments of the sequence.
     pub segments: usize,
+    /// Vectors of a chunk of the depth, and fours of keys in a chunk of values. As arguments, for the CUDA compiler unrolls loops of
+    /// known length until registers run out.
+    pub depth: usize,
+    pub value_fours: usize,
     /// The first vector of the output.
     pub out_start: usize,
     /// Vectors from the output of a part to that of the next.
@@ -242,7 +246,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
             load_rows(q, &q_source, first_row, column, &mut stage, comptime!(tile.query_chunk()), tile);
             load_rows(k, &k_source, first_key, column, &mut stage, comptime!(tile.key_chunk()), tile);
             sync_cube();
-            add_scores(&stage, &mut scores, ty, tx, tile);
+            add_scores(&stage, &mut scores, sizes.depth, ty, tx, tile);
         }
 
         #[unroll]
@@ -312,7 +316,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
             let first = first_key + chunk * comptime!(tile.value_keys);
             load_rows(v, &v_source, first, 0usize, &mut stage, comptime!(tile.value_chunk()), tile);
             sync_cube();
-            add_values(&stage, &weights, &mut output, chunk * comptime!(tile.value_keys / 4), ty, tx, tile);
+            add_values(&stage, &weights, &mut output, chunk * sizes.value_fours, sizes.value_fours, ty, tx, tile);
         }
     }
 

@@ -253,6 +253,8 @@ impl<R: CubeRuntime> Launch<'_, R> {
             splits,
             split_keys,
             rules.segments.map_or(0, <[usize]>::len),
+            tile.depth,
+            tile.value_keys / 4,
             out_start / vector,
             rows * value_dim / vector,
         );

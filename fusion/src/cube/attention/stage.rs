@@ -90,49 +90,45 @@ pub(super) fn load_rows<X: Float, N: Size>(
     let width = comptime!(chunk.width);
     let length = comptime!(chunk.length);
     let total = comptime!(chunk.rows * chunk.width);
-    let steps = comptime!(total.div_ceil(units));
-    #[unroll]
-    for step in 0..steps {
-        let i = UNIT_POS as usize + comptime!(step * units);
-        if i < total {
-            let row = i / width;
-            let element = column + i % width * 4;
-            let from = first + row;
-            let mut four = Four::new(0.0f32);
-            if from < source.rows {
-                let start = if comptime!(chunk.grouped) {
-                    source.start + from / source.group * source.distance + from % source.group * source.member
-                } else {
-                    source.start + from * source.distance
-                };
-                if comptime!(tile.vector == 4) {
-                    if element < length {
-                        four = Four::cast_from(x[start + element / 4]);
-                    }
-                } else {
-                    #[unroll]
-                    for lane in 0..4usize {
-                        if element + lane < length {
-                            four[lane] = Vector::<f32, N>::cast_from(x[start + element + lane])[0];
-                        }
+    for i in range_stepped(UNIT_POS as usize, total, units) {
+        let row = i / width;
+        let element = column + i % width * 4;
+        let from = first + row;
+        let mut four = Four::new(0.0f32);
+        if from < source.rows {
+            let start = if comptime!(chunk.grouped) {
+                source.start + from / source.group * source.distance + from % source.group * source.member
+            } else {
+                source.start + from * source.distance
+            };
+            if comptime!(tile.vector == 4) {
+                if element < length {
+                    four = Four::cast_from(x[start + element / 4]);
+                }
+            } else {
+                #[unroll]
+                for lane in 0..4usize {
+                    if element + lane < length {
+                        four[lane] = Vector::<f32, N>::cast_from(x[start + element + lane])[0];
                     }
                 }
             }
-            let slot = if comptime!(chunk.scattered.is_some()) {
-                row % KEYS_A_UNIT * comptime!(chunk.scattered.unwrap_or(1)) + row / KEYS_A_UNIT
-            } else {
-                row
-            };
-            stage[comptime!(chunk.to) + slot * comptime!(chunk.stride) + i % width] = four;
         }
+        let slot = if comptime!(chunk.scattered.is_some()) {
+            row % KEYS_A_UNIT * comptime!(chunk.scattered.unwrap_or(1)) + row / KEYS_A_UNIT
+        } else {
+            row
+        };
+        stage[comptime!(chunk.to) + slot * comptime!(chunk.stride) + i % width] = four;
     }
 }
 
-/// `scores[i · 4 + j] += q_i · k_j` over the chunk in `stage`, for the unit's rows `ty + i · row_units` and its keys.
+/// `scores[i · 4 + j] += q_i · k_j` over the chunk of so many `vectors` in `stage`, for the unit's rows `ty + i · row_units` and its keys.
 #[cube]
 pub(super) fn add_scores(
     stage: &SharedMemory<Four>,
     scores: &mut Array<f32>,
+    vectors: usize,
     ty: usize,
     tx: usize,
     #[comptime] tile: Blueprint,
@@ -142,7 +138,7 @@ pub(super) fn add_scores(
     let rows = comptime!(tile.rows_a_unit);
     let mut q = Array::<Four>::new(rows);
     let mut k = Array::<Four>::new(KEYS_A_UNIT);
-    for depth in 0..comptime!(tile.depth) {
+    for depth in 0..vectors {
         #[unroll]
         for i in 0..rows {
             q[i] = stage[(ty + comptime!(i * tile.row_units)) * stride + depth];
@@ -162,14 +158,15 @@ pub(super) fn add_scores(
     }
 }
 
-/// `out[i · values + c] += Σ P[row i, key] · V[key, column c]` over the chunk of keys in `stage`, whose weights begin at vector `from` of
-/// a row of `weights`.
+/// `out[i · values + c] += Σ P[row i, key] · V[key, column c]` over the chunk of four times `fours` keys in `stage`, whose weights begin at
+/// vector `from` of a row of `weights`.
 #[cube]
 pub(super) fn add_values(
     stage: &SharedMemory<Four>,
     weights: &SharedMemory<Four>,
     out: &mut Array<Four>,
     from: usize,
+    fours: usize,
     ty: usize,
     tx: usize,
     #[comptime] tile: Blueprint,
@@ -179,7 +176,7 @@ pub(super) fn add_values(
     let value_stride = comptime!(tile.value_stride());
     let weight_stride = comptime!(tile.weight_stride());
     let mut p = Array::<Four>::new(rows);
-    for four in 0..comptime!(tile.value_keys / 4) {
+    for four in 0..fours {
         #[unroll]
         for i in 0..rows {
             p[i] = weights[(ty + comptime!(i * tile.row_units)) * weight_stride + from + four];
