@@ -246,7 +246,6 @@ impl<R: CubeRuntime> Launch<'_, R> {
         let sizes = SizesLaunch::new(
             batch,
             kv_heads,
-            group,
             queries,
             keys,
             row_tiles,

@@ -1,19 +1,18 @@
 //! Tiles from device memory to shared memory, and what the kernel multiplies there.
 
-use super::blueprint::{Blueprint, KEYS_A_UNIT};
+use super::blueprint::{Blueprint, KEYS_A_UNIT, ROWS_A_UNIT};
 use cubecl::prelude::*;
 
 /// Four floats, the unit of shared memory.
 pub(super) type Four = Vector<f32, Const<4>>;
 
-/// Rows of a tensor: `row` lies `row / group · distance + row % group · member` vectors from `start`. Rows from `rows` on, and
-/// elements from the length of a row on, are zeros.
+/// Rows of a tensor: `row` lies `row · distance` vectors from `start`, or, where a position has a row for each member of a group,
+/// `row / group · distance + row % group · member`. Rows from `rows` on, and elements from the length of a row on, are zeros.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Source {
     pub start: usize,
     pub distance: usize,
     pub member: usize,
-    pub group: usize,
     pub rows: usize,
 }
 
@@ -29,8 +28,8 @@ pub(super) struct Chunk {
     stride: usize,
     /// Elements of a whole row of the tensor.
     length: usize,
-    /// Whether members of a group lie apart.
-    grouped: bool,
+    /// Members of a group that lie apart; 1 where rows are evenly spaced.
+    group: usize,
     /// Where so many units score keys `u · 4 + j` each, row `u · 4 + j` goes where `j · units + u` would: units then read
     /// neighbouring rows for a `j`.
     scattered: Option<usize>,
@@ -45,7 +44,7 @@ impl Blueprint {
             width: self.depth,
             stride: self.depth_stride(),
             length: self.head_dim,
-            grouped: true,
+            group: self.group,
             scattered: None,
         }
     }
@@ -55,7 +54,7 @@ impl Blueprint {
         Chunk {
             to: self.rows() * self.depth_stride(),
             rows: self.keys(),
-            grouped: false,
+            group: 1,
             scattered: Some(self.column_units),
             ..self.query_chunk()
         }
@@ -69,7 +68,7 @@ impl Blueprint {
             width: self.value_stride(),
             stride: self.value_stride(),
             length: self.value_dim,
-            grouped: false,
+            group: 1,
             scattered: None,
         }
     }
@@ -96,8 +95,10 @@ pub(super) fn load_rows<X: Float, N: Size>(
         let from = first + row;
         let mut four = Four::new(0.0f32);
         if from < source.rows {
-            let start = if comptime!(chunk.grouped) {
-                source.start + from / source.group * source.distance + from % source.group * source.member
+            let start = if comptime!(chunk.group > 1) {
+                source.start
+                    + from / comptime!(chunk.group) * source.distance
+                    + from % comptime!(chunk.group) * source.member
             } else {
                 source.start + from * source.distance
             };
@@ -135,7 +136,7 @@ pub(super) fn add_scores(
 ) {
     let stride = comptime!(tile.depth_stride());
     let keys_start = comptime!(tile.rows() * stride);
-    let rows = comptime!(tile.rows_a_unit);
+    let rows = comptime!(ROWS_A_UNIT);
     let mut q = Array::<Four>::new(rows);
     let mut k = Array::<Four>::new(KEYS_A_UNIT);
     for depth in 0..vectors {
@@ -171,7 +172,7 @@ pub(super) fn add_values(
     tx: usize,
     #[comptime] tile: Blueprint,
 ) {
-    let rows = comptime!(tile.rows_a_unit);
+    let rows = comptime!(ROWS_A_UNIT);
     let values = comptime!(tile.values_a_unit);
     let value_stride = comptime!(tile.value_stride());
     let weight_stride = comptime!(tile.weight_stride());
