@@ -96,6 +96,15 @@ where
         mlp::mlp_gated(x, weights, residual, config)
     }
 
+    fn try_add_norm_mlp_gated(
+        operands: [&FloatTensor<Self>; 2],
+        norm: &EngineNorm<Self>,
+        weights: [&EngineWeight<'_, Self>; 3],
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        mlp::add_norm_mlp_gated(operands, norm, weights, config)
+    }
+
     fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
         linear::explain(weight, rows, config)
     }
