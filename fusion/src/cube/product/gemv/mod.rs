@@ -27,8 +27,8 @@ use cubecl::{CubeDim, prelude::SequenceArg};
 /// Whether the kernel takes these operands: few rows, and weights whose rows lie alike.
 pub(super) fn takes<R: CubeRuntime>(problem: &Problem, ready: &Ready<R>) -> bool {
     let stride = ready.weights[0].1.side_stride;
-    problem.rows <= MAX_ROWS
-        && ready.weights.iter().all(|(_, layout)| layout.has_rows() && layout.side_stride == stride)
+    let most = if ready.addend.is_some() { MAX_ROWS_WITH_ADDEND } else { MAX_ROWS };
+    problem.rows <= most && ready.weights.iter().all(|(_, layout)| layout.has_rows() && layout.side_stride == stride)
 }
 
 /// The kernel for them.
