@@ -5,6 +5,7 @@
 
 mod case;
 mod norms;
+mod products;
 mod table;
 
 use burn_kiln_fusion::cube::cuda_text::{ResourceError, find_resources};
@@ -14,6 +15,7 @@ use std::io::Write;
 fn list_cases() -> Cases {
     let mut cases = Cases::default();
     norms::add(&mut cases);
+    products::add(&mut cases);
     cases
 }
 

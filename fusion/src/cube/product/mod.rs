@@ -66,6 +66,14 @@ impl<R: CubeRuntime> Clone for RowNorm<'_, R> {
 
 impl<R: CubeRuntime> Copy for RowNorm<'_, R> {}
 
+impl<R: CubeRuntime> Clone for Layer<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: CubeRuntime> Copy for Layer<'_, R> {}
+
 /// A weight and its bias.
 #[derive(Debug)]
 pub struct Layer<'a, R: CubeRuntime> {
@@ -86,7 +94,7 @@ pub struct Layer<'a, R: CubeRuntime> {
 pub struct Call<'a, R: CubeRuntime> {
     /// `[.., in]`.
     pub x: &'a CubeTensor<R>,
-    /// Like `x`, added to it before the norm. The sum is one more output. For up to [`gemv::MAX_ROWS_WITH_ADDEND`] rows only.
+    /// Like `x`, added to it before the norm. The sum is one more output. For up to [`gemv::MAX_ROWS_TOGETHER`] rows only.
     pub addend: Option<&'a CubeTensor<R>>,
     /// Before the product.
     pub norm: Option<RowNorm<'a, R>>,
@@ -238,6 +246,11 @@ pub fn launch<R: CubeRuntime>(call: &Call<'_, R>, outputs: &[CubeTensor<R>]) -> 
     if problem.rows == 0 || problem.n.iter().all(|&n| n == 0) && call.addend.is_none() {
         return Ok(());
     }
+    // More rows than layers can share a launch for: one after the other, each by the kernel for few rows.
+    if call.layers.len() > 1 && (gemv::MAX_ROWS_TOGETHER + 1..=gemv::MAX_ROWS).contains(&problem.rows) {
+        let alone = |(layer, output)| launch(&Call { layers: vec![layer], ..*call }, core::slice::from_ref(output));
+        return call.layers.iter().copied().zip(outputs).try_for_each(alone);
+    }
     let run = || -> Result<(), Unavailable> {
         let ready = Ready::new(call, &problem)?;
         match plan(call, &problem, &ready)? {
@@ -280,7 +293,9 @@ fn plan<R: CubeRuntime>(call: &Call<'_, R>, problem: &Problem, ready: &Ready<R>)
         }
         _ if call.addend.is_some() => Err(Unavailable::Operands("an addend with few rows only")),
         Strategy::Auto => tiled(None),
-        Strategy::Gemv(_) => Err(Unavailable::Operands("at most 8 rows, and weights whose rows lie alike")),
+        Strategy::Gemv(_) => {
+            Err(Unavailable::Operands("at most 8 rows, 4 with an addend, and weights whose rows lie alike"))
+        }
         Strategy::Tiled(tile) => tiled(Some(tile)),
     }
 }

@@ -17,7 +17,7 @@
 mod blueprint;
 mod kernel;
 
-pub use blueprint::{Blueprint, MAX_ROWS, MAX_ROWS_WITH_ADDEND};
+pub use blueprint::{Blueprint, MAX_ROWS, MAX_ROWS_TOGETHER};
 
 use super::{Call, Problem, Ready, operand::choose_vector};
 use crate::cube::{Reduction, Unavailable};
@@ -27,7 +27,8 @@ use cubecl::{CubeDim, prelude::SequenceArg};
 /// Whether the kernel takes these operands: few rows, and weights whose rows lie alike.
 pub(super) fn takes<R: CubeRuntime>(problem: &Problem, ready: &Ready<R>) -> bool {
     let stride = ready.weights[0].1.side_stride;
-    let most = if ready.addend.is_some() { MAX_ROWS_WITH_ADDEND } else { MAX_ROWS };
+    let crowded = ready.addend.is_some() || problem.n.len() > 1;
+    let most = if crowded { MAX_ROWS_TOGETHER } else { MAX_ROWS };
     problem.rows <= most && ready.weights.iter().all(|(_, layout)| layout.has_rows() && layout.side_stride == stride)
 }
 
