@@ -37,6 +37,7 @@ impl Request<'_> {
             bytes.extend(word.to_le_bytes());
         }
         bytes.extend(SEED.to_le_bytes());
+        bytes.extend(text.slack.to_le_bytes());
         bytes.extend((self.regions.len() as u32).to_le_bytes());
         bytes.extend((self.arguments.len() as u32).to_le_bytes());
         for &(offset, content) in self.regions {

@@ -22,7 +22,7 @@ constexpr size_t PAGE = 512, GUARD_BYTES = 64 * 1024, SHARED_LIMIT = 48 * 1024;
 
 struct Request {
     unsigned cube_count[3], cube_dim[3], shared_bytes, seconds;
-    uint64_t seed;
+    uint64_t seed, slack; // bytes behind a region that may be read
     unsigned regions, arguments;
 };
 
@@ -92,9 +92,9 @@ template <class T> static T read_value() {
     return value;
 }
 
-static Region read_region() {
+static Region read_region(size_t slack) {
     Region region = {read_value<uint64_t>(), read_value<uint64_t>(), nullptr, {}, {}};
-    size_t body = region.misalignment + region.bytes;
+    size_t body = region.misalignment + region.bytes + slack;
     size_t whole = (2 * GUARD_BYTES + body + PAGE - 1) / PAGE * PAGE;
     auto base = (unsigned char*)aligned_alloc(PAGE, whole);
     if (!base) fail("no memory for a buffer of %zu bytes", body);
@@ -102,7 +102,9 @@ static Region read_region() {
     read_bytes(region.data, region.bytes);
     region.before.assign(region.data, region.data + region.bytes);
     __asan_poison_memory_region(base, region.data - base);
-    __asan_poison_memory_region(region.data + region.bytes, base + whole - region.data - region.bytes);
+    memset(region.data + region.bytes, 0, slack);
+    unsigned char* end = region.data + region.bytes + slack;
+    __asan_poison_memory_region(end, base + whole - end);
     return region;
 }
 
@@ -124,7 +126,7 @@ int main() {
     auto request = read_value<Request>();
     cube_count = {request.cube_count[0], request.cube_count[1], request.cube_count[2]};
     cube_dim = {request.cube_dim[0], request.cube_dim[1], request.cube_dim[2]};
-    for (unsigned i = 0; i < request.regions; i++) regions.push_back(read_region());
+    for (unsigned i = 0; i < request.regions; i++) regions.push_back(read_region(request.slack));
     for (unsigned i = 0; i < request.arguments; i++) {
         auto region = read_value<uint64_t>(), offset = read_value<uint64_t>();
         arguments.push_back(regions.at(region).data + offset);
@@ -146,6 +148,8 @@ int main() {
         current = nullptr;
         for (size_t i = 0; i < regions.size(); i++) {
             Region& region = regions[i];
+            for (size_t k = 0; k < request.slack; k++)
+                if (region.data[region.bytes + k]) fail("write %zu bytes behind buffer region %zu", k, i);
             if (order == Order::Forward) region.first.assign(region.data, region.data + region.bytes);
             for (size_t k = 0; k < region.bytes; k++)
                 if (region.first[k] != region.data[k])
