@@ -20,7 +20,7 @@ macro_rules! check_ops {
                 // Not `eprintln`, which the test harness would swallow.
                 return std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
             }
-            let suite = Suite { gradients: false, ..Suite::<Tested>::new(Sm61::Runs) };
+            let suite = Suite { gradients: false, ..Suite::<Tested>::new(Sm61::Runs(0)) };
             burn_kiln_fusion::conformance::$op::check(&suite);
         })*
     };

@@ -120,9 +120,9 @@ mod tests {
 
     #[test]
     fn only_declarations_change_places() {
-        let source = "struct __align__(8) b {\n    float x;\n};\nstruct __align__(4) a {\n    int y;\n};\nfloat l_mut_2;\n\
+        let source = "struct __align__(8) b {\n    float x;\n};\nstruct __align__(4) a {\n    int y;\n};\n\nfloat l_mut_2;\n\
                       bool l_mut_1;\nconst bool l_2 = l_1 > l_mut_1;\nconst bool l_1 = l_mut_2;\nl_mut_1 = l_2;";
-        let sorted = "struct __align__(4) a {\n    int y;\n};\nstruct __align__(8) b {\n    float x;\n};\nbool l_mut_1;\n\
+        let sorted = "struct __align__(4) a {\n    int y;\n};\nstruct __align__(8) b {\n    float x;\n};\n\nbool l_mut_1;\n\
                       float l_mut_2;\nconst bool l_2 = l_1 > l_mut_1;\nconst bool l_1 = l_mut_2;\nl_mut_1 = l_2;";
         assert_eq!(sort_declarations(source), sorted);
     }
