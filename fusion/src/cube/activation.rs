@@ -127,7 +127,7 @@ pub(super) fn apply_activation<N: Size>(x: Vector<f32, N>, #[comptime] activatio
             let half = Vector::<f32, N>::new(0.5f32);
             half * x * (one + Vector::erf(x * Vector::new(core::f32::consts::FRAC_1_SQRT_2)))
         }
-        // Not `-x`: CubeCL writes that for a vector as it does for a number, and its vectors have no such operator in CUDA.
+        // Not `-x`: CubeCL's CUDA C++ negates no vectors.
         Activation::Silu => x / (one + Vector::exp(Vector::new(-1.0f32) * x)),
     }
 }

@@ -1,21 +1,29 @@
 //! From what is asked and where to the tile that is baked into the kernel.
 //!
-//! Derivation. A unit holds `rows_a_unit x 4` scores and `rows_a_unit x ⌈value_dim / 4 / columns⌉` vectors of the output in
-//! registers, and reads four floats from shared memory at a time. Per four elements of the depth it reads `rows_a_unit + 4` vectors
-//! for `16 · rows_a_unit` multiply-adds, so four rows a unit are wanted wherever there are that many.
+//! Derivation. A unit holds 4 x 4 scores and `4 x ⌈value_dim / 4 / columns⌉` vectors of the output in registers, and reads four
+//! floats from shared memory at a time: 8 such reads for 64 multiply-adds of `Q·Kᵀ`, 4 and one a column for 16 a column of `P·V`.
 //!
 //! ```text
-//!                      rows   units        keys a tile   output a unit   shared memory (d = 128)
-//! prefill, d <= 128     64    16 x 8           32        4 x 4 vectors   24.8 KiB   3 cubes an SM of SM61
-//! prefill, d <= 256     32     8 x 16          64        4 x 4 vectors   24.3 KiB   3 cubes
-//! few rows           4 - 16    4 x 16          64        1 - 4 x 2       10.9 - 16.8 KiB   8 to 5 cubes
+//!                      rows   units     keys a tile   output a unit      shared memory (d = 128)   cubes an SM of SM61
+//! prefill, d <= 128     64    16 x 8        32        4 x 4 vectors      24.5 KiB                  3
+//! prefill, d <= 256     32     8 x 16       64        4 x 2 (4) vectors  24.0 KiB                  3
+//! few rows              16     4 x 16       64        4 x 2 (4)          16.5 KiB                  5
+//! decoding               8     2 x 16       64        4 x 2 (4)           8.3 KiB                 11
 //! ```
 //!
-//! 64 f32 of output a unit, with scores, operands and bounds, are about 130 of the 255 registers that SM61 gives a unit: 3 cubes
-//! of 128 units an SM by registers too. Few rows wait for memory: what counts is bytes on their way, and 8 cubes that each load
-//! 64 keys · 32 floats at a time have 32 KiB (f16) of them an SM; 192 GB/s over 10 SMs at 500 ns need 10 KiB.
+//! The 4 x 4 output vectors, scores, operands and bounds are up to 168 registers, of which SM61 has 65,536: 3 cubes of 128 units by
+//! registers too. Such cubes are bound by arithmetic and shared memory.
+//!
+//! Decoding waits for memory, if shared memory lets it: SM61 reads 128 bytes of it a cycle, so that a tile of 64 keys of d = 128
+//! costs a plane 8 · 4 · 32 + 6 · 4 · 2 · 16 = 1,800 cycles, against 2,500 in which 192 GB/s over 10 SMs bring these keys and values
+//! in f16. More planes on the same keys would read them again. 11 cubes with four loads of 8 bytes a unit on their way are 11 KiB an
+//! SM; 192 GB/s over 10 SMs at 500 ns need 10. Hence the depth of one plane's chunks, half of that of the others.
 
 use crate::cube::{Unavailable, limits::Limits};
+
+/// Rows a unit holds: four, for the reads of keys and values are the same for fewer. (With one or two the CUDA compiler also
+/// spills to reach more units a multiprocessor.)
+pub(super) const ROWS_A_UNIT: usize = 4;
 
 /// Keys a unit scores.
 pub(super) const KEYS_A_UNIT: usize = 4;
@@ -78,8 +86,6 @@ pub struct Blueprint {
     pub row_units: usize,
     /// Units along keys and output columns.
     pub column_units: usize,
-    /// Rows a unit holds.
-    pub rows_a_unit: usize,
     /// Vectors of four along the depth in a chunk of queries and keys.
     pub depth: usize,
     /// Chunks that make up the depth; the last is filled up with zeros.
@@ -92,6 +98,8 @@ pub struct Blueprint {
     pub head_dim: usize,
     /// Elements of a value.
     pub value_dim: usize,
+    /// Query heads that share a key head: known, so that no load divides by it.
+    pub group: usize,
     /// Elements in a load or store: 4, or 1 where something does not divide.
     pub vector: usize,
 }
@@ -108,15 +116,15 @@ impl Blueprint {
         if longest > MAX_DIM {
             return Err(Unavailable::HeadDim { found: longest, limit: MAX_DIM });
         }
-        // (rows a unit, row units, column units)
-        let tiles = [(4, 16, 8), (4, 8, 16), (4, 4, 16), (2, 4, 16), (1, 4, 16)];
+        // Row units and column units.
+        let tiles = [(16, 8), (8, 16), (4, 16), (2, 16)];
         let wide = longest > 128;
         let rows = problem.rows();
-        let enough = |&(each, units, _): &(usize, usize, usize)| each * units / 2 < rows || each == 1;
+        let enough = |&(units, _): &(usize, usize)| ROWS_A_UNIT * units / 2 < rows || units == 2;
         let tiles = tiles.into_iter().skip(usize::from(wide)).filter(enough);
-        let mut reason = Unavailable::Units { found: 64, limit: limits.units };
-        for (rows_a_unit, row_units, column_units) in tiles {
-            let blueprint = Self::with_units(problem, vector, [rows_a_unit, row_units, column_units]);
+        let mut reason = Unavailable::Units { found: 32, limit: limits.units };
+        for (row_units, column_units) in tiles {
+            let blueprint = Self::with_units(problem, vector, row_units, column_units);
             let (units, shared) = (blueprint.units(), blueprint.shared_bytes());
             if units > limits.units {
                 reason = Unavailable::Units { found: units, limit: limits.units };
@@ -129,20 +137,20 @@ impl Blueprint {
         Err(reason)
     }
 
-    fn with_units(problem: &Problem, vector: usize, [rows_a_unit, row_units, column_units]: [usize; 3]) -> Self {
+    fn with_units(problem: &Problem, vector: usize, row_units: usize, column_units: usize) -> Self {
         let depth = problem.head_dim.div_ceil(4);
-        let chunks = depth.div_ceil(MAX_DEPTH);
+        let chunks = depth.div_ceil(if row_units * column_units > 32 { MAX_DEPTH } else { MAX_DEPTH / 2 });
         let values_a_unit = problem.value_dim.div_ceil(4).div_ceil(column_units);
         let mut blueprint = Self {
             row_units,
             column_units,
-            rows_a_unit,
             depth: depth.div_ceil(chunks),
             chunks,
             value_keys: 4,
             values_a_unit,
             head_dim: problem.head_dim,
             value_dim: problem.value_dim,
+            group: problem.group,
             vector,
         };
         let room = (blueprint.rows() + blueprint.keys()) * blueprint.depth_stride();
@@ -157,7 +165,7 @@ impl Blueprint {
 
     /// Rows of a tile.
     pub fn rows(&self) -> usize {
-        self.row_units * self.rows_a_unit
+        self.row_units * ROWS_A_UNIT
     }
 
     /// Keys of a tile.
@@ -227,9 +235,9 @@ mod tests {
     #[test]
     fn tiles_fit_the_rows() {
         for (queries, head_dim, rows) in [
-            (1, 128, 4),
-            (2, 64, 4),
+            (1, 128, 8),
             (3, 80, 8),
+            (4, 64, 8),
             (8, 72, 16),
             (9, 128, 32),
             (17, 128, 64),
@@ -250,7 +258,7 @@ mod tests {
                 assert_eq!(blueprint, Blueprint::new(&problem(queries, 1000, head_dim), 1, &Limits::sm61()).unwrap());
                 assert!(4 * blueprint.depth * blueprint.chunks >= head_dim, "{blueprint:?}");
                 assert!(4 * blueprint.value_stride() >= head_dim, "{blueprint:?}");
-                assert!(blueprint.rows_a_unit * blueprint.values_a_unit <= 16, "{blueprint:?}");
+                assert!(blueprint.values_a_unit <= 4, "{blueprint:?}");
                 assert!(blueprint.keys().is_multiple_of(blueprint.value_keys), "{blueprint:?}");
             }
         }

@@ -1,6 +1,6 @@
 //! The kernel over tiles.
 
-use super::blueprint::{Blueprint, KEYS_A_UNIT};
+use super::blueprint::{Blueprint, KEYS_A_UNIT, ROWS_A_UNIT};
 use super::stage::{Four, Source, add_scores, add_values, load_rows};
 use crate::cube::heads::HeadStrides;
 use cubecl::prelude::*;
@@ -10,7 +10,6 @@ use cubecl::prelude::*;
 pub(super) struct Sizes {
     pub batch: usize,
     pub kv_heads: usize,
-    pub group: usize,
     pub queries: usize,
     pub keys: usize,
     /// Tiles of rows.
@@ -20,6 +19,10 @@ pub(super) struct Sizes {
     pub split_keys: usize,
     /// Segments of the sequence.
     pub segments: usize,
+    /// Vectors of a chunk of the depth, and fours of keys in a chunk of values. As arguments, for the CUDA compiler unrolls loops of
+    /// known length until registers run out.
+    pub depth: usize,
+    pub value_fours: usize,
     /// The first vector of the output.
     pub out_start: usize,
     /// Vectors from the output of a part to that of the next.
@@ -162,10 +165,11 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
     if CUBE_POS >= cubes {
         terminate!();
     }
-    let rows_a_unit = comptime!(tile.rows_a_unit);
+    let rows_a_unit = comptime!(ROWS_A_UNIT);
     let row_units = comptime!(tile.row_units);
     let column_units = comptime!(tile.column_units);
     let values = comptime!(tile.values_a_unit);
+    let group = comptime!(tile.group);
     let unit = UNIT_POS as usize;
     let ty = unit / column_units;
     let tx = unit % column_units;
@@ -175,36 +179,33 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
     let part = CUBE_POS / sizes.row_tiles % sizes.splits;
     let kv_head = CUBE_POS / sizes.row_tiles / sizes.splits % sizes.kv_heads;
     let batch = CUBE_POS / sizes.row_tiles / sizes.splits / sizes.kv_heads;
-    let rows = sizes.queries * sizes.group;
+    let rows = sizes.queries * group;
 
     // Keys that some row of the tile sees, of this part. Both bounds rise with the query.
     let last_row = min(first_row + comptime!(tile.rows()), rows) - 1;
-    let begin = max(find_range(first_row / sizes.group, ends, &sizes, kinds).begin, part * sizes.split_keys);
-    let end = min(find_range(last_row / sizes.group, ends, &sizes, kinds).end, (part + 1) * sizes.split_keys);
+    let begin = max(find_range(first_row / group, ends, &sizes, kinds).begin, part * sizes.split_keys);
+    let end = min(find_range(last_row / group, ends, &sizes, kinds).end, (part + 1) * sizes.split_keys);
     let mut tiles = 0usize;
     if begin < end {
         tiles = (end - begin + comptime!(tile.keys() - 1)) / comptime!(tile.keys());
     }
 
     let q_source = Source {
-        start: batch * q_strides.batch + kv_head * sizes.group * q_strides.head,
+        start: batch * q_strides.batch + kv_head * group * q_strides.head,
         distance: q_strides.position,
         member: q_strides.head,
-        group: sizes.group,
         rows,
     };
     let k_source = Source {
         start: batch * k_strides.batch + kv_head * k_strides.head,
         distance: k_strides.position,
         member: 0usize,
-        group: 1usize,
         rows: end,
     };
     let v_source = Source {
         start: batch * v_strides.batch + kv_head * v_strides.head,
         distance: v_strides.position,
         member: 0usize,
-        group: 1usize,
         rows: end,
     };
 
@@ -221,7 +222,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
     for i in 0..rows_a_unit {
         largest[i] = f32::new(f32::MIN);
         sums[i] = 0.0f32;
-        let range = find_range((first_row + ty + comptime!(i * row_units)) / sizes.group, ends, &sizes, kinds);
+        let range = find_range((first_row + ty + comptime!(i * row_units)) / group, ends, &sizes, kinds);
         begins[i] = range.begin as u32;
         range_ends[i] = min(range.end, end) as u32;
         #[unroll]
@@ -242,14 +243,14 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
             load_rows(q, &q_source, first_row, column, &mut stage, comptime!(tile.query_chunk()), tile);
             load_rows(k, &k_source, first_key, column, &mut stage, comptime!(tile.key_chunk()), tile);
             sync_cube();
-            add_scores(&stage, &mut scores, ty, tx, tile);
+            add_scores(&stage, &mut scores, sizes.depth, ty, tx, tile);
         }
 
         #[unroll]
         for i in 0..rows_a_unit {
             let row = first_row + ty + comptime!(i * row_units);
-            let query = row / sizes.group;
-            let head = kv_head * sizes.group + row % sizes.group;
+            let query = row / group;
+            let head = kv_head * group + row % group;
             let range = KeyRange { begin: begins[i] as usize, end: range_ends[i] as usize };
             let mask_at = batch * mask_strides.batch + head * mask_strides.head + query * mask_strides.query;
             let bias_at = batch * bias_strides.batch + head * bias_strides.head + query * bias_strides.query;
@@ -312,7 +313,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
             let first = first_key + chunk * comptime!(tile.value_keys);
             load_rows(v, &v_source, first, 0usize, &mut stage, comptime!(tile.value_chunk()), tile);
             sync_cube();
-            add_values(&stage, &weights, &mut output, chunk * comptime!(tile.value_keys / 4), ty, tx, tile);
+            add_values(&stage, &weights, &mut output, chunk * sizes.value_fours, sizes.value_fours, ty, tx, tile);
         }
     }
 
@@ -330,8 +331,8 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
         for c in 0..column_units {
             sum += partials[row * column_units + c];
         }
-        let query = (first_row + row) / sizes.group;
-        let head = kv_head * sizes.group + (first_row + row) % sizes.group;
+        let query = (first_row + row) / group;
+        let head = kv_head * group + (first_row + row) % group;
         if query < sizes.queries {
             let to = sizes.out_start
                 + part * sizes.split_distance
@@ -348,7 +349,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
             #[comptime]
             if let ComptimeOption::Some(lse) = lse {
                 if tx == 0 {
-                    let heads = sizes.kv_heads * sizes.group;
+                    let heads = sizes.kv_heads * group;
                     let at = ((part * sizes.batch + batch) * heads + head) * sizes.queries + query;
                     lse[at] = largest[i] + f32::ln(sum);
                 }

@@ -246,13 +246,14 @@ impl<R: CubeRuntime> Launch<'_, R> {
         let sizes = SizesLaunch::new(
             batch,
             kv_heads,
-            group,
             queries,
             keys,
             row_tiles,
             splits,
             split_keys,
             rules.segments.map_or(0, <[usize]>::len),
+            tile.depth,
+            tile.value_keys / 4,
             out_start / vector,
             rows * value_dim / vector,
         );

@@ -1,19 +1,18 @@
 //! Tiles from device memory to shared memory, and what the kernel multiplies there.
 
-use super::blueprint::{Blueprint, KEYS_A_UNIT};
+use super::blueprint::{Blueprint, KEYS_A_UNIT, ROWS_A_UNIT};
 use cubecl::prelude::*;
 
 /// Four floats, the unit of shared memory.
 pub(super) type Four = Vector<f32, Const<4>>;
 
-/// Rows of a tensor: `row` lies `row / group · distance + row % group · member` vectors from `start`. Rows from `rows` on, and
-/// elements from the length of a row on, are zeros.
+/// Rows of a tensor: `row` lies `row · distance` vectors from `start`, or, where a position has a row for each member of a group,
+/// `row / group · distance + row % group · member`. Rows from `rows` on, and elements from the length of a row on, are zeros.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Source {
     pub start: usize,
     pub distance: usize,
     pub member: usize,
-    pub group: usize,
     pub rows: usize,
 }
 
@@ -29,8 +28,8 @@ pub(super) struct Chunk {
     stride: usize,
     /// Elements of a whole row of the tensor.
     length: usize,
-    /// Whether members of a group lie apart.
-    grouped: bool,
+    /// Members of a group that lie apart; 1 where rows are evenly spaced.
+    group: usize,
     /// Where so many units score keys `u · 4 + j` each, row `u · 4 + j` goes where `j · units + u` would: units then read
     /// neighbouring rows for a `j`.
     scattered: Option<usize>,
@@ -45,7 +44,7 @@ impl Blueprint {
             width: self.depth,
             stride: self.depth_stride(),
             length: self.head_dim,
-            grouped: true,
+            group: self.group,
             scattered: None,
         }
     }
@@ -55,7 +54,7 @@ impl Blueprint {
         Chunk {
             to: self.rows() * self.depth_stride(),
             rows: self.keys(),
-            grouped: false,
+            group: 1,
             scattered: Some(self.column_units),
             ..self.query_chunk()
         }
@@ -69,7 +68,7 @@ impl Blueprint {
             width: self.value_stride(),
             stride: self.value_stride(),
             length: self.value_dim,
-            grouped: false,
+            group: 1,
             scattered: None,
         }
     }
@@ -90,59 +89,57 @@ pub(super) fn load_rows<X: Float, N: Size>(
     let width = comptime!(chunk.width);
     let length = comptime!(chunk.length);
     let total = comptime!(chunk.rows * chunk.width);
-    let steps = comptime!(total.div_ceil(units));
-    #[unroll]
-    for step in 0..steps {
-        let i = UNIT_POS as usize + comptime!(step * units);
-        if i < total {
-            let row = i / width;
-            let element = column + i % width * 4;
-            let from = first + row;
-            let mut four = Four::new(0.0f32);
-            if from < source.rows {
-                let start = if comptime!(chunk.grouped) {
-                    source.start + from / source.group * source.distance + from % source.group * source.member
-                } else {
-                    source.start + from * source.distance
-                };
-                if comptime!(tile.vector == 4) {
-                    if element < length {
-                        four = Four::cast_from(x[start + element / 4]);
-                    }
-                } else {
-                    #[unroll]
-                    for lane in 0..4usize {
-                        if element + lane < length {
-                            four[lane] = Vector::<f32, N>::cast_from(x[start + element + lane])[0];
-                        }
+    for i in range_stepped(UNIT_POS as usize, total, units) {
+        let row = i / width;
+        let element = column + i % width * 4;
+        let from = first + row;
+        let mut four = Four::new(0.0f32);
+        if from < source.rows {
+            let start = if comptime!(chunk.group > 1) {
+                source.start
+                    + from / comptime!(chunk.group) * source.distance
+                    + from % comptime!(chunk.group) * source.member
+            } else {
+                source.start + from * source.distance
+            };
+            if comptime!(tile.vector == 4) {
+                if element < length {
+                    four = Four::cast_from(x[start + element / 4]);
+                }
+            } else {
+                #[unroll]
+                for lane in 0..4usize {
+                    if element + lane < length {
+                        four[lane] = Vector::<f32, N>::cast_from(x[start + element + lane])[0];
                     }
                 }
             }
-            let slot = if comptime!(chunk.scattered.is_some()) {
-                row % KEYS_A_UNIT * comptime!(chunk.scattered.unwrap_or(1)) + row / KEYS_A_UNIT
-            } else {
-                row
-            };
-            stage[comptime!(chunk.to) + slot * comptime!(chunk.stride) + i % width] = four;
         }
+        let slot = if comptime!(chunk.scattered.is_some()) {
+            row % KEYS_A_UNIT * comptime!(chunk.scattered.unwrap_or(1)) + row / KEYS_A_UNIT
+        } else {
+            row
+        };
+        stage[comptime!(chunk.to) + slot * comptime!(chunk.stride) + i % width] = four;
     }
 }
 
-/// `scores[i · 4 + j] += q_i · k_j` over the chunk in `stage`, for the unit's rows `ty + i · row_units` and its keys.
+/// `scores[i · 4 + j] += q_i · k_j` over the chunk of so many `vectors` in `stage`, for the unit's rows `ty + i · row_units` and its keys.
 #[cube]
 pub(super) fn add_scores(
     stage: &SharedMemory<Four>,
     scores: &mut Array<f32>,
+    vectors: usize,
     ty: usize,
     tx: usize,
     #[comptime] tile: Blueprint,
 ) {
     let stride = comptime!(tile.depth_stride());
     let keys_start = comptime!(tile.rows() * stride);
-    let rows = comptime!(tile.rows_a_unit);
+    let rows = comptime!(ROWS_A_UNIT);
     let mut q = Array::<Four>::new(rows);
     let mut k = Array::<Four>::new(KEYS_A_UNIT);
-    for depth in 0..comptime!(tile.depth) {
+    for depth in 0..vectors {
         #[unroll]
         for i in 0..rows {
             q[i] = stage[(ty + comptime!(i * tile.row_units)) * stride + depth];
@@ -162,24 +159,25 @@ pub(super) fn add_scores(
     }
 }
 
-/// `out[i · values + c] += Σ P[row i, key] · V[key, column c]` over the chunk of keys in `stage`, whose weights begin at vector `from` of
-/// a row of `weights`.
+/// `out[i · values + c] += Σ P[row i, key] · V[key, column c]` over the chunk of four times `fours` keys in `stage`, whose weights begin at
+/// vector `from` of a row of `weights`.
 #[cube]
 pub(super) fn add_values(
     stage: &SharedMemory<Four>,
     weights: &SharedMemory<Four>,
     out: &mut Array<Four>,
     from: usize,
+    fours: usize,
     ty: usize,
     tx: usize,
     #[comptime] tile: Blueprint,
 ) {
-    let rows = comptime!(tile.rows_a_unit);
+    let rows = comptime!(ROWS_A_UNIT);
     let values = comptime!(tile.values_a_unit);
     let value_stride = comptime!(tile.value_stride());
     let weight_stride = comptime!(tile.weight_stride());
     let mut p = Array::<Four>::new(rows);
-    for four in 0..comptime!(tile.value_keys / 4) {
+    for four in 0..fours {
         #[unroll]
         for i in 0..rows {
             p[i] = weights[(ty + comptime!(i * tile.row_units)) * weight_stride + from + four];
