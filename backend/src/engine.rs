@@ -190,6 +190,17 @@ pub trait Engine: FusedOps {
         None
     }
 
+    /// [`FusedOps::add_norm_mlp_gated`] of `[x, residual]` for weights gate, up and down; `None` where no kernel does it better than
+    /// the two ops that it is made of.
+    fn try_add_norm_mlp_gated(
+        operands: [&FloatTensor<Self>; 2],
+        norm: &EngineNorm<Self>,
+        weights: [&EngineWeight<'_, Self>; 3],
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        None
+    }
+
     /// How [`Engine::try_linear`] would multiply an f32 input of so many `rows`, as text; `None` where it would not.
     fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
         None

@@ -11,7 +11,8 @@ use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
     AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
-    KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary, RotaryInputs, Weight, compose,
+    KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, NormKind, RmsNormForward, Rotary, RotaryInputs, Weight,
+    compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 use std::sync::Arc;
@@ -240,6 +241,25 @@ impl<B: Engine> FusedOps for Kiln<B> {
             Err((gate, up)) => Self::silu(lift(gate), config) * lift(up),
         };
         Self::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
+    }
+
+    fn add_norm_mlp_gated<const D: usize>(
+        x: Tensor<Self, D>,
+        residual: Tensor<Self, D>,
+        (gamma, epsilon): (Tensor<Self, 1>, f64),
+        weights: &GatedMlpWeights<Self>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        let (x, residual) = (lower(x), lower(residual));
+        if config.fusion.mlp && config.fusion.add_norm {
+            let norm = EngineNorm { kind: NormKind::Rms, gamma: lower(gamma.clone()), beta: None, epsilon };
+            let engine_weights = [&weights.gate, &weights.up, &weights.down].map(engine_weight);
+            let output = B::try_add_norm_mlp_gated([&x, &residual], &norm, engine_weights.each_ref(), config);
+            if let Some(output) = output {
+                return lift(output);
+            }
+        }
+        compose::mlp::add_norm_mlp_gated(lift(x), lift(residual), (gamma, epsilon), weights, config)
     }
 
     fn moe(

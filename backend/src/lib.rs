@@ -5,7 +5,7 @@ pub mod cpu;
 pub mod decorator;
 pub mod engine;
 pub mod fused;
-#[cfg(feature = "wgpu")]
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub mod gpu;
 pub mod kernels;
 pub mod memory;

@@ -16,13 +16,20 @@ use burn_kiln_fusion::{
 };
 use burn_tensor::{Int, Tensor, TensorData, Tolerance};
 use burn_wgpu::WgpuDevice;
-use std::{io::Write, panic::catch_unwind, sync::OnceLock};
+use std::{
+    io::Write,
+    panic::catch_unwind,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 type Flex = Kiln<burn_flex::Flex>;
 
-/// Runs `test` on the device; without one it is skipped, or fails where `KILN_REQUIRE_GPU=1`.
+/// Runs `test` on the device, one at a time, for the counters are the process's. Without a device it is skipped, or fails where
+/// `KILN_REQUIRE_GPU=1`.
 fn with_device(test: impl FnOnce(&WgpuDevice)) {
     static FOUND: OnceLock<bool> = OnceLock::new();
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let device = WgpuDevice::DefaultDevice;
     if *FOUND.get_or_init(|| catch_unwind(|| drop(KilnWgpu::name(&WgpuDevice::DefaultDevice))).is_ok()) {
         return test(&device);
@@ -94,9 +101,14 @@ impl<B: FusedOps> Operands<B> {
         let weights = GatedMlpWeights { gate: self.gate.clone(), up: self.up.clone(), down: self.down.clone() };
         B::mlp_gated(self.x.clone(), &weights, Some(self.x.clone()), &KernelConfig::default())
     }
+
+    fn add_norm_mlp(&self) -> Tensor<B, 3> {
+        let weights = GatedMlpWeights { gate: self.gate.clone(), up: self.up.clone(), down: self.down.clone() };
+        let (residual, norm) = (self.x.clone() * 0.5, (self.norm.gamma.clone(), self.norm.epsilon));
+        B::add_norm_mlp_gated(self.x.clone(), residual, norm, &weights, &KernelConfig::default())
+    }
 }
 
-/// One test for all that counts: the counters are the process's.
 #[test]
 fn ops_reach_the_cubecl_kernels() {
     with_device(|device| {
@@ -109,6 +121,7 @@ fn ops_reach_the_cubecl_kernels() {
                 assert_close(actual, expected);
             }
             assert_close(reaches(Route::CubeGatedMlp, || gpu.mlp()), cpu.mlp());
+            assert_close(reaches(Route::CubeGatedMlp, || gpu.add_norm_mlp()), cpu.add_norm_mlp());
         }
         check_plain_products(device);
         check_embedding(device);

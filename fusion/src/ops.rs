@@ -242,6 +242,24 @@ pub trait FusedOps: Backend {
         compose::mlp::mlp_gated(x, weights, residual, config)
     }
 
+    /// `mlp_gated(rms_norm(sum)) + sum` for `sum = x + residual`: what a decoder layer does with the result of its attention.
+    ///
+    /// `norm` is the norm's weight, `[hidden]`, and its epsilon.
+    ///
+    /// On `Autodiff` it is both ops, each with its own backward.
+    ///
+    /// # Shapes
+    /// `x`, `residual` and output `[.., hidden]`.
+    fn add_norm_mlp_gated<const D: usize>(
+        x: Tensor<Self, D>,
+        residual: Tensor<Self, D>,
+        norm: (Tensor<Self, 1>, f64),
+        weights: &GatedMlpWeights<Self>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        compose::mlp::add_norm_mlp_gated(x, residual, norm, weights, config)
+    }
+
     /// [`FusedOps::mlp_gated`], keeping both products.
     fn mlp_gated_forward<const D: usize>(
         x: Tensor<Self, D>,

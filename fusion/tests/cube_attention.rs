@@ -1,9 +1,9 @@
-//! Attention on a Vulkan device, against f64: see `cube_vulkan.rs`.
+//! Attention on Vulkan and as CUDA text, against f64: see `cube_vulkan.rs`.
 
 mod cube_checks;
 mod cube_device;
 
-cube_device::test_on_vulkan! {
+cube_device::test_on_devices! {
     attention:
     attention_matches_f64,
     split_keys_give_what_the_whole_gives,

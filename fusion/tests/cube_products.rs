@@ -1,9 +1,9 @@
-//! Numbers of the CubeCL matrix products on a Vulkan device, against f64.
+//! Numbers of the CubeCL matrix products against f64, on Vulkan and as CUDA text.
 
 mod cube_checks;
 mod cube_device;
 
-cube_device::test_on_vulkan! {
+cube_device::test_on_devices! {
     products:
     few_rows_match_f64,
     tiles_match_f64,

@@ -1,9 +1,9 @@
-//! Kernels over rows and elements on a Vulkan device, against f64: see `cube_vulkan.rs`.
+//! Kernels over rows and elements on Vulkan and as CUDA text, against f64: see `cube_vulkan.rs`.
 
 mod cube_checks;
 mod cube_device;
 
-cube_device::test_on_vulkan! {
+cube_device::test_on_devices! {
     rows:
     layer_norm_matches_f64,
     layer_norm_keeps_small_deviations_from_large_means,
@@ -17,7 +17,7 @@ cube_device::test_on_vulkan! {
     invalid_calls_say_so,
 }
 
-cube_device::test_on_vulkan! {
+cube_device::test_on_devices! {
     heads:
     queries_keys_and_values_are_placed_in_one_launch,
     plain_rotary_embedding_shares_angles,

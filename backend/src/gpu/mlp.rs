@@ -1,11 +1,14 @@
 //! Gated MLPs: two products, the first of gate and up.
 
 use super::{CubeEngine, accept, find_rows};
-use crate::{engine::EngineWeight, routes::Route};
+use crate::{
+    engine::{EngineNorm, EngineWeight},
+    routes::Route,
+};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
     KernelConfig,
-    cube::product::{Call, multiply},
+    cube::product::{Call, RowNorm, multiply},
 };
 
 /// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual` in two launches; `None` where the kernels do not take the operands.
@@ -22,6 +25,27 @@ pub(super) fn mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
     let run = || {
         let hidden = multiply(&Call { up: Some(up), ..Call::new(x, gate) })?.remove(0);
         multiply(&Call { residual, ..Call::new(&hidden, down) }).map(|mut outputs| outputs.remove(0))
+    };
+    accept(Route::CubeGatedMlp, run())
+}
+
+/// `mlp_gated(rms_norm(sum)) + sum` for `sum = x + residual` in two launches: the first one adds, normalises and makes gate and up. `None` for
+/// many rows, which each of its cubes would add and normalise again.
+pub(super) fn add_norm_mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
+    [x, residual]: [&CubeTensor<R>; 2],
+    norm: &EngineNorm<B>,
+    weights: [&EngineWeight<'_, B>; 3],
+    config: &KernelConfig,
+) -> Option<CubeTensor<R>> {
+    if !config.tiling.enabled {
+        return None;
+    }
+    let [gate, up, down] = weights.map(find_rows);
+    let norm = Some(RowNorm { gamma: &norm.gamma, epsilon: norm.epsilon });
+    let run = || {
+        let outputs = multiply(&Call { addend: Some(residual), norm, up: Some(up), ..Call::new(x, gate) })?;
+        let [hidden, sum] = [&outputs[0], &outputs[1]];
+        multiply(&Call { residual: Some(sum), ..Call::new(hidden, down) }).map(|mut outputs| outputs.remove(0))
     };
     accept(Route::CubeGatedMlp, run())
 }

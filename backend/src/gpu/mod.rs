@@ -6,6 +6,8 @@
 
 mod attention;
 mod attention_rotary;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod elementwise;
 mod embedding;
 mod linear;
@@ -14,7 +16,6 @@ mod norm;
 mod rope;
 mod softmax;
 
-use crate::Kiln;
 use crate::engine::{
     AttentionOperands, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
     RotaryOperands, SoftmaxKind, UnaryOp,
@@ -32,10 +33,13 @@ use burn_cubecl::{
     tensor::CubeTensor,
 };
 use burn_kiln_fusion::{KernelConfig, cube::CubeError};
-use burn_wgpu::WgpuRuntime;
+
+#[cfg(feature = "cuda")]
+pub use cuda::KilnCuda;
 
 /// Kiln on Vulkan, Metal, DX12 or WebGPU. Booleans are u32, which every one of these can store.
-pub type KilnWgpu = Kiln<CubeBackend<WgpuRuntime, f32, i32, u32>>;
+#[cfg(feature = "wgpu")]
+pub type KilnWgpu = crate::Kiln<CubeBackend<burn_wgpu::WgpuRuntime, f32, i32, u32>>;
 
 impl<R, F, I, BT> Engine for CubeBackend<R, F, I, BT>
 where
@@ -94,6 +98,15 @@ where
         config: &KernelConfig,
     ) -> Option<FloatTensor<Self>> {
         mlp::mlp_gated(x, weights, residual, config)
+    }
+
+    fn try_add_norm_mlp_gated(
+        operands: [&FloatTensor<Self>; 2],
+        norm: &EngineNorm<Self>,
+        weights: [&EngineWeight<'_, Self>; 3],
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        mlp::add_norm_mlp_gated(operands, norm, weights, config)
     }
 
     fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {

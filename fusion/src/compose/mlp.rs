@@ -3,8 +3,8 @@
 use super::activation;
 use super::linear::input_gradient;
 use crate::{
-    Activation, Epilogue, FusedOps, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, LinearForward,
-    PlainMlpForward, PlainMlpGrads, PlainMlpWeights,
+    Activation, AddNorm, Epilogue, FusedOps, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig,
+    LinearForward, PlainMlpForward, PlainMlpGrads, PlainMlpWeights,
 };
 use burn_tensor::Tensor;
 
@@ -19,6 +19,18 @@ pub fn mlp_gated<B: FusedOps, const D: usize>(
     let up = FusedOps::linear(x, &weights.up, Epilogue::default(), config);
     let hidden = B::silu(gate, config) * up;
     FusedOps::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
+}
+
+/// Default of [`FusedOps::add_norm_mlp_gated`]: [`FusedOps::add_norm`], then [`FusedOps::mlp_gated`].
+pub fn add_norm_mlp_gated<B: FusedOps, const D: usize>(
+    x: Tensor<B, D>,
+    residual: Tensor<B, D>,
+    (gamma, epsilon): (Tensor<B, 1>, f64),
+    weights: &GatedMlpWeights<B>,
+    config: &KernelConfig,
+) -> Tensor<B, D> {
+    let AddNorm { sum, normed, .. } = B::add_norm(x, residual, gamma, epsilon, config);
+    B::mlp_gated(normed, weights, Some(sum), config)
 }
 
 /// Default of [`FusedOps::mlp_gated_forward`].

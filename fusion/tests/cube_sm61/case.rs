@@ -7,7 +7,6 @@ use cubecl::Runtime;
 
 /// What a kernel is bound by, and so what is demanded of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code)]
 pub enum Kind {
     /// Memory: half of the units of a multiprocessor must be at work.
     Streaming,

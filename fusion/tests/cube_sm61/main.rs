@@ -3,8 +3,10 @@
 //!
 //! A new kernel gets a file with its cases, and a line in `list_cases`.
 
+mod attention;
 mod case;
-mod norms;
+mod products;
+mod rows;
 mod table;
 
 use burn_kiln_fusion::cube::cuda_text::{ResourceError, find_resources};
@@ -13,7 +15,9 @@ use std::io::Write;
 
 fn list_cases() -> Cases {
     let mut cases = Cases::default();
-    norms::add(&mut cases);
+    rows::add(&mut cases);
+    attention::add(&mut cases);
+    products::add(&mut cases);
     cases
 }
 

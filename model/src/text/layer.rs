@@ -6,7 +6,7 @@ use crate::layers::{RmsNorm, RmsNormConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{AddNorm, AttentionOptions, FusedOps, KernelConfig, KvCache, Rotary};
+use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, KvCache, Rotary};
 
 /// What all layers of a forward pass share.
 #[derive(Debug)]
@@ -59,8 +59,6 @@ impl<B: FusedOps> DecoderLayer<B> {
     ) -> Tensor<B, 3> {
         let config = context.kernels;
         let mixed = self.self_attn.forward(x.clone(), &self.input_layernorm, context, caches);
-        let norm = &self.post_attention_layernorm;
-        let AddNorm { sum, normed, .. } = B::add_norm(mixed, x, norm.weight.val(), norm.epsilon, config);
-        self.mlp.forward(normed, sum, config)
+        self.mlp.forward(mixed, x, &self.post_attention_layernorm, config)
     }
 }

@@ -2,11 +2,11 @@
 
 use super::SparseMlp;
 use crate::config::TextConfig;
-use crate::layers::{Linear, LinearConfig};
+use crate::layers::{Linear, LinearConfig, RmsNorm};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{FusedOps, GatedMlpWeights, KernelConfig};
+use burn_kiln_fusion::{AddNorm, FusedOps, GatedMlpWeights, KernelConfig};
 
 /// `down(silu(gate(x)) ⊙ up(x))` (SwiGLU, Shazeer 2020).
 #[derive(Module, Debug)]
@@ -31,14 +31,20 @@ impl<B: Backend> GatedMlp<B> {
 }
 
 impl<B: FusedOps> GatedMlp<B> {
-    /// `down(silu(gate(x)) ⊙ up(x)) + residual`.
+    /// `down(silu(gate(n)) ⊙ up(n)) + sum` for `sum = x + residual` and its norm `n`.
     ///
     /// # Shapes
     /// `x`, `residual` and output `[batch, length, hidden]`.
-    pub fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>, config: &KernelConfig) -> Tensor<B, 3> {
+    pub fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        residual: Tensor<B, 3>,
+        norm: &RmsNorm<B>,
+        config: &KernelConfig,
+    ) -> Tensor<B, 3> {
         let weights =
             GatedMlpWeights { gate: self.gate_proj.weight(), up: self.up_proj.weight(), down: self.down_proj.weight() };
-        B::mlp_gated(x, &weights, Some(residual), config)
+        B::add_norm_mlp_gated(x, residual, (norm.weight.val(), norm.epsilon), &weights, config)
     }
 }
 
@@ -63,14 +69,23 @@ impl<B: Backend> Mlp<B> {
 }
 
 impl<B: FusedOps> Mlp<B> {
-    /// `mlp(x) + residual`.
+    /// `mlp(norm(sum)) + sum` for `sum = x + residual`.
     ///
     /// # Shapes
     /// `x`, `residual` and output `[batch, length, hidden]`.
-    pub fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>, config: &KernelConfig) -> Tensor<B, 3> {
+    pub fn forward(
+        &self,
+        x: Tensor<B, 3>,
+        residual: Tensor<B, 3>,
+        norm: &RmsNorm<B>,
+        config: &KernelConfig,
+    ) -> Tensor<B, 3> {
         match self {
-            Self::Dense(mlp) => mlp.forward(x, residual, config),
-            Self::Sparse(mlp) => mlp.forward(x, residual, config),
+            Self::Dense(mlp) => mlp.forward(x, residual, norm, config),
+            Self::Sparse(mlp) => {
+                let AddNorm { sum, normed, .. } = B::add_norm(x, residual, norm.weight.val(), norm.epsilon, config);
+                mlp.forward(normed, sum, config)
+            }
         }
     }
 }

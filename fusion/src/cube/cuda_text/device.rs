@@ -14,22 +14,34 @@ use cubecl_cpp::{
 };
 
 /// A card of compute capability 6.1 that is not there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Sm61 {
-    /// Launches run on the CPU.
-    #[default]
-    Runs,
+    /// Launches run on the CPU. Cards of different numbers have threads and memory of their own.
+    Runs(u16),
     /// Launches are kept and not run; memory holds nothing of use, and reading it is an error.
     Records,
 }
 
+impl Default for Sm61 {
+    fn default() -> Self {
+        Self::Runs(0)
+    }
+}
+
+/// Number of the card that records, after those that run.
+const RECORDS: u16 = u16::MAX;
+
 impl Device for Sm61 {
     fn from_id(id: DeviceId) -> Self {
-        if id.index_id == 0 { Self::Runs } else { Self::Records }
+        if id.index_id == RECORDS { Self::Records } else { Self::Runs(id.index_id) }
     }
 
     fn to_id(&self) -> DeviceId {
-        DeviceId::new(0, *self as u16)
+        let index = match self {
+            Self::Runs(number) => *number,
+            Self::Records => RECORDS,
+        };
+        DeviceId::new(0, index)
     }
 }
 

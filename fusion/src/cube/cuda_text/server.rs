@@ -4,7 +4,7 @@ use super::{
     HostError, Sm61,
     device::describe,
     launches,
-    process::{Request, run},
+    process::{Request, Workers},
     program::Program,
     regions::{Argument, Region, find_region, gather},
     text::{CudaCompiler, Text},
@@ -45,6 +45,7 @@ pub struct OfflineServer {
     profiler: TimestampProfiler,
     utilities: Arc<ServerUtilities<Self>>,
     texts: HashMap<KernelId, Text>,
+    workers: Workers,
     errors: BTreeMap<u64, Vec<ServerError>>,
 }
 
@@ -66,6 +67,7 @@ impl DeviceService for OfflineServer {
             profiler: TimestampProfiler::default(),
             utilities: Arc::new(ServerUtilities::new(properties, logger, (), policy)),
             texts: HashMap::new(),
+            workers: Workers::default(),
             errors: BTreeMap::new(),
         }
     }
@@ -117,7 +119,7 @@ impl OfflineServer {
         launches::keep(stream, &text, cubes, arguments.buffers.iter().map(Binding::size_in_used).collect());
         match self.device {
             Sm61::Records => Ok(()),
-            Sm61::Runs => self.run(&text, cubes, &arguments),
+            Sm61::Runs(_) => self.run(&text, cubes, &arguments),
         }
     }
 
@@ -134,7 +136,7 @@ impl OfflineServer {
             contents.push((0, &info));
         }
         let request = Request { cubes, regions: &contents, arguments: &pointers };
-        let written = run(text, &program, &request)?;
+        let written = self.workers.run(text, &program, &request)?;
         let mut rest = &written[..];
         for resource in &mut resources {
             let memory = resource.write();
@@ -231,7 +233,7 @@ impl ComputeServer for OfflineServer {
         let read = match (self.take_errors(stream), self.device) {
             (Err(errors), _) => Err(errors),
             (Ok(()), Sm61::Records) => Err(HostError::NothingRan.into()),
-            (Ok(()), Sm61::Runs) => from.iter().map(|copy| self.try_read(copy)).collect(),
+            (Ok(()), Sm61::Runs(_)) => from.iter().map(|copy| self.try_read(copy)).collect(),
         };
         Box::pin(async { read })
     }

@@ -108,6 +108,8 @@ pub fn launch<R: CubeRuntime>(
             rows,
             d / vector,
             stride / vector,
+            // A device cannot report a bad id: NaN is seen, the row of another id would not be. CUDA C++ has no literal for it.
+            f32::NAN,
             blueprint,
             table.dtype.into(),
             ids.dtype.into(),

@@ -66,6 +66,14 @@ impl<R: CubeRuntime> Clone for RowNorm<'_, R> {
 
 impl<R: CubeRuntime> Copy for RowNorm<'_, R> {}
 
+impl<R: CubeRuntime> Clone for Layer<'_, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<R: CubeRuntime> Copy for Layer<'_, R> {}
+
 /// A weight and its bias.
 #[derive(Debug)]
 pub struct Layer<'a, R: CubeRuntime> {
@@ -78,6 +86,7 @@ pub struct Layer<'a, R: CubeRuntime> {
 /// A product of the rows of `x` with weights.
 ///
 /// ```text
+/// x = x + addend                                                   with an addend
 /// y = activation( norm(x) · weightᵀ + bias ) + residual          for each layer
 /// y = silu( norm(x) · weightᵀ ) ⊙ ( norm(x) · upᵀ ) + residual     with a second weight `up`
 /// ```
@@ -85,6 +94,8 @@ pub struct Layer<'a, R: CubeRuntime> {
 pub struct Call<'a, R: CubeRuntime> {
     /// `[.., in]`.
     pub x: &'a CubeTensor<R>,
+    /// Like `x`, added to it before the norm. The sum is one more output. For up to [`gemv::MAX_ROWS_TOGETHER`] rows only.
+    pub addend: Option<&'a CubeTensor<R>>,
     /// Before the product.
     pub norm: Option<RowNorm<'a, R>>,
     /// The layers, 1 or more; exactly 1 with `up` or a residual.
@@ -103,20 +114,31 @@ impl<'a, R: CubeRuntime> Call<'a, R> {
     /// `x · weightᵀ`; what is around it is set field by field.
     pub fn new(x: &'a CubeTensor<R>, weight: &'a CubeTensor<R>) -> Self {
         let layers = vec![Layer { weight, bias: None }];
-        Self { x, norm: None, layers, up: None, activation: None, residual: None, strategy: Strategy::Auto }
+        Self {
+            x,
+            addend: None,
+            norm: None,
+            layers,
+            up: None,
+            activation: None,
+            residual: None,
+            strategy: Strategy::Auto,
+        }
     }
 
     /// All tensors, in the order in which errors name their shapes.
     fn operands(&self) -> impl Iterator<Item = &'a CubeTensor<R>> {
         let layers = self.layers.iter().flat_map(|layer| [Some(layer.weight), layer.bias]);
         let rest = [self.up, self.norm.map(|norm| norm.gamma), self.residual];
-        [Some(self.x)].into_iter().chain(layers).chain(rest).flatten()
+        [Some(self.x), self.addend].into_iter().chain(layers).chain(rest).flatten()
     }
 }
 
 /// Operands where the kernels can read them, and the device.
 struct Ready<R: CubeRuntime> {
     x: Operand<R>,
+    /// It lies as `x` does.
+    addend: Option<CubeTensor<R>>,
     /// Of each layer, then up.
     weights: Vec<Operand<R>>,
     biases: Vec<Option<CubeTensor<R>>>,
@@ -134,9 +156,12 @@ impl<R: CubeRuntime> Ready<R> {
             check_storage(client, dtype)?;
         }
         let address = check_address(client, &call.operands().collect::<Vec<_>>())?;
-        let x = match find_rows(call.x) {
-            Some(layout) => (call.x.clone(), layout),
-            None => make_rows(call.x),
+        let layouts = [Some(call.x), call.addend].into_iter().flatten().map(find_rows).collect::<Vec<_>>();
+        let (x, addend) = match layouts[0] {
+            Some(layout) if layouts.iter().all(|other| *other == Some(layout)) => {
+                ((call.x.clone(), layout), call.addend.cloned())
+            }
+            _ => (make_rows(call.x), call.addend.map(|addend| make_rows(addend).0)),
         };
         let weights = call.layers.iter().map(|layer| layer.weight).chain(call.up);
         let mut weights: Vec<_> = weights
@@ -148,6 +173,7 @@ impl<R: CubeRuntime> Ready<R> {
         let contiguous = |tensor: &CubeTensor<R>| into_contiguous(tensor.clone());
         Ok(Self {
             x,
+            addend,
             weights,
             biases: call.layers.iter().map(|layer| layer.bias.map(contiguous)).collect(),
             gamma: call.norm.map(|norm| contiguous(norm.gamma)),
@@ -191,13 +217,13 @@ impl fmt::Display for Plan {
     }
 }
 
-/// Runs the call, one output a layer.
+/// Runs the call: one output a layer, then the sum where there is an addend.
 ///
 /// Padded rows are read where they are, as are weights however they lie; an `x` whose rows have no common distance is made contiguous
 /// first, at the price of a copy. The results are enqueued, not awaited.
 ///
 /// # Shapes
-/// `x` `[.., in]`, weights `[out, in]` of one dtype, biases `[out]`, `gamma` `[in]`, `residual` like the output. Outputs `[.., out]` in the
+/// `x` and addend `[.., in]`, weights `[out, in]` of one dtype, biases `[out]`, `gamma` `[in]`, `residual` like the output. Outputs `[.., out]` in the
 /// dtype of `x`.
 ///
 /// # Errors
@@ -205,7 +231,7 @@ impl fmt::Display for Plan {
 /// different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs. Nothing has been launched then.
 pub fn multiply<R: CubeRuntime>(call: &Call<'_, R>) -> Result<Vec<CubeTensor<R>>, CubeError> {
     let problem = Problem::new(call)?;
-    let outputs: Vec<_> = (0..problem.n.len()).map(|layer| allocate(call.x, problem.output_shape(layer))).collect();
+    let outputs: Vec<_> = problem.output_shapes(call).into_iter().map(|shape| allocate(call.x, shape)).collect();
     launch(call, &outputs)?;
     Ok(outputs)
 }
@@ -217,8 +243,13 @@ pub fn multiply<R: CubeRuntime>(call: &Call<'_, R>) -> Result<Vec<CubeTensor<R>>
 pub fn launch<R: CubeRuntime>(call: &Call<'_, R>, outputs: &[CubeTensor<R>]) -> Result<(), CubeError> {
     let problem = Problem::new(call)?;
     problem.check_outputs(call, outputs)?;
-    if problem.rows == 0 || problem.n.iter().all(|&n| n == 0) {
+    if problem.rows == 0 || problem.n.iter().all(|&n| n == 0) && call.addend.is_none() {
         return Ok(());
+    }
+    // More rows than layers can share a launch for: one after the other, each by the kernel for few rows.
+    if call.layers.len() > 1 && (gemv::MAX_ROWS_TOGETHER + 1..=gemv::MAX_ROWS).contains(&problem.rows) {
+        let alone = |(layer, output)| launch(&Call { layers: vec![layer], ..*call }, core::slice::from_ref(output));
+        return call.layers.iter().copied().zip(outputs).try_for_each(alone);
     }
     let run = || -> Result<(), Unavailable> {
         let ready = Ready::new(call, &problem)?;
@@ -257,11 +288,14 @@ fn plan<R: CubeRuntime>(call: &Call<'_, R>, problem: &Problem, ready: &Ready<R>)
     };
     match call.strategy {
         Strategy::Auto if gemv::takes(problem, ready) => gemv::plan(problem, ready, None).map(Plan::Gemv),
-        Strategy::Auto => tiled(None),
         Strategy::Gemv(reduction) if gemv::takes(problem, ready) => {
             gemv::plan(problem, ready, Some(reduction)).map(Plan::Gemv)
         }
-        Strategy::Gemv(_) => Err(Unavailable::Operands("at most 8 rows, and weights whose rows lie alike")),
+        _ if call.addend.is_some() => Err(Unavailable::Operands("an addend with few rows only")),
+        Strategy::Auto => tiled(None),
+        Strategy::Gemv(_) => {
+            Err(Unavailable::Operands("at most 8 rows, 4 with an addend, and weights whose rows lie alike"))
+        }
         Strategy::Tiled(tile) => tiled(Some(tile)),
     }
 }

@@ -95,6 +95,9 @@ impl Problem {
             gamma: call.norm.map_or(DType::F32, |norm| norm.gamma.dtype),
             leading: leading.to_vec(),
         };
+        if call.addend.is_some_and(|addend| addend.shape() != call.x.shape() || addend.dtype != problem.x) {
+            return Err(invalid("the addend must have the shape and dtype of x"));
+        }
         let output = problem.output_shape(0);
         if call.residual.is_some_and(|residual| residual.shape() != output || residual.dtype != problem.x) {
             return Err(invalid("the residual must have the shape of the output and the dtype of x"));
@@ -116,16 +119,17 @@ impl Problem {
         call: &Call<'_, R>,
         outputs: &[CubeTensor<R>],
     ) -> Result<(), CubeError> {
-        let fits = |(layer, tensor): (usize, &CubeTensor<R>)| {
-            tensor.shape() == self.output_shape(layer)
+        let shapes = self.output_shapes(call);
+        let fits = |(tensor, shape): (&CubeTensor<R>, &Shape)| {
+            tensor.shape() == *shape
                 && (tensor.dtype, &tensor.device) == (self.x, &call.x.device)
                 && tensor.is_contiguous()
         };
-        if outputs.len() == self.n.len() && outputs.iter().enumerate().all(fits) {
+        if outputs.len() == shapes.len() && outputs.iter().zip(&shapes).all(fits) {
             return Ok(());
         }
         let shapes = call.operands().chain(outputs).map(|tensor| tensor.shape().to_vec()).collect();
-        let expected = "there must be an output [.., out] for each layer, contiguous, with the dtype and device of x";
+        let expected = "there must be an output [.., out] for each layer and one for the sum, contiguous, with the dtype and device of x";
         Err(CubeError::InvalidShapes { kernel: NAME, expected, shapes })
     }
 
@@ -138,6 +142,11 @@ impl Problem {
     /// The shape of output `layer`, `[.., n]`.
     pub(super) fn output_shape(&self, layer: usize) -> Shape {
         Shape::from([self.leading.as_slice(), &[self.n[layer]]].concat())
+    }
+
+    /// The shapes of all outputs: of each layer, then the sum with an addend.
+    pub(super) fn output_shapes<R: CubeRuntime>(&self, call: &Call<'_, R>) -> Vec<Shape> {
+        (0..self.n.len()).map(|layer| self.output_shape(layer)).chain(call.addend.map(|_| call.x.shape())).collect()
     }
 
     /// Weights of which each output is made.

@@ -1,7 +1,7 @@
 // The program around one kernel.
 //
-//   stdin   Request, the buffers' regions (size, alignment offset, bytes), the arguments (region, offset)
-//   stdout  'r' as soon as it runs; then 'k' and the regions' bytes, or 'e' and a message
+//   stdin   for each launch: Request, the buffers' regions (size, alignment offset, bytes), the arguments (region, offset)
+//   stdout  'r' as soon as it runs; for each launch 'k' and the regions' bytes, or 'e' and a message, which ends it
 //
 // Each region lies between poisoned bytes, shared memory before some, and AddressSanitizer checks every access.
 #include <cstdarg>
@@ -15,21 +15,21 @@
 #include "entry.h"
 #include "schedule.h"
 
-extern "C" const char* __asan_default_options() { return "detect_leaks=0:symbolize=0:print_legend=0:detect_stack_use_after_return=0"; }
+extern "C" const char* __asan_default_options() { return "detect_leaks=0:symbolize=0:print_legend=0:detect_stack_use_after_return=0:quarantine_size_mb=1"; }
 
 namespace kiln {
 constexpr size_t PAGE = 512, GUARD_BYTES = 64 * 1024, SHARED_LIMIT = 48 * 1024;
 
 struct Request {
     unsigned cube_count[3], cube_dim[3], shared_bytes, seconds;
-    uint64_t seed;
+    uint64_t seed, slack; // bytes behind a region that may be read
     unsigned regions, arguments;
 };
 
 // Memory that a launch may touch. Buffers that overlap share one.
 struct Region {
     uint64_t bytes, misalignment; // from a multiple of PAGE, as on the device
-    unsigned char* data;
+    unsigned char *data, *base;
     std::vector<unsigned char> before, first; // its content before the launch, and after the first run
 };
 
@@ -92,17 +92,20 @@ template <class T> static T read_value() {
     return value;
 }
 
-static Region read_region() {
-    Region region = {read_value<uint64_t>(), read_value<uint64_t>(), nullptr, {}, {}};
-    size_t body = region.misalignment + region.bytes;
+static Region read_region(size_t slack) {
+    Region region = {read_value<uint64_t>(), read_value<uint64_t>(), nullptr, nullptr, {}, {}};
+    size_t body = region.misalignment + region.bytes + slack;
     size_t whole = (2 * GUARD_BYTES + body + PAGE - 1) / PAGE * PAGE;
     auto base = (unsigned char*)aligned_alloc(PAGE, whole);
     if (!base) fail("no memory for a buffer of %zu bytes", body);
+    region.base = base;
     region.data = base + GUARD_BYTES + region.misalignment;
     read_bytes(region.data, region.bytes);
     region.before.assign(region.data, region.data + region.bytes);
     __asan_poison_memory_region(base, region.data - base);
-    __asan_poison_memory_region(region.data + region.bytes, base + whole - region.data - region.bytes);
+    memset(region.data + region.bytes, 0, slack);
+    unsigned char* end = region.data + region.bytes + slack;
+    __asan_poison_memory_region(end, base + whole - end);
     return region;
 }
 
@@ -114,47 +117,66 @@ static void run_unit() {
     }
 }
 
-static void poison_shared_memory() { memset(dynamic_shared_mem, 0xFF, SHARED_LIMIT); }
-} // namespace kiln
-
-int main() {
-    using namespace kiln;
-    fputc('r', stdout);
-    fflush(stdout);
-    auto request = read_value<Request>();
+static void read_launch(const Request& request) {
+    for (Region& region : regions) free(region.base);
+    regions.clear();
+    arguments.clear();
     cube_count = {request.cube_count[0], request.cube_count[1], request.cube_count[2]};
     cube_dim = {request.cube_dim[0], request.cube_dim[1], request.cube_dim[2]};
-    for (unsigned i = 0; i < request.regions; i++) regions.push_back(read_region());
+    for (unsigned i = 0; i < request.regions; i++) regions.push_back(read_region(request.slack));
     for (unsigned i = 0; i < request.arguments; i++) {
         auto region = read_value<uint64_t>(), offset = read_value<uint64_t>();
         arguments.push_back(regions.at(region).data + offset);
     }
     if (arguments.size() != kiln_count_arguments())
         fail("the kernel takes %zu arguments, the launch gives %zu", kiln_count_arguments(), arguments.size());
-    signal(SIGALRM, on_signal);
-    signal(SIGFPE, on_signal);
-    alarm(request.seconds);
-    create_units(cube_dim.x * cube_dim.y * cube_dim.z, run_unit);
+}
+
+// Keeps the regions after the first run, and compares them with that after a later one.
+static void compare_regions(Order order, size_t slack) {
+    for (size_t i = 0; i < regions.size(); i++) {
+        Region& region = regions[i];
+        for (size_t k = 0; k < slack; k++)
+            if (region.data[region.bytes + k]) fail("write %zu bytes behind buffer region %zu", k, i);
+        if (order == Order::Forward) region.first.assign(region.data, region.data + region.bytes);
+        for (size_t k = 0; k < region.bytes; k++)
+            if (region.first[k] != region.data[k])
+                fail("the result depends on the order of the units, so a barrier is missing: byte %zu of buffer region %zu is %d "
+                     "with units forward and %d with them %s", k, i, region.first[k], region.data[k],
+                     order == Order::Backward ? "backward" : "shuffled");
+    }
+}
+
+static void run_launch(const Request& request) {
     size_t guard = sizeof dynamic_shared_mem - request.shared_bytes;
     for (Order order : {Order::Forward, Order::Backward, Order::Shuffled}) {
         for (Region& region : regions) memcpy(region.data, region.before.data(), region.bytes);
         run_cubes(order, request.seed, [&] {
             __asan_unpoison_memory_region(dynamic_shared_mem, sizeof dynamic_shared_mem);
-            poison_shared_memory();
+            memset(dynamic_shared_mem, 0xFF, SHARED_LIMIT);
             __asan_poison_memory_region(dynamic_shared_mem + request.shared_bytes, guard);
         });
         current = nullptr;
-        for (size_t i = 0; i < regions.size(); i++) {
-            Region& region = regions[i];
-            if (order == Order::Forward) region.first.assign(region.data, region.data + region.bytes);
-            for (size_t k = 0; k < region.bytes; k++)
-                if (region.first[k] != region.data[k])
-                    fail("the result depends on the order of the units, so a barrier is missing: byte %zu of buffer region %zu is "
-                         "%d with units forward and %d with them %s", k, i, region.first[k], region.data[k],
-                         order == Order::Backward ? "backward" : "shuffled");
-        }
+        compare_regions(order, request.slack);
     }
-    fputc('k', stdout);
-    for (Region& region : regions) fwrite(region.data, 1, region.bytes, stdout);
-    return fflush(stdout) != 0;
+}
+} // namespace kiln
+
+int main() {
+    using namespace kiln;
+    signal(SIGALRM, on_signal);
+    signal(SIGFPE, on_signal);
+    fputc('r', stdout);
+    fflush(stdout);
+    Request request;
+    while (fread(&request, sizeof request, 1, stdin) == 1) {
+        read_launch(request);
+        if (units.empty()) create_units(cube_dim.x * cube_dim.y * cube_dim.z, run_unit);
+        alarm(request.seconds);
+        run_launch(request);
+        alarm(0);
+        fputc('k', stdout);
+        for (Region& region : regions) fwrite(region.data, 1, region.bytes, stdout);
+        fflush(stdout);
+    }
 }

@@ -9,6 +9,9 @@ use core::fmt;
 /// Rows of `x` that one launch takes: more of them cost more registers than the weight's bytes are worth.
 pub const MAX_ROWS: usize = 8;
 
+/// Rows that one launch takes with an addend or for several layers: eight rows take up to 80 registers then (ptxas 12.8).
+pub const MAX_ROWS_TOGETHER: usize = 4;
+
 /// Units in a cube, at most: eight warps. An SM of SM61 holds eight such cubes, 2,048 units.
 const MAX_UNITS: u32 = 256;
 

@@ -8,10 +8,12 @@ use crate::cube::{
 use cubecl::prelude::*;
 
 /// Rows `[rows, vectors]` of `x` (vectors of `N`) times the weights of `blueprint.layers` layers, gate and up behind each other
-/// where they share an output. Rows start `x_stride` and `weight_stride` vectors apart; layer `i` has `lengths[i]` outputs. `recip_k` is `1 / k`.
+/// where they share an output. With an addend, which lies as `x` does, the rows are those of `sum = x + addend`. Rows start `x_stride` and `weight_stride` vectors apart; layer `i` has `lengths[i]` outputs. `recip_k` is `1 / k`.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn multiply_few_rows<X: Float, W: Float, P: Float, G: Float, N: Size>(
     x: &Tensor<Vector<X, N>>,
+    addend: &ComptimeOption<Tensor<Vector<X, N>>>,
+    sum: &mut ComptimeOption<Array<Vector<X, N>>>,
     gamma: &ComptimeOption<Array<Vector<G, N>>>,
     weights: &Sequence<Tensor<Vector<W, N>>>,
     biases: &Sequence<ComptimeOption<Array<P>>>,
@@ -59,20 +61,11 @@ pub(super) fn multiply_few_rows<X: Float, W: Float, P: Float, G: Float, N: Size>
         sums[i] = 0.0f32;
     }
     for begin in range_stepped(0, vectors, chunk) {
-        let count = min(chunk, vectors - begin);
-        stage_rows::<X, G, N>(x, gamma, &mut staged, &mut sums, begin, count, rows, x_stride, blueprint);
+        let part = (begin, min(chunk, vectors - begin));
+        let sizes = (rows, vectors, x_stride);
+        stage_rows::<X, G, N>(x, addend, sum, gamma, &mut staged, &mut sums, part, sizes, blueprint);
         sync_cube();
-        multiply_staged::<W, N>(
-            weights,
-            &staged,
-            &mut sums,
-            begin,
-            count,
-            layer,
-            (start, outs),
-            weight_stride,
-            blueprint,
-        );
+        multiply_staged::<W, N>(weights, &staged, &mut sums, part, layer, (start, outs), weight_stride, blueprint);
         sync_cube();
     }
     add_lanes(&sums, &mut totals, blueprint);
@@ -94,28 +87,42 @@ fn locate(#[comptime] blueprint: Blueprint) -> (usize, usize) {
     }
 }
 
-/// Vectors `begin..begin + count` of each row into shared memory, times gamma, and their squares into the last sum. A unit brings
-/// parts of one row only, and so do the groups before and behind it that have the same `group / groups per row`.
+/// `part.1` vectors of each row from `part.0` on into shared memory, times gamma, and their squares into the last sum. A unit brings
+/// parts of one row only, and so do the groups before and behind it that have the same `group / groups per row`. `sizes` are rows,
+/// vectors of a row, and vectors from one row to the next.
 #[cube]
+#[allow(clippy::collapsible_if)] // `#[cube]` resolves the outer one at compile time, the inner one on the device
 fn stage_rows<X: Float, G: Float, N: Size>(
     x: &Tensor<Vector<X, N>>,
+    addend: &ComptimeOption<Tensor<Vector<X, N>>>,
+    sum: &mut ComptimeOption<Array<Vector<X, N>>>,
     gamma: &ComptimeOption<Array<Vector<G, N>>>,
     staged: &mut SharedMemory<Vector<f32, N>>,
     sums: &mut Array<f32>,
-    begin: usize,
-    count: usize,
-    rows: usize,
-    x_stride: usize,
+    part: (usize, usize),
+    sizes: (usize, usize, usize),
     #[comptime] blueprint: Blueprint,
 ) {
     let units = comptime!(blueprint.units as usize / blueprint.rows);
     let (group, lane) = locate(blueprint);
     let unit = group * comptime!(blueprint.lanes) + lane;
     let row = unit / units;
+    let begin = part.0;
     // Rows that are not there repeat the last one; they are not stored.
-    let from = min(row, rows - 1) * x_stride + begin;
-    for i in range_stepped(unit % units, count, units) {
-        let v = Vector::<f32, N>::cast_from(x[from + i]);
+    let from = min(row, sizes.0 - 1) * sizes.2 + begin;
+    for i in range_stepped(unit % units, part.1, units) {
+        let mut v = Vector::<f32, N>::cast_from(x[from + i]);
+        #[comptime]
+        if let ComptimeOption::Some(addend) = addend {
+            v += Vector::<f32, N>::cast_from(addend[from + i]);
+        }
+        // Every cube has all of it; the first one writes it.
+        #[comptime]
+        if let ComptimeOption::Some(sum) = sum {
+            if CUBE_POS == 0 && row < sizes.0 {
+                sum[row * sizes.1 + begin + i] = Vector::cast_from(v);
+            }
+        }
         let at = row * comptime!(blueprint.chunk) + i;
         #[comptime]
         match gamma {
@@ -133,15 +140,14 @@ fn stage_rows<X: Float, G: Float, N: Size>(
     }
 }
 
-/// Adds the products of the staged vectors with those rows of the layer's weights that this group works on. `place` is the first output
+/// Adds the products of the staged `part` with those rows of the layer's weights that this group works on. `place` is the first output
 /// of the cube and the number of them in the layer.
 #[cube]
 fn multiply_staged<W: Float, N: Size>(
     weights: &Sequence<Tensor<Vector<W, N>>>,
     staged: &SharedMemory<Vector<f32, N>>,
     sums: &mut Array<f32>,
-    begin: usize,
-    count: usize,
+    part: (usize, usize),
     layer: usize,
     place: (usize, usize),
     weight_stride: usize,
@@ -153,9 +159,9 @@ fn multiply_staged<W: Float, N: Size>(
     let mut from = Array::<usize>::new(outputs);
     #[unroll]
     for output in 0..outputs {
-        from[output] = min(first + output, place.1 - 1) * weight_stride + begin;
+        from[output] = min(first + output, place.1 - 1) * weight_stride + part.0;
     }
-    for i in range_stepped(lane, count, comptime!(blueprint.lanes)) {
+    for i in range_stepped(lane, part.1, comptime!(blueprint.lanes)) {
         // All loads before the first product: they wait for memory together.
         let mut loaded = Array::<Vector<f32, N>>::new(comptime!(blueprint.weights * outputs));
         #[unroll]

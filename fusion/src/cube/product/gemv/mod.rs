@@ -10,14 +10,14 @@
 //! ```
 //!
 //! RMS norm costs no pass of its own: `norm(x)·Wᵀ = rstd · ((x ⊙ gamma)·Wᵀ)`, and the squares that `rstd` needs are summed while
-//! `x` is staged. Layers that read the same rows (queries, keys and values) share one launch, one behind the other in the grid.
+//! `x` is staged. An addend costs none either: each cube adds it as it stages `x`, and one of them writes the sum. Layers that read the same rows (queries, keys and values) share one launch, one behind the other in the grid.
 //!
 //! Bytes: the weights once; `x` once a cube, from the second on from the L2 cache. FLOP: `2 · rows · k · n`.
 
 mod blueprint;
 mod kernel;
 
-pub use blueprint::{Blueprint, MAX_ROWS};
+pub use blueprint::{Blueprint, MAX_ROWS, MAX_ROWS_TOGETHER};
 
 use super::{Call, Problem, Ready, operand::choose_vector};
 use crate::cube::{Reduction, Unavailable};
@@ -27,8 +27,9 @@ use cubecl::{CubeDim, prelude::SequenceArg};
 /// Whether the kernel takes these operands: few rows, and weights whose rows lie alike.
 pub(super) fn takes<R: CubeRuntime>(problem: &Problem, ready: &Ready<R>) -> bool {
     let stride = ready.weights[0].1.side_stride;
-    problem.rows <= MAX_ROWS
-        && ready.weights.iter().all(|(_, layout)| layout.has_rows() && layout.side_stride == stride)
+    let crowded = ready.addend.is_some() || problem.n.len() > 1;
+    let most = if crowded { MAX_ROWS_TOGETHER } else { MAX_ROWS };
+    problem.rows <= most && ready.weights.iter().all(|(_, layout)| layout.has_rows() && layout.side_stride == stride)
 }
 
 /// The kernel for them.
@@ -38,7 +39,9 @@ pub(super) fn plan<R: CubeRuntime>(
     reduction: Option<Reduction>,
 ) -> Result<Blueprint, Unavailable> {
     let gamma = ready.gamma.iter().map(|gamma| (gamma, ready.x.1.as_one_row()));
-    let operands = ready.weights.iter().chain([&ready.x]).map(|(tensor, layout)| (tensor, *layout)).chain(gamma);
+    let addend = ready.addend.iter().map(|addend| (addend, ready.x.1));
+    let operands = ready.weights.iter().chain([&ready.x]).map(|(tensor, layout)| (tensor, *layout));
+    let operands = operands.chain(addend).chain(gamma);
     let bytes = problem.x.size().max(problem.weight.size());
     let vector = choose_vector(operands, ready.x.0.client.io_optimized_vector_sizes(bytes));
     Blueprint::new(problem, reduction, vector, &ready.limits, ready.multiprocessors)
@@ -61,11 +64,13 @@ pub(super) fn launch<R: CubeRuntime>(
         ready.address,
         blueprint.vector,
         x.clone().into_tensor_arg(),
+        ready.addend.clone().map(|addend| addend.into_tensor_arg()).into(),
+        outputs.get(problem.n.len()).map(|sum| sum.clone().into_array_arg()).into(),
         ready.gamma.clone().map(|gamma| gamma.into_array_arg()).into(),
         ready.weights.iter().map(|(weight, _)| weight.clone().into_tensor_arg()).collect::<SequenceArg<R, _>>(),
         ready.biases.iter().map(|bias| bias.clone().map(|bias| bias.into_array_arg()).into()).collect(),
         ready.residual.clone().map(|residual| residual.into_array_arg()).into(),
-        outputs.iter().map(|output| output.clone().into_array_arg()).collect(),
+        outputs[..problem.n.len()].iter().map(|output| output.clone().into_array_arg()).collect(),
         problem.n.iter().copied().collect(),
         problem.rows,
         problem.k / blueprint.vector,
