@@ -128,12 +128,17 @@ impl<B: Engine> OptimizedAttention<B> {
 }
 
 impl<B: Engine> OptimizedMlp<B> {
-    /// `mlp(x) + residual`.
+    /// `mlp(norm(sum)) + sum` for `sum = x + residual`.
     ///
     /// # Shapes
     /// `x`, `residual` and output `[batch, length, hidden]`.
-    pub fn forward(&self, x: Tensor<Kiln<B>, 3>, residual: Tensor<Kiln<B>, 3>) -> Tensor<Kiln<B>, 3> {
-        scope(&self.kernels, || self.block.forward(x, residual, &self.kernels))
+    pub fn forward(
+        &self,
+        x: Tensor<Kiln<B>, 3>,
+        residual: Tensor<Kiln<B>, 3>,
+        norm: &RmsNorm<Kiln<B>>,
+    ) -> Tensor<Kiln<B>, 3> {
+        scope(&self.kernels, || self.block.forward(x, residual, norm, &self.kernels))
     }
 }
 

@@ -193,13 +193,13 @@ fn components_compute_what_their_blocks_compute() {
     let back: qwen3_vl_burn::text::DecoderLayer<Flex> = fast.undo().unwrap();
     assert_eq!(collect(&back), collect(&layer));
 
-    let expected = layer.mlp.forward(x.clone(), x.clone(), &kernels);
-    let fast = OptimizedMlp::<Flex>::new(layer.mlp.clone(), &config).unwrap();
-    assert!(max_difference(expected, fast.forward(move_over(&x), move_over(&x))) < 1e-4);
     let norm = &layer.input_layernorm;
-    let expected = layer.self_attn.forward(x.clone(), norm, &context, vec![]);
     let kiln_norm = RmsNormConfig::new(hidden).with_epsilon(norm.epsilon).init::<Kiln<Flex>>(&device);
     let kiln_norm = transfer::<Flex, Kiln<Flex>, _, _>(norm.clone(), kiln_norm).unwrap();
+    let expected = layer.mlp.forward(x.clone(), x.clone(), norm, &kernels);
+    let fast = OptimizedMlp::<Flex>::new(layer.mlp.clone(), &config).unwrap();
+    assert!(max_difference(expected, fast.forward(move_over(&x), move_over(&x), &kiln_norm)) < 1e-4);
+    let expected = layer.self_attn.forward(x.clone(), norm, &context, vec![]);
     let fast = OptimizedAttention::<Flex>::new(layer.self_attn.clone(), &config).unwrap();
     assert!(max_difference(expected, fast.forward(move_over(&x), &kiln_norm, &kiln_rotary, None)) < 1e-4);
 
