@@ -6,8 +6,9 @@
 mod kernel;
 
 use super::{
-    CubeError, Unavailable,
+    CubeError, Unavailable, allocate_like,
     limits::{Limits, check_address, check_storage},
+    operands::{is_float, is_output},
     product::{Layout, choose_vector},
 };
 use burn_backend::TensorMetadata;
@@ -39,8 +40,7 @@ pub struct Blueprint {
 pub fn embedding<R: CubeRuntime>(table: &CubeTensor<R>, ids: &CubeTensor<R>) -> Result<CubeTensor<R>, CubeError> {
     let d = table.shape().to_vec().last().copied().unwrap_or(0);
     let shape = Shape::from([ids.shape().to_vec(), vec![d]].concat());
-    let handle = table.client.empty(shape.num_elements() * size_of::<f32>());
-    let output = CubeTensor::new_contiguous(table.client.clone(), table.device.clone(), shape, handle, DType::F32);
+    let output = allocate_like(table, shape, DType::F32);
     launch(table, ids, &output)?;
     Ok(output)
 }
@@ -60,13 +60,10 @@ pub fn launch<R: CubeRuntime>(
     let &[rows, d] = table.shape().to_vec().as_slice() else {
         return Err(invalid("the table must have two dimensions"));
     };
-    if output.shape().to_vec() != [ids.shape().to_vec(), vec![d]].concat()
-        || output.dtype != DType::F32
-        || !output.is_contiguous()
-    {
+    if !is_output(output, &Shape::from([ids.shape().to_vec(), vec![d]].concat()), DType::F32) {
         return Err(invalid("the output must be contiguous f32 [.., d] for ids [..]"));
     }
-    let floats = matches!(table.dtype, DType::F32 | DType::F16 | DType::BF16);
+    let floats = is_float(table.dtype);
     let integers = matches!(ids.dtype, DType::I32 | DType::I64 | DType::U32);
     for (tensor, fits) in [(table, floats), (ids, integers)] {
         if !fits {

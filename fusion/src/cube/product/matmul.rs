@@ -1,17 +1,14 @@
 //! Plain batched products.
 
 use super::{
-    Layout, NAME, Strategy, count_multiprocessors,
+    Layout, NAME, Strategy,
     operand::collapse,
     tiled::{self, Operands},
 };
-use crate::cube::{
-    CubeError, Unavailable,
-    limits::{Limits, check_address, check_storage},
-};
+use crate::cube::{CubeError, Unavailable, allocate_like, limits::Limits, operands::Operands as Inputs};
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
-use burn_std::{DType, Shape};
+use burn_std::Shape;
 
 /// `lhs · rhs` over the last two dimensions, the others broadcast, in f32 whatever the storage, by the tiled kernel. Operands are
 /// read however they lie, transposed ones too. The result is enqueued, not awaited.
@@ -27,28 +24,20 @@ pub fn matmul<R: CubeRuntime>(
     rhs: &CubeTensor<R>,
     strategy: Strategy,
 ) -> Result<CubeTensor<R>, CubeError> {
-    let shapes = || vec![lhs.shape().to_vec(), rhs.shape().to_vec()];
-    let dims = find_output_dims(&lhs.shape(), &rhs.shape()).map_err(|expected| CubeError::InvalidShapes {
-        kernel: NAME,
-        expected,
-        shapes: shapes(),
-    })?;
-    for tensor in [lhs, rhs] {
-        if !matches!(tensor.dtype, DType::F32 | DType::F16 | DType::BF16) || tensor.dtype != lhs.dtype {
-            return Err(CubeError::InvalidDtype { kernel: NAME, found: tensor.dtype, shapes: shapes() });
-        }
+    let inputs = Inputs::new(NAME, [Some(lhs), Some(rhs)]);
+    let dims = find_output_dims(&lhs.shape(), &rhs.shape()).map_err(|expected| inputs.invalid(expected))?;
+    inputs.check_floats()?;
+    if lhs.dtype != rhs.dtype {
+        let shapes = vec![lhs.shape().to_vec(), rhs.shape().to_vec()];
+        return Err(CubeError::InvalidDtype { kernel: NAME, found: rhs.dtype, shapes });
     }
-    if lhs.device != rhs.device {
-        return Err(CubeError::MixedDevices { kernel: NAME, shapes: shapes() });
-    }
-    let output = super::allocate(lhs, Shape::from(dims.clone()));
+    let output = allocate_like(lhs, Shape::from(dims.clone()), lhs.dtype);
     if dims.contains(&0) {
         return Ok(output);
     }
+    let address = inputs.check_device(&[Some(&output)])?;
     let batch = &dims[..dims.len() - 2];
     let run = || -> Result<(), Unavailable> {
-        let client = &lhs.client;
-        check_storage(client, lhs.dtype)?;
         let uneven = Unavailable::Operands("batches whose matrices have one distance");
         let tile = match strategy {
             Strategy::Auto => None,
@@ -64,13 +53,13 @@ pub fn matmul<R: CubeRuntime>(
             bias: None,
             residual: None,
             batches: batch.iter().product(),
-            address: check_address(client, &[lhs, rhs, &output])?,
+            address,
         };
-        let limits = Limits::read(client);
-        let blueprint = tiled::plan(&operands, tile, None, &limits, count_multiprocessors(client))?;
+        let limits = Limits::read(&lhs.client);
+        let blueprint = tiled::plan(&operands, tile, None, &limits)?;
         tiled::launch(&operands, blueprint, &limits, &output)
     };
-    run().map_err(|reason| CubeError::Unavailable { kernel: NAME, reason, shapes: shapes() })?;
+    run().map_err(|reason| inputs.unavailable(reason))?;
     Ok(output)
 }
 

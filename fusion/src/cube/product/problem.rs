@@ -1,9 +1,9 @@
 //! What is asked of a product.
 
-use super::{Call, Layout, NAME};
+use super::Call;
 use crate::{
     Activation,
-    cube::{CubeError, Unavailable},
+    cube::{CubeError, operands::is_output},
 };
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -39,18 +39,11 @@ impl Problem {
     /// Reads it off a call and checks that its operands fit.
     ///
     /// # Errors
-    /// [`CubeError::InvalidShapes`], [`CubeError::InvalidDtype`] or [`CubeError::MixedDevices`].
+    /// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`].
     pub(super) fn new<R: CubeRuntime>(call: &Call<'_, R>) -> Result<Self, CubeError> {
-        let shapes = || call.operands().map(|tensor| tensor.shape().to_vec()).collect::<Vec<_>>();
-        let invalid = |expected| CubeError::InvalidShapes { kernel: NAME, expected, shapes: shapes() };
-        for tensor in call.operands() {
-            if !matches!(tensor.dtype, DType::F32 | DType::F16 | DType::BF16) {
-                return Err(CubeError::InvalidDtype { kernel: NAME, found: tensor.dtype, shapes: shapes() });
-            }
-            if tensor.device != call.x.device {
-                return Err(CubeError::MixedDevices { kernel: NAME, shapes: shapes() });
-            }
-        }
+        let operands = call.operands();
+        operands.check_floats()?;
+        let invalid = |expected| operands.invalid(expected);
         let dims = call.x.shape().to_vec();
         let (&k, leading) = match dims.split_last() {
             Some((0, _)) | None => return Err(invalid("x must have a last dimension of 1 or more")),
@@ -120,23 +113,15 @@ impl Problem {
         outputs: &[CubeTensor<R>],
     ) -> Result<(), CubeError> {
         let shapes = self.output_shapes(call);
-        let fits = |(tensor, shape): (&CubeTensor<R>, &Shape)| {
-            tensor.shape() == *shape
-                && (tensor.dtype, &tensor.device) == (self.x, &call.x.device)
-                && tensor.is_contiguous()
-        };
-        if outputs.len() == shapes.len() && outputs.iter().zip(&shapes).all(fits) {
-            return Ok(());
+        let expected =
+            "there must be an output [.., out] for each layer and one for the sum, contiguous, in the dtype of x";
+        if outputs.len() != shapes.len() {
+            return Err(call.operands().invalid(expected));
         }
-        let shapes = call.operands().chain(outputs).map(|tensor| tensor.shape().to_vec()).collect();
-        let expected = "there must be an output [.., out] for each layer and one for the sum, contiguous, with the dtype and device of x";
-        Err(CubeError::InvalidShapes { kernel: NAME, expected, shapes })
-    }
-
-    /// The error for a device that lacks something.
-    pub(super) fn explain_unavailable<R: CubeRuntime>(&self, call: &Call<'_, R>, reason: Unavailable) -> CubeError {
-        let shapes = call.operands().map(|tensor| tensor.shape().to_vec()).collect();
-        CubeError::Unavailable { kernel: NAME, reason, shapes }
+        match outputs.iter().zip(&shapes).find(|(tensor, shape)| !is_output(tensor, shape, self.x)) {
+            Some((output, _)) => Err(call.operands().invalid_output(expected, output)),
+            None => Ok(()),
+        }
     }
 
     /// The shape of output `layer`, `[.., n]`.
@@ -155,16 +140,9 @@ impl Problem {
     }
 }
 
-/// How the rows of `x` lie; `None` where they must be copied first.
-pub(super) fn find_rows<R: CubeRuntime>(tensor: &CubeTensor<R>) -> Option<Layout> {
-    Layout::of_rows(tensor).filter(Layout::has_rows)
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::cube::limits::Limits;
-
     /// Rows of `k` f32 with weights of so many f16 rows.
     pub fn make_problem(rows: usize, k: usize, n: &[usize], gated: bool) -> Problem {
         Problem {
@@ -179,17 +157,6 @@ pub(super) mod tests {
             bias: DType::F32,
             gamma: DType::F32,
             leading: vec![rows],
-        }
-    }
-
-    /// CUDA C++ Programming Guide 12, table "Technical Specifications per Compute Capability".
-    pub fn sm61() -> Limits {
-        Limits {
-            fixed_plane: Some(32),
-            plane_sizes: (32, 32),
-            units: 1024,
-            shared_bytes: 48 * 1024,
-            cubes: (i32::MAX as u32, 65535, 65535),
         }
     }
 }

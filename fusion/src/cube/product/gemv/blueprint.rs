@@ -2,7 +2,11 @@
 
 use crate::{
     Activation,
-    cube::{Reduction, Unavailable, limits::Limits, product::Problem},
+    cube::{
+        Reduction, Unavailable,
+        limits::Limits,
+        product::{MULTIPROCESSORS, Problem},
+    },
 };
 use core::fmt;
 
@@ -24,6 +28,9 @@ const MAX_OUTPUTS: usize = 4;
 
 /// The same where a unit picks the weight among those of several layers: with four, ptxas 12.8 takes 68 registers for f32.
 const MAX_OUTPUTS_OF_SEVERAL: usize = 2;
+
+/// Cubes on a multiprocessor of SM61: all of its 2,048 units.
+const CUBES_A_MULTIPROCESSOR: usize = 8;
 
 /// Units on an output where planes are not used: those of a warp.
 const TREE_LANES: usize = 32;
@@ -64,13 +71,12 @@ pub struct Blueprint {
 
 impl Blueprint {
     /// Outputs a group are halved from the most that registers allow until the grid fills the device: eight cubes on each of its
-    /// `multiprocessors`. Fewer outputs read `x` more often, from shared memory; a device that is not full reads the weight slower.
+    /// multiprocessors. Fewer outputs read `x` more often, from shared memory; a device that is not full reads the weight slower.
     pub(in crate::cube) fn new(
         problem: &Problem,
         reduction: Option<Reduction>,
         vector: usize,
         limits: &Limits,
-        multiprocessors: u32,
     ) -> Result<Self, Unavailable> {
         let reduction = match reduction {
             Some(reduction) => {
@@ -101,7 +107,8 @@ impl Blueprint {
             norm: problem.norm,
             activation: problem.activation,
         };
-        while blueprint.outputs > 1 && blueprint.cubes(&problem.n) < 8 * multiprocessors as usize {
+        let wanted = CUBES_A_MULTIPROCESSOR * limits.multiprocessors.unwrap_or(MULTIPROCESSORS) as usize;
+        while blueprint.outputs > 1 && blueprint.cubes(&problem.n) < wanted {
             blueprint.outputs /= 2;
         }
         // A group brings parts of one row only.
@@ -170,13 +177,13 @@ impl fmt::Display for Blueprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cube::product::problem::tests::{make_problem, sm61};
+    use crate::cube::product::problem::tests::make_problem;
 
     #[test]
     fn cubes_fit_eight_on_a_multiprocessor() {
         for (rows, gated) in [(1, false), (1, true), (2, false), (4, true), (8, false), (8, true)] {
             let problem = make_problem(rows, 2048, &[6144], gated);
-            let blueprint = Blueprint::new(&problem, None, 4, &sm61(), 10).unwrap();
+            let blueprint = Blueprint::new(&problem, None, 4, &Limits::sm61()).unwrap();
             assert_eq!(blueprint.units, 256);
             let most = if rows <= 2 { 12 * 1024 } else { 24 * 1024 };
             assert!(blueprint.shared_bytes() <= most, "{blueprint:?}");
@@ -187,7 +194,8 @@ mod tests {
     #[test]
     fn few_outputs_are_spread_over_the_device() {
         let outputs = |n: &[usize], multiprocessors| {
-            Blueprint::new(&make_problem(1, 2048, n, false), None, 4, &sm61(), multiprocessors).unwrap().outputs
+            let limits = Limits { multiprocessors: Some(multiprocessors), ..Limits::sm61() };
+            Blueprint::new(&make_problem(1, 2048, n, false), None, 4, &limits).unwrap().outputs
         };
         assert_eq!(outputs(&[151_936], 10), 4);
         assert_eq!(outputs(&[2048], 3), 4);
@@ -199,14 +207,14 @@ mod tests {
     #[test]
     fn small_devices_get_smaller_cubes_or_say_what_is_missing() {
         let problem = make_problem(8, 2048, &[64], true);
-        let lavapipe = Limits { fixed_plane: None, plane_sizes: (8, 8), shared_bytes: 32 * 1024, ..sm61() };
-        let blueprint = Blueprint::new(&problem, None, 4, &lavapipe, 4).unwrap();
+        let lavapipe = Limits { fixed_plane: None, plane_sizes: (8, 8), shared_bytes: 32 * 1024, ..Limits::sm61() };
+        let blueprint = Blueprint::new(&problem, None, 4, &lavapipe).unwrap();
         assert!(blueprint.shared_bytes() <= 32 * 1024 && blueprint.lanes == 32, "{blueprint:?}");
-        let none = Limits { shared_bytes: 1024, ..sm61() };
-        let error = Blueprint::new(&problem, None, 4, &none, 4).unwrap_err();
+        let none = Limits { shared_bytes: 1024, ..Limits::sm61() };
+        let error = Blueprint::new(&problem, None, 4, &none).unwrap_err();
         assert!(matches!(error, Unavailable::SharedMemory { limit: 1024, .. }), "{error}");
-        let few = Limits { units: 16, ..sm61() };
-        let error = Blueprint::new(&problem, None, 4, &few, 4).unwrap_err();
+        let few = Limits { units: 16, ..Limits::sm61() };
+        let error = Blueprint::new(&problem, None, 4, &few).unwrap_err();
         assert_eq!(error, Unavailable::Units { found: 256, limit: 16 });
     }
 }

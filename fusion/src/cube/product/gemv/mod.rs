@@ -19,7 +19,7 @@ mod kernel;
 
 pub use blueprint::{Blueprint, MAX_ROWS, MAX_ROWS_TOGETHER};
 
-use super::{Call, Problem, Ready, operand::choose_vector};
+use super::{Call, Problem, operand::choose_vector, ready::Ready};
 use crate::cube::{Reduction, Unavailable};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::{CubeDim, prelude::SequenceArg};
@@ -44,7 +44,7 @@ pub(super) fn plan<R: CubeRuntime>(
     let operands = operands.chain(addend).chain(gamma);
     let bytes = problem.x.size().max(problem.weight.size());
     let vector = choose_vector(operands, ready.x.0.client.io_optimized_vector_sizes(bytes));
-    Blueprint::new(problem, reduction, vector, &ready.limits, ready.multiprocessors)
+    Blueprint::new(problem, reduction, vector, &ready.limits)
 }
 
 /// Launches it into `outputs`.

@@ -24,7 +24,7 @@ mod load;
 
 pub use blueprint::{Blueprint, Gather, Tile};
 
-use super::{Layout, operand::choose_vector};
+use super::{Layout, MULTIPROCESSORS, operand::choose_vector};
 use crate::cube::{Unavailable, limits::Limits};
 use blueprint::WIDTH;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -74,10 +74,10 @@ pub(super) fn plan<R: CubeRuntime>(
     tile: Option<Tile>,
     activation: Option<crate::Activation>,
     limits: &Limits,
-    multiprocessors: u32,
 ) -> Result<Blueprint, Unavailable> {
     let (rows, columns) = (operands.x.1.side, operands.weights[0].1.side);
     let gated = operands.weights.len() == 2;
+    let multiprocessors = limits.multiprocessors.unwrap_or(MULTIPROCESSORS);
     let blueprint = Blueprint {
         tile: tile.unwrap_or_else(|| Tile::choose(rows, columns, gated, operands.batches, multiprocessors)),
         x: operands.gather_x(),
