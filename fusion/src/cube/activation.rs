@@ -41,7 +41,7 @@ pub fn activate<R: CubeRuntime>(
     Ok(y)
 }
 
-/// [`activate`] into a tensor that exists; it may be `x` itself.
+/// [`activate`] into a tensor that exists.
 ///
 /// # Errors
 /// [`CubeError::InvalidShapes`] when shapes or dtypes differ or `y` has gaps, [`CubeError::InvalidDtype`] when they are not

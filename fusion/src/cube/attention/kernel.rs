@@ -1,6 +1,7 @@
 //! The kernel over tiles.
 
 use super::blueprint::{Blueprint, KEYS_A_UNIT, ROWS_A_UNIT};
+use super::score::{KeyRange, Kinds, ScoreStrides, find_range, finish_score};
 use super::stage::{Four, Source, add_scores, add_values, load_rows};
 use crate::cube::heads::HeadStrides;
 use cubecl::prelude::*;
@@ -27,106 +28,6 @@ pub(super) struct Sizes {
     pub out_start: usize,
     /// Vectors from the output of a part to that of the next.
     pub split_distance: usize,
-}
-
-/// Distances in a tensor that is broadcast to `[batch, heads, queries, keys]`, in elements.
-#[derive(CubeType, CubeLaunch, Clone, Copy)]
-pub(super) struct ScoreStrides {
-    pub batch: usize,
-    pub head: usize,
-    pub query: usize,
-    pub key: usize,
-}
-
-/// Which scores there are beside `scale · q·kᵀ`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Kinds {
-    /// Query `i` of `n` sees keys `0 ..= i + keys - n`.
-    pub causal: bool,
-    /// There is a soft cap.
-    pub capped: bool,
-}
-
-/// Keys that a query may see.
-#[derive(CubeType, Clone, Copy)]
-struct KeyRange {
-    begin: usize,
-    end: usize,
-}
-
-/// The keys of the query's segment, up to its own where attention is causal; none for queries past the last.
-#[cube]
-fn find_range(query: usize, ends: &ComptimeOption<Array<u32>>, sizes: &Sizes, #[comptime] kinds: Kinds) -> KeyRange {
-    let mut begin = 0usize;
-    let mut end = sizes.keys;
-    #[comptime]
-    if let ComptimeOption::Some(ends) = ends {
-        // The first segment that ends behind the query.
-        let mut low = 0usize;
-        let mut high = sizes.segments;
-        while low < high {
-            let middle = (low + high) / 2;
-            if ends[middle] as usize > query {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        if low > 0 {
-            begin = ends[low - 1] as usize;
-        }
-        end = ends[low] as usize;
-    }
-    if comptime!(kinds.causal) {
-        let seen = query + sizes.keys + 1;
-        let mut last = 0usize;
-        if seen > sizes.queries {
-            last = seen - sizes.queries;
-        }
-        end = min(end, last);
-    }
-    if query >= sizes.queries {
-        end = 0usize;
-    }
-    KeyRange { begin, end }
-}
-
-/// Scaled, capped, biased; the lowest f32 where the key is hidden.
-#[cube]
-#[allow(clippy::too_many_arguments)] // the options of attention
-fn finish_score<M: Numeric, B: Float>(
-    score: f32,
-    key: usize,
-    range: &KeyRange,
-    mask: &ComptimeOption<Array<M>>,
-    bias: &ComptimeOption<Array<B>>,
-    mask_at: usize,
-    bias_at: usize,
-    mask_key: usize,
-    bias_key: usize,
-    scale: f32,
-    softcap: f32,
-    #[comptime] kinds: Kinds,
-) -> f32 {
-    let mut score = score * scale;
-    if comptime!(kinds.capped) {
-        score = softcap * f32::tanh(score / softcap);
-    }
-    let mut hidden = key < range.begin || key >= range.end;
-    if !hidden {
-        #[comptime]
-        if let ComptimeOption::Some(bias) = bias {
-            score += f32::cast_from(bias[bias_at + key * bias_key]);
-        }
-        #[comptime]
-        if let ComptimeOption::Some(mask) = mask {
-            hidden = mask[mask_at + key * mask_key] != M::from_int(0);
-        }
-    }
-    if hidden {
-        score = f32::new(f32::MIN);
-    }
-    score
 }
 
 /// A tile of rows against the keys of one part; see the module above. `lse` is `[splits, batch, heads, queries]`.
@@ -165,7 +66,6 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
     if CUBE_POS >= cubes {
         terminate!();
     }
-    let rows_a_unit = comptime!(ROWS_A_UNIT);
     let row_units = comptime!(tile.row_units);
     let column_units = comptime!(tile.column_units);
     let values = comptime!(tile.values_a_unit);
@@ -212,14 +112,14 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
     let mut stage = SharedMemory::<Four>::new(comptime!(tile.stage()));
     let mut weights = SharedMemory::<Four>::new(comptime!(tile.rows() * tile.weight_stride()));
     let mut partials = SharedMemory::<f32>::new(comptime!(tile.rows() * tile.column_units));
-    let mut scores = Array::<f32>::new(comptime!(rows_a_unit * KEYS_A_UNIT));
-    let mut output = Array::<Four>::new(comptime!(rows_a_unit * values));
-    let mut largest = Array::<f32>::new(rows_a_unit);
-    let mut sums = Array::<f32>::new(rows_a_unit);
-    let mut begins = Array::<u32>::new(rows_a_unit);
-    let mut range_ends = Array::<u32>::new(rows_a_unit);
+    let mut scores = Array::<f32>::new(comptime!(ROWS_A_UNIT * KEYS_A_UNIT));
+    let mut output = Array::<Four>::new(comptime!(ROWS_A_UNIT * values));
+    let mut largest = Array::<f32>::new(ROWS_A_UNIT);
+    let mut sums = Array::<f32>::new(ROWS_A_UNIT);
+    let mut begins = Array::<u32>::new(ROWS_A_UNIT);
+    let mut range_ends = Array::<u32>::new(ROWS_A_UNIT);
     #[unroll]
-    for i in 0..rows_a_unit {
+    for i in 0..ROWS_A_UNIT {
         largest[i] = f32::new(f32::MIN);
         sums[i] = 0.0f32;
         let range = find_range((first_row + ty + comptime!(i * row_units)) / group, ends, &sizes, kinds);
@@ -234,7 +134,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
     for step in 0..tiles {
         let first_key = begin + step * comptime!(tile.keys());
         #[unroll]
-        for i in 0..comptime!(rows_a_unit * KEYS_A_UNIT) {
+        for i in 0..comptime!(ROWS_A_UNIT * KEYS_A_UNIT) {
             scores[i] = 0.0f32;
         }
         for chunk in 0..comptime!(tile.chunks) {
@@ -247,7 +147,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
         }
 
         #[unroll]
-        for i in 0..rows_a_unit {
+        for i in 0..ROWS_A_UNIT {
             let row = first_row + ty + comptime!(i * row_units);
             let query = row / group;
             let head = kv_head * group + row % group;
@@ -279,7 +179,7 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
         sync_cube();
 
         #[unroll]
-        for i in 0..rows_a_unit {
+        for i in 0..ROWS_A_UNIT {
             let row = ty + comptime!(i * row_units);
             let mut next = largest[i];
             for c in 0..column_units {
@@ -320,12 +220,12 @@ pub(super) fn attend_tile<Q: Float, K: Float, O: Float, M: Numeric, B: Float, N:
     // Sums over the units of a row.
     sync_cube();
     #[unroll]
-    for i in 0..rows_a_unit {
+    for i in 0..ROWS_A_UNIT {
         partials[(ty + comptime!(i * row_units)) * column_units + tx] = sums[i];
     }
     sync_cube();
     #[unroll]
-    for i in 0..rows_a_unit {
+    for i in 0..ROWS_A_UNIT {
         let row = ty + comptime!(i * row_units);
         let mut sum = 0.0f32;
         for c in 0..column_units {

@@ -24,7 +24,10 @@ mod blueprint;
 mod combine;
 mod kernel;
 mod launch;
+mod operands;
+mod score;
 mod stage;
 
 pub use blueprint::{AttentionStrategy, Blueprint, Problem};
-pub use launch::{AttentionInputs, AttentionOutputs, AttentionRules, allocate_outputs, launch_attention};
+pub use launch::launch_attention;
+pub use operands::{AttentionInputs, AttentionOutputs, AttentionRules, allocate_outputs};
