@@ -21,6 +21,7 @@
 //! report.rs      a whole run as text
 //! pieces.rs      several runs as one
 //! summary/       what the figures have to show
+//! sm61/          a decoder layer on a Pascal card, on paper
 //! cachegrind.rs  naive and tiled loops for a cache simulator
 //! ```
 
@@ -39,6 +40,8 @@ pub mod report;
 pub mod roofline;
 pub mod row;
 pub mod session;
+#[cfg(feature = "sm61")]
+pub mod sm61;
 pub mod summary;
 pub mod table;
 pub mod torch;

@@ -11,10 +11,11 @@ use clap::{Args, ValueEnum};
 use qwen3_vl_burn::LoadOptions;
 use std::path::PathBuf;
 
-/// Backends that this program was built with.
+/// Backends; those of GPUs are in a program only where it was built with their feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
-    /// Kiln's kernels over Flex.
+    /// Kiln's kernels over Flex, on the CPU.
+    #[value(alias = "cpu")]
     Kiln,
     /// Plain Flex, Burn's own CPU backend.
     Flex,
@@ -22,9 +23,10 @@ pub enum Backend {
     Ndarray,
     /// Kiln's kernels over NdArray.
     KilnNdarray,
-    /// Kiln's CubeCL kernels through Vulkan.
-    #[cfg(feature = "wgpu")]
+    /// Kiln's CubeCL kernels through Vulkan, Metal or DX12. Needs feature `wgpu`.
     Wgpu,
+    /// Kiln's CubeCL kernels through CUDA, on NVIDIA cards from Pascal up. Needs feature `cuda`.
+    Cuda,
 }
 
 /// Types that weights and the KV cache are held in.
@@ -124,7 +126,16 @@ impl Place {
             Backend::Ndarray => program.run::<NdArray>(),
             Backend::KilnNdarray => program.run::<Kiln<NdArray>>(),
             #[cfg(feature = "wgpu")]
-            Backend::Wgpu => program.run::<burn_kiln::KilnWgpu>(),
+            Backend::Wgpu => program.run::<burn_kiln::gpu::KilnWgpu>(),
+            #[cfg(not(feature = "wgpu"))]
+            Backend::Wgpu => Err(Error::NotBuiltIn { backend: "wgpu", command: "cargo run --release --features wgpu" }),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => program.run::<burn_kiln::gpu::KilnCuda>(),
+            #[cfg(not(feature = "cuda"))]
+            Backend::Cuda => Err(Error::NotBuiltIn {
+                backend: "cuda",
+                command: "CUDARC_CUDA_VERSION=12080 cargo run --release --features cuda",
+            }),
         })
     }
 }

@@ -17,6 +17,14 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A backend that this program was built without.
+    #[error("this program was built without {backend}; build it with: {command} --example NAME")]
+    NotBuiltIn {
+        /// The backend.
+        backend: &'static str,
+        /// How to build it.
+        command: &'static str,
+    },
     /// Standard output is gone.
     #[error("standard output: {0}")]
     Output(std::io::Error),
@@ -111,7 +119,7 @@ impl Error {
         use qwen3_vl_burn::Error::{Generate, Image, Input, Prompt};
         use qwen3_vl_burn::error::{GenerateError, ImageError, PromptError};
         match self {
-            Self::Exists { .. } | Self::DrawOn { .. } => 2,
+            Self::Exists { .. } | Self::DrawOn { .. } | Self::NotBuiltIn { .. } => 2,
             Self::Model(Generate(GenerateError::Option { .. } | GenerateError::EmptyStopString { .. })) => 2,
             // The checkpoint's own files, not what was asked of it.
             Self::Model(Image(ImageError::Json { .. } | ImageError::Setting { .. })) => 1,

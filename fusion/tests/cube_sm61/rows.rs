@@ -10,11 +10,14 @@ use burn_std::DType::{BF16, F16, F32};
 /// Rows of the models (2,048 and 128), of every cube size that the blueprint can have, and of lengths without vectors.
 const LENGTHS: [usize; 12] = [2048, 128, 256, 512, 1024, 1, 33, 66, 129, 258, 1026, 4099];
 
+/// Where the same kernel reduces something else: the models' rows, and some without vectors.
+const SOME_LENGTHS: [usize; 4] = [2048, 128, 33, 4099];
+
 pub fn add(cases: &mut Cases) {
     add_rms_norms(cases);
     for x in [F32, F16, BF16] {
         let stored = name(x);
-        for d in LENGTHS {
+        for d in SOME_LENGTHS {
             let (rows, gamma) = (allocate(&[64, d], x), allocate(&[d], x));
             cases.add(format!("layer_norm {stored} [64, {d}]"), Streaming, || {
                 layer_norm(&rows, &gamma, Some(&gamma), 1e-6, Strategy::Auto).unwrap();
@@ -43,7 +46,7 @@ pub fn add(cases: &mut Cases) {
 }
 
 fn add_rms_norms(cases: &mut Cases) {
-    for (x, gamma) in [(F32, F32), (F32, F16), (F32, BF16), (F16, F16), (F16, F32), (BF16, BF16)] {
+    for (x, gamma) in [(F32, F32), (F32, BF16), (F16, F16), (BF16, BF16)] {
         for d in LENGTHS {
             let case = format!("rms_norm {} x {} [8, {d}]", name(x), name(gamma));
             let options = RmsNormOptions::new(1e-6).with_rstd();
