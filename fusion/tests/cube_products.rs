@@ -1,4 +1,4 @@
-//! Numbers of the CubeCL matrix products against f64, on Vulkan and as CUDA text.
+//! Numbers of the CubeCL matrix products and embeddings against f64, on Vulkan and as CUDA text.
 
 mod cube_checks;
 mod cube_device;
@@ -16,4 +16,12 @@ cube_device::test_on_devices! {
     nan_stays_in_its_row_and_column,
     empty_products_are_empty,
     invalid_calls_say_so_with_their_shapes,
+}
+
+cube_device::test_on_devices! {
+    embedding:
+    gathers_rows_as_f32,
+    reads_padded_tables_in_place,
+    rows_of_missing_ids_are_nan,
+    invalid_calls_say_so,
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // each test file runs its part
 
 pub mod attention;
+pub mod embedding;
 pub mod heads;
 pub mod products;
 pub mod rms_norm;
