@@ -8,7 +8,10 @@ use std::{
     hash::{Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// What stands in for CUDA's headers, and the program around a kernel.
@@ -106,9 +109,15 @@ fn build_host(folder: &Path) -> Result<PathBuf, HostError> {
     Ok(host)
 }
 
+/// A name of its own beside `path`: no other process and no other thread takes it.
+fn name_unfinished(path: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    path.with_extension(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
 /// `g++ FLAGS arguments input -o output`. Another process may do the same: a file appears whole under its name or not at all.
 fn compile(arguments: &[&OsStr], input: &Path, output: &Path) -> Result<(), HostError> {
-    let unfinished = output.with_extension(std::process::id().to_string());
+    let unfinished = name_unfinished(output);
     let mut command = Command::new("g++");
     command.args(FLAGS).args(arguments).arg(input).arg("-o").arg(&unfinished);
     let done = command.output().map_err(|error| failed("running g++ for", output, &error))?;
@@ -124,7 +133,7 @@ fn write(path: &Path, content: &str) -> Result<(), HostError> {
     if fs::read_to_string(path).is_ok_and(|found| found == content) {
         return Ok(());
     }
-    let unfinished = path.with_extension(std::process::id().to_string());
+    let unfinished = name_unfinished(path);
     fs::write(&unfinished, content)
         .and_then(|()| fs::rename(&unfinished, path))
         .map_err(|error| failed("writing", path, &error))
