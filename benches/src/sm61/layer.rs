@@ -38,10 +38,10 @@ fn record_layers<B: FusedOps<Device = Sm61>>(layers: usize, pass: Pass) -> Vec<L
     if pass.past > 0 {
         run(&model, &mut cache, 0, pass.past);
     }
+    // Launches are enqueued: what came before must be there to be dropped.
+    let _ = B::sync(&device);
     drop(take_launches());
     run(&model, &mut cache, pass.past, pass.rows);
-    // To synchronise makes sure that what was enqueued has been recorded; it never fails here, for nothing runs.
-    let _ = B::sync(&device);
     take_launches()
 }
 
@@ -56,6 +56,7 @@ fn run<B: FusedOps<Device = Sm61>>(model: &TextModel<B>, cache: &mut Cache<B>, s
     };
     let output = model.forward(inputs, &mut [cache], &KernelConfig::default());
     assert!(output.is_ok(), "no layer is streamed");
+    // It never fails here, for nothing runs.
     let _ = B::sync(&Sm61::Records);
 }
 
