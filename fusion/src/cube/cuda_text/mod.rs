@@ -28,6 +28,7 @@ mod regions;
 mod resources;
 mod runtime;
 mod server;
+mod shared;
 mod text;
 
 pub use device::Sm61;

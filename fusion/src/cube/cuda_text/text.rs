@@ -3,6 +3,7 @@
 use super::{
     HostError,
     device::{choose_options, describe},
+    shared::place_shared_arrays,
 };
 use cubecl::{CubeDim, CubeTask, ExecutionMode};
 use cubecl_cpp::{
@@ -46,10 +47,11 @@ impl Text {
         let compiled = catch_unwind(AssertUnwindSafe(compile))
             .map_err(|panic| failed(read_panic(&*panic)))?
             .map_err(|error| failed(error.to_string()))?;
+        let shared_bytes = compiled.repr.map_or(0, |repr| repr.shared_memory_size());
         let text = Self {
             kernel: compiled.entrypoint_name,
-            source: sort_declarations(&compiled.source).into(),
-            shared_bytes: compiled.repr.map_or(0, |repr| repr.shared_memory_size()),
+            source: place_shared_arrays(&sort_declarations(&compiled.source), shared_bytes).into(),
+            shared_bytes,
             cube_dim: compiled.cube_dim,
             slack: if kernel.name().starts_with("burn_cubecl::") { SLACK_OF_BURN } else { 0 },
         };
@@ -101,11 +103,12 @@ fn sort_declarations(source: &str) -> String {
     items.join("\n")
 }
 
-/// A vector type, or `TYPE l_mut_NUMBER;`.
+/// A vector type, `TYPE l_mut_NUMBER;` or `TYPE l_arr_NUMBER[LENGTH];`.
 fn is_declaration(item: &str) -> bool {
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let is_variable = |(kind, rest): (&str, &str)| !kind.contains(' ') && rest.strip_suffix(';').is_some_and(is_number);
-    item.starts_with("struct __align__") || item.split_once(" l_mut_").is_some_and(is_variable)
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'[' || byte == b']');
+    let is_variable = |(kind, rest): (&str, &str)| !kind.contains(' ') && rest.strip_suffix(';').is_some_and(is_name);
+    let mut splits = [" l_mut_", " l_arr_"].into_iter().filter_map(|mark| item.split_once(mark));
+    item.starts_with("struct __align__") || splits.any(is_variable)
 }
 
 /// The message of a panic.
