@@ -1,18 +1,18 @@
 //! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
 //! reach the kernels again.
 
+mod attention;
+mod mlp;
 mod moe;
 mod rotary;
 
 use crate::engine::UnaryOp;
-use crate::engine::{AttentionOperands, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue};
+use crate::engine::{EngineLayer, EngineNorm, EngineWeight, LinearEpilogue};
 use crate::{Engine, Kiln};
-use burn_backend::ops::AttentionModuleOptions;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
     AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
-    KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, NormKind, RmsNormForward, Rotary, RotaryInputs, Weight,
-    compose,
+    KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary, RotaryInputs, Weight, compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 use std::sync::Arc;
@@ -223,43 +223,17 @@ impl<B: Engine> FusedOps for Kiln<B> {
         residual: Option<Tensor<Self, D>>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        if !config.fusion.mlp {
-            return compose::mlp::mlp_gated(x, weights, residual, config);
-        }
-        let (primitive, residual_primitive) = (lower(x), residual.clone().map(lower));
-        let engine_weights = [&weights.gate, &weights.up, &weights.down].map(engine_weight);
-        let output = B::try_mlp_gated(&primitive, engine_weights.each_ref(), residual_primitive.as_ref(), config);
-        if let Some(output) = output {
-            return lift(output);
-        }
-        drop(residual_primitive);
-        let x: Tensor<Self, D> = lift(primitive);
-        let gate = Self::linear(x.clone(), &weights.gate, Epilogue::default(), config);
-        let up = Self::linear(x, &weights.up, Epilogue::default(), config);
-        let hidden = match B::try_silu_mul(lower(gate), lower(up), config) {
-            Ok(hidden) => lift(hidden),
-            Err((gate, up)) => Self::silu(lift(gate), config) * lift(up),
-        };
-        Self::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
+        mlp::mlp_gated(x, weights, residual, config)
     }
 
     fn add_norm_mlp_gated<const D: usize>(
         x: Tensor<Self, D>,
         residual: Tensor<Self, D>,
-        (gamma, epsilon): (Tensor<Self, 1>, f64),
+        norm: (Tensor<Self, 1>, f64),
         weights: &GatedMlpWeights<Self>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        let (x, residual) = (lower(x), lower(residual));
-        if config.fusion.mlp && config.fusion.add_norm {
-            let norm = EngineNorm { kind: NormKind::Rms, gamma: lower(gamma.clone()), beta: None, epsilon };
-            let engine_weights = [&weights.gate, &weights.up, &weights.down].map(engine_weight);
-            let output = B::try_add_norm_mlp_gated([&x, &residual], &norm, engine_weights.each_ref(), config);
-            if let Some(output) = output {
-                return lift(output);
-            }
-        }
-        compose::mlp::add_norm_mlp_gated(lift(x), lift(residual), (gamma, epsilon), weights, config)
+        mlp::add_norm_mlp_gated(x, residual, norm, weights, config)
     }
 
     fn moe(
@@ -321,19 +295,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
         cache: Option<&mut KvCache<Self>>,
         config: &KernelConfig,
     ) -> Tensor<Self, 4> {
-        let AttentionInputs { q, k, v } = inputs;
-        let (k, v) = match cache {
-            None => (k, v),
-            Some(cache) => {
-                let fresh = (k.clone(), v.clone());
-                cache.append(k, v).unwrap_or_else(|full| panic!("attention: {full}"));
-                cache.view().unwrap_or(fresh)
-            }
-        };
-        match try_attention(AttentionInputs { q, k, v }, options, false, config) {
-            Ok((output, _)) => output,
-            Err(inputs) => compose::attention::attention(inputs, options, None, config),
-        }
+        attention::attention(inputs, options, cache, config)
     }
 
     fn attention_rotary(
@@ -350,45 +312,6 @@ impl<B: Engine> FusedOps for Kiln<B> {
         options: &AttentionOptions<Self>,
         config: &KernelConfig,
     ) -> AttentionForward<Self> {
-        match try_attention(inputs, options, true, config) {
-            Ok((output, Some(lse))) => AttentionForward { output, lse },
-            Ok((_, None)) => unreachable!("the engine was asked for the log-sum-exp"),
-            Err(inputs) => compose::attention::attention_forward(inputs, options, config),
-        }
-    }
-}
-
-/// What an engine is told of the options.
-fn describe<B: Engine>(options: &AttentionOptions<Kiln<B>>, with_lse: bool) -> FusedAttention {
-    FusedAttention {
-        options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
-        segments: options.segments.clone(),
-        kv_dtype: options.kv_dtype,
-        with_lse,
-    }
-}
-
-/// The engine's attention, on tensors.
-#[allow(clippy::type_complexity)]
-fn try_attention<B: Engine>(
-    inputs: AttentionInputs<Kiln<B>>,
-    options: &AttentionOptions<Kiln<B>>,
-    with_lse: bool,
-    config: &KernelConfig,
-) -> Result<(Tensor<Kiln<B>, 4>, Option<Tensor<Kiln<B>, 4>>), AttentionInputs<Kiln<B>>> {
-    if !config.fusion.attention {
-        return Err(inputs);
-    }
-    let fused = describe(options, with_lse);
-    let operands = AttentionOperands {
-        query: lower(inputs.q),
-        key: lower(inputs.k),
-        value: lower(inputs.v),
-        mask: options.mask.clone().map(Tensor::into_primitive),
-        bias: options.bias.clone().map(lower),
-    };
-    match B::try_attention(operands, &fused, config) {
-        Ok((output, lse)) => Ok((lift(output), lse.map(lift))),
-        Err(back) => Err(AttentionInputs { q: lift(back.query), k: lift(back.key), v: lift(back.value) }),
+        attention::attention_forward(inputs, options, config)
     }
 }

@@ -1,6 +1,7 @@
 //! Attention with head norms, rotation and cache as one call of the engine.
 
-use super::{describe, lift, lower};
+use super::attention::describe;
+use super::{lift, lower};
 use crate::engine::{CacheBuffers, RotaryOperands};
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{AttentionOptions, CacheRoom, KernelConfig, KvCache, RotaryInputs, compose};
