@@ -1,7 +1,8 @@
 //! `Kiln` over a Vulkan device: the fused op reaches the CubeCL kernel, everything else still works.
 
+mod vulkan;
+
 use burn_autodiff::Autodiff;
-use burn_backend::Backend;
 use burn_cubecl::CubeBackend;
 use burn_kiln::{
     gpu::KilnWgpu,
@@ -10,24 +11,11 @@ use burn_kiln::{
 use burn_kiln_fusion::{FusedOps, KernelConfig};
 use burn_tensor::{Tensor, TensorData, Tolerance};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
-use std::{io::Write, panic::catch_unwind, sync::OnceLock};
+use vulkan::with_device;
 
 type Bare = CubeBackend<WgpuRuntime, f32, i32, u32>;
 
 const EPSILON: f64 = 1e-6;
-
-/// Runs `test` on the device; without one it is skipped, or fails where `KILN_REQUIRE_GPU=1`.
-fn with_device(test: impl FnOnce(&WgpuDevice)) {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    let device = WgpuDevice::DefaultDevice;
-    if *FOUND.get_or_init(|| catch_unwind(|| drop(Bare::name(&WgpuDevice::DefaultDevice))).is_ok()) {
-        return test(&device);
-    }
-    let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
-    assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
-    // Not `eprintln`, which the test harness would swallow.
-    std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
-}
 
 /// `x` `[2, 3, 33]` and `gamma` `[33]`.
 fn make_operands<B: FusedOps<Device = WgpuDevice>>(device: &WgpuDevice) -> (Tensor<B, 3>, Tensor<B, 1>) {

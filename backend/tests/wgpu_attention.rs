@@ -1,6 +1,8 @@
 //! Rows and attention of `Kiln` over a Vulkan device: the ops reach the CubeCL kernels, plain Burn ops among them, with the
 //! numbers of the f64 reference.
 
+mod vulkan;
+
 use burn_cubecl::CubeBackend;
 use burn_kiln::{
     gpu::KilnWgpu,
@@ -12,23 +14,9 @@ use burn_kiln_fusion::{
 };
 use burn_tensor::{Tensor, TensorData, Tolerance, activation, module, ops::AttentionModuleOptions};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
-use std::{io::Write, panic::catch_unwind, sync::OnceLock};
+use vulkan::with_device;
 
 type Bare = CubeBackend<WgpuRuntime, f32, i32, u32>;
-
-/// Runs `test` on the device; without one it is skipped, or fails where `KILN_REQUIRE_GPU=1`.
-fn with_device(test: impl FnOnce(&WgpuDevice)) {
-    static FOUND: OnceLock<bool> = OnceLock::new();
-    let device = WgpuDevice::DefaultDevice;
-    let find = || catch_unwind(|| drop(<Bare as burn_backend::Backend>::name(&WgpuDevice::DefaultDevice))).is_ok();
-    if *FOUND.get_or_init(find) {
-        return test(&device);
-    }
-    let missing = "no Vulkan adapter: install a driver, such as mesa-vulkan-drivers with libvulkan1";
-    assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
-    // Not `eprintln`, which the test harness would swallow.
-    std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
-}
 
 /// Runs `work`; `route` must be noted `times` in it. The counters are the process's, so one test counts.
 fn expect<T>(route: Route, times: u64, work: impl FnOnce() -> T) -> T {

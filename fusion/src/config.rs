@@ -93,8 +93,8 @@ pub struct SimdConfig {
     pub enabled: bool,
     /// The instruction set; one that the CPU lacks falls back to the next lower.
     pub isa: IsaChoice,
-    /// Rounds f32 activations to bf16 in products of five rows or more with bf16 weights, on instruction sets that multiply bf16. Off: f32
-    /// arithmetic.
+    /// Rounds f32 activations to bf16 in products of five rows or more with bf16 weights, and queries in attention over bf16 keys and values, on
+    /// instruction sets that multiply bf16. Off: f32 arithmetic.
     ///
     /// Twice the rate and more; an element of the activations is off by a relative 2⁻⁸ at most. No other instruction set rounds.
     pub bf16_activations: bool,
