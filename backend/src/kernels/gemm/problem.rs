@@ -53,7 +53,7 @@ impl Problem<'_> {
         let work = m.max(8).saturating_mul(n).saturating_mul(k.max(1)).saturating_mul(offsets.len());
         let threads = choose_threads(plan.launch.threads, work);
         let few = matches!(self.variant, Variant::Dot | Variant::Axpy);
-        let parts = choose_parts(threads, work, few).div_ceil(offsets.len());
+        let parts = choose_parts(threads, work, ([m, n], offsets.len()), few).div_ceil(offsets.len());
         if let Some(isa) = self.pairs {
             isa.note_route();
         }

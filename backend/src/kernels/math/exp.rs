@@ -12,6 +12,9 @@ const HIGHEST: f32 = 89.0;
 /// `(eʳ - 1 - r) / r²` on |r| ≤ ln 2 / 2, minimax: relative error of eʳ below 2⁻²⁸.
 pub(super) const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_387, 0.008_368_717, 0.001_381_459_2];
 
+/// The same for 16-bit results, from `(eʳ - 1) / r` on: relative error of eʳ below 2⁻¹⁸.
+const EXP_16BIT: [f32; 4] = [0.999_966_8, 0.500_030_2, 0.167_875_92, 0.041_513_68];
+
 /// `tanh(x) = x + x³ P(x²)` on |x| ≤ 0.63, minimax: relative error below 2⁻²⁷.
 const TANH: [f32; 5] = [-0.333_332_78, 0.133_313_3, -0.053_730_007, 0.020_606_17, -0.005_666_969_5];
 
@@ -46,6 +49,17 @@ pub(crate) fn decay<I: Vector>(isa: I, t: I::V) -> I::V {
 #[inline(always)]
 pub(crate) fn decay_any<I: Vector>(isa: I, t: I::V) -> I::V {
     decay(isa, isa.min(isa.splat(-LOWEST), t))
+}
+
+/// [`decay_any`] for 16-bit results, within a relative 2⁻¹⁷ (1/64 of the rounding to f16, 1/512 of that to bf16): three multiply-adds of
+/// nine less. 1 at 0.
+#[inline(always)]
+pub(crate) fn decay_any_16bit<I: Vector>(isa: I, t: I::V) -> I::V {
+    let t = isa.min(isa.splat(-LOWEST), t);
+    let n = isa.round(isa.mul(t, isa.splat(-core::f32::consts::LOG2_E)));
+    let u = isa.mul_add(n, isa.splat(core::f32::consts::LN_2), t);
+    let [a, b, c, d] = EXP_16BIT;
+    isa.mul_pow2_low(polynomial(isa, u, [1.0, -a, b, -c, d]), n)
 }
 
 /// `1 / (1 + eᵗ)`, the sigmoid of -t, for 0 ≤ t ≤ 112.

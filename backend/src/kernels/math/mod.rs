@@ -7,7 +7,7 @@ mod exp;
 mod gelu;
 mod vector;
 
-pub(crate) use exp::decay_any;
+pub(crate) use exp::{decay_any, decay_any_16bit};
 pub use exp::{exp, sigmoid, silu, tanh};
 pub use gelu::{gelu_erf, gelu_erf_bf16, gelu_tanh};
 pub use vector::{Several, Vector};

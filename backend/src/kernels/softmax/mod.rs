@@ -7,6 +7,7 @@
 //! As in the composition of Burn's own ops, NaN or +∞ anywhere makes the whole row NaN, and so does a row of nothing but -∞.
 
 mod columns;
+mod in_turn;
 mod rows;
 
 use crate::kernels::rows::{Source, Target, by_dtype};

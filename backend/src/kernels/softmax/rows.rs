@@ -3,20 +3,19 @@
 //! Two ways through a row:
 //! - *short*: maximum, exponentials with their sum, scaling: three passes, of which only the first reads memory, as the row stays
 //!   in a cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where the
-//!   result has 16 bits (which would round twice) or goes past the caches.
+//!   result has 16 bits (which would round twice) or goes past the caches (in_turn.rs).
 //! - *long*: blocks of [`BLOCK`] elements give maximum and sum together, each block from memory once and rescaling what came
 //!   before; a second pass computes the results. Two reads and a write instead of three and two.
 
 use super::SoftmaxKind;
 use crate::kernels::gemm::Caches;
 use crate::kernels::gemm::scratch::Lent;
-use crate::kernels::math::{Several, Vector, decay_any};
-use crate::kernels::rows::{
-    BESIDE, GRAIN, Source, Target, load, load_or, prefetch_block, share, spans, store, streams_rows,
-};
+use crate::kernels::math::{Several, Vector, decay_any, decay_any_16bit};
+use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, load, load_or, share, spans, store, streams_rows};
 use crate::kernels::{Launch, Storage};
 use crate::simd::{Isa, Kernel};
 use core::any::TypeId;
+use core::ops::Range;
 
 /// Elements of a block of a long row: 16 KiB of f32, half of the smallest first-level cache (32 KiB). It also bounds the terms of
 /// a partial sum to 256.
@@ -54,12 +53,12 @@ pub(super) fn run<S: Storage>(
 }
 
 /// Rows of one thread.
-struct Part<S> {
+pub(super) struct Part<S> {
     kind: SoftmaxKind,
-    src: *const S,
-    dst: *mut S,
-    rows: usize,
-    d: usize,
+    pub(super) src: *const S,
+    pub(super) dst: *mut S,
+    pub(super) rows: usize,
+    pub(super) d: usize,
     stream: bool,
     /// Each exponential is computed once.
     keeps: bool,
@@ -83,7 +82,11 @@ impl<S: Storage> Part<S> {
     #[inline(always)]
     fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
         let Self { kind, d, keeps, .. } = *self;
-        let beside = STREAM || TypeId::of::<S>() != TypeId::of::<f32>();
+        if STREAM && keeps {
+            // SAFETY: `run` took the pointers from checked parts of `rows · d` elements, the results on cache lines.
+            return unsafe { self.run_in_turn(isa) };
+        }
+        let beside = TypeId::of::<S>() != TypeId::of::<f32>();
         let mut kept = (keeps && beside).then(|| Lent::take(d));
         for row in 0..self.rows {
             // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is used, and
@@ -93,8 +96,8 @@ impl<S: Storage> Part<S> {
                 if keeps {
                     let terms = kept.as_mut().map_or(dst.cast(), Lent::as_mut_ptr);
                     let max = maximum(isa, src, d);
-                    let sum = exponentials::<I, S, true, STREAM>(isa, src, max, terms, d);
-                    scale::<I, S, STREAM>(isa, terms, 1.0 / sum, dst, d);
+                    let sum = exponentials::<I, S, true>(isa, src, max, terms, d);
+                    scale::<I, S, false>(isa, terms, 1.0 / sum, dst, d);
                 } else {
                     let (max, sum) = normaliser(isa, src, d);
                     match kind {
@@ -112,7 +115,7 @@ impl<S: Storage> Part<S> {
 /// # Safety
 /// `x` holds `d` elements.
 #[inline(always)]
-unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
+pub(super) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     let mut most = [Isa::splat(isa, f32::NEG_INFINITY); BESIDE];
     let span = spans::<I, S, false>(isa, x, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
@@ -129,40 +132,54 @@ unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     isa.reduce_max(Isa::max(isa, Isa::max(isa, most[0], most[1]), Isa::max(isa, most[2], most[3])))
 }
 
-/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of [`Storage::load_block`]. `AHEAD` asks for
-/// the row behind this one.
+/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of [`Storage::load_block`].
 ///
 /// # Safety
 /// `x` holds `d` elements, and with `STORE` `terms` too; they are the same or do not overlap.
 #[inline(always)]
-unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool, const AHEAD: bool>(
+pub(super) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
     isa: I,
     x: *const S,
     max: f32,
     terms: *mut f32,
     d: usize,
 ) -> f32 {
-    let max = Isa::splat(isa, max);
+    let most = Isa::splat(isa, max);
     let mut sums = [Isa::splat(isa, 0.0); BESIDE];
-    let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    let rest = spans::<I, S, false>(isa, x, d).rest;
+    // SAFETY: the caller's promise; a block ends at `rest` or before.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            if AHEAD {
-                prefetch_block(isa, x.wrapping_add(d + at));
-            }
-            let t = Several(isa).sub([max; BESIDE], S::load_block::<I, BESIDE>(isa, x.add(at)));
-            let e = decay_any(Several(isa), t);
+        for at in (0..rest).step_by(BESIDE * I::LANES) {
+            let t = Several(isa).sub([most; BESIDE], S::load_block::<I, BESIDE>(isa, x.add(at)));
+            let e = decay::<_, S>(Several(isa), t);
             sums = Several(isa).add(sums, e);
             if STORE {
                 f32::store_block::<I, BESIDE, false>(isa, terms.add(at), e);
             }
         }
-        for at in (span.rest..d).step_by(I::LANES) {
-            let n = I::LANES.min(d - at);
+        add_rest::<I, S, STORE>(isa, (x, terms), max, rest..d, sums)
+    }
+}
+
+/// The sum that [`exponentials`] began, with what no block holds.
+///
+/// # Safety
+/// As for [`exponentials`], where `rest` ends at d.
+#[inline(always)]
+pub(super) unsafe fn add_rest<I: Isa, S: Storage, const STORE: bool>(
+    isa: I,
+    (x, terms): (*const S, *mut f32),
+    max: f32,
+    rest: Range<usize>,
+    mut sums: [I::V; BESIDE],
+) -> f32 {
+    for at in rest.clone().step_by(I::LANES) {
+        let n = I::LANES.min(rest.end - at);
+        // SAFETY: the caller's promise; at + n ≤ d.
+        unsafe {
             // Empty lanes are -∞, whose exponential is 0.
-            let t = Isa::sub(isa, max, load_or(isa, x.add(at), n, f32::NEG_INFINITY));
-            let e = decay_any(isa, t);
+            let t = Isa::sub(isa, Isa::splat(isa, max), load_or(isa, x.add(at), n, f32::NEG_INFINITY));
+            let e = decay::<_, S>(isa, t);
             sums[0] = Isa::add(isa, sums[0], e);
             if STORE {
                 store(isa, terms.add(at), e, n);
@@ -190,7 +207,7 @@ unsafe fn normaliser<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> (f32,
                 max = block;
             }
             // Where all so far is -∞, subtracting a finite number gives the 0 that the exponential of -∞ is.
-            sum += exponentials::<I, S, false, false>(isa, x.add(at), max.max(f32::MIN), core::ptr::null_mut(), n);
+            sum += exponentials::<I, S, false>(isa, x.add(at), max.max(f32::MIN), core::ptr::null_mut(), n);
         }
     }
     (max, sum)
@@ -201,7 +218,13 @@ unsafe fn normaliser<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> (f32,
 /// # Safety
 /// `terms` and `dst` hold `d` elements and are the same or do not overlap; with `STREAM` `dst` is a multiple of 64.
 #[inline(always)]
-unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(isa: I, terms: *const f32, by: f32, dst: *mut S, d: usize) {
+pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
+    isa: I,
+    terms: *const f32,
+    by: f32,
+    dst: *mut S,
+    d: usize,
+) {
     let by = Isa::splat(isa, by);
     let span = spans::<I, S, false>(isa, dst, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
@@ -235,17 +258,23 @@ unsafe fn write<I: Isa, S: Storage, const PLAIN: bool, const STREAM: bool>(
     unsafe {
         for at in (0..span.rest).step_by(BESIDE * I::LANES) {
             let x = S::load_block::<I, BESIDE>(isa, x.add(at));
-            let y = result::<_, PLAIN>(Several(isa), x, [max; BESIDE], [last; BESIDE]);
+            let y = result::<_, S, PLAIN>(Several(isa), x, [max; BESIDE], [last; BESIDE]);
             S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), y);
         }
         for at in (span.rest..d).step_by(I::LANES) {
             let n = I::LANES.min(d - at);
-            store(isa, dst.add(at), result::<_, PLAIN>(isa, load(isa, x.add(at), n), max, last), n);
+            store(isa, dst.add(at), result::<_, S, PLAIN>(isa, load(isa, x.add(at), n), max, last), n);
         }
     }
 }
 
 #[inline(always)]
-fn result<V: Vector, const PLAIN: bool>(isa: V, x: V::V, max: V::V, last: V::V) -> V::V {
-    if PLAIN { isa.mul(decay_any(isa, isa.sub(max, x)), last) } else { isa.sub(isa.sub(x, max), last) }
+fn result<V: Vector, S, const PLAIN: bool>(isa: V, x: V::V, max: V::V, last: V::V) -> V::V {
+    if PLAIN { isa.mul(decay::<_, S>(isa, isa.sub(max, x)), last) } else { isa.sub(isa.sub(x, max), last) }
+}
+
+/// `e⁻ᵗ`, as exact as a result of type S needs.
+#[inline(always)]
+pub(super) fn decay<V: Vector, S>(isa: V, t: V::V) -> V::V {
+    if size_of::<S>() == 2 { decay_any_16bit(isa, t) } else { decay_any(isa, t) }
 }
