@@ -41,16 +41,19 @@ fn linear(x: &Tensor<B, 2>, weight: &Weight<B>, config: &KernelConfig) -> Vec<f3
 #[test]
 fn a_class_is_planned_once() {
     let _turn = alone();
-    let weight = Weight::<B>::Plain(random([48, 64]));
+    let weight = Weight::<B>::Plain(random([192, 128]));
     let config = KernelConfig::default();
     let before = stats();
     for rows in [33, 40, 64, 33] {
-        linear(&random([rows, 64]), &weight, &config);
+        linear(&random([rows, 128]), &weight, &config);
     }
     let after = stats();
     assert_eq!((after.analytic - before.analytic, after.hits - before.hits), (1, 3));
     let off = KernelConfig { planning: PlanningConfig { enabled: false, ..Default::default() }, ..Default::default() };
-    linear(&random([33, 64]), &weight, &off);
+    linear(&random([33, 128]), &weight, &off);
+    assert_eq!(stats(), after);
+    // What takes no longer than a few lookups is not looked up.
+    linear(&random([16, 128]), &weight, &config);
     assert_eq!(stats(), after);
 }
 
@@ -79,8 +82,8 @@ fn measured_plans_are_kept_and_found_again() {
 #[test]
 fn files_that_cannot_be_used_are_left_alone() {
     let _turn = alone();
-    let weight = Weight::<B>::Plain(random([32, 32]));
-    let x = random([20, 32]);
+    let weight = Weight::<B>::Plain(random([256, 128]));
+    let x = random([20, 128]);
     let oversized = "[".repeat(5 << 20);
     let foreign = r#"{"measured_by":"somebody else","plans":[]}"#;
     for content in ["", "{", "[1, 2]", r#"{"measured_by":1}"#, foreign, &oversized] {
@@ -103,7 +106,7 @@ fn files_that_cannot_be_used_are_left_alone() {
 fn sizes_that_no_kernel_can_have_are_not_loaded() {
     let _turn = alone();
     let folder = tempfile::tempdir().unwrap();
-    let (x, weight) = (random([20, 32]), Weight::<B>::Plain(random([32, 32])));
+    let (x, weight) = (random([20, 128]), Weight::<B>::Plain(random([256, 128])));
     linear(&x, &weight, &tuned(folder.path()));
     let file = plan_file(Some(folder.path())).unwrap();
     let text = std::fs::read_to_string(&file).unwrap();

@@ -95,7 +95,7 @@ impl Isa {
     }
 }
 
-fn parse_isa(name: &str) -> Result<Isa, String> {
+pub(crate) fn parse_isa(name: &str) -> Result<Isa, String> {
     let tier: Tier = name.parse().map_err(|error: burn_kiln::simd::UnknownTier| error.to_string())?;
     if !tier.is_available() {
         return Err(format!("this CPU has no {tier}"));
@@ -104,14 +104,14 @@ fn parse_isa(name: &str) -> Result<Isa, String> {
     Ok(Isa { tier, choice })
 }
 
-fn parse_threads(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(threads @ 1..=4096) => Ok(threads),
         _ => Err("a number of threads, from 1".into()),
     }
 }
 
-fn parse_seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|s| (0.001..=600.0).contains(s)).ok_or("seconds, 0.001 to 600".into())
 }
 

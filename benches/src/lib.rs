@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p kiln-benches --bin kernels` measures what this machine can do at most, and then each kernel of Kiln
 //! against that limit, plain Flex, the `gemm` crate, candle and PyTorch in one interleaved run. `--bin qwen` does it for a whole model
-//! (module [`qwen`]). `cargo bench -p kiln-benches`
+//! (module [`qwen`]), `--bin planning` what plans give and take (module [`planning`]). `cargo bench -p kiln-benches`
 //! runs the small criterion benches that catch regressions. Recorded tables are in `benches/record/`.
 //!
 //! ```text
@@ -21,6 +21,7 @@
 //! report.rs      a whole run as text
 //! pieces.rs      several runs as one
 //! summary/       what the figures have to show
+//! planning/      products with and without plans
 //! sm61/          a decoder layer on a Pascal card, on paper
 //! cachegrind.rs  naive and tiled loops for a cache simulator
 //! ```
@@ -35,6 +36,7 @@ pub mod measure;
 pub mod operands;
 pub mod peaks;
 pub mod pieces;
+pub mod planning;
 pub mod qwen;
 pub mod report;
 pub mod roofline;

@@ -91,9 +91,9 @@ impl Report {
     }
 }
 
-/// The command line without values that are paths.
-pub fn describe_command(arguments: impl Iterator<Item = String>) -> String {
-    let mut words = vec!["kernels".to_string()];
+/// The command line of `program` without values that are paths.
+pub fn describe_command(program: &str, arguments: impl Iterator<Item = String>) -> String {
+    let mut words = vec![program.to_string()];
     let mut hide = false;
     for argument in arguments.skip(1) {
         let is_path = argument.contains('/');
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn commands_show_no_paths() {
         let arguments = ["/a/kernels", "--quick", "--python", "/b/python", "--record=/c/x.md", "--threads", "1,2"];
-        let command = describe_command(arguments.map(String::from).into_iter());
+        let command = describe_command("kernels", arguments.map(String::from).into_iter());
         assert_eq!(command, "kernels --quick --python .. --record=.. --threads 1,2");
     }
 

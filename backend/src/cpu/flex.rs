@@ -4,7 +4,8 @@ use super::storage::{BoolView, CpuBackend, OwnedFloats, PooledFloats, Sizes, Vie
 use crate::kernels::{Floats, FloatsMut};
 use burn_backend::{BoolStore, DType};
 use burn_flex::{Flex, FlexTensor, Layout};
-use burn_std::{Bytes, Shape};
+use burn_std::{AllocationProperty, Bytes, Shape};
+use std::sync::Arc;
 
 /// Sizes, strides and offset, `None` where a stride is negative.
 fn layout(tensor: &FlexTensor) -> Option<(Sizes, Sizes, usize)> {
@@ -24,6 +25,13 @@ fn buffer(tensor: &FlexTensor) -> Option<Floats<'_>> {
         DType::F16 => bytemuck::try_cast_slice(tensor.bytes()).ok().map(Floats::F16),
         _ => None,
     }
+}
+
+/// Whether the tensor is its buffer from end to end.
+fn is_whole(tensor: &FlexTensor) -> bool {
+    let layout = tensor.layout();
+    let from_start = layout.is_contiguous() && layout.start_offset() == 0;
+    from_start && tensor.bytes().len() == layout.num_elements() * tensor.dtype().size()
 }
 
 impl CpuBackend for Flex {
@@ -48,9 +56,7 @@ impl CpuBackend for Flex {
     }
 
     fn view_mut(tensor: &mut FlexTensor) -> Option<FloatsMut<'_>> {
-        let layout = tensor.layout();
-        let whole = layout.is_contiguous() && layout.start_offset() == 0;
-        if !whole || tensor.bytes().len() != layout.num_elements() * tensor.dtype().size() {
+        if !is_whole(tensor) {
             return None;
         }
         match tensor.dtype() {
@@ -59,6 +65,15 @@ impl CpuBackend for Flex {
             DType::F16 => tensor.try_storage_mut().map(FloatsMut::F16),
             _ => None,
         }
+    }
+
+    fn take_bytes(tensor: FlexTensor) -> Result<Bytes, FlexTensor> {
+        let (layout, dtype, bytes) = (tensor.layout().clone(), tensor.dtype(), tensor.data_arc());
+        if !is_whole(&tensor) || bytes.property() == AllocationProperty::File {
+            return Err(tensor);
+        }
+        drop(tensor);
+        Arc::try_unwrap(bytes).map_err(|shared| FlexTensor::from_arc(shared, layout, dtype))
     }
 
     fn view_bool(tensor: &FlexTensor) -> Option<BoolView<'_>> {

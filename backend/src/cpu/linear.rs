@@ -13,13 +13,19 @@ use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
 use std::sync::Arc;
 
-/// Packs a weight `[out, in]` with contiguous rows.
+/// Packs a weight `[out, in]` with contiguous rows: where it lies if its memory is nobody else's, so that it is never there twice.
 pub(super) fn pack<B: CpuBackend>(weight: FloatTensor<B>, config: &KernelConfig) -> Result<CpuPanels, FloatTensor<B>> {
-    let packed = B::view(&weight).and_then(|view| {
-        let &[out, input] = view.shape.as_slice() else { return None };
-        PackedMatrix::pack(Launch::from(config), view.contiguous()?, [out, input]).ok()
-    });
-    packed.map(|matrix| CpuPanels { matrix: Arc::new(matrix) }).ok_or(weight)
+    let (launch, dtype) = (Launch::from(config), weight.dtype());
+    let sizes = B::view(&weight).and_then(|view| <[usize; 2]>::try_from(view.shape.as_slice()).ok());
+    let Some(sizes) = sizes else { return Err(weight) };
+    let packed = match B::take_bytes(weight) {
+        Ok(bytes) => Ok(PackedMatrix::pack_owned(launch, bytes, dtype, sizes)
+            .expect("bytes from end to end of a tensor of floats are as many as its sizes say")),
+        Err(weight) => {
+            B::view(&weight).and_then(|view| PackedMatrix::pack(launch, view.contiguous()?, sizes).ok()).ok_or(weight)
+        }
+    };
+    packed.map(|matrix| CpuPanels { matrix: Arc::new(matrix) })
 }
 
 /// Burn's linear, weight `[in, out]`: the weight is read transposed where it lies.

@@ -5,7 +5,7 @@ use crate::memory::PooledBytes;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::FusedOps;
-use burn_std::{Shape, SmallVec};
+use burn_std::{Bytes, Shape, SmallVec};
 use half::{bf16, f16};
 
 /// Sizes or strides, one a dimension. Those of up to six dimensions need no allocation, which would take as long as an op on a thousand
@@ -149,6 +149,11 @@ pub trait CpuBackend: FusedOps {
 
     /// The tensor's own buffer, if nobody else holds it and it is contiguous from end to end.
     fn view_mut(tensor: &mut FloatTensor<Self>) -> Option<FloatsMut<'_>>;
+
+    /// The memory of a tensor that nobody else holds, that is contiguous from end to end, and no mapped file; else the tensor.
+    fn take_bytes(tensor: FloatTensor<Self>) -> Result<Bytes, FloatTensor<Self>> {
+        Err(tensor)
+    }
 
     /// Truth values as slices.
     fn view_bool(tensor: &BoolTensor<Self>) -> Option<BoolView<'_>>;

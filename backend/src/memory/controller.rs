@@ -6,7 +6,7 @@ use burn_std::{AllocationController, AllocationProperty, Bytes};
 use core::mem::MaybeUninit;
 
 /// The alignment that Burn asks of any buffer, bytes; blocks have a stricter one.
-const BURN_ALIGNMENT: usize = align_of::<u128>();
+pub(super) const BURN_ALIGNMENT: usize = align_of::<u128>();
 
 /// Bytes from the [`Pool`], given back when dropped.
 #[derive(Debug)]

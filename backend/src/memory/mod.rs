@@ -12,13 +12,17 @@
 //!
 //! Blocks are aligned to cache lines. A block that comes back is not cleared: whoever takes it writes every element before it is read, and
 //! builds with debug assertions fill it with NaN to prove that.
+//!
+//! Converted weights have [`AlignedBytes`] of their own.
 
+mod aligned;
 mod block;
 mod cache;
 mod class;
 mod controller;
 mod pool;
 
+pub use aligned::AlignedBytes;
 pub use block::{ALIGNMENT, Block};
 pub use controller::PooledBytes;
 pub use pool::{Pool, PoolStats};

@@ -1,9 +1,17 @@
 //! Measuring candidates.
+//!
+//! ```text
+//! every candidate in turn, some rounds; the best median
+//! the best and the analytic plan alone, in turn, again
+//! the best is kept if it won both times by more than the noise
+//! ```
+//!
+//! The second time is another sample: the best of several noisy medians is likely one that had luck.
 
 use super::choice::Choice;
 use super::key::{Layout, ProductShape};
 use crate::kernels::gemm::{
-    Blocking, Epilogue, GEMV_ROWS, Matrix, OutMatrix, PackedMatrix, Plan, Variant, gemm, gemm_packed,
+    Blocking, Epilogue, GEMV_ROWS, Matrix, OutMatrix, PackedMatrix, Plan, Variant, choose_threads, gemm, gemm_packed,
 };
 use crate::kernels::{Floats, FloatsMut, Launch};
 use burn_backend::DType;
@@ -13,8 +21,14 @@ use std::time::{Duration, Instant};
 /// Rounds in which every candidate runs once; medians count.
 const ROUNDS: usize = 5;
 
-/// The longest that one plan is measured, about.
-const BUDGET: Duration = Duration::from_millis(200);
+/// The longest that candidates take turns, about; each of the two times.
+const BUDGET: Duration = Duration::from_millis(150);
+
+/// What one candidate runs in a round at least, seconds: below, a clock and a wake-up are most of it.
+const SAMPLE: f64 = 2e-4;
+
+/// The most calls of a round.
+const MOST_CALLS: usize = 1000;
 
 /// The most multiply-adds of the product that is measured: larger ones are measured on fewer columns.
 const LARGEST_WORK: usize = 1 << 31;
@@ -32,31 +46,49 @@ pub(super) fn measure(shape: &ProductShape, analytic: &Plan, fixed: [bool; 3]) -
     if candidates.len() == 1 || shape.work() == 0 {
         return usual;
     }
-    let Some(trial) = Trial::new(shape) else { return usual };
-    let run = |choice: &Choice| trial.time(&choice.apply_to(*analytic));
-    // The first runs fault pages in and fill caches.
-    run(&usual);
+    let Some(mut trial) = Trial::new(shape) else { return usual };
+    // The first run faults pages in and fills caches.
+    trial.time(&usual.apply_to(*analytic), 1);
+    let seconds = trial.time(&usual.apply_to(*analytic), 1);
+    let calls = (SAMPLE / seconds.max(1e-9)) as usize;
+    let calls = calls.clamp(1, MOST_CALLS);
+    let mut run = |choice: &Choice| trial.time(&choice.apply_to(*analytic), calls);
+    let medians = take_turns(&candidates, &mut run);
+    let best = (0..candidates.len()).min_by(|&i, &j| medians[i].total_cmp(&medians[j])).unwrap_or(0);
+    if medians[0] <= GAIN * medians[best] {
+        return usual;
+    }
+    let again = take_turns(&[usual, candidates[best]], &mut run);
+    tracing::debug!(?shape, %usual, best = %candidates[best], gain = again[0] / again[1], "measured");
+    if again[0] > GAIN * again[1] { candidates[best] } else { usual }
+}
+
+/// The median seconds of each candidate.
+fn take_turns(candidates: &[Choice], run: &mut dyn FnMut(&Choice) -> f64) -> Vec<f64> {
     let began = Instant::now();
     let mut times = vec![Vec::new(); candidates.len()];
-    for _ in 0..ROUNDS {
+    for round in 1..=ROUNDS {
         for (candidate, times) in candidates.iter().zip(&mut times) {
             times.push(run(candidate));
         }
-        if began.elapsed() > BUDGET && times[0].len() >= 3 {
+        if began.elapsed() > BUDGET && round >= 3 {
             break;
         }
     }
-    let medians: Vec<f64> = times.iter_mut().map(|times| median(times)).collect();
-    let best = (0..candidates.len()).min_by(|&i, &j| medians[i].total_cmp(&medians[j])).unwrap_or(0);
-    tracing::debug!(?shape, usual = %candidates[0], best = %candidates[best], gain = medians[0] / medians[best], "measured");
-    if medians[0] > GAIN * medians[best] { candidates[best] } else { usual }
+    times.iter_mut().map(|times| median(times)).collect()
 }
 
 /// The analytic choice first, then what could be better.
 fn list_candidates(shape: &ProductShape, usual: Choice, [mc, kc, nc]: [bool; 3]) -> Vec<Choice> {
     let mut list = vec![usual];
+    // What a choice comes to for this shape: blocks larger than it, or threads that it has no work for, change nothing.
+    let effect = |choice: &Choice| {
+        let Blocking { mc, kc, nc } = choice.blocking;
+        let threads = choose_threads(choice.threads, shape.work());
+        (choice.variant, [mc.min(shape.m), kc.min(shape.k), nc.min(shape.n)], threads)
+    };
     let mut add = |choice: Choice| {
-        if choice.is_valid() && !list.contains(&choice) {
+        if choice.is_valid() && list.iter().all(|other| effect(other) != effect(&choice)) {
             list.push(choice);
         }
     };
@@ -88,6 +120,7 @@ fn list_candidates(shape: &ProductShape, usual: Choice, [mc, kc, nc]: [bool; 3])
 struct Trial {
     a: Numbers,
     b: Right,
+    out: Vec<f32>,
     shape: [usize; 3],
 }
 
@@ -137,18 +170,17 @@ impl Trial {
             Layout::Packed => Right::Packed(PackedMatrix::pack(Launch::default(), right.floats(), [n, k]).ok()?),
             layout => Right::Plain(right, layout),
         };
-        Some(Self { a: Numbers::new(a, m * k)?, b: right, shape: [m, n, k] })
+        Some(Self { a: Numbers::new(a, m * k)?, b: right, out: vec![0.0; m.checked_mul(n)?], shape: [m, n, k] })
     }
 
-    /// Seconds of one product.
-    fn time(&self, plan: &Plan) -> f64 {
-        let [m, n, k] = self.shape;
-        let mut out = vec![0.0; m * n];
-        let began = Instant::now();
-        let done = (|| {
-            let a = Matrix::row_major(self.a.floats(), m, k)?;
-            let mut c = OutMatrix::row_major(FloatsMut::F32(&mut out), m, n)?;
-            match &self.b {
+    /// Seconds of one of `calls` products.
+    fn time(&mut self, plan: &Plan, calls: usize) -> f64 {
+        let Self { a, b, out, shape: [m, n, k] } = self;
+        let (m, n, k) = (*m, *n, *k);
+        let mut multiply = || {
+            let a = Matrix::row_major(a.floats(), m, k)?;
+            let mut c = OutMatrix::row_major(FloatsMut::F32(out), m, n)?;
+            match b {
                 Right::Packed(panels) => gemm_packed(plan, &a, panels, &mut c, &Epilogue::default()),
                 Right::Plain(b, layout) => {
                     let strides = if *layout == Layout::Columns { [1, k as isize] } else { [n as isize, 1] };
@@ -156,9 +188,11 @@ impl Trial {
                     gemm(plan, &a, &b, &mut c, &Epilogue::default())
                 }
             }
-        })();
+        };
+        let began = Instant::now();
+        let done = (0..calls).try_for_each(|_| multiply());
         // A product that is refused is never chosen.
-        done.map_or(f64::INFINITY, |()| began.elapsed().as_secs_f64())
+        done.map_or(f64::INFINITY, |()| began.elapsed().as_secs_f64() / calls as f64)
     }
 }
 

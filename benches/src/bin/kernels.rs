@@ -84,7 +84,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
 /// The command line of this run.
 fn command() -> String {
-    describe_command(std::env::args())
+    describe_command("kernels", std::env::args())
 }
 
 /// The table of earlier runs.

@@ -5,7 +5,7 @@ mod shapes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-pub use shapes::{Shapes, cases};
+pub use shapes::{LAYERS, Shapes, cases};
 
 /// Element type of the operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]

@@ -3,7 +3,7 @@
 use super::{Case, Dtype, Op, Shape};
 
 /// `[out, in]` of the linear layers of one decoder layer. Query, key and output projections, gate (as up), down.
-const LAYERS: [(usize, usize); 13] = [
+pub const LAYERS: [(usize, usize); 13] = [
     // 2B: hidden 2048, 16 heads and 8 key heads of 128, intermediate 6144.
     (2048, 2048),
     (1024, 2048),

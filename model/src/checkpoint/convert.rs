@@ -1,5 +1,6 @@
 //! Between f32, bf16 and f16, and from misaligned bytes to aligned ones.
 
+use burn_kiln::memory::AlignedBytes;
 use burn_std::{Bytes, bf16, f16};
 use half::slice::HalfFloatSliceExt;
 use std::mem::size_of;
@@ -34,51 +35,41 @@ pub(super) struct OutOfRange {
     pub(super) value: f32,
 }
 
-/// Copies `source` (any alignment) to aligned bytes, each element converted from `from` to `to`, rounded to nearest even.
+/// Copies `source` (any alignment) to aligned bytes, each element converted from `from` to `to`, rounded to nearest even. They are memory that
+/// Kiln packs where it lies.
 ///
 /// The bytes are little-endian, as in the file; so is every machine that Burn runs on.
 pub(super) fn convert(source: &[u8], from: Float, to: Float) -> Result<Bytes, OutOfRange> {
+    let count = source.len() / from.size();
+    let mut output = AlignedBytes::zeroed(count * to.size());
+    let bytes = output.as_mut_slice();
     match to {
-        _ if from == to && from == Float::F32 => Ok(Bytes::from_elems(copy_aligned::<u32>(source))),
-        _ if from == to => Ok(Bytes::from_elems(copy_aligned::<u16>(source))),
-        Float::F32 => {
-            let mut output = Vec::with_capacity(source.len() / from.size());
-            for_each_chunk(source, from, |_, floats| {
-                output.extend_from_slice(floats);
-                Ok(())
-            })?;
-            Ok(Bytes::from_elems(output))
-        }
-        Float::BF16 => narrow::<bf16>(source, from, |value| value.is_infinite()),
-        Float::F16 => narrow::<f16>(source, from, |value| value.is_infinite()),
+        _ if from == to => bytes.copy_from_slice(&source[..count * to.size()]),
+        Float::F32 => for_each_chunk(source, from, |offset, floats| {
+            bytemuck::cast_slice_mut(bytes)[offset..][..floats.len()].copy_from_slice(floats);
+            Ok(())
+        })?,
+        Float::BF16 => narrow::<bf16>(source, from, bytemuck::cast_slice_mut(bytes), |value| value.is_infinite())?,
+        Float::F16 => narrow::<f16>(source, from, bytemuck::cast_slice_mut(bytes), |value| value.is_infinite())?,
     }
-}
-
-fn copy_aligned<E: bytemuck::Pod>(source: &[u8]) -> Vec<E> {
-    let mut output = vec![E::zeroed(); source.len() / size_of::<E>()];
-    bytemuck::cast_slice_mut(&mut output).copy_from_slice(source);
-    output
+    Ok(output.into_bytes())
 }
 
 /// Converts to a 16-bit format; `is_infinite` looks at the result.
-fn narrow<E>(source: &[u8], from: Float, is_infinite: fn(E) -> bool) -> Result<Bytes, OutOfRange>
+fn narrow<E>(source: &[u8], from: Float, output: &mut [E], is_infinite: fn(E) -> bool) -> Result<(), OutOfRange>
 where
-    E: bytemuck::Pod + Send + Sync,
+    E: Copy,
     [E]: HalfFloatSliceExt,
 {
-    let mut output = Vec::with_capacity(source.len() / from.size());
-    let mut chunk = [E::zeroed(); CHUNK];
     for_each_chunk(source, from, |offset, floats| {
-        let halves = &mut chunk[..floats.len()];
+        let halves = &mut output[offset..][..floats.len()];
         halves.convert_from_f32_slice(floats);
         let lost = halves.iter().zip(floats).position(|(&half, float)| is_infinite(half) && float.is_finite());
         if let Some(place) = lost {
             return Err(OutOfRange { index: offset + place, value: floats[place] });
         }
-        output.extend_from_slice(halves);
         Ok(())
-    })?;
-    Ok(Bytes::from_elems(output))
+    })
 }
 
 /// Calls `consume` with up to [`CHUNK`] elements of `source` at a time, as f32, and the index of the first.

@@ -12,6 +12,7 @@
 
 use super::convert::{Float, OutOfRange};
 use super::scales::Scales;
+use burn_kiln::memory::AlignedBytes;
 use burn_std::{Bytes, bf16, f16};
 use rayon::prelude::*;
 
@@ -44,12 +45,15 @@ const fn decode(code: u32) -> f32 {
     if sign == 1 { -magnitude } else { magnitude }
 }
 
-/// The weights `source`, one byte each, times their `scales`, in the type `to`.
-pub(super) fn dequantize(source: &[u8], scales: &Scales, to: Float) -> Result<Bytes, OutOfRange> {
+/// Which flat row of a weight the `i`-th row at hand is.
+pub(super) type RowOf<'a> = &'a (dyn Fn(usize) -> usize + Sync);
+
+/// The weights `source`, one byte each, times their `scales`, in the type `to`; `source` has the rows `row_of(0)`, `row_of(1)` and so on.
+pub(super) fn dequantize(source: &[u8], scales: &Scales, row_of: RowOf<'_>, to: Float) -> Result<Bytes, OutOfRange> {
     match to {
-        Float::F32 => fill::<f32>(source, scales, |value| value, f32::is_infinite),
-        Float::BF16 => fill::<bf16>(source, scales, bf16::from_f32, bf16::is_infinite),
-        Float::F16 => fill::<f16>(source, scales, f16::from_f32, f16::is_infinite),
+        Float::F32 => fill::<f32>(source, scales, row_of, |value| value, f32::is_infinite),
+        Float::BF16 => fill::<bf16>(source, scales, row_of, bf16::from_f32, bf16::is_infinite),
+        Float::F16 => fill::<f16>(source, scales, row_of, f16::from_f32, f16::is_infinite),
     }
 }
 
@@ -57,17 +61,19 @@ pub(super) fn dequantize(source: &[u8], scales: &Scales, to: Float) -> Result<By
 fn fill<E: bytemuck::Pod + Send + Sync>(
     source: &[u8],
     scales: &Scales,
+    row_of: RowOf<'_>,
     round: impl Fn(f32) -> E + Sync,
     is_infinite: impl Fn(E) -> bool + Sync,
 ) -> Result<Bytes, OutOfRange> {
-    let mut output = vec![E::zeroed(); source.len()];
+    let mut memory = AlignedBytes::zeroed(size_of_val(source) * size_of::<E>());
+    let output: &mut [E] = bytemuck::cast_slice_mut(memory.as_mut_slice());
     let columns = scales.columns();
     let lost = output
         .par_chunks_mut(columns)
         .zip(source.par_chunks(columns))
         .enumerate()
         .filter_map(|(row, (output, source))| {
-            let row_scales = scales.row(row);
+            let row_scales = scales.row(row_of(row));
             let blocks = output.chunks_mut(scales.block_columns()).zip(source.chunks(scales.block_columns()));
             let mut lost = false;
             for ((output, source), &scale) in blocks.zip(row_scales) {
@@ -79,10 +85,10 @@ fn fill<E: bytemuck::Pod + Send + Sync>(
             lost.then_some(row)
         })
         .min();
-    let Some(row) = lost else { return Ok(Bytes::from_elems(output)) };
+    let Some(row) = lost else { return Ok(memory.into_bytes()) };
     let start = row * columns;
     let place = output[start..][..columns].iter().position(|&value| is_infinite(value)).unwrap_or(0);
-    let scale = scales.row(row)[place / scales.block_columns()];
+    let scale = scales.row(row_of(row))[place / scales.block_columns()];
     Err(OutOfRange { index: start + place, value: VALUES[usize::from(source[start + place])] * scale })
 }
 

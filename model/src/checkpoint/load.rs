@@ -1,7 +1,8 @@
 //! Tensors out of a checkpoint: its stored bytes themselves where they can be used as they lie, a converted copy where not.
 
 use super::convert::{Float, OutOfRange, convert};
-use super::fp8::dequantize;
+use super::fp8::{RowOf, dequantize};
+use super::scales::Scales;
 use super::{Checkpoint, CheckpointError};
 use crate::Result;
 use burn::tensor::backend::Backend;
@@ -63,7 +64,8 @@ impl Checkpoint {
             let (_, to) = self.conversion(name, target)?;
             let target = target.unwrap_or(self.dtype(name)?);
             let scales = self.scales(bytes, name, entry)?;
-            let weights = dequantize(&source, &scales, to).map_err(|lost| out_of_range(name, target, lost))?;
+            let weights =
+                dequantize(&source, &scales, &|row| row, to).map_err(|lost| out_of_range(name, target, lost))?;
             return Ok(TensorData::from_bytes(weights, expected_shape.to_vec(), target));
         }
         self.rows_data(name, source, expected_shape, target)
@@ -85,6 +87,21 @@ impl Checkpoint {
             convert(&source, from, to).map_err(|lost| out_of_range(name, target, lost))?
         };
         Ok(TensorData::from_bytes(bytes, shape.to_vec(), target))
+    }
+
+    /// [`Checkpoint::rows_data`] of the FP8 matrix `name`, which has these `scales`: of its rows `row_of(0)`, `row_of(1)` and so on.
+    pub(crate) fn fp8_rows_data(
+        &self,
+        name: &str,
+        source: &[u8],
+        (scales, row_of): (&Scales, RowOf<'_>),
+        target: Option<DType>,
+    ) -> Result<TensorData> {
+        let (_, to) = self.conversion(name, target)?;
+        let target = target.unwrap_or(self.dtype(name)?);
+        let weights = dequantize(source, scales, row_of, to).map_err(|lost| out_of_range(name, target, lost))?;
+        let columns = scales.columns();
+        Ok(TensorData::from_bytes(weights, vec![source.len() / columns, columns], target))
     }
 
     /// From what (FP8 as it is dequantised) to what the tensor `name` is converted.

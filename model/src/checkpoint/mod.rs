@@ -33,6 +33,7 @@ pub(crate) use load::StoredBytes;
 pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
 pub use random::{RandomOptions, write_random, write_random_with};
+pub(crate) use scales::Scales;
 
 use crate::Result;
 use crate::config::Fp8Config;

@@ -22,7 +22,7 @@ pub(super) fn is_matrix(shape: &[usize]) -> bool {
 
 /// The scales of one weight, as a grid over its rows and columns.
 #[derive(Debug)]
-pub(super) struct Scales {
+pub(crate) struct Scales {
     values: Vec<f32>,
     grid: Grid,
 }
@@ -39,6 +39,11 @@ struct Grid {
 }
 
 impl Scales {
+    /// Bytes that they take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.values[..])
+    }
+
     /// Columns of the weight, at least 1.
     pub(super) fn columns(&self) -> usize {
         self.grid.weight[2].max(1)
@@ -120,6 +125,18 @@ impl Checkpoint {
             return None;
         }
         grids.into_iter().next_back().map(|(_, shape)| shape)
+    }
+
+    /// The scales of the weight `name`, if that is FP8.
+    pub(crate) fn scales_of(&self, name: &str) -> Result<Option<Scales>> {
+        if !self.is_fp8(name) {
+            return Ok(None);
+        }
+        let scales = self.scales(self, name, self.entry(name)?)?;
+        if let Some(name) = self.scale_name(name) {
+            self.release(&name)?;
+        }
+        Ok(Some(scales))
     }
 
     /// The scales of the FP8 weight `name`, which is `entry`.

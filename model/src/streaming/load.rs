@@ -5,7 +5,7 @@ use super::experts::StreamedExperts;
 use super::parts::{Part, PartKind, Table, list_parts};
 use super::plan::{Plan, make_plan};
 use super::weights::{LeasedTensors, StreamedWeights};
-use crate::checkpoint::{CheckpointError, EMBEDDING, HEAD, expected_tensors};
+use crate::checkpoint::{EMBEDDING, expected_tensors};
 use crate::load::{WeightSource, wanted_dtype};
 use crate::{Qwen3Vl, Result};
 use burn::module::Module;
@@ -24,23 +24,17 @@ pub(crate) fn load<B: Backend>(
     if loaded_bytes(source)? <= limit.bytes {
         return Ok(None);
     }
-    for table in [EMBEDDING, HEAD] {
-        if checkpoint.is_fp8(table) {
-            // Its rows have no scales of their own.
-            let tensor = table.to_owned();
-            return Err(CheckpointError::TargetDtype { tensor, target: checkpoint.dtype(table)? }.into());
-        }
-    }
     // Elsewhere memory inside an array cannot be given back.
     let experts_apart = cfg!(unix) && limit.keep == Keep::Ring;
     let parts = list_parts(config, checkpoint, dtype, experts_apart)?;
-    let table = Table::find(checkpoint, EMBEDDING, dtype)?;
+    let table = if parts.tied { parts.head.clone() } else { Table::find(checkpoint, EMBEDDING, dtype)? };
     let row_cost = table.row_cost();
-    let Plan { pinned, streamed, buffers, rows, experts } = make_plan(&parts, row_cost, limit)?;
+    let scale_bytes = table.scale_bytes() + if parts.tied { 0 } else { parts.head.scale_bytes() };
+    let Plan { pinned, streamed, buffers, rows, experts } = make_plan(&parts, row_cost, scale_bytes as u64, limit)?;
 
     let files = Arc::new(Files::open(checkpoint.paths())?);
     let ledger = Ledger::new(limit.bytes);
-    let mut pins = Pins { source, files: &files, ledger: &ledger, held: Vec::new(), device };
+    let mut pins = Pins { source, files: &files, ledger: &ledger, held: vec![ledger.hold(scale_bytes)?], device };
     let experts = StreamedExperts::new(parts.experts, (experts, parts.experts_dtype), &files, &ledger)?.map(Arc::new);
     let mut model = config.init::<B>(device);
     if let Some(experts) = &experts {
@@ -86,6 +80,7 @@ pub(crate) fn load<B: Backend>(
         ledger,
         streamed: StreamedWeights::number(&streamed),
         table: (!table_is_pinned).then_some(table),
+        head: parts.head,
         row_cost,
         rows,
         experts,

@@ -1,10 +1,10 @@
 //! The parts of a model that are in memory or not as a whole, and where their bytes are.
 
-use crate::Result;
-use crate::checkpoint::{Checkpoint, EMBEDDING, ExpectedTensor, HEAD, expected_tensors};
+use crate::checkpoint::{Checkpoint, EMBEDDING, ExpectedTensor, HEAD, Scales, expected_tensors};
 use crate::config::Qwen3VlConfig;
 use crate::load::wanted_dtype;
-use burn::tensor::DType;
+use crate::{Error, Result};
+use burn::tensor::{DType, TensorData};
 use burn_kiln::prefetch::{PageBuffer, Piece, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -82,6 +82,10 @@ pub(crate) struct Table {
     pub(crate) range: Range<u64>,
     /// Bytes of a converted row, 0 where rows are used as they lie.
     converted: usize,
+    /// Of an FP8 table, for its rows.
+    scales: Option<Arc<Scales>>,
+    /// The same where they are stored, for the whole table.
+    stored_scales: Option<Piece>,
 }
 
 impl Table {
@@ -92,7 +96,34 @@ impl Table {
         };
         let (file, range) = checkpoint.location(name)?;
         let converted = checkpoint.converted_len(name, dtype)? / rows.max(1);
-        Ok(Self { name, rows, hidden, file, range, converted })
+        let scales = checkpoint.scales_of(name)?.map(Arc::new);
+        let stored_scales = checkpoint.scale_name(name).filter(|_| scales.is_some()).map(|name| {
+            let (file, range) = checkpoint.location(&name)?;
+            Ok::<_, Error>(Piece { name, file, range })
+        });
+        Ok(Self { name, rows, hidden, file, range, converted, scales, stored_scales: stored_scales.transpose()? })
+    }
+
+    /// Bytes of the scales of an FP8 table, which are kept in memory.
+    pub(crate) fn scale_bytes(&self) -> usize {
+        self.scales.as_ref().map_or(0, |scales| scales.bytes())
+    }
+
+    /// The rows `row_of(0)`, `row_of(1)` and so on, whose bytes in the file are `source`, as `dtype` (`None`: as stored, FP8 as bf16).
+    pub(crate) fn data(
+        &self,
+        checkpoint: &Checkpoint,
+        source: bytes::Bytes,
+        row_of: impl Fn(usize) -> usize + Sync,
+        dtype: Option<DType>,
+    ) -> Result<TensorData> {
+        match &self.scales {
+            Some(scales) => checkpoint.fp8_rows_data(self.name, &source, (scales, &row_of), dtype),
+            None => {
+                let rows = source.len().checked_div(self.row_bytes()).unwrap_or(0);
+                checkpoint.rows_data(self.name, source, &[rows, self.hidden], dtype)
+            }
+        }
     }
 
     /// Bytes of a row in the file.
@@ -114,7 +145,10 @@ impl Table {
     /// Its rows `rows` as a part.
     pub(crate) fn part(&self, rows: Range<usize>) -> Part {
         let piece = Piece { name: self.name.to_owned(), file: self.file, range: self.range_of(&rows) };
-        let unit = Unit::new(format!("rows {} to {} of {}", rows.start, rows.end, self.name), vec![piece]);
+        // A table that is pinned is loaded like any weight, with its scales.
+        let scales = self.stored_scales.iter().filter(|_| rows.len() == self.rows).cloned();
+        let pieces = [piece].into_iter().chain(scales).collect();
+        let unit = Unit::new(format!("rows {} to {} of {}", rows.start, rows.end, self.name), pieces);
         let converted = self.converted * rows.len();
         Part { kind: PartKind::Head(rows.start, rows.end), unit: Arc::new(unit), converted, as_it_lies: converted == 0 }
     }
@@ -250,7 +284,16 @@ mod tests {
 
     #[test]
     fn a_large_head_is_cut() {
-        let table = Table { name: HEAD, rows: 1000, hidden: 32, file: 0, range: 40..64_040, converted: 0 };
+        let table = Table {
+            name: HEAD,
+            rows: 1000,
+            hidden: 32,
+            file: 0,
+            range: 40..64_040,
+            converted: 0,
+            scales: None,
+            stored_scales: None,
+        };
         let rows = |bytes| table.pieces(bytes).into_iter().map(|part| part.kind).collect::<Vec<_>>();
         assert_eq!(rows(1 << 20), [PartKind::Head(0, 1000)]);
         // 30000 / 64 bytes = 468 rows.

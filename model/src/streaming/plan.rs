@@ -28,11 +28,11 @@ pub(crate) struct Plan {
     pub(crate) experts: u64,
 }
 
-/// Shares `limit` out. `row` is the bytes of a row of the token embedding, stored and converted.
+/// Shares `limit` out. `row` is the bytes of a row of the token embedding, stored and converted; `scales` those of the scales of FP8 tables.
 ///
 /// # Errors
 /// [`PrefetchError::LimitTooSmall`] with the least that would do.
-pub(crate) fn make_plan(parts: &Parts, row: u64, limit: StreamLimit) -> Result<Plan, PrefetchError> {
+pub(crate) fn make_plan(parts: &Parts, row: u64, scales: u64, limit: StreamLimit) -> Result<Plan, PrefetchError> {
     let largest = parts.parts.iter().map(Part::buffer).max().unwrap_or(0);
     let pieces = parts.head.pieces(largest);
     let all = || parts.parts.iter().chain(&pieces);
@@ -45,7 +45,7 @@ pub(crate) fn make_plan(parts: &Parts, row: u64, limit: StreamLimit) -> Result<P
     // A prompt may use all experts of a layer.
     let experts = || parts.experts.values().map(|(count, arrays)| Choices::cost(*count, arrays));
     let (least_experts, all_experts) = (experts().max().unwrap_or(0), experts().sum::<u64>());
-    let fixed = base + converted + rows + least_experts;
+    let fixed = base + converted + rows + scales + least_experts;
     let least = fixed + LEAST_BUFFERS as u64 * buffer;
     if limit.bytes < least {
         return Err(PrefetchError::LimitTooSmall { limit: limit.bytes, least });

@@ -47,7 +47,7 @@ impl StreamedWeights {
             let mut rows = PooledBytes::take(ids.len() * table.row_bytes());
             self.files.gather(table.file, &ranges, rows.as_mut_slice(), table.name)?;
             let bytes = bytes::Bytes::from_owner(Rows(rows));
-            let data = self.checkpoint.rows_data(table.name, bytes, &[ids.len(), table.hidden], self.dtype)?;
+            let data = table.data(&self.checkpoint, bytes, |row| ids[row] as usize, self.dtype)?;
             let dtype = data.dtype;
             let rows = Tensor::from_data(data, (device, dtype));
             pieces.push(<B as FusedOps>::embedding(&Weight::Plain(rows), count(ids.len(), device), config));

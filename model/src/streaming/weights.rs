@@ -33,7 +33,9 @@ pub(crate) struct StreamedWeights {
     pub(super) streamed: BTreeMap<PartKind, (usize, usize)>,
     /// The token embedding, where its rows are read for each prompt.
     pub(super) table: Option<Table>,
-    /// Bytes of a row of it, stored and converted.
+    /// The head, which may be read in pieces.
+    pub(super) head: Table,
+    /// Bytes of a row of the token embedding, stored and converted.
     pub(super) row_cost: u64,
     /// The most bytes of rows at one time.
     pub(super) rows: u64,
@@ -153,23 +155,17 @@ impl StreamedWeights {
         device: &B::Device,
         mut multiply: impl FnMut(Tensor<B, 2>),
     ) -> Result<()> {
-        let name = self.head_name();
         for (kind, &(number, converted)) in &self.streamed {
-            let PartKind::Head(start, end) = kind else { continue };
+            let &PartKind::Head(start, _) = kind else { continue };
             let lease = self.streamer.ask(number)?;
             let _held = self.ledger.hold_within(converted, PATIENCE)?;
-            let shape = [end - start, self.config.text.hidden_size];
-            let bytes = LeasedTensors(&lease).stored(name)?;
-            let data = self.checkpoint.rows_data(name, bytes, &shape, self.dtype)?;
+            let bytes = LeasedTensors(&lease).stored(self.head.name)?;
+            let data = self.head.data(&self.checkpoint, bytes, |row| start + row, self.dtype)?;
             let dtype = data.dtype;
             drop(lease);
             multiply(Tensor::from_data(data, (device, dtype)));
         }
         Ok(())
-    }
-
-    fn head_name(&self) -> &'static str {
-        if self.config.text.tie_word_embeddings { crate::checkpoint::EMBEDDING } else { crate::checkpoint::HEAD }
     }
 
     /// Takes out of a model whose parameters are lazy what is streamed.

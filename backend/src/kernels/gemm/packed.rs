@@ -7,6 +7,7 @@ use super::several::{Product, RightMatrix, gemm_several};
 use crate::kernels::{Floats, Launch, Storage};
 use crate::simd::PANEL;
 use burn_backend::DType;
+use burn_std::Bytes;
 use half::{bf16, f16};
 
 /// A weight `W` of shape `[n, k]` (the checkpoint's `[out, in]`) in panels of 16 rows, in its storage type:
@@ -20,11 +21,15 @@ use half::{bf16, f16};
 /// multiplies (32 steps of a panel are one tile), and a register from which a shift and a mask make two of f32, without the
 /// conversion that single 16-bit elements need.
 ///
+/// Where `n` is a multiple of 16 (and, for bf16, `k` of 2), a panel takes the bytes of its 16 rows: then rows that nobody else holds are packed
+/// where they lie, panel by panel, and no weight is in memory twice even for a moment.
+///
 /// One layout serves products of many rows (a panel is a micropanel of B) and of few (a panel is one stream of memory), on every
 /// instruction set. Panels are aligned to 64 bytes. No other copy of the weight is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct PackedMatrix {
     panels: Panels,
+    dtype: DType,
     n: usize,
     k: usize,
 }
@@ -39,12 +44,22 @@ unsafe impl bytemuck::Zeroable for Line {}
 // SAFETY: as above; no padding: the alignment is the size.
 unsafe impl bytemuck::Pod for Line {}
 
-/// Panels of one element type, in whole cache lines.
-#[derive(Debug, Clone)]
+/// Where panels are, in whole cache lines.
+#[derive(Debug)]
 enum Panels {
-    F32(Box<[Line]>),
-    Bf16(Box<[Line]>),
-    F16(Box<[Line]>),
+    /// In memory of their own.
+    Lines(Box<[Line]>),
+    /// In that of the rows.
+    Rows(Bytes),
+}
+
+impl Panels {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lines(lines) => bytemuck::cast_slice(lines),
+            Self::Rows(bytes) => bytes,
+        }
+    }
 }
 
 impl PackedMatrix {
@@ -54,12 +69,37 @@ impl PackedMatrix {
     /// [`GemmError::Shape`] where `rows` has other than `n · k` elements.
     pub fn pack(launch: Launch, rows: Floats<'_>, [n, k]: [usize; 2]) -> Result<Self, GemmError> {
         check("elements of the weight", n.saturating_mul(k), rows.len())?;
-        let panels = match rows {
-            Floats::F32(rows) => Panels::F32(pack_rows(launch, rows, k)),
-            Floats::Bf16(rows) => Panels::Bf16(pack_rows(launch, rows, k)),
-            Floats::F16(rows) => Panels::F16(pack_rows(launch, rows, k)),
+        let lines = match rows {
+            Floats::F32(rows) => pack_rows(launch, rows, k),
+            Floats::Bf16(rows) => pack_rows(launch, rows, k),
+            Floats::F16(rows) => pack_rows(launch, rows, k),
         };
-        Ok(Self { panels, n, k })
+        Ok(Self { panels: Panels::Lines(lines), dtype: rows.dtype(), n, k })
+    }
+
+    /// Packs `[n, k]` rows of `dtype` in their own memory where that can be: whole panels of as many bytes as their rows, aligned to cache
+    /// lines. Else as [`PackedMatrix::pack`].
+    ///
+    /// # Errors
+    /// [`GemmError::Shape`] where `rows` has other than `n · k` elements, or elements that are not stored in panels.
+    ///
+    /// # Panics
+    /// For memory that is not aligned to its elements.
+    pub fn pack_owned(launch: Launch, mut rows: Bytes, dtype: DType, [n, k]: [usize; 2]) -> Result<Self, GemmError> {
+        let stored = matches!(dtype, DType::F32 | DType::BF16 | DType::F16);
+        check("bytes of the weight", n.saturating_mul(k).saturating_mul(dtype.size()), rows.len())?;
+        check("bytes of an element of the weight", if stored { dtype.size() } else { 0 }, dtype.size())?;
+        let whole = n > 0 && k > 0 && n.is_multiple_of(PANEL) && (dtype != DType::BF16 || k.is_multiple_of(2));
+        // Asked of the slice to write: memory that is shared is copied before.
+        if whole && rows.as_mut_ptr().addr().is_multiple_of(align_of::<Line>()) {
+            match dtype {
+                DType::F32 => pack_in_place::<f32>(launch, bytemuck::cast_slice_mut(&mut rows), k),
+                DType::BF16 => pack_in_place::<bf16>(launch, bytemuck::cast_slice_mut(&mut rows), k),
+                _ => pack_in_place::<f16>(launch, bytemuck::cast_slice_mut(&mut rows), k),
+            }
+            return Ok(Self { panels: Panels::Rows(rows), dtype, n, k });
+        }
+        Self::pack(launch, as_floats(&rows, dtype), [n, k])
     }
 
     /// Rows of W, the outputs of the layer.
@@ -74,22 +114,17 @@ impl PackedMatrix {
 
     /// Element type.
     pub fn dtype(&self) -> DType {
-        self.panels().dtype()
+        self.dtype
     }
 
     /// Bytes of the panels.
     pub fn bytes(&self) -> usize {
-        let (Panels::F32(lines) | Panels::Bf16(lines) | Panels::F16(lines)) = &self.panels;
-        size_of_val::<[Line]>(lines)
+        self.panels.bytes().len()
     }
 
     /// The panels, padded to a whole cache line.
     pub fn panels(&self) -> Floats<'_> {
-        match &self.panels {
-            Panels::F32(lines) => Floats::F32(bytemuck::cast_slice(lines)),
-            Panels::Bf16(lines) => Floats::Bf16(bytemuck::cast_slice(lines)),
-            Panels::F16(lines) => Floats::F16(bytemuck::cast_slice(lines)),
-        }
+        as_floats(self.panels.bytes(), self.dtype)
     }
 
     /// The rows `[n, k]`, bit for bit what was packed, on the threads of `launch`.
@@ -116,6 +151,15 @@ impl PackedMatrix {
             Floats::F16(panels) => read_row(panels, i, out),
         }
         Ok(())
+    }
+}
+
+/// Elements of `dtype`, one of the three that panels store.
+fn as_floats(bytes: &[u8], dtype: DType) -> Floats<'_> {
+    match dtype {
+        DType::F32 => Floats::F32(bytemuck::cast_slice(bytes)),
+        DType::BF16 => Floats::Bf16(bytemuck::cast_slice(bytes)),
+        _ => Floats::F16(bytemuck::cast_slice(bytes)),
     }
 }
 
@@ -159,21 +203,39 @@ fn panels_per_turn(k: usize) -> usize {
 /// Packs rows of `k`.
 fn pack_rows<S: Storage>(launch: Launch, rows: &[S], k: usize) -> Box<[Line]> {
     let n = rows.len().checked_div(k).unwrap_or(0);
-    let (panel_len, steps) = (panel_len::<S>(k), steps_of::<S>());
+    let panel_len = panel_len::<S>(k);
     let bytes = n.div_ceil(PANEL) * panel_len * size_of::<S>();
     let mut lines = bytemuck::zeroed_slice_box::<Line>(bytes.div_ceil(size_of::<Line>()));
     let all: &mut [S] = bytemuck::cast_slice_mut(&mut lines);
     for_each_chunk(launch, all, panel_len * panels_per_turn(k), |first, chunk| {
         for (at, panel) in chunk.chunks_mut(panel_len).enumerate() {
             let top = (first / panel_len + at) * PANEL;
-            for (lane, row) in rows.chunks_exact(k.max(1)).skip(top).take(PANEL).enumerate() {
-                for (line, x) in panel.chunks_exact_mut(PANEL * steps).zip(row.chunks(steps)) {
-                    line[lane * steps..][..x.len()].copy_from_slice(x);
-                }
-            }
+            pack_panel(panel, rows.chunks_exact(k.max(1)).skip(top).take(PANEL));
         }
     });
     lines
+}
+
+/// Packs rows of `k`, each 16 of which take as much as their panel, where they lie.
+fn pack_in_place<S: Storage>(launch: Launch, all: &mut [S], k: usize) {
+    let panel_len = panel_len::<S>(k);
+    for_each_chunk(launch, all, panel_len * panels_per_turn(k), |_, chunk| {
+        let mut rows = vec![S::zeroed(); panel_len];
+        for panel in chunk.chunks_exact_mut(panel_len) {
+            rows.copy_from_slice(panel);
+            pack_panel(panel, rows.chunks_exact(k));
+        }
+    });
+}
+
+/// Writes one panel: up to 16 rows beside each other.
+fn pack_panel<'a, S: Storage>(panel: &mut [S], rows: impl Iterator<Item = &'a [S]>) {
+    let steps = steps_of::<S>();
+    for (lane, row) in rows.enumerate() {
+        for (line, x) in panel.chunks_exact_mut(PANEL * steps).zip(row.chunks(steps)) {
+            line[lane * steps..][..x.len()].copy_from_slice(x);
+        }
+    }
 }
 
 /// The inverse of [`pack_rows`].
