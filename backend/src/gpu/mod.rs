@@ -10,6 +10,7 @@ mod attention_rotary;
 mod cuda;
 mod elementwise;
 mod embedding;
+mod explain;
 mod linear;
 mod mlp;
 mod norm;
@@ -20,6 +21,7 @@ use crate::engine::{
     AttentionOperands, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
     RotaryOperands, SoftmaxKind, UnaryOp,
 };
+use crate::planning::OpShape;
 use crate::routes::{Route, note};
 use burn_backend::DeviceOps;
 use burn_backend::{
@@ -111,6 +113,10 @@ where
 
     fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
         linear::explain(weight, rows, config)
+    }
+
+    fn explain_op(op: &OpShape<EngineWeight<'_, Self>>, device: &R::Device, config: &KernelConfig) -> Option<String> {
+        Some(explain::explain::<R, Self>(op, device, config))
     }
 
     fn try_embedding(

@@ -18,6 +18,7 @@
 mod choice;
 mod explain;
 mod key;
+mod op_shape;
 mod planner;
 mod store;
 mod tune;
@@ -25,6 +26,7 @@ mod tune;
 pub use choice::Choice;
 pub use explain::{Explained, explain_product};
 pub use key::{Layout, PlanKey, ProductShape};
+pub use op_shape::{AttentionShape, OpShape};
 pub use planner::{PlannerStats, forget_plans, stats};
 pub use store::{StoreError, plan_file};
 

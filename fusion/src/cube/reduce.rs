@@ -10,6 +10,7 @@
 //! behaviour. The last step folds at most `units / size` partials, in the same order in each unit, so all get the same bits.
 
 use super::{Unavailable, limits::Limits};
+use core::fmt;
 use cubecl::prelude::*;
 
 /// How the units of a cube add up their partial sums.
@@ -22,6 +23,15 @@ pub enum Reduction {
     },
     /// A tree in shared memory: for devices without plane operations, or with planes whose size varies from kernel to kernel.
     SharedMemory,
+}
+
+impl fmt::Display for Reduction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Planes { size } => write!(f, "planes of {size}"),
+            Self::SharedMemory => f.write_str("a tree in shared memory"),
+        }
+    }
 }
 
 impl Reduction {

@@ -28,6 +28,6 @@ mod operands;
 mod score;
 mod stage;
 
-pub use blueprint::{AttentionStrategy, Blueprint, Problem};
-pub use launch::launch_attention;
+pub use blueprint::{AttentionPlan, AttentionStrategy, Blueprint, Problem};
+pub use launch::{explain_attention, launch_attention};
 pub use operands::{AttentionInputs, AttentionOutputs, AttentionRules, allocate_outputs};

@@ -81,8 +81,7 @@ pub fn launch<R: CubeRuntime>(call: &Call<'_, R>, outputs: &[CubeTensor<R>]) -> 
     if problem.rows == 0 || problem.n.iter().all(|&n| n == 0) && call.addend.is_none() {
         return Ok(());
     }
-    // More rows than layers can share a launch for: one after the other, each by the kernel for few rows.
-    if call.layers.len() > 1 && (gemv::MAX_ROWS_TOGETHER + 1..=gemv::MAX_ROWS).contains(&problem.rows) {
+    if is_crowded(call, &problem) {
         let alone = |(layer, output)| launch(&Call { layers: vec![layer], ..*call }, core::slice::from_ref(output));
         return call.layers.iter().copied().zip(outputs).try_for_each(alone);
     }
@@ -109,8 +108,16 @@ pub fn launch<R: CubeRuntime>(call: &Call<'_, R>, outputs: &[CubeTensor<R>]) -> 
 /// As [`multiply`].
 pub fn explain<R: CubeRuntime>(call: &Call<'_, R>) -> Result<Plan, CubeError> {
     let problem = Problem::new(call)?;
+    if is_crowded(call, &problem) {
+        return explain(&Call { layers: vec![call.layers[0]], ..*call });
+    }
     let address = call.operands().check_device(&[])?;
     plan(call, &problem, &Ready::new(call, address)).map_err(|reason| call.operands().unavailable(reason))
+}
+
+/// More rows than layers can share a launch for, but few: layers then run one after the other, each by the kernel for few rows.
+fn is_crowded<R: CubeRuntime>(call: &Call<'_, R>, problem: &Problem) -> bool {
+    call.layers.len() > 1 && (gemv::MAX_ROWS_TOGETHER + 1..=gemv::MAX_ROWS).contains(&problem.rows)
 }
 
 /// The kernel for the call.
