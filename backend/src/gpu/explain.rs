@@ -1,6 +1,11 @@
 //! How the kernels would run, without running them.
 
-use super::{CubeEngine, attention::describe_rules, find_rows};
+use super::{
+    CubeEngine,
+    attention::describe_rules,
+    find_rows,
+    tune::{find_attention, find_product},
+};
 use crate::{
     engine::{EngineWeight, FusedAttention},
     planning::{AttentionShape, OpShape},
@@ -10,8 +15,8 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
     KernelConfig,
     cube::{
-        Angles, AttentionInputs, AttentionOutputs, AttentionStrategy, CubeError, HeadInputs, NormInputs, Placement,
-        Strategy, activation, embedding, explain_attention, explain_heads, explain_norm,
+        Angles, AttentionInputs, AttentionOutputs, CubeError, HeadInputs, NormInputs, Placement, Strategy, activation,
+        embedding, explain_attention, explain_heads, explain_norm,
         product::{self, Call, Layer, RowNorm, gemv::MAX_ROWS_TOGETHER},
         softmax,
     },
@@ -36,13 +41,14 @@ pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
     if let Some(section) = off {
         return format!("the decorated backend's ops: {section}.enabled is off");
     }
-    let stand_ins = StandIns::<R> { device };
+    let stand_ins = StandIns::<R> { device, config };
     stand_ins.explain::<B>(op).unwrap_or_else(|reason| format!("unavailable: {reason}"))
 }
 
 /// Makes tensors of which only shape, dtype and device are looked at: a few bytes, whatever their shape.
 struct StandIns<'a, R: CubeRuntime> {
     device: &'a R::Device,
+    config: &'a KernelConfig,
 }
 
 impl<R: CubeRuntime> StandIns<'_, R> {
@@ -77,13 +83,17 @@ impl<R: CubeRuntime> StandIns<'_, R> {
                     layers: weights.iter().map(|weight| Layer { weight: find_rows(weight), bias: None }).collect(),
                     ..Call::new(&x, first)
                 };
-                product::explain(&call).map(show)
+                self.explain_product(call)
             }
             OpShape::GatedMlp { rows, weights, add_norm } => {
                 let [gate, up, down] = weights.each_ref().map(find_rows);
                 self.explain_mlp(*rows, [gate, up, down], *add_norm)
             }
         }
+    }
+
+    fn explain_product(&self, call: Call<'_, R>) -> Result<String, CubeError> {
+        product::explain(&Call { strategy: find_product(&call, self.config), ..call }).map(show)
     }
 
     fn explain_mlp(
@@ -95,20 +105,20 @@ impl<R: CubeRuntime> StandIns<'_, R> {
         let (k, hidden) = (find_depth(gate), find_depth(down));
         let (x, gamma) = (self.make(&[rows, k], DType::F32), self.make(&[k], DType::F32));
         let middle = self.make(&[rows, hidden], DType::F32);
-        let down = product::explain(&Call { residual: Some(&x), ..Call::new(&middle, down) })?;
+        let down = self.explain_product(Call { residual: Some(&x), ..Call::new(&middle, down) })?;
         let first = Call { up: Some(up), ..Call::new(&x, gate) };
         if !add_norm {
-            return Ok(format!("gate and up: {}; down: {down}", product::explain(&first)?));
+            return Ok(format!("gate and up: {}; down: {down}", self.explain_product(first)?));
         }
         if rows <= MAX_ROWS_TOGETHER {
             let norm = Some(RowNorm { gamma: &gamma, epsilon: 0.0 });
-            let first = product::explain(&Call { addend: Some(&x), norm, ..first })?;
+            let first = self.explain_product(Call { addend: Some(&x), norm, ..first })?;
             return Ok(format!("residual, norm, gate and up: {first}; down: {down}"));
         }
         let kind = burn_kiln_fusion::NormKind::Rms;
         let inputs = NormInputs { kind, x: &x, residual: Some(&x), gamma: &gamma, beta: None, epsilon: 0.0 };
         let norm = explain_norm(&inputs, Strategy::Auto)?;
-        Ok(format!("residual and norm: {norm}; gate and up: {}; down: {down}", product::explain(&first)?))
+        Ok(format!("residual and norm: {norm}; gate and up: {}; down: {down}", self.explain_product(first)?))
     }
 
     fn explain_heads(&self, shape: &AttentionShape) -> Result<String, CubeError> {
@@ -140,7 +150,9 @@ impl<R: CubeRuntime> StandIns<'_, R> {
         let fused = FusedAttention { options, segments: None, kv_dtype: None, with_lse: false };
         let inputs = AttentionInputs { q: &q, k: &k, v: &k, mask: None, bias: None };
         let outputs = AttentionOutputs { out: &q, start: 0, lse: None };
-        explain_attention(&inputs, &describe_rules(&fused, d, None), &outputs, AttentionStrategy::Auto).map(show)
+        let rules = describe_rules(&fused, d, None);
+        let strategy = find_attention(&inputs, &rules, &outputs, self.config);
+        explain_attention(&inputs, &rules, &outputs, strategy).map(show)
     }
 }
 

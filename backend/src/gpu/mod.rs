@@ -16,6 +16,7 @@ mod mlp;
 mod norm;
 mod rope;
 mod softmax;
+pub mod tune;
 
 use crate::engine::{
     AttentionOperands, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,

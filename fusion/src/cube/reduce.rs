@@ -12,9 +12,10 @@
 use super::{Unavailable, limits::Limits};
 use core::fmt;
 use cubecl::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// How the units of a cube add up their partial sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reduction {
     /// Within planes by plane operations, across planes through shared memory.
     Planes {

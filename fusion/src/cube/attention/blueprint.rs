@@ -21,6 +21,7 @@
 
 use crate::cube::{Unavailable, limits::Limits, rows};
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Rows a unit holds: four, for the reads of keys and values are the same for fewer. (With one or two the CUDA compiler also
 /// spills to reach more units a multiprocessor.)
@@ -45,7 +46,7 @@ const CUBES_A_MULTIPROCESSOR: usize = 8;
 const MULTIPROCESSORS: u32 = 16;
 
 /// Sizes of one attention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Problem {
     /// Sequences.
     pub batch: usize,
@@ -71,7 +72,7 @@ impl Problem {
 }
 
 /// How the caller wants the kernel run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AttentionStrategy {
     /// By the sizes and the device's properties.
     #[default]

@@ -51,6 +51,16 @@ pub fn explain_attention<R: CubeRuntime>(
     launch.plan([&q, &k], outputs, strategy).map_err(|reason| launch.operands.unavailable(reason))
 }
 
+/// Sizes of a call whose operands fit.
+pub(super) fn find_problem<R: CubeRuntime>(
+    inputs: &AttentionInputs<'_, R>,
+    rules: &AttentionRules<'_>,
+    outputs: &AttentionOutputs<'_, R>,
+) -> Result<Problem, CubeError> {
+    let (q, k, v) = close_heads(inputs);
+    check(inputs, [&q, &k, &v], rules, outputs).map(|(launch, _)| launch.problem)
+}
+
 /// Queries, keys and values, copied only where the elements of a head are apart.
 fn close_heads<R: CubeRuntime>(inputs: &AttentionInputs<'_, R>) -> (CubeTensor<R>, CubeTensor<R>, CubeTensor<R>) {
     let close = |x: &CubeTensor<R>| if measure_heads(x).is_some() { x.clone() } else { into_contiguous(x.clone()) };
