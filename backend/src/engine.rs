@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 pub use crate::kernels::elementwise::{BinaryOp, UnaryOp};
 pub use crate::kernels::softmax::SoftmaxKind;
+use crate::planning::OpShape;
 
 impl From<Activation> for UnaryOp {
     fn from(activation: Activation) -> Self {
@@ -203,6 +204,15 @@ pub trait Engine: FusedOps {
 
     /// How [`Engine::try_linear`] would multiply an f32 input of so many `rows`, as text; `None` where it would not.
     fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
+        None
+    }
+
+    /// How an op would run on `device`, or what it is unavailable for, as text; `None` where the engine has nothing to say.
+    fn explain_op(
+        op: &OpShape<EngineWeight<'_, Self>>,
+        device: &Self::Device,
+        config: &KernelConfig,
+    ) -> Option<String> {
         None
     }
 

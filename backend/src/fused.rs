@@ -8,6 +8,7 @@ mod rotary;
 
 use crate::engine::UnaryOp;
 use crate::engine::{EngineLayer, EngineNorm, EngineWeight, LinearEpilogue};
+use crate::planning::OpShape;
 use crate::{Engine, Kiln};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
@@ -50,6 +51,11 @@ impl<B: Engine> Kiln<B> {
     /// algorithm, block sizes, threads. `None` where `B` multiplies.
     pub fn explain_linear(weight: &Weight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {
         B::explain_linear(&engine_weight(weight), rows, config)
+    }
+
+    /// How an op runs on `device`: block sizes and launches, or what the device lacks. `None` where `B` has no kernels of its own to choose among.
+    pub fn explain_op(op: &OpShape<&Weight<Self>>, device: &B::Device, config: &KernelConfig) -> Option<String> {
+        B::explain_op(&op.map_weights(|weight| engine_weight(weight)), device, config)
     }
 }
 

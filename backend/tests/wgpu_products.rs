@@ -10,6 +10,7 @@ use burn_backend::{Backend, DType};
 use burn_kiln::{
     Kiln,
     gpu::KilnWgpu,
+    planning::{AttentionShape, OpShape},
     routes::{Route, count},
 };
 use burn_kiln_fusion::{
@@ -156,5 +157,51 @@ fn the_plan_of_a_linear_layer_is_told() {
         assert!(explain(1).starts_with("f32 rows, gemv of 1 rows"), "{}", explain(1));
         assert!(explain(40).starts_with("f32 rows, tiles of 32x64x16"), "{}", explain(40));
         assert_eq!(KilnWgpu::explain_linear(&weight, 1, &KernelConfig::none()), None);
+    });
+}
+
+#[test]
+fn the_plan_of_every_op_is_told() {
+    with_device(|device| {
+        let weight = |seed, dims| Weight::Plain(make::<KilnWgpu, 2>(seed, dims, device));
+        let (square, wide, down) = (weight(13, [64, 64]), weight(14, [96, 64]), weight(15, [64, 96]));
+        let shape = |queries, keys| AttentionShape {
+            queries,
+            keys,
+            heads: 4,
+            kv_heads: 2,
+            head_dim: 64,
+            cache: DType::F16,
+            causal: true,
+        };
+        let mlp = |rows| OpShape::GatedMlp { rows, weights: [&wide, &wide, &down], add_norm: true };
+        let config = KernelConfig::default();
+        let explain = |op: &OpShape<_>| KilnWgpu::explain_op(op, device, &config).unwrap();
+        let norm = |residual| OpShape::Norm { kind: NormKind::Rms, rows: 3, d: 64, residual };
+        for (op, expected) in [
+            (norm(false), "16 units a row, 1 row a cube, vectors of 4, reduced by a tree"),
+            (norm(true), "16 units a row"),
+            (OpShape::Softmax { rows: 3, d: 50 }, "vectors of 2"),
+            (OpShape::Activation(640), "1 cubes of 256 units, vectors of 4"),
+            (OpShape::Heads(shape(1, 200)), "8 units a row"),
+            (OpShape::Attention(shape(40, 40)), "tiles of 64 rows by 32 keys"),
+            (OpShape::Attention(shape(1, 100)), "tiles of 8 rows by 64 keys"),
+            (OpShape::Attention(shape(1, 5000)), "parts of 192 keys, combined by"),
+            (OpShape::NormLinears { rows: 1, weights: vec![&square, &square, &wide] }, "gemv of 1 rows"),
+            // Layer after layer, as they are launched.
+            (OpShape::NormLinears { rows: 6, weights: vec![&square, &square, &wide] }, "gemv of 8 rows"),
+            (mlp(1), "residual, norm, gate and up: gemv of 1 rows"),
+            (mlp(40), "residual and norm: 16 units a row"),
+            (OpShape::Embedding { ids: 2, table: &square }, "cubes of 256 units, vectors of 4"),
+            (OpShape::Attention(AttentionShape { head_dim: 300, ..shape(1, 1) }), "unavailable: attention over shapes"),
+        ] {
+            let text = explain(&op);
+            assert!(text.contains(expected), "{op:?}: {text}");
+        }
+        let off = KilnWgpu::explain_op(&OpShape::Attention(shape(1, 9)), device, &KernelConfig::none()).unwrap();
+        assert_eq!(off, "the decorated backend's ops: tiling.enabled is off");
+        let cpu = Weight::Plain(make::<Flex, 2>(13, [64, 64], &Default::default()));
+        let op = OpShape::Embedding { ids: 2, table: &cpu };
+        assert_eq!(Flex::explain_op(&op, &Default::default(), &KernelConfig::default()), None);
     });
 }

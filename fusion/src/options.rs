@@ -3,10 +3,11 @@
 use crate::{FusedOps, Weight};
 use burn_backend::Backend;
 use burn_tensor::{Bool, DType, Int, Tensor};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// An element-wise activation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Activation {
     /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, HF's `gelu_pytorch_tanh`.
     GeluTanh,

@@ -7,6 +7,7 @@ cube_device::test_on_devices! {
     attention:
     attention_matches_f64,
     split_keys_give_what_the_whole_gives,
+    every_rival_matches_f64,
     masks_biases_caps_and_segments_hide_and_shift,
     queries_that_see_nothing_give_zeros,
     half_precision_is_stored_and_f32_computed,

@@ -7,6 +7,7 @@ cube_device::test_on_devices! {
     products:
     few_rows_match_f64,
     tiles_match_f64,
+    every_rival_matches_f64,
     epilogues_match_f64,
     gated_products_match_f64,
     norms_before_several_layers_match_f64,

@@ -1,16 +1,13 @@
 //! Attention.
 
-use super::accept;
+use super::{accept, tune::tune_attention};
 use crate::engine::{AttentionOperands, FusedAttention};
 use crate::routes::Route;
 use burn_backend::{Backend, TensorMetadata};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
     KernelConfig,
-    cube::{
-        AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, attention::allocate_outputs,
-        launch_attention,
-    },
+    cube::{AttentionInputs, AttentionOutputs, AttentionRules, attention::allocate_outputs},
 };
 
 /// The kernel's rules for heads of `head_dim`.
@@ -47,6 +44,6 @@ where
     let inputs = AttentionInputs { q: query, k: key, v: value, mask: mask.as_ref(), bias: bias.as_ref() };
     let outputs = AttentionOutputs { out: &out, start: 0, lse: lse.as_ref() };
     let rules = describe_rules(fused, head_dim, fused.segments.as_deref());
-    accept(Route::CubeAttention, launch_attention(&inputs, &rules, &outputs, AttentionStrategy::Auto))?;
+    accept(Route::CubeAttention, tune_attention(&inputs, &rules, &outputs, config))?;
     Some((out, lse))
 }

@@ -9,7 +9,7 @@
 //! Without caches, sequences behind each other are segments of one: three launches for all of them.
 
 use super::accept;
-use super::attention::describe_rules;
+use super::{attention::describe_rules, tune::tune_attention};
 use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
 use crate::routes::Route;
 use burn_backend::{Backend, TensorMetadata};
@@ -17,8 +17,8 @@ use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_kiln_fusion::{
     KernelConfig,
     cube::{
-        Angles, AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, CubeError, HeadInputs, Placement,
-        Strategy, allocate_like, launch_attention, place_heads,
+        Angles, AttentionInputs, AttentionOutputs, AttentionRules, CubeError, HeadInputs, Placement, Strategy,
+        allocate_like, place_heads,
     },
 };
 use burn_std::{Metadata, Shape, Strides};
@@ -48,7 +48,7 @@ where
         return None;
     }
     let out = allocate_like(&q, Shape::from(vec![batch, length, heads * d]), q.dtype);
-    let work = Work { q: &q, k: &k, v: &v, out: split_heads(&out, d)?, operands, fused };
+    let work = Work { q: &q, k: &k, v: &v, out: split_heads(&out, d)?, operands, fused, config };
     let result = if caches.is_empty() { work.run() } else { work.run_cached(caches) };
     accept(Route::CubeAttentionRotary, result)?;
     Some(out)
@@ -89,6 +89,7 @@ struct Work<'a, R: CubeRuntime, B: Backend> {
     out: CubeTensor<R>,
     operands: &'a RotaryOperands<B>,
     fused: &'a FusedAttention,
+    config: &'a KernelConfig,
 }
 
 impl<R, B> Work<'_, R, B>
@@ -167,6 +168,6 @@ where
         let rules: AttentionRules<'_> = describe_rules(self.fused, self.operands.head_dim, segments);
         let inputs = AttentionInputs { q, k, v, mask, bias };
         let outputs = AttentionOutputs { out: &self.out, start, lse: None };
-        launch_attention(&inputs, &rules, &outputs, AttentionStrategy::Auto)
+        tune_attention(&inputs, &rules, &outputs, self.config)
     }
 }

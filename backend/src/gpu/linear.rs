@@ -1,6 +1,9 @@
 //! Linear layers and plain matrix products.
 
-use super::{CubeEngine, accept, find_rows};
+use super::{
+    CubeEngine, accept, find_rows,
+    tune::{find_product, multiply},
+};
 use crate::{
     engine::{EngineLayer, EngineNorm, EngineWeight, LinearEpilogue},
     routes::Route,
@@ -9,7 +12,7 @@ use burn_backend::{DType, TensorMetadata};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
     KernelConfig, NormKind,
-    cube::product::{self, Call, Layer, RowNorm, Strategy, gemv::MAX_ROWS, multiply},
+    cube::product::{self, Call, Layer, RowNorm, Strategy, gemv::MAX_ROWS},
 };
 use burn_std::{Shape, Strides};
 
@@ -52,7 +55,7 @@ pub(super) fn norm_linears<R: CubeRuntime, B: CubeEngine<R>>(
             .collect(),
         ..Call::new(x, first)
     };
-    accept(Route::CubeNormLinears, multiply(&call))
+    accept(Route::CubeNormLinears, multiply(&call, config))
 }
 
 /// Burn's linear, weight `[in, out]`: the weight is read transposed where it lies. Few rows stay with Burn unless the weight's memory is
@@ -112,7 +115,8 @@ pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
     let handle = weight.client.empty(rows * k * size_of::<f32>());
     let shape = Shape::from(vec![rows, k]);
     let x = CubeTensor::new_contiguous(weight.client.clone(), weight.device.clone(), shape, handle, DType::F32);
-    let plan = product::explain(&Call::new(&x, weight)).ok()?;
+    let call = Call::new(&x, weight);
+    let plan = product::explain(&Call { strategy: find_product(&call, config), ..call }).ok()?;
     Some(format!("{:?} rows, {plan}", weight.dtype).to_lowercase())
 }
 
@@ -120,7 +124,7 @@ fn run<R: CubeRuntime>(route: Route, call: &Call<'_, R>, config: &KernelConfig) 
     if !config.tiling.enabled {
         return None;
     }
-    accept(route, multiply(call).map(|mut outputs| outputs.remove(0)))
+    accept(route, multiply(call, config).map(|mut outputs| outputs.remove(0)))
 }
 
 /// The same buffer, seen as `[b, a]` for a tensor `[a, b]`.

@@ -1,6 +1,6 @@
 //! Gated MLPs: two products, the first of gate and up.
 
-use super::{CubeEngine, accept, find_rows};
+use super::{CubeEngine, accept, find_rows, tune::multiply};
 use crate::{
     engine::{EngineNorm, EngineWeight},
     routes::Route,
@@ -8,7 +8,7 @@ use crate::{
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
     KernelConfig,
-    cube::product::{Call, RowNorm, multiply},
+    cube::product::{Call, RowNorm},
 };
 
 /// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual` in two launches; `None` where the kernels do not take the operands.
@@ -23,8 +23,8 @@ pub(super) fn mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
     }
     let [gate, up, down] = weights.map(find_rows);
     let run = || {
-        let hidden = multiply(&Call { up: Some(up), ..Call::new(x, gate) })?.remove(0);
-        multiply(&Call { residual, ..Call::new(&hidden, down) }).map(|mut outputs| outputs.remove(0))
+        let hidden = multiply(&Call { up: Some(up), ..Call::new(x, gate) }, config)?.remove(0);
+        multiply(&Call { residual, ..Call::new(&hidden, down) }, config).map(|mut outputs| outputs.remove(0))
     };
     accept(Route::CubeGatedMlp, run())
 }
@@ -43,9 +43,10 @@ pub(super) fn add_norm_mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
     let [gate, up, down] = weights.map(find_rows);
     let norm = Some(RowNorm { gamma: &norm.gamma, epsilon: norm.epsilon });
     let run = || {
-        let outputs = multiply(&Call { addend: Some(residual), norm, up: Some(up), ..Call::new(x, gate) })?;
+        let first = Call { addend: Some(residual), norm, up: Some(up), ..Call::new(x, gate) };
+        let outputs = multiply(&first, config)?;
         let [hidden, sum] = [&outputs[0], &outputs[1]];
-        multiply(&Call { residual: Some(sum), ..Call::new(hidden, down) }).map(|mut outputs| outputs.remove(0))
+        multiply(&Call { residual: Some(sum), ..Call::new(hidden, down) }, config).map(|mut outputs| outputs.remove(0))
     };
     accept(Route::CubeGatedMlp, run())
 }

@@ -10,16 +10,19 @@ mod attention_rotary;
 mod cuda;
 mod elementwise;
 mod embedding;
+mod explain;
 mod linear;
 mod mlp;
 mod norm;
 mod rope;
 mod softmax;
+pub mod tune;
 
 use crate::engine::{
     AttentionOperands, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
     RotaryOperands, SoftmaxKind, UnaryOp,
 };
+use crate::planning::OpShape;
 use crate::routes::{Route, note};
 use burn_backend::DeviceOps;
 use burn_backend::{
@@ -111,6 +114,10 @@ where
 
     fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
         linear::explain(weight, rows, config)
+    }
+
+    fn explain_op(op: &OpShape<EngineWeight<'_, Self>>, device: &R::Device, config: &KernelConfig) -> Option<String> {
+        Some(explain::explain::<R, Self>(op, device, config))
     }
 
     fn try_embedding(

@@ -20,14 +20,18 @@ mod choice;
 mod explain;
 mod hasher;
 mod key;
+mod machine;
+mod op_shape;
 mod planner;
-mod store;
+pub(crate) mod store;
 mod tune;
 
 pub use choice::Choice;
 pub use explain::{Explained, explain_product};
 pub use key::{Layout, PlanKey, ProductShape};
+pub use machine::plan_file;
+pub use op_shape::{AttentionShape, OpShape};
 pub use planner::{PlannerStats, forget_plans, stats};
-pub use store::{StoreError, plan_file};
+pub use store::StoreError;
 
 pub(crate) use planner::plan_product;

@@ -3,7 +3,7 @@
 use super::choice::Choice;
 use super::hasher::WordHash;
 use super::key::{PlanKey, ProductShape};
-use super::{store, tune};
+use super::{machine, store, tune};
 use crate::kernels::gemm::Plan;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{PlanningConfig, TilingConfig};
@@ -26,6 +26,9 @@ pub struct PlannerStats {
     pub loaded: u64,
 }
 
+/// The plans of a file.
+type Plans = store::Plans<PlanKey, Choice>;
+
 /// Everything of a configuration that a plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Setting {
@@ -44,7 +47,7 @@ const LARGEST: usize = 4096;
 const LEAST_WORK: usize = 1 << 19;
 
 static PLANS: LazyLock<RwLock<HashMap<Setting, Choice, WordHash>>> = LazyLock::new(RwLock::default);
-static FILES: LazyLock<Mutex<HashMap<PathBuf, store::Plans>>> = LazyLock::new(Mutex::default);
+static FILES: LazyLock<Mutex<HashMap<PathBuf, Plans>>> = LazyLock::new(Mutex::default);
 static HITS: AtomicU64 = AtomicU64::new(0);
 static ANALYTIC: AtomicU64 = AtomicU64::new(0);
 static MEASURED: AtomicU64 = AtomicU64::new(0);
@@ -103,21 +106,21 @@ pub(crate) fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
 fn measure_or_load(setting: &Setting, analytic: &Plan, planning: &PlanningConfig) -> Choice {
     // One tuner at a time: two would disturb each other's clocks.
     let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = store::plan_file(planning.folder.as_deref());
-    let mut unkept = store::Plans::default();
+    let path = machine::plan_file(planning.folder.as_deref());
+    let mut unkept = Plans::default();
     let kept = match &path {
         Some(path) => match files.entry(path.clone()) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(store::read(path).unwrap_or_else(|error| {
+            Entry::Vacant(entry) => entry.insert(store::read(path, &machine::describe()).unwrap_or_else(|error| {
                 tracing::warn!(%error, "plans are measured again");
-                store::Plans::default()
+                Plans::default()
             })),
         },
         None => &mut unkept,
     };
     // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
     let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX) || !setting.rounds;
-    if let Some(choice) = kept.find(&setting.key).filter(|_| !fixed) {
+    if let Some(choice) = kept.find(&setting.key).filter(|choice| !fixed && choice.is_valid()) {
         LOADED.fetch_add(1, Relaxed);
         return choice;
     }
@@ -126,7 +129,7 @@ fn measure_or_load(setting: &Setting, analytic: &Plan, planning: &PlanningConfig
     if !fixed {
         kept.insert(setting.key, choice);
         if let Some(path) = &path
-            && let Err(error) = store::write(path, kept)
+            && let Err(error) = store::write(path, &machine::describe(), kept)
         {
             tracing::warn!(%error, "measured plans are not kept");
         }

@@ -1,10 +1,6 @@
-//! Measured plans in a file, for the machine and the version that measured them.
+//! Measured plans in a file, for the machine or device and the version that measured them.
 
-use super::choice::Choice;
-use super::key::PlanKey;
-use crate::kernels::gemm::Caches;
-use crate::simd::Tier;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -57,16 +53,22 @@ pub enum StoreError {
     },
 }
 
-/// The plans of one machine.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Plans(HashMap<PlanKey, Choice>);
+/// The plans of one machine or device.
+#[derive(Debug, Clone)]
+pub(crate) struct Plans<K, C>(HashMap<K, C>);
 
-impl Plans {
-    pub(super) fn find(&self, key: &PlanKey) -> Option<Choice> {
+impl<K, C> Default for Plans<K, C> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash, C: Copy> Plans<K, C> {
+    pub(crate) fn find(&self, key: &K) -> Option<C> {
         self.0.get(key).copied()
     }
 
-    pub(super) fn insert(&mut self, key: PlanKey, choice: Choice) {
+    pub(crate) fn insert(&mut self, key: K, choice: C) {
         self.0.insert(key, choice);
     }
 }
@@ -74,46 +76,28 @@ impl Plans {
 /// What stands in the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Content {
+struct Content<K, C> {
     measured_by: String,
-    plans: Vec<(PlanKey, Choice)>,
+    plans: Vec<(K, C)>,
 }
 
-/// Version, CPU, caches and tiers: what plans depend on.
-fn fingerprint() -> String {
-    let caches = Caches::detect();
-    let tiers: Vec<String> = Tier::available().iter().map(Tier::to_string).collect();
-    format!(
-        "burn-kiln {} on {}, L1d {}, L2 {}, L3 {}, {}",
-        env!("CARGO_PKG_VERSION"),
-        cpu_name(),
-        caches.l1d,
-        caches.l2,
-        caches.l3,
-        tiers.join(" ")
-    )
-}
-
-/// The CPU's name where the system tells it.
-fn cpu_name() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    line.and_then(|line| line.split(':').nth(1)).map_or(std::env::consts::ARCH, str::trim).to_owned()
-}
-
-/// The file of this machine and version in `folder`, else in the user's cache folder; `None` where there is none.
-pub fn plan_file(folder: Option<&Path>) -> Option<PathBuf> {
+/// The file of what `measured_by` measured, in `folder`, else in the user's cache folder; `None` where there is none.
+pub(crate) fn find_file(folder: Option<&Path>, stem: &str, measured_by: &str) -> Option<PathBuf> {
     let folder = match folder {
         Some(folder) => folder.to_owned(),
         None => dirs::cache_dir()?.join("kiln"),
     };
     let mut hasher = DefaultHasher::new();
-    fingerprint().hash(&mut hasher);
-    Some(folder.join(format!("plans-{:016x}.json", hasher.finish())))
+    measured_by.hash(&mut hasher);
+    Some(folder.join(format!("{stem}-{:016x}.json", hasher.finish())))
 }
 
-/// The plans of a file; none where there is no file. Plans with sizes that no kernel can have are left out.
-pub(super) fn read(path: &Path) -> Result<Plans, StoreError> {
+/// The plans of a file; none where there is no file. Their sizes are those of the file, which may hold anything.
+pub(crate) fn read<K, C>(path: &Path, measured_by: &str) -> Result<Plans<K, C>, StoreError>
+where
+    K: Eq + Hash + DeserializeOwned,
+    C: DeserializeOwned,
+{
     let failed = |source| StoreError::Io { path: path.into(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -124,27 +108,31 @@ pub(super) fn read(path: &Path) -> Result<Plans, StoreError> {
     if file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(failed)? as u64 > LARGEST_FILE {
         return Err(StoreError::Size { path: path.into(), limit: LARGEST_FILE });
     }
-    let content: Content =
+    let content: Content<K, C> =
         serde_json::from_slice(&bytes).map_err(|source| StoreError::Damaged { path: path.into(), source })?;
-    let expected = fingerprint();
-    if content.measured_by != expected {
+    if content.measured_by != measured_by {
+        let expected = measured_by.to_owned();
         return Err(StoreError::Foreign { path: path.into(), found: content.measured_by, expected });
     }
-    Ok(Plans(content.plans.into_iter().filter(|(_, choice)| choice.is_valid()).collect()))
+    Ok(Plans(content.plans.into_iter().collect()))
 }
 
 /// Writes the plans beside those that another process wrote meanwhile: to a new file, which then takes the old one's place.
-pub(super) fn write(path: &Path, plans: &Plans) -> Result<(), StoreError> {
+pub(crate) fn write<K, C>(path: &Path, measured_by: &str, plans: &Plans<K, C>) -> Result<(), StoreError>
+where
+    K: Clone + Eq + Hash + Serialize + DeserializeOwned,
+    C: Copy + Serialize + DeserializeOwned,
+{
     // A file that is not understood is not overwritten.
-    let mut all = read(path)?;
-    all.0.extend(plans.0.iter());
+    let mut all: Plans<K, C> = read(path, measured_by)?;
+    all.0.extend(plans.0.iter().map(|(key, choice)| (key.clone(), *choice)));
     let mut plans: Vec<_> = all.0.into_iter().collect();
-    plans.sort_by_key(|(key, _)| (key.shape.n, key.shape.k, key.shape.m));
+    plans.sort_by_cached_key(|(key, _)| serde_json::to_string(key).unwrap_or_default());
     let failed = |source| StoreError::Io { path: path.into(), source };
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(failed)?;
-    let text =
-        serde_json::to_vec(&Content { measured_by: fingerprint(), plans }).map_err(|error| failed(error.into()))?;
+    let text = serde_json::to_vec(&Content { measured_by: measured_by.to_owned(), plans })
+        .map_err(|error| failed(error.into()))?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     file.write_all(&text).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;

@@ -9,6 +9,7 @@ use super::operands::{Operands, allocate_like, is_output};
 use crate::Activation;
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
+use core::fmt;
 use cubecl::prelude::*;
 
 /// Units in a cube: eight cubes fill an SM of SM61, which holds 2,048 units.
@@ -67,13 +68,7 @@ pub fn launch<R: CubeRuntime>(
         return Ok(());
     }
 
-    let limits = Limits::read(&x.client);
-    let vector = x.client.io_optimized_vector_sizes(x.dtype.size()).filter(|width| count.is_multiple_of(*width)).max();
-    let vector = vector.unwrap_or(1);
-    let units = UNITS.min(1 << limits.units.max(1).ilog2());
-    let resident = limits.multiprocessors.unwrap_or(MULTIPROCESSORS) as usize * CUBES_A_MULTIPROCESSOR;
-    let cubes = (count / vector).div_ceil(units as usize).min(resident).min(limits.cubes.0 as usize);
-
+    let Blueprint { units, vector, cubes } = plan(x);
     activate_vectors::launch::<R>(
         &x.client,
         CubeCount::new_1d(cubes as u32),
@@ -89,6 +84,47 @@ pub fn launch<R: CubeRuntime>(
         x.dtype.into(),
     );
     Ok(())
+}
+
+/// How the kernel is launched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blueprint {
+    /// Units in a cube.
+    pub units: u32,
+    /// Elements in a load or store.
+    pub vector: usize,
+    /// Cubes that share the elements.
+    pub cubes: usize,
+}
+
+impl fmt::Display for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { units, vector, cubes } = self;
+        write!(f, "{cubes} cubes of {units} units, vectors of {vector}")
+    }
+}
+
+/// How [`activate`] would run.
+///
+/// # Errors
+/// As [`launch`].
+pub fn explain<R: CubeRuntime>(x: &CubeTensor<R>) -> Result<Blueprint, CubeError> {
+    let operands = Operands::new("activation", [Some(x)]);
+    operands.check_floats()?;
+    operands.check_device(&[])?;
+    Ok(plan(x))
+}
+
+/// As many cubes as there is work for, and as the device runs at once.
+fn plan<R: CubeRuntime>(x: &CubeTensor<R>) -> Blueprint {
+    let limits = Limits::read(&x.client);
+    let count = x.shape().num_elements();
+    let vector = x.client.io_optimized_vector_sizes(x.dtype.size()).filter(|width| count.is_multiple_of(*width)).max();
+    let vector = vector.unwrap_or(1);
+    let units = UNITS.min(1 << limits.units.max(1).ilog2());
+    let resident = limits.multiprocessors.unwrap_or(MULTIPROCESSORS) as usize * CUBES_A_MULTIPROCESSOR;
+    let cubes = (count / vector).div_ceil(units as usize).min(resident).min(limits.cubes.0 as usize);
+    Blueprint { units, vector, cubes }
 }
 
 /// All vectors `unit`, `unit + stride`, .., where `stride` units are launched.

@@ -33,13 +33,16 @@ pub mod rows;
 pub mod softmax;
 
 pub use activation::activate;
-pub use attention::{AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, launch_attention};
+pub use attention::{
+    AttentionInputs, AttentionOutputs, AttentionPlan, AttentionRules, AttentionStrategy, explain_attention,
+    launch_attention,
+};
 pub use error::{CubeError, Unavailable};
-pub use heads::{Angles, HeadInputs, Placement, place_heads};
+pub use heads::{Angles, HeadInputs, Placement, explain_heads, place_heads};
 pub use norm::{
     NormInputs, NormOutputs,
     add_norm::{self, AddNormOutput, add_norm},
-    launch_norm,
+    explain_norm, launch_norm,
     layer_norm::{self, layer_norm},
     rms_norm::{self, RmsNormOptions, RmsNormOutput, rms_norm},
 };

@@ -10,10 +10,12 @@
 //! behaviour. The last step folds at most `units / size` partials, in the same order in each unit, so all get the same bits.
 
 use super::{Unavailable, limits::Limits};
+use core::fmt;
 use cubecl::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// How the units of a cube add up their partial sums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reduction {
     /// Within planes by plane operations, across planes through shared memory.
     Planes {
@@ -22,6 +24,15 @@ pub enum Reduction {
     },
     /// A tree in shared memory: for devices without plane operations, or with planes whose size varies from kernel to kernel.
     SharedMemory,
+}
+
+impl fmt::Display for Reduction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Planes { size } => write!(f, "planes of {size}"),
+            Self::SharedMemory => f.write_str("a tree in shared memory"),
+        }
+    }
 }
 
 impl Reduction {

@@ -9,10 +9,10 @@
 //! Rows of any length, without a row's exponentials in memory. `m` starts at the lowest finite f32: a score of -∞ then adds 0,
 //! and a row of nothing else is 0/0, NaN, as in PyTorch.
 
-use super::CubeError;
 use super::limits::Limits;
 use super::operands::{Operands, allocate_like, is_output};
 use super::rows::{Blueprint, Strategy, find_row, find_row_stride, find_unit, max_row, sum_lanes, sum_row};
+use super::{CubeError, Unavailable};
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use cubecl::prelude::*;
@@ -68,15 +68,11 @@ pub fn launch<R: CubeRuntime>(
     }
     let rows = shape.num_elements() / d;
 
-    let unavailable = |reason| operands.unavailable(reason);
-    let limits = Limits::read(&x.client);
-    let widths = x.client.io_optimized_vector_sizes(x.dtype.size());
+    let (blueprint, cubes) = plan(x, d, strategy).map_err(|reason| operands.unavailable(reason))?;
     let (x, distance) = match find_row_stride(x) {
         Some(distance) => (x.clone(), distance),
         None => (into_contiguous(x.clone()), d),
     };
-    let blueprint = Blueprint::new(d, &[distance], strategy, &limits, widths).map_err(unavailable)?;
-    let cubes = limits.spread(blueprint.count_cubes(rows)).map_err(unavailable)?;
     let (client, dtype, vector) = (x.client.clone(), x.dtype, blueprint.vector);
 
     softmax_rows::launch::<R>(
@@ -95,6 +91,34 @@ pub fn launch<R: CubeRuntime>(
         dtype.into(),
     );
     Ok(())
+}
+
+/// How [`softmax`] would run.
+///
+/// # Errors
+/// As [`launch`].
+pub fn explain<R: CubeRuntime>(x: &CubeTensor<R>, strategy: Strategy) -> Result<Blueprint, CubeError> {
+    let operands = Operands::new("softmax", [Some(x)]);
+    operands.check_floats()?;
+    let d = match x.shape().last() {
+        Some(&d) if d > 0 => d,
+        _ => return Err(operands.invalid("x must have a last dimension of 1 or more")),
+    };
+    operands.check_device(&[])?;
+    plan(x, d, strategy).map(|(blueprint, _)| blueprint).map_err(|reason| operands.unavailable(reason))
+}
+
+/// The kernel for rows of `d` elements.
+fn plan<R: CubeRuntime>(
+    x: &CubeTensor<R>,
+    d: usize,
+    strategy: Strategy,
+) -> Result<(Blueprint, CubeCount), Unavailable> {
+    let limits = Limits::read(&x.client);
+    let widths = x.client.io_optimized_vector_sizes(x.dtype.size());
+    let blueprint = Blueprint::new(d, &[find_row_stride(x).unwrap_or(d)], strategy, &limits, widths)?;
+    let cubes = limits.spread(blueprint.count_cubes(x.shape().num_elements() / d))?;
+    Ok((blueprint, cubes))
 }
 
 /// One row a cube or a plane. Rows are `vectors` vectors of `N` and start `distance` vectors apart in `x`.

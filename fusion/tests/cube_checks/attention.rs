@@ -3,7 +3,8 @@
 use crate::cube_device::{assert_near, download_guarded, make_noise, round, stores, upload, upload_poison, view};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::cube::{
-    AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, CubeError, Unavailable, launch_attention,
+    AttentionInputs, AttentionOutputs, AttentionRules, AttentionStrategy, CubeError, Unavailable,
+    attention::list_rivals, launch_attention,
 };
 use burn_std::{BoolStore, DType};
 
@@ -210,6 +211,25 @@ pub fn split_keys_give_what_the_whole_gives<R: CubeRuntime>(device: &R::Device) 
     check::<R>(device, &Case::new([2, 1], [1, 600], 128));
     check::<R>(device, &Case::new([3, 1], [5, 150], 34).splits(3));
     check::<R>(device, &Case::new([4, 1], [70, 40], 64).causal().splits(2));
+}
+
+/// What autotune may choose.
+pub fn every_rival_matches_f64<R: CubeRuntime>(device: &R::Device) {
+    let case = Case::new([4, 2], [1, 300], 128);
+    let make = |dims: [usize; 4]| upload::<R>(device, &vec![1.0; dims.iter().product()], &dims, DType::F32);
+    let (q, k) = (make([1, 4, 1, 128]), make([1, 2, 300, 128]));
+    let inputs = AttentionInputs { q: &q, k: &k, v: &k, mask: None, bias: None };
+    let rules = AttentionRules { scale: 1.0, causal: false, softcap: None, segments: None };
+    let outputs = AttentionOutputs { out: &q, start: 0, lse: None };
+    let rivals = list_rivals(&inputs, &rules, &outputs).unwrap();
+    assert!(rivals[0] == AttentionStrategy::Auto && rivals.len() >= 3, "{rivals:?}");
+    for strategy in rivals {
+        check::<R>(device, &Case { strategy, ..case.clone() });
+    }
+    // Many rows fill a device by themselves.
+    let many = make([1, 4, 300, 128]);
+    let (inputs, outputs) = (AttentionInputs { q: &many, ..inputs }, AttentionOutputs { out: &many, ..outputs });
+    assert_eq!(list_rivals(&inputs, &rules, &outputs).unwrap(), [AttentionStrategy::Auto]);
 }
 
 pub fn masks_biases_caps_and_segments_hide_and_shift<R: CubeRuntime>(device: &R::Device) {

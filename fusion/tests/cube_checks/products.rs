@@ -9,7 +9,7 @@ use burn_kiln_fusion::{
     Activation,
     cube::{
         CubeError, Reduction, Unavailable,
-        product::{Call, Layer, RowNorm, Strategy, launch, matmul, multiply, tiled::Tile},
+        product::{Call, Layer, RowNorm, Strategy, launch, list_rivals, matmul, multiply, tiled::Tile},
     },
 };
 use burn_std::DType;
@@ -64,6 +64,11 @@ impl Case {
 
     /// Runs the kernel into poisoned outputs and compares them.
     fn check<R: CubeRuntime>(&self, device: &R::Device) {
+        self.check_all::<R>(device, |call| vec![call.strategy]);
+    }
+
+    /// The same by each of the strategies of a call.
+    fn check_all<R: CubeRuntime>(&self, device: &R::Device, list: impl FnOnce(&Call<'_, R>) -> Vec<Strategy>) {
         let Self { rows, k, .. } = *self;
         let parameter = |seed, count| round(&make_noise(seed, count), self.parameter);
         let x = round(&make_noise(1, rows * k), self.x);
@@ -85,7 +90,7 @@ impl Case {
         let up_tensor = upload(&up, &[self.n[0], k], self.weight);
         let residual_tensor = upload(&residual, &[rows, self.n[0]], self.x);
         let widths = self.n.iter().copied().chain(self.addend.then_some(k));
-        let mut outputs: Vec<_> = widths.map(|n| upload_poison::<R>(device, &[rows, n], self.x)).collect();
+        let widths: Vec<_> = widths.collect();
         let layers = weight_tensors.iter().zip(&bias_tensors);
         let call = Call {
             x: &x_tensor,
@@ -97,19 +102,12 @@ impl Case {
             residual: self.residual.then_some(&residual_tensor),
             strategy: self.strategy,
         };
-        launch(&call, &outputs).unwrap_or_else(|error| panic!("{}: {error}", self.describe()));
-
         let x = if self.addend { x.iter().zip(&addend).map(|(x, a)| x + a).collect() } else { x };
-        if self.addend {
-            let sum = download_guarded(&outputs.pop().unwrap());
-            assert_near(&sum, &x, self.x, &format!("sum of {}", self.describe()));
-        }
-        let x = if self.norm { normalise(&x, &gamma) } else { x };
-        for (layer, output) in outputs.iter().enumerate() {
-            let n = self.n[layer];
-            let mut expected = multiply_f64(&x, &weights[layer], (rows, k, n));
+        let normed = if self.norm { normalise(&x, &gamma) } else { x.clone() };
+        let expect = |(layer, &n): (usize, &usize)| {
+            let mut expected = multiply_f64(&normed, &weights[layer], (rows, k, n));
             if self.gated {
-                let up = multiply_f64(&x, &up, (rows, k, n));
+                let up = multiply_f64(&normed, &up, (rows, k, n));
                 expected =
                     expected.iter().zip(up).map(|(&gate, up)| activate(gate, Some(Activation::Silu)) * up).collect();
             }
@@ -117,7 +115,17 @@ impl Case {
                 let bias = if self.bias { biases[layer][at % n] } else { 0.0 };
                 *value = activate(*value + bias, self.activation) + if self.residual { residual[at] } else { 0.0 };
             }
-            assert_near(&download_guarded(output), &expected, self.x, &self.describe());
+            expected
+        };
+        let expected: Vec<_> = self.n.iter().enumerate().map(expect).chain(self.addend.then_some(x)).collect();
+        for strategy in list(&call) {
+            let case = Self { strategy, ..self.clone() }.describe();
+            let outputs: Vec<_> = widths.iter().map(|&n| upload_poison::<R>(device, &[rows, n], self.x)).collect();
+            let call = Call { strategy, layers: call.layers.clone(), ..call };
+            launch(&call, &outputs).unwrap_or_else(|error| panic!("{case}: {error}"));
+            for (output, expected) in outputs.iter().zip(&expected) {
+                assert_near(&download_guarded(output), expected, self.x, &case);
+            }
         }
     }
 }
@@ -183,6 +191,25 @@ pub fn tiles_match_f64<R: CubeRuntime>(device: &R::Device) {
         (Tile::LARGE, (130, 20, 131)),
     ] {
         Case::new(shape, Strategy::Tiled(tile)).check::<R>(device);
+    }
+}
+
+/// What autotune may choose: all of it, for few rows, some and many.
+pub fn every_rival_matches_f64<R: CubeRuntime>(device: &R::Device) {
+    let norm = |shape| Case { norm: true, ..Case::new(shape, Strategy::Auto) };
+    for (case, least) in [
+        (Case { gated: true, ..norm((1, 36, 70)) }, 3),
+        (Case { gated: true, addend: true, ..norm((1, 36, 70)) }, 2),
+        (Case { n: vec![70, 9], ..norm((2, 36, 0)) }, 3),
+        (Case { residual: true, ..Case::new((5, 36, 70), Strategy::Auto) }, 2),
+        (norm((70, 20, 66)), 3),
+    ] {
+        case.check_all::<R>(device, |call| {
+            let rivals = list_rivals(call).unwrap();
+            assert_eq!(rivals[0], Strategy::Auto);
+            assert!(rivals.len() >= least, "{}: {rivals:?}", case.describe());
+            rivals
+        });
     }
 }
 

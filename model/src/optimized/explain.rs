@@ -1,5 +1,6 @@
 //! Which kernel each op of a model runs, and how.
 
+use super::explain_ops::{ExplainedOp, explain_ops};
 use super::{Block, WeightMut};
 use crate::Qwen3Vl;
 use burn_kiln::{Engine, Kiln};
@@ -14,6 +15,9 @@ pub struct Explanation {
     pub fused: Vec<(&'static str, bool)>,
     /// Products with weights, in the order of their use; alike ones of several layers are one.
     pub products: Vec<ExplainedProduct>,
+    /// Ops around them, where the backend has more to say than whether they are fused: on CubeCL devices the blueprint of each
+    /// launch, or what the device lacks for it.
+    pub ops: Vec<ExplainedOp>,
 }
 
 /// A product with a weight.
@@ -61,7 +65,7 @@ pub fn explain<B: Engine>(model: &Qwen3Vl<Kiln<B>>, rows: &[usize]) -> Explanati
             None => products.push(ExplainedProduct { path, layers: 1, shape, plans }),
         }
     });
-    Explanation { fused: list_fused(&config), products }
+    Explanation { fused: list_fused(&config), products, ops: explain_ops(model, rows) }
 }
 
 /// The switches of `fusion`, with those that they rest on.
@@ -84,6 +88,10 @@ fn without_numbers(path: &str) -> String {
     path.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect::<Vec<_>>().join(".")
 }
 
+fn write_plan(f: &mut fmt::Formatter<'_>, rows: usize, plan: &str) -> fmt::Result {
+    writeln!(f, "    {rows} row{}: {plan}", if rows == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (what, fused) in &self.fused {
@@ -92,7 +100,13 @@ impl fmt::Display for Explanation {
         for ExplainedProduct { path, layers, shape: [n, k], plans } in &self.products {
             writeln!(f, "{path} [{n}, {k}]{}", if *layers > 1 { format!(" x {layers}") } else { String::new() })?;
             for (rows, plan) in plans {
-                writeln!(f, "    {rows} row{}: {plan}", if *rows == 1 { "" } else { "s" })?;
+                write_plan(f, *rows, plan)?;
+            }
+        }
+        for ExplainedOp { name, plans } in &self.ops {
+            writeln!(f, "{name}")?;
+            for (rows, plan) in plans {
+                write_plan(f, *rows, plan)?;
             }
         }
         Ok(())

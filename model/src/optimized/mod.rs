@@ -8,6 +8,7 @@ mod apply;
 mod block;
 mod component;
 mod explain;
+mod explain_ops;
 mod text;
 mod vision;
 
@@ -18,3 +19,4 @@ pub use component::{
     OptimizedVisionBlock, OptimizedVisionMlp,
 };
 pub use explain::{ExplainedProduct, Explanation, explain};
+pub use explain_ops::ExplainedOp;

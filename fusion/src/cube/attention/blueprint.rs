@@ -19,7 +19,9 @@
 //! in f16. More planes on the same keys would read them again. 11 cubes with four loads of 8 bytes a unit on their way are 11 KiB an
 //! SM; 192 GB/s over 10 SMs at 500 ns need 10. Hence the depth of one plane's chunks, half of that of the others.
 
-use crate::cube::{Unavailable, limits::Limits};
+use crate::cube::{Unavailable, limits::Limits, rows};
+use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Rows a unit holds: four, for the reads of keys and values are the same for fewer. (With one or two the CUDA compiler also
 /// spills to reach more units a multiprocessor.)
@@ -44,7 +46,7 @@ const CUBES_A_MULTIPROCESSOR: usize = 8;
 const MULTIPROCESSORS: u32 = 16;
 
 /// Sizes of one attention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Problem {
     /// Sequences.
     pub batch: usize,
@@ -70,7 +72,7 @@ impl Problem {
 }
 
 /// How the caller wants the kernel run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum AttentionStrategy {
     /// By the sizes and the device's properties.
     #[default]
@@ -221,6 +223,37 @@ impl Blueprint {
         };
         let keys = problem.keys.div_ceil(splits).next_multiple_of(self.keys()).max(self.keys());
         (keys, problem.keys.div_ceil(keys).max(1))
+    }
+}
+
+impl fmt::Display for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { row_units, column_units, vector, .. } = self;
+        write!(f, "tiles of {} rows by {} keys, {row_units}x{column_units} units, ", self.rows(), self.keys())?;
+        write!(f, "{} KiB of shared memory, vectors of {vector}", self.shared_bytes().div_ceil(1024))
+    }
+}
+
+/// How one attention is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionPlan {
+    /// The kernel over tiles.
+    pub tile: Blueprint,
+    /// Parts of the keys.
+    pub splits: usize,
+    /// Keys in each part but the last.
+    pub split_keys: usize,
+    /// The kernel that combines parts, where there are several.
+    pub combine: Option<rows::Blueprint>,
+}
+
+impl fmt::Display for AttentionPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tile, splits, split_keys, combine } = self;
+        match combine {
+            Some(combine) => write!(f, "{tile}; {splits} parts of {split_keys} keys, combined by {combine}"),
+            None => tile.fmt(f),
+        }
     }
 }
 

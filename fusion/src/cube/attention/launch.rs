@@ -1,17 +1,17 @@
 //! The one entry to the kernels.
 
-use super::blueprint::{AttentionStrategy, Blueprint, Problem};
+use super::blueprint::{AttentionPlan, AttentionStrategy, Blueprint, Problem};
 use super::combine;
 use super::kernel::{self, SizesLaunch};
 use super::operands::{
     AttentionInputs, AttentionOutputs, AttentionRules, Measured, broadcast, find_mask_dtype, measure,
 };
 use super::score::{Kinds, ScoreStridesLaunch};
-use crate::cube::CubeError;
 use crate::cube::heads::{HeadStridesLaunch, measure_heads};
 use crate::cube::limits::Limits;
 use crate::cube::operands::{Operands, allocate_like};
 use crate::cube::rows::{self, Strategy};
+use crate::cube::{CubeError, Unavailable};
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_std::{DType, Shape};
@@ -28,26 +28,69 @@ pub fn launch_attention<R: CubeRuntime>(
     outputs: &AttentionOutputs<'_, R>,
     strategy: AttentionStrategy,
 ) -> Result<(), CubeError> {
-    let operands = Operands::new("attention", [Some(inputs.q), Some(inputs.k), Some(inputs.v), inputs.bias]);
-    operands.check_floats()?;
-    // Copies only where a head's elements are apart.
+    let close = close_heads(inputs);
+    let (launch, mask) = check(inputs, [&close.0, &close.1, &close.2], rules, outputs)?;
+    if launch.problem.rows() * launch.problem.batch == 0 {
+        return Ok(());
+    }
+    launch.run([&close.0, &close.1, &close.2], inputs, mask, outputs, strategy)
+}
+
+/// How [`launch_attention`] would run. Operands that it would copy are copied.
+///
+/// # Errors
+/// As [`launch_attention`].
+pub fn explain_attention<R: CubeRuntime>(
+    inputs: &AttentionInputs<'_, R>,
+    rules: &AttentionRules<'_>,
+    outputs: &AttentionOutputs<'_, R>,
+    strategy: AttentionStrategy,
+) -> Result<AttentionPlan, CubeError> {
+    let (q, k, v) = close_heads(inputs);
+    let (launch, _) = check(inputs, [&q, &k, &v], rules, outputs)?;
+    launch.plan([&q, &k], outputs, strategy).map_err(|reason| launch.operands.unavailable(reason))
+}
+
+/// Sizes of a call whose operands fit.
+pub(super) fn find_problem<R: CubeRuntime>(
+    inputs: &AttentionInputs<'_, R>,
+    rules: &AttentionRules<'_>,
+    outputs: &AttentionOutputs<'_, R>,
+) -> Result<Problem, CubeError> {
+    let (q, k, v) = close_heads(inputs);
+    check(inputs, [&q, &k, &v], rules, outputs).map(|(launch, _)| launch.problem)
+}
+
+/// Queries, keys and values, copied only where the elements of a head are apart.
+fn close_heads<R: CubeRuntime>(inputs: &AttentionInputs<'_, R>) -> (CubeTensor<R>, CubeTensor<R>, CubeTensor<R>) {
     let close = |x: &CubeTensor<R>| if measure_heads(x).is_some() { x.clone() } else { into_contiguous(x.clone()) };
     let whole = inputs.q.shape().len() == 4 && inputs.k.shape().num_elements() > 0;
-    let (q, k, v) = match whole {
+    match whole {
         true => (close(inputs.q), close(inputs.k), close(inputs.v)),
         false => (inputs.q.clone(), inputs.k.clone(), inputs.v.clone()),
-    };
-    let copied = AttentionInputs { q: &q, k: &k, v: &v, ..*inputs };
+    }
+}
+
+/// How masks and biases lie, and how the mask is stored.
+type Scores<R> = ([ScoreStridesLaunch<R>; 2], DType);
+
+/// Checks the operands, of which `q`, `k` and `v` are ready to be read.
+fn check<'a, R: CubeRuntime>(
+    inputs: &AttentionInputs<'a, R>,
+    [q, k, v]: [&CubeTensor<R>; 3],
+    rules: &'a AttentionRules<'a>,
+    outputs: &AttentionOutputs<'_, R>,
+) -> Result<(Launch<'a, R>, Scores<R>), CubeError> {
+    let operands = Operands::new("attention", [Some(inputs.q), Some(inputs.k), Some(inputs.v), inputs.bias]);
+    operands.check_floats()?;
+    let copied = AttentionInputs { q, k, v, ..*inputs };
     let Measured { problem, strides } = measure(&operands, &copied, rules, outputs)?;
     let mask_strides = broadcast(&operands, inputs.mask, &problem)?;
     let bias_strides = broadcast(&operands, inputs.bias, &problem)?;
     let mask_dtype = find_mask_dtype(&operands, inputs.mask)?;
     let address = operands.check_device(&[Some(outputs.out), outputs.lse, inputs.mask])?;
-    if problem.rows() * problem.batch == 0 {
-        return Ok(());
-    }
     let launch = Launch { operands, problem, strides, rules, address, limits: Limits::read(&q.client) };
-    launch.run([&q, &k, &v], inputs, [mask_strides, bias_strides], mask_dtype, outputs, strategy)
+    Ok((launch, ([mask_strides, bias_strides], mask_dtype)))
 }
 
 /// A call whose operands fit.
@@ -70,35 +113,54 @@ impl<R: CubeRuntime> Launch<'_, R> {
         if divides && loads { 4 } else { 1 }
     }
 
+    /// The kernels for the operands.
+    fn plan(
+        &self,
+        [q, k]: [&CubeTensor<R>; 2],
+        outputs: &AttentionOutputs<'_, R>,
+        strategy: AttentionStrategy,
+    ) -> Result<AttentionPlan, Unavailable> {
+        let Self { problem, limits, .. } = self;
+        let dtypes = [q.dtype, k.dtype, outputs.out.dtype, DType::F32];
+        let vector = self.choose_vector(q, dtypes.iter().map(DType::size).max().unwrap_or(4));
+        let tile = Blueprint::new(problem, vector, limits)?;
+        let (split_keys, splits) = tile.split(problem, strategy, limits);
+        let combine = || {
+            let blueprint = rows::Blueprint::new(problem.value_dim, &[], Strategy::Auto, limits, [vector].into_iter());
+            // The vectors are those of the strides: 4 or 1.
+            blueprint.map(|blueprint| rows::Blueprint { vector, ..blueprint })
+        };
+        let combine = if splits > 1 { Some(combine()?) } else { None };
+        Ok(AttentionPlan { tile, splits, split_keys, combine })
+    }
+
     fn run(
         &self,
         [q, k, v]: [&CubeTensor<R>; 3],
         inputs: &AttentionInputs<'_, R>,
-        [mask_strides, bias_strides]: [ScoreStridesLaunch<R>; 2],
-        mask_dtype: DType,
+        ([mask_strides, bias_strides], mask_dtype): Scores<R>,
         outputs: &AttentionOutputs<'_, R>,
         strategy: AttentionStrategy,
     ) -> Result<(), CubeError> {
         let Self { problem, rules, limits, .. } = self;
         let unavailable = |reason| self.operands.unavailable(reason);
-        let dtypes = [q.dtype, k.dtype, outputs.out.dtype, DType::F32];
-        let vector = self.choose_vector(q, dtypes.iter().map(DType::size).max().unwrap_or(4));
-        let tile = Blueprint::new(problem, vector, limits).map_err(unavailable)?;
-        let (split_keys, splits) = tile.split(problem, strategy, limits);
+        let AttentionPlan { tile, splits, split_keys, combine } =
+            self.plan([q, k], outputs, strategy).map_err(unavailable)?;
+        let vector = tile.vector;
         let row_tiles = tile.row_tiles(problem);
         let cubes = limits.spread(row_tiles * splits * problem.kv_heads * problem.batch).map_err(unavailable)?;
         let Problem { batch, kv_heads, group, queries, keys, value_dim, .. } = *problem;
         let rows = batch * kv_heads * group * queries;
 
         // With parts, each has an output of its own.
-        let parts = (splits > 1).then(|| {
+        let parts = combine.map(|blueprint| {
             let part = vec![splits, batch, kv_heads * group, queries, value_dim];
             let parts = allocate_like(q, Shape::from(part), DType::F32);
-            (parts, allocate_like(q, Shape::from(vec![splits, rows]), DType::F32))
+            (parts, allocate_like(q, Shape::from(vec![splits, rows]), DType::F32), blueprint)
         });
         let out_start = outputs.start * self.strides[3][2];
         let (out, lse, out_strides, out_start) = match &parts {
-            Some((parts, lse)) => {
+            Some((parts, lse, _)) => {
                 let head = queries * value_dim;
                 (parts, Some(lse), [kv_heads * group * head, head, value_dim], 0)
             }
@@ -157,7 +219,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
             inputs.bias.map_or(DType::F32, |bias| bias.dtype).into(),
         );
         match parts {
-            Some(parts) => self.combine(&parts, splits, vector, outputs),
+            Some(parts) => self.combine(&parts, splits, outputs),
             None => Ok(()),
         }
     }
@@ -165,18 +227,14 @@ impl<R: CubeRuntime> Launch<'_, R> {
     /// The second launch.
     fn combine(
         &self,
-        (parts, part_lse): &(CubeTensor<R>, CubeTensor<R>),
+        (parts, part_lse, blueprint): &(CubeTensor<R>, CubeTensor<R>, rows::Blueprint),
         splits: usize,
-        vector: usize,
         outputs: &AttentionOutputs<'_, R>,
     ) -> Result<(), CubeError> {
         let unavailable = |reason| self.operands.unavailable(reason);
         let Problem { batch, kv_heads, group, queries, value_dim, .. } = self.problem;
         let rows = batch * kv_heads * group * queries;
-        let widths = [vector].into_iter();
-        let blueprint = rows::Blueprint::new(value_dim, &[], Strategy::Auto, &self.limits, widths);
-        // The vectors are those of the strides: 4 or 1.
-        let blueprint = rows::Blueprint { vector, ..blueprint.map_err(unavailable)? };
+        let vector = blueprint.vector;
         let cubes = self.limits.spread(blueprint.count_cubes(rows)).map_err(unavailable)?;
         let [batch_stride, head_stride, query_stride] = self.strides[3].map(|stride| stride / vector);
         combine::combine_rows::launch::<R>(
@@ -196,7 +254,7 @@ impl<R: CubeRuntime> Launch<'_, R> {
             rows,
             splits,
             value_dim / vector,
-            blueprint,
+            *blueprint,
             outputs.out.dtype.into(),
         );
         Ok(())

@@ -25,9 +25,11 @@ mod combine;
 mod kernel;
 mod launch;
 mod operands;
+mod rivals;
 mod score;
 mod stage;
 
-pub use blueprint::{AttentionStrategy, Blueprint, Problem};
-pub use launch::launch_attention;
+pub use blueprint::{AttentionPlan, AttentionStrategy, Blueprint, Problem};
+pub use launch::{explain_attention, launch_attention};
 pub use operands::{AttentionInputs, AttentionOutputs, AttentionRules, allocate_outputs};
+pub use rivals::{AttentionClass, list_rivals};

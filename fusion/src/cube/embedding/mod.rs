@@ -14,6 +14,7 @@ use super::{
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_std::{DType, Shape};
+use core::fmt;
 use cubecl::CubeDim;
 
 /// The kernel's name in errors.
@@ -22,11 +23,19 @@ const NAME: &str = "embedding";
 /// Units in a cube: eight warps, of which an SM of SM61 holds eight cubes. A row of 2,048 f16 is two cubes.
 const UNITS: u32 = 256;
 
-/// All that the kernel is specialised on, next to its storage types and the width of its vectors.
+/// All that the kernel is specialised on, next to its storage types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Blueprint {
     /// Units in a cube.
     pub units: u32,
+    /// Elements in a load or store.
+    pub vector: usize,
+}
+
+impl fmt::Display for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cubes of {} units, vectors of {}", self.units, self.vector)
+    }
 }
 
 /// Rows of `table` by id, as f32. A row of an id outside of the table is NaN. The result is enqueued, not awaited.
@@ -55,23 +64,13 @@ pub fn launch<R: CubeRuntime>(
     output: &CubeTensor<R>,
 ) -> Result<(), CubeError> {
     let tensors = [table, ids, output];
-    let shapes = || tensors.iter().map(|tensor| tensor.shape().to_vec()).collect::<Vec<_>>();
-    let invalid = |expected| CubeError::InvalidShapes { kernel: NAME, expected, shapes: shapes() };
-    let &[rows, d] = table.shape().to_vec().as_slice() else {
-        return Err(invalid("the table must have two dimensions"));
-    };
+    let [rows, d] = check(&tensors)?;
     if !is_output(output, &Shape::from([ids.shape().to_vec(), vec![d]].concat()), DType::F32) {
-        return Err(invalid("the output must be contiguous f32 [.., d] for ids [..]"));
-    }
-    let floats = is_float(table.dtype);
-    let integers = matches!(ids.dtype, DType::I32 | DType::I64 | DType::U32);
-    for (tensor, fits) in [(table, floats), (ids, integers)] {
-        if !fits {
-            return Err(CubeError::InvalidDtype { kernel: NAME, found: tensor.dtype, shapes: shapes() });
-        }
-    }
-    if tensors.iter().any(|tensor| tensor.device != table.device) {
-        return Err(CubeError::MixedDevices { kernel: NAME, shapes: shapes() });
+        return Err(CubeError::InvalidShapes {
+            kernel: NAME,
+            expected: "the output must be contiguous f32 [.., d] for ids [..]",
+            shapes: list_shapes(&tensors),
+        });
     }
     let count = ids.shape().num_elements();
     if count * d == 0 {
@@ -79,19 +78,10 @@ pub fn launch<R: CubeRuntime>(
     }
     let run = || -> Result<(), Unavailable> {
         let client = &table.client;
-        check_storage(client, table.dtype)?;
-        check_storage(client, ids.dtype)?;
         let address = check_address(client, &tensors)?;
-        let limits = Limits::read(client);
-        let table = match Layout::of_rows(table) {
-            Some(layout) if layout.has_rows() => table.clone(),
-            _ => into_contiguous(table.clone()),
-        };
-        let stride = if rows > 1 { table.meta.strides()[0] } else { d };
-        let layout = Layout { side: rows, depth: d, side_stride: stride, depth_stride: 1, batch_stride: 0 };
-        let vector = choose_vector([(&table, layout)].into_iter(), client.io_optimized_vector_sizes(size_of::<f32>()));
-        let blueprint = Blueprint { units: UNITS.min(limits.units) };
-        let cubes = limits.spread((count * (d / vector)).div_ceil(blueprint.units as usize))?;
+        let (table, stride, blueprint) = plan(table, ids)?;
+        let vector = blueprint.vector;
+        let cubes = Limits::read(client).spread((count * (d / vector)).div_ceil(blueprint.units as usize))?;
         kernel::gather_rows::launch::<R>(
             client,
             cubes,
@@ -113,5 +103,65 @@ pub fn launch<R: CubeRuntime>(
         );
         Ok(())
     };
-    run().map_err(|reason| CubeError::Unavailable { kernel: NAME, reason, shapes: shapes() })
+    run().map_err(|reason| CubeError::Unavailable { kernel: NAME, reason, shapes: list_shapes(&tensors) })
+}
+
+/// How [`embedding`] would run. A table that it would copy is copied.
+///
+/// # Errors
+/// As [`embedding`].
+pub fn explain<R: CubeRuntime>(table: &CubeTensor<R>, ids: &CubeTensor<R>) -> Result<Blueprint, CubeError> {
+    let tensors = [table, ids];
+    check(&tensors)?;
+    let plan = plan(table, ids).and_then(|plan| check_address(&table.client, &tensors).map(|_| plan));
+    plan.map(|(_, _, blueprint)| blueprint).map_err(|reason| CubeError::Unavailable {
+        kernel: NAME,
+        reason,
+        shapes: list_shapes(&tensors),
+    })
+}
+
+fn list_shapes<R: CubeRuntime>(tensors: &[&CubeTensor<R>]) -> Vec<Vec<usize>> {
+    tensors.iter().map(|tensor| tensor.shape().to_vec()).collect()
+}
+
+/// Rows of the table and their length, for a table and ids that come first of the tensors.
+fn check<R: CubeRuntime>(tensors: &[&CubeTensor<R>]) -> Result<[usize; 2], CubeError> {
+    let shapes = || list_shapes(tensors);
+    let (table, ids) = (tensors[0], tensors[1]);
+    let &[rows, d] = table.shape().to_vec().as_slice() else {
+        let expected = "the table must have two dimensions";
+        return Err(CubeError::InvalidShapes { kernel: NAME, expected, shapes: shapes() });
+    };
+    let floats = is_float(table.dtype);
+    let integers = matches!(ids.dtype, DType::I32 | DType::I64 | DType::U32);
+    for (tensor, fits) in [(table, floats), (ids, integers)] {
+        if !fits {
+            return Err(CubeError::InvalidDtype { kernel: NAME, found: tensor.dtype, shapes: shapes() });
+        }
+    }
+    if tensors.iter().any(|tensor| tensor.device != table.device) {
+        return Err(CubeError::MixedDevices { kernel: NAME, shapes: shapes() });
+    }
+    Ok([rows, d])
+}
+
+/// The table where the kernel can read it, the distance between its rows, and the kernel.
+fn plan<R: CubeRuntime>(
+    table: &CubeTensor<R>,
+    ids: &CubeTensor<R>,
+) -> Result<(CubeTensor<R>, usize, Blueprint), Unavailable> {
+    let client = &table.client;
+    check_storage(client, table.dtype)?;
+    check_storage(client, ids.dtype)?;
+    let table = match Layout::of_rows(table) {
+        Some(layout) if layout.has_rows() => table.clone(),
+        _ => into_contiguous(table.clone()),
+    };
+    let [rows, d] = [table.meta.shape()[0], table.meta.shape()[1]];
+    let stride = if rows > 1 { table.meta.strides()[0] } else { d };
+    let layout = Layout { side: rows, depth: d, side_stride: stride, depth_stride: 1, batch_stride: 0 };
+    let vector = choose_vector([(&table, layout)].into_iter(), client.io_optimized_vector_sizes(size_of::<f32>()));
+    let blueprint = Blueprint { units: UNITS.min(Limits::read(client).units), vector };
+    Ok((table, stride, blueprint))
 }

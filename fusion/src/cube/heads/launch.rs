@@ -1,15 +1,15 @@
 //! The one entry to the kernel.
 
 use super::kernel::{self, HeadStridesLaunch};
-use crate::cube::CubeError;
 use crate::cube::limits::Limits;
 use crate::cube::operands::{Operands, is_float};
 use crate::cube::rows::{Blueprint, Strategy};
+use crate::cube::{CubeError, Unavailable};
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_std::DType;
 use core::ops::Range;
-use cubecl::CubeDim;
+use cubecl::{CubeDim, ir::AddressType};
 
 /// Cosines and sines of the positions.
 #[derive(Debug)]
@@ -69,7 +69,100 @@ pub(in crate::cube) fn measure_heads<R: CubeRuntime>(tensor: &CubeTensor<R>) -> 
 /// # Panics
 /// If there is no placement, or more than three.
 pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strategy) -> Result<(), CubeError> {
+    let Measured { operands, batch, d, heads, strides, gamma_dtype, address } = measure(inputs)?;
     let &HeadInputs { placements, ref angles, epsilon, ref positions, start } = inputs;
+    let (q, length) = (&placements[0], positions.len());
+    let rows = batch * length * heads.iter().sum::<usize>();
+    if rows == 0 {
+        return Ok(());
+    }
+    let unavailable = |reason| operands.unavailable(reason);
+    let client = q.x.client.clone();
+    let blueprint = plan(placements, d, &strides, strategy).map_err(unavailable)?;
+    let cubes = Limits::read(&client).spread(blueprint.count_cubes(rows)).map_err(unavailable)?;
+    let vector = blueprint.vector;
+    // Absent ones have none.
+    let distances = |i: usize| {
+        let [batch, head, position] = strides.get(i).copied().unwrap_or_default().map(|stride| stride / vector);
+        HeadStridesLaunch::new(batch, head, position)
+    };
+    let from = |i: usize| placements.get(i).map(|one| one.x.clone().into_tensor_arg());
+    let to = |i: usize| placements.get(i).map(|one| one.to.clone().into_tensor_arg());
+    let gamma = |gamma: Option<&CubeTensor<R>>| gamma.map(|gamma| into_contiguous(gamma.clone()).into_array_arg());
+    let [angle_batches, whole, _] = [0, 1, 2].map(|i| angles.cos.meta.shape()[i]);
+    let angle_batch = if angle_batches == 1 { 0 } else { whole * (d / 2) / vector };
+    let gammas = [q.gamma, placements.get(1).and_then(|k| k.gamma)];
+
+    kernel::place_rows::launch::<R>(
+        &client,
+        cubes,
+        CubeDim::new_1d(blueprint.cube_units()),
+        address,
+        vector,
+        q.x.clone().into_tensor_arg(),
+        from(1).into(),
+        from(2).into(),
+        gamma(gammas[0]).into(),
+        gamma(gammas[1]).into(),
+        into_contiguous(angles.cos.clone()).into_array_arg(),
+        into_contiguous(angles.sin.clone()).into_array_arg(),
+        q.to.clone().into_tensor_arg(),
+        to(1).into(),
+        to(2).into(),
+        distances(0),
+        distances(2),
+        distances(4),
+        distances(1),
+        distances(3),
+        distances(5),
+        heads[0],
+        heads.get(1).copied().unwrap_or(0),
+        heads.iter().sum(),
+        length,
+        rows,
+        positions.start,
+        start,
+        angle_batch,
+        (1.0 / d as f64) as f32,
+        epsilon as f32,
+        d / 2 / vector,
+        blueprint,
+        q.x.dtype.into(),
+        gamma_dtype.into(),
+        q.to.dtype.into(),
+        placements.get(1).map_or(q.to.dtype, |k| k.to.dtype).into(),
+    );
+    Ok(())
+}
+
+/// How [`place_heads`] would run.
+///
+/// # Errors
+/// As [`place_heads`].
+///
+/// # Panics
+/// As [`place_heads`].
+pub fn explain_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strategy) -> Result<Blueprint, CubeError> {
+    let Measured { operands, d, strides, .. } = measure(inputs)?;
+    plan(inputs.placements, d, &strides, strategy).map_err(|reason| operands.unavailable(reason))
+}
+
+/// Operands that fit each other.
+struct Measured<'a, R: CubeRuntime> {
+    operands: Operands<'a, R>,
+    batch: usize,
+    d: usize,
+    /// Of each placement.
+    heads: Vec<usize>,
+    /// Distances in each placement's source and destination.
+    strides: Vec<[usize; 3]>,
+    gamma_dtype: DType,
+    address: AddressType,
+}
+
+/// Checks the operands and reads their sizes off them.
+fn measure<'a, R: CubeRuntime>(inputs: &HeadInputs<'a, R>) -> Result<Measured<'a, R>, CubeError> {
+    let &HeadInputs { placements, ref angles, ref positions, start, .. } = inputs;
     assert!((1..=3).contains(&placements.len()), "queries, keys and values, not {} tensors", placements.len());
     let inputs = placements.iter().map(|one| Some(one.x)).chain([Some(angles.cos), Some(angles.sin)]);
     let operands = Operands::new("heads", inputs.chain(placements.iter().map(|one| one.gamma)));
@@ -121,67 +214,18 @@ pub fn place_heads<R: CubeRuntime>(inputs: &HeadInputs<'_, R>, strategy: Strateg
     }
     let outputs: Vec<_> = placements.iter().map(|one| Some(one.to)).collect();
     let address = operands.check_device(&outputs)?;
-    let rows = batch * length * heads.iter().sum::<usize>();
-    if rows == 0 {
-        return Ok(());
-    }
+    Ok(Measured { operands, batch, d, heads, strides, gamma_dtype, address })
+}
 
-    let unavailable = |reason| operands.unavailable(reason);
-    let client = q.x.client.clone();
-    let limits = Limits::read(&client);
+/// The kernel for pairs of half heads.
+fn plan<R: CubeRuntime>(
+    placements: &[Placement<'_, R>],
+    d: usize,
+    strides: &[[usize; 3]],
+    strategy: Strategy,
+) -> Result<Blueprint, Unavailable> {
+    let client = &placements[0].x.client;
     let widest = placements.iter().flat_map(|one| [one.x.dtype, one.to.dtype]).chain([DType::F32]);
     let widths = client.io_optimized_vector_sizes(widest.map(|dtype| dtype.size()).max().unwrap_or(4));
-    let blueprint = Blueprint::new(d / 2, strides.as_flattened(), strategy, &limits, widths).map_err(unavailable)?;
-    let cubes = limits.spread(blueprint.count_cubes(rows)).map_err(unavailable)?;
-    let vector = blueprint.vector;
-    // Absent ones have none.
-    let distances = |i: usize| {
-        let [batch, head, position] = strides.get(i).copied().unwrap_or_default().map(|stride| stride / vector);
-        HeadStridesLaunch::new(batch, head, position)
-    };
-    let from = |i: usize| placements.get(i).map(|one| one.x.clone().into_tensor_arg());
-    let to = |i: usize| placements.get(i).map(|one| one.to.clone().into_tensor_arg());
-    let gamma = |gamma: Option<&CubeTensor<R>>| gamma.map(|gamma| into_contiguous(gamma.clone()).into_array_arg());
-    let angle_batch = if angle_shape[0] == 1 { 0 } else { whole * (d / 2) / vector };
-
-    kernel::place_rows::launch::<R>(
-        &client,
-        cubes,
-        CubeDim::new_1d(blueprint.cube_units()),
-        address,
-        vector,
-        q.x.clone().into_tensor_arg(),
-        from(1).into(),
-        from(2).into(),
-        gamma(gammas[0]).into(),
-        gamma(gammas[1]).into(),
-        into_contiguous(angles.cos.clone()).into_array_arg(),
-        into_contiguous(angles.sin.clone()).into_array_arg(),
-        q.to.clone().into_tensor_arg(),
-        to(1).into(),
-        to(2).into(),
-        distances(0),
-        distances(2),
-        distances(4),
-        distances(1),
-        distances(3),
-        distances(5),
-        heads[0],
-        heads.get(1).copied().unwrap_or(0),
-        heads.iter().sum(),
-        length,
-        rows,
-        positions.start,
-        start,
-        angle_batch,
-        (1.0 / d as f64) as f32,
-        epsilon as f32,
-        d / 2 / vector,
-        blueprint,
-        q.x.dtype.into(),
-        gamma_dtype.into(),
-        q.to.dtype.into(),
-        placements.get(1).map_or(q.to.dtype, |k| k.to.dtype).into(),
-    );
-    Ok(())
+    Blueprint::new(d / 2, strides.as_flattened(), strategy, &Limits::read(client), widths)
 }

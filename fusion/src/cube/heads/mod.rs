@@ -17,4 +17,4 @@ mod launch;
 
 pub(super) use kernel::{HeadStrides, HeadStridesLaunch};
 pub(super) use launch::measure_heads;
-pub use launch::{Angles, HeadInputs, Placement, place_heads};
+pub use launch::{Angles, HeadInputs, Placement, explain_heads, place_heads};

@@ -2,14 +2,14 @@
 
 use super::kernel;
 use crate::NormKind;
-use crate::cube::CubeError;
 use crate::cube::limits::Limits;
 use crate::cube::operands::{Operands, column, is_output};
 use crate::cube::rows::{Blueprint, Strategy, find_row_stride};
+use crate::cube::{CubeError, Unavailable};
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_std::DType;
-use cubecl::CubeDim;
+use cubecl::{CubeDim, prelude::CubeCount};
 
 /// What is asked of the kernel.
 #[derive(Debug)]
@@ -90,6 +90,37 @@ impl<'a, R: CubeRuntime> NormInputs<'a, R> {
     }
 }
 
+/// How the kernel runs.
+struct Plan {
+    blueprint: Blueprint,
+    cubes: CubeCount,
+    /// Between rows of `x` and of the residual, in elements.
+    distances: [usize; 2],
+}
+
+/// The kernel for rows of `d` elements.
+fn plan<R: CubeRuntime>(inputs: &NormInputs<'_, R>, d: usize, strategy: Strategy) -> Result<Plan, Unavailable> {
+    let (x, gamma) = (inputs.x, inputs.gamma);
+    let limits = Limits::read(&x.client);
+    let widths = x.client.io_optimized_vector_sizes(x.dtype.size().max(gamma.dtype.size()));
+    let distance = |tensor: &CubeTensor<R>| find_row_stride(tensor).unwrap_or(d);
+    let distances = [distance(x), inputs.residual.map_or(d, distance)];
+    let blueprint = Blueprint::new(d, &distances, strategy, &limits, widths)?;
+    let cubes = limits.spread(blueprint.count_cubes(x.shape().num_elements() / d))?;
+    Ok(Plan { blueprint, cubes, distances })
+}
+
+/// How [`launch_norm`] would run the kernel.
+///
+/// # Errors
+/// As [`launch_norm`].
+pub fn explain_norm<R: CubeRuntime>(inputs: &NormInputs<'_, R>, strategy: Strategy) -> Result<Blueprint, CubeError> {
+    let d = inputs.check()?;
+    let operands = inputs.operands();
+    operands.check_device(&[])?;
+    plan(inputs, d, strategy).map(|plan| plan.blueprint).map_err(|reason| operands.unavailable(reason))
+}
+
 /// Runs the kernel. Padded rows are read where they are; any other strided operand is made contiguous first, at the price of a
 /// copy. The result is enqueued, not awaited.
 ///
@@ -112,14 +143,8 @@ pub fn launch_norm<R: CubeRuntime>(
         return Ok(());
     }
 
-    let unavailable = |reason| operands.unavailable(reason);
-    let limits = Limits::read(&x.client);
-    let widths = x.client.io_optimized_vector_sizes(x.dtype.size().max(gamma.dtype.size()));
-    let distance = |tensor: &CubeTensor<R>| find_row_stride(tensor).unwrap_or(d);
-    let (x_distance, residual_distance) = (distance(x), inputs.residual.map_or(d, distance));
-    let blueprint =
-        Blueprint::new(d, &[x_distance, residual_distance], strategy, &limits, widths).map_err(unavailable)?;
-    let cubes = limits.spread(blueprint.count_cubes(rows)).map_err(unavailable)?;
+    let Plan { blueprint, cubes, distances } =
+        plan(inputs, d, strategy).map_err(|reason| operands.unavailable(reason))?;
     let in_rows = |tensor: &CubeTensor<R>| match find_row_stride(tensor) {
         Some(_) => tensor.clone(),
         None => into_contiguous(tensor.clone()),
@@ -141,8 +166,8 @@ pub fn launch_norm<R: CubeRuntime>(
         outputs.rstd.map(|rstd| rstd.clone().into_array_arg()).into(),
         rows,
         d / vector,
-        x_distance / vector,
-        residual_distance / vector,
+        distances[0] / vector,
+        distances[1] / vector,
         (1.0 / d as f64) as f32,
         inputs.epsilon as f32,
         inputs.kind,

@@ -18,4 +18,4 @@ mod launch;
 pub mod layer_norm;
 pub mod rms_norm;
 
-pub use launch::{NormInputs, NormOutputs, launch_norm};
+pub use launch::{NormInputs, NormOutputs, explain_norm, launch_norm};

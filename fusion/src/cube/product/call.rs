@@ -6,15 +6,18 @@ use crate::{
     cube::{Reduction, operands::Operands},
 };
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
+use serde::{Deserialize, Serialize};
 
 /// How the caller wants a product done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Strategy {
     /// By the number of rows and the device's properties.
     #[default]
     Auto,
     /// By [`gemv`](super::gemv), with this reduction; [`Unavailable::Operands`] for more rows than it takes.
     Gemv(Reduction),
+    /// By [`gemv`](super::gemv), with so many outputs a group of lanes; [`Unavailable::Operands`] for more than registers allow.
+    GemvOutputs(usize),
     /// By [`tiled`], with this tile.
     Tiled(tiled::Tile),
 }

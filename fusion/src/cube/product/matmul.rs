@@ -42,7 +42,9 @@ pub fn matmul<R: CubeRuntime>(
         let tile = match strategy {
             Strategy::Auto => None,
             Strategy::Tiled(tile) => Some(tile),
-            Strategy::Gemv(_) => return Err(Unavailable::Operands("weights [out, in], not plain products")),
+            Strategy::Gemv(_) | Strategy::GemvOutputs(_) => {
+                return Err(Unavailable::Operands("weights [out, in], not plain products"));
+            }
         };
         let x = (lhs.clone(), find_layout(lhs, batch, 0).ok_or(uneven)?);
         let weights = [(rhs.clone(), find_layout(rhs, batch, 1).ok_or(uneven)?)];

@@ -14,6 +14,7 @@ mod matmul;
 mod operand;
 mod problem;
 mod ready;
+mod rivals;
 pub mod tiled;
 
 pub use call::{Call, Layer, RowNorm, Strategy};
@@ -21,11 +22,14 @@ pub use matmul::matmul;
 pub use operand::Layout;
 pub(super) use operand::choose_vector;
 pub use problem::Problem;
+pub use rivals::{ProductClass, list_rivals};
 
 use super::{CubeError, Unavailable, allocate_like};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use core::fmt;
+use gemv::Wish;
 use ready::Ready;
+use serde::{Deserialize, Serialize};
 
 /// The kernels' name in errors.
 const NAME: &str = "product";
@@ -34,7 +38,7 @@ const NAME: &str = "product";
 const MULTIPROCESSORS: u32 = 8;
 
 /// How one call is carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Plan {
     /// All layers in one launch.
     Gemv(gemv::Blueprint),
@@ -81,8 +85,7 @@ pub fn launch<R: CubeRuntime>(call: &Call<'_, R>, outputs: &[CubeTensor<R>]) -> 
     if problem.rows == 0 || problem.n.iter().all(|&n| n == 0) && call.addend.is_none() {
         return Ok(());
     }
-    // More rows than layers can share a launch for: one after the other, each by the kernel for few rows.
-    if call.layers.len() > 1 && (gemv::MAX_ROWS_TOGETHER + 1..=gemv::MAX_ROWS).contains(&problem.rows) {
+    if is_crowded(call, &problem) {
         let alone = |(layer, output)| launch(&Call { layers: vec![layer], ..*call }, core::slice::from_ref(output));
         return call.layers.iter().copied().zip(outputs).try_for_each(alone);
     }
@@ -109,8 +112,16 @@ pub fn launch<R: CubeRuntime>(call: &Call<'_, R>, outputs: &[CubeTensor<R>]) -> 
 /// As [`multiply`].
 pub fn explain<R: CubeRuntime>(call: &Call<'_, R>) -> Result<Plan, CubeError> {
     let problem = Problem::new(call)?;
+    if is_crowded(call, &problem) {
+        return explain(&Call { layers: vec![call.layers[0]], ..*call });
+    }
     let address = call.operands().check_device(&[])?;
     plan(call, &problem, &Ready::new(call, address)).map_err(|reason| call.operands().unavailable(reason))
+}
+
+/// More rows than layers can share a launch for, but few: layers then run one after the other, each by the kernel for few rows.
+fn is_crowded<R: CubeRuntime>(call: &Call<'_, R>, problem: &Problem) -> bool {
+    call.layers.len() > 1 && (gemv::MAX_ROWS_TOGETHER + 1..=gemv::MAX_ROWS).contains(&problem.rows)
 }
 
 /// The kernel for the call.
@@ -119,14 +130,18 @@ fn plan<R: CubeRuntime>(call: &Call<'_, R>, problem: &Problem, ready: &Ready<R>)
         let plan = |layer| tiled::plan(&ready.select(call, layer), tile, problem.activation, &ready.limits);
         (0..problem.n.len()).map(plan).collect::<Result<_, _>>().map(Plan::Tiled)
     };
+    let gemv = |wish| gemv::plan(problem, ready, wish).map(Plan::Gemv);
     match call.strategy {
-        Strategy::Auto if gemv::takes(problem, ready) => gemv::plan(problem, ready, None).map(Plan::Gemv),
+        Strategy::Auto if gemv::takes(problem, ready) => gemv(Wish::default()),
         Strategy::Gemv(reduction) if gemv::takes(problem, ready) => {
-            gemv::plan(problem, ready, Some(reduction)).map(Plan::Gemv)
+            gemv(Wish { reduction: Some(reduction), ..Wish::default() })
+        }
+        Strategy::GemvOutputs(outputs) if gemv::takes(problem, ready) => {
+            gemv(Wish { outputs: Some(outputs), ..Wish::default() })
         }
         _ if call.addend.is_some() => Err(Unavailable::Operands("an addend with few rows only")),
         Strategy::Auto => tiled(None),
-        Strategy::Gemv(_) => {
+        Strategy::Gemv(_) | Strategy::GemvOutputs(_) => {
             Err(Unavailable::Operands("at most 8 rows, 4 with an addend, and weights whose rows lie alike"))
         }
         Strategy::Tiled(tile) => tiled(Some(tile)),

@@ -1,6 +1,7 @@
 //! From what is asked, how, and where, to what is baked into a kernel over rows.
 
 use crate::cube::{Reduction, Unavailable, limits::Limits};
+use core::fmt;
 
 /// Units in the largest cube. A row of 2,048 f32 then gives each unit two vectors of four to keep in flight, and an SM of
 /// SM61, which holds 2,048 units, has eight rows at work.
@@ -85,6 +86,14 @@ impl Blueprint {
     /// Cubes that cover so many rows.
     pub(in crate::cube) fn count_cubes(&self, rows: usize) -> usize {
         rows.div_ceil(self.rows as usize)
+    }
+}
+
+impl fmt::Display for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { units, rows, vector, reduction } = self;
+        write!(f, "{units} units a row, {rows} row{} a cube, ", if *rows == 1 { "" } else { "s" })?;
+        write!(f, "vectors of {vector}, reduced by {reduction}")
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     },
 };
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Rows of `x` that one launch takes: more of them cost more registers than the weight's bytes are worth.
 pub const MAX_ROWS: usize = 8;
@@ -42,8 +43,17 @@ const STAGED: usize = 2048;
 /// to do where partial sums need the room.
 const STAGED_ROWS: usize = 4096;
 
+/// What a caller decides; the rest follows from the problem and the device.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::cube) struct Wish {
+    /// How a group adds up.
+    pub reduction: Option<Reduction>,
+    /// Outputs of a group.
+    pub outputs: Option<usize>,
+}
+
 /// All that the kernel is specialised on, next to its storage types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Blueprint {
     /// Rows of `x` summed side by side: a power of two.
     pub rows: usize,
@@ -74,11 +84,11 @@ impl Blueprint {
     /// multiprocessors. Fewer outputs read `x` more often, from shared memory; a device that is not full reads the weight slower.
     pub(in crate::cube) fn new(
         problem: &Problem,
-        reduction: Option<Reduction>,
+        wish: Wish,
         vector: usize,
         limits: &Limits,
     ) -> Result<Self, Unavailable> {
-        let reduction = match reduction {
+        let reduction = match wish.reduction {
             Some(reduction) => {
                 reduction.check(limits)?;
                 reduction
@@ -92,11 +102,17 @@ impl Blueprint {
         let rows = problem.rows.clamp(1, MAX_ROWS).next_power_of_two();
         let weights = problem.weights_per_output();
         let most_outputs = if problem.n.len() > 1 { MAX_OUTPUTS_OF_SEVERAL } else { MAX_OUTPUTS };
+        let most_outputs = (MAX_SUMS / (rows * weights)).clamp(1, most_outputs);
+        if wish.outputs.is_some_and(|outputs| !outputs.is_power_of_two() || outputs > most_outputs) {
+            return Err(Unavailable::Operands(
+                "a power of two of outputs a group, 4 at most and fewer for several rows",
+            ));
+        }
         let tree = reduction == Reduction::SharedMemory;
         let staged = if rows <= 2 || tree { STAGED } else { STAGED_ROWS };
         let mut blueprint = Self {
             rows,
-            outputs: (MAX_SUMS / (rows * weights)).clamp(1, most_outputs),
+            outputs: wish.outputs.unwrap_or(most_outputs),
             weights,
             layers: problem.n.len(),
             units: MAX_UNITS.min(1 << limits.units.max(1).ilog2()),
@@ -108,7 +124,7 @@ impl Blueprint {
             activation: problem.activation,
         };
         let wanted = CUBES_A_MULTIPROCESSOR * limits.multiprocessors.unwrap_or(MULTIPROCESSORS) as usize;
-        while blueprint.outputs > 1 && blueprint.cubes(&problem.n) < wanted {
+        while wish.outputs.is_none() && blueprint.outputs > 1 && blueprint.cubes(&problem.n) < wanted {
             blueprint.outputs /= 2;
         }
         // A group brings parts of one row only.
@@ -183,7 +199,7 @@ mod tests {
     fn cubes_fit_eight_on_a_multiprocessor() {
         for (rows, gated) in [(1, false), (1, true), (2, false), (4, true), (8, false), (8, true)] {
             let problem = make_problem(rows, 2048, &[6144], gated);
-            let blueprint = Blueprint::new(&problem, None, 4, &Limits::sm61()).unwrap();
+            let blueprint = Blueprint::new(&problem, Wish::default(), 4, &Limits::sm61()).unwrap();
             assert_eq!(blueprint.units, 256);
             let most = if rows <= 2 { 12 * 1024 } else { 24 * 1024 };
             assert!(blueprint.shared_bytes() <= most, "{blueprint:?}");
@@ -195,7 +211,7 @@ mod tests {
     fn few_outputs_are_spread_over_the_device() {
         let outputs = |n: &[usize], multiprocessors| {
             let limits = Limits { multiprocessors: Some(multiprocessors), ..Limits::sm61() };
-            Blueprint::new(&make_problem(1, 2048, n, false), None, 4, &limits).unwrap().outputs
+            Blueprint::new(&make_problem(1, 2048, n, false), Wish::default(), 4, &limits).unwrap().outputs
         };
         assert_eq!(outputs(&[151_936], 10), 4);
         assert_eq!(outputs(&[2048], 3), 4);
@@ -205,16 +221,29 @@ mod tests {
     }
 
     #[test]
+    fn outputs_can_be_asked_for_as_far_as_registers_go() {
+        let outputs = |rows, outputs| {
+            let wish = Wish { outputs: Some(outputs), ..Wish::default() };
+            Blueprint::new(&make_problem(rows, 64, &[64], false), wish, 4, &Limits::sm61())
+        };
+        assert_eq!(outputs(1, 4).unwrap().outputs, 4);
+        assert_eq!(outputs(4, 2).unwrap().outputs, 2);
+        for (rows, wanted) in [(4, 4), (1, 8), (1, 3), (1, 0)] {
+            assert!(matches!(outputs(rows, wanted), Err(Unavailable::Operands(_))), "{wanted} outputs of {rows} rows");
+        }
+    }
+
+    #[test]
     fn small_devices_get_smaller_cubes_or_say_what_is_missing() {
         let problem = make_problem(8, 2048, &[64], true);
         let lavapipe = Limits { fixed_plane: None, plane_sizes: (8, 8), shared_bytes: 32 * 1024, ..Limits::sm61() };
-        let blueprint = Blueprint::new(&problem, None, 4, &lavapipe).unwrap();
+        let blueprint = Blueprint::new(&problem, Wish::default(), 4, &lavapipe).unwrap();
         assert!(blueprint.shared_bytes() <= 32 * 1024 && blueprint.lanes == 32, "{blueprint:?}");
         let none = Limits { shared_bytes: 1024, ..Limits::sm61() };
-        let error = Blueprint::new(&problem, None, 4, &none).unwrap_err();
+        let error = Blueprint::new(&problem, Wish::default(), 4, &none).unwrap_err();
         assert!(matches!(error, Unavailable::SharedMemory { limit: 1024, .. }), "{error}");
         let few = Limits { units: 16, ..Limits::sm61() };
-        let error = Blueprint::new(&problem, None, 4, &few).unwrap_err();
+        let error = Blueprint::new(&problem, Wish::default(), 4, &few).unwrap_err();
         assert_eq!(error, Unavailable::Units { found: 256, limit: 16 });
     }
 }

@@ -17,10 +17,11 @@
 mod blueprint;
 mod kernel;
 
+pub(in crate::cube) use blueprint::Wish;
 pub use blueprint::{Blueprint, MAX_ROWS, MAX_ROWS_TOGETHER};
 
 use super::{Call, Problem, operand::choose_vector, ready::Ready};
-use crate::cube::{Reduction, Unavailable};
+use crate::cube::Unavailable;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use cubecl::{CubeDim, prelude::SequenceArg};
 
@@ -33,18 +34,14 @@ pub(super) fn takes<R: CubeRuntime>(problem: &Problem, ready: &Ready<R>) -> bool
 }
 
 /// The kernel for them.
-pub(super) fn plan<R: CubeRuntime>(
-    problem: &Problem,
-    ready: &Ready<R>,
-    reduction: Option<Reduction>,
-) -> Result<Blueprint, Unavailable> {
+pub(super) fn plan<R: CubeRuntime>(problem: &Problem, ready: &Ready<R>, wish: Wish) -> Result<Blueprint, Unavailable> {
     let gamma = ready.gamma.iter().map(|gamma| (gamma, ready.x.1.as_one_row()));
     let addend = ready.addend.iter().map(|addend| (addend, ready.x.1));
     let operands = ready.weights.iter().chain([&ready.x]).map(|(tensor, layout)| (tensor, *layout));
     let operands = operands.chain(addend).chain(gamma);
     let bytes = problem.x.size().max(problem.weight.size());
     let vector = choose_vector(operands, ready.x.0.client.io_optimized_vector_sizes(bytes));
-    Blueprint::new(problem, reduction, vector, &ready.limits)
+    Blueprint::new(problem, wish, vector, &ready.limits)
 }
 
 /// Launches it into `outputs`.

@@ -5,12 +5,13 @@ use crate::{
     cube::{Unavailable, limits::Limits, product::Layout},
 };
 use core::fmt;
+use serde::{Deserialize, Serialize};
 
 /// Elements in a vector of shared memory.
 pub(super) const WIDTH: usize = 4;
 
 /// How much of a product a cube makes, and each of its units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Tile {
     /// Rows of a cube.
     pub rows: usize,
@@ -104,7 +105,7 @@ impl Tile {
 }
 
 /// How a side comes from global memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Gather {
     /// Vectors of four along the depth.
     Vectors,
@@ -133,7 +134,7 @@ impl Gather {
 }
 
 /// All that the kernel is specialised on, next to its storage types.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Blueprint {
     /// The tile.
     pub tile: Tile,
