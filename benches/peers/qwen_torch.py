@@ -32,8 +32,8 @@ class Engine:
         config = transformers.AutoConfig.from_pretrained(checkpoint)
         moe = "moe" in config.model_type
         name = "Qwen3VLMoeForConditionalGeneration" if moe else "Qwen3VLForConditionalGeneration"
-        dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
-        self.model = getattr(transformers, name).from_pretrained(checkpoint, dtype=dtype, attn_implementation="sdpa").eval()
+        storage = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
+        self.model = getattr(transformers, name).from_pretrained(checkpoint, dtype=storage, attn_implementation="sdpa").eval()
         # What a checkpoint asks of sampling and of stopping doesn't matter here.
         self.model.generation_config = transformers.GenerationConfig(do_sample=False, pad_token_id=0)
         embed = self.model.model.visual.patch_embed
@@ -41,7 +41,7 @@ class Engine:
         weight = embed.proj.weight.reshape(embed.proj.weight.shape[0], -1)
         self.linear = lambda pixels: torch.nn.functional.linear(pixels.to(weight.dtype), weight, embed.proj.bias)
         self.facts = [
-            f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), transformers {transformers.__version__}"
+            f"torch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()}), transformers {transformers.__version__}, {dtype}"
         ]
 
     def ids(self, count):

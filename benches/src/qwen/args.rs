@@ -30,6 +30,9 @@ pub struct Args {
     /// Type of the weights and the KV cache
     #[arg(long, value_enum, default_value = "bf16")]
     pub dtype: Dtype,
+    /// Type that PyTorch runs in where it is faster in another one than --dtype: it emulates bf16 where the CPU, or --isa, has no bf16 products
+    #[arg(long, value_enum, value_name = "DTYPE")]
+    pub torch_dtype: Option<Dtype>,
     /// Rounds of each pair; the first, which warms up, is not counted
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=100))]
     pub rounds: u32,
@@ -155,6 +158,11 @@ impl Worker {
 }
 
 impl Args {
+    /// What PyTorch runs in.
+    pub fn torch_dtype(&self) -> Dtype {
+        self.torch_dtype.unwrap_or(self.dtype)
+    }
+
     /// Threads of every engine.
     pub fn thread_count(&self) -> usize {
         let all = std::thread::available_parallelism().map_or(1, |cores| cores.get());

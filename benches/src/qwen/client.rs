@@ -57,7 +57,7 @@ impl Client {
     /// Where there is no such interpreter, torch or transformers, or the checkpoint is refused.
     pub fn start_torch(args: &Args, dir: &Path, workload: &Workload) -> Result<Self> {
         let mut command = Command::new(&args.python);
-        command.args(["-u", "-c", SCRIPT, &args.thread_count().to_string(), args.dtype.name()]);
+        command.args(["-u", "-c", SCRIPT, &args.thread_count().to_string(), args.torch_dtype().name()]);
         command.arg(dir).arg(workload.to_json().to_string());
         command.env("OMP_NUM_THREADS", args.thread_count().to_string());
         if args.isa.as_deref().is_some_and(|isa| matches!(isa, "avx2" | "portable")) {

@@ -69,9 +69,10 @@ pub struct Row {
 
 impl Row {
     fn new(args: &Args, engine: &str, figures: Option<Figures>) -> Self {
+        let dtype = if engine.starts_with("torch") { args.torch_dtype() } else { args.dtype };
         Self {
             engine: engine.into(),
-            dtype: args.dtype.name().into(),
+            dtype: dtype.name().into(),
             isa: args.isa.clone().unwrap_or_else(|| burn_kiln::simd::Tier::best().to_string()),
             threads: args.thread_count(),
             figures,
