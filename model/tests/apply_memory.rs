@@ -43,10 +43,10 @@ fn weights_are_in_memory_once() {
         measure_case(stored, dtype);
         return;
     }
-    for case in 0..CASES.len() {
+    for (number, case) in CASES.iter().enumerate() {
         let mut program = std::process::Command::new(std::env::current_exe().unwrap());
-        let outcome = program.arg("--nocapture").env(CASE, case.to_string()).status().unwrap();
-        assert!(outcome.success(), "{:?}", CASES[case]);
+        let outcome = program.arg("--nocapture").env(CASE, number.to_string()).status().unwrap();
+        assert!(outcome.success(), "{case:?}");
     }
 }
 

@@ -12,6 +12,10 @@
 //! Slices that their layer did not use at its last visit go first, and of the others those whose layer has its turn last: where memory does
 //! not hold all slices of a pass, the same ones stay from pass to pass. Evicting the least recently used would evict each just before its layer
 //! comes again.
+//!
+//! Nothing is read before it is chosen. What a layer used at its last visit is in memory anyway while all slices of a pass fit; where they don't,
+//! reads take most of a pass, and reading them while the layer before computes only moves them, and adds those that are not chosen again. (24 layers
+//! of 32 experts under 120 to 320 MiB, 97 % of the guesses right: 0.87 to 1.02 of the speed without.)
 
 use super::files::Files;
 use super::ledger::{Held, Ledger};

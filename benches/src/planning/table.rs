@@ -42,9 +42,11 @@ pub fn render(rows: &[Row]) -> String {
     let all: Vec<&Row> = rows.iter().collect();
     let (planned, tuned) = (Spread::of(&all, |row| row.planned), Spread::of(&all, |row| row.tuned));
     let again = rows.iter().filter(|row| row.again).count();
+    let same = rows.iter().filter(|row| row.tuned < LOST && row.plan == row.tuned_plan).count();
     writeln!(
         text,
-        "\n{} products, {again} of them measured twice. Planned: median {:.3}, {} below 0.97. Tuned: median {:.3}, {} below 0.97.\n",
+        "\n{} products, {again} of them measured twice. Planned: median {:.3}, {} below 0.97. Tuned: median {:.3}, {} below 0.97, {same} of which \
+         run the planned product's code: their figures are noise.\n",
         rows.len(),
         planned.median,
         planned.lost,

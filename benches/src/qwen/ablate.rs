@@ -17,7 +17,7 @@ use std::path::Path;
 pub struct Ablation {
     /// The setting: small, large, memory-constrained.
     pub setting: String,
-    /// "all", "none", "without X", "X alone".
+    /// "all", "none", "without X", "X alone"; under a memory limit also "without reading ahead", where layers are kept as LRU keeps them.
     pub variant: String,
     /// What it reached.
     #[serde(flatten)]
@@ -62,17 +62,26 @@ pub fn run(args: &Args, dir: &Path, tell: &mut dyn FnMut(&str)) -> Result<Vec<Ab
     for (setting, args) in settings(args) {
         tell(&format!("{setting}: kiln loads"));
         let workload = Workload::new(&args, &Qwen3VlConfig::from_dir(dir)?);
-        let mut kiln = Client::start(Worker::Kiln, &args, dir)?;
-        for (variant, config) in list_variants(&base) {
-            tell(&format!("{setting}: {variant}"));
-            kiln.configure(&config.to_toml())?;
-            let mut runs = Runs::default();
-            kiln.run()?;
-            for _ in 1..args.rounds {
-                runs.round(&mut kiln)?;
+        let mut measure = |args: &Args, variants: Vec<(String, OptimizationConfig)>| -> Result<()> {
+            let mut kiln = Client::start(Worker::Kiln, args, dir)?;
+            for (variant, config) in variants {
+                tell(&format!("{setting}: {variant}"));
+                kiln.configure(&config.to_toml())?;
+                let mut runs = Runs::default();
+                kiln.run()?;
+                for _ in 1..args.rounds {
+                    runs.round(&mut kiln)?;
+                }
+                let figures = runs.figures(&workload, kiln.peak_bytes());
+                results.push(Ablation { setting: setting.clone(), variant, figures });
             }
-            let figures = runs.figures(&workload, kiln.peak_bytes());
-            results.push(Ablation { setting: setting.clone(), variant, figures });
+            Ok(())
+        };
+        measure(&args, list_variants(&base))?;
+        if args.memory_limit.is_some() {
+            // What is kept is decided when the model is loaded: no configuration changes it.
+            let lru = Args { keep_lru: true, ..args.clone() };
+            measure(&lru, vec![("without reading ahead".to_owned(), base.clone())])?;
         }
     }
     Ok(results)

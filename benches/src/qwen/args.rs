@@ -54,7 +54,11 @@ pub struct Args {
     /// The most memory that Kiln's weights may take, for example 2GiB: the rest is read from the checkpoint ahead of its use
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
-    /// Measures each technique off in turn and on alone, Kiln only: a table, and with --record a plot
+    /// Kiln keeps the layers that were used last, in place of pinned ones and a ring that is read ahead
+    #[arg(long, requires = "memory_limit")]
+    pub keep_lru: bool,
+    /// Measures each technique off in turn and on alone, Kiln only: a table, and with --record a plot. With --memory-limit, under that too, and
+    /// there also as --keep-lru
     #[arg(long)]
     pub ablate: bool,
     /// Interpreter with torch and transformers

@@ -5,6 +5,7 @@ use super::worker::{Runner, Times};
 use super::{Result, workload::Workload};
 use burn::tensor::Tensor;
 use burn_flex::Flex;
+use burn_kiln::prefetch::Keep;
 use burn_kiln::{Kiln, OptimizationConfig};
 use burn_kiln_fusion::FusedOps;
 use qwen3_vl_burn::{LoadOptions, Logits, ModelInputs, Qwen3Vl, apply_low_level_optimizations};
@@ -76,8 +77,9 @@ impl Runner for KilnRunner {
 }
 
 fn load<B: FusedOps>(args: &Args, dir: &Path) -> Result<Qwen3Vl<B>> {
-    let options = LoadOptions { memory_limit: args.memory_limit.map(|limit| limit.as_u64()), ..LoadOptions::default() };
-    let options = options.with_dtype(args.dtype.burn());
+    let keep = if args.keep_lru { Keep::Lru } else { Keep::default() };
+    let memory_limit = args.memory_limit.map(|limit| limit.as_u64());
+    let options = LoadOptions { memory_limit, keep, ..LoadOptions::default() }.with_dtype(args.dtype.burn());
     Ok(Qwen3Vl::load(dir, &Default::default(), options)?)
 }
 

@@ -45,6 +45,9 @@ impl Client {
             if let Some(limit) = args.memory_limit {
                 command.args(["--memory-limit", &limit.as_u64().to_string()]);
             }
+            if args.keep_lru {
+                command.arg("--keep-lru");
+            }
         }
         command.env("RAYON_NUM_THREADS", args.thread_count().to_string());
         let child = Child::spawn(command, worker.name(), TIMEOUT, TIMEOUT)?;
