@@ -7,7 +7,7 @@
 //!                    └─ rivals measured ─────────┴─▶ kept in the file
 //! ```
 //!
-//! Off by default: without it each call takes the strategy that the heuristics derive. With `planning.tune` the first call of a class runs the
+//! Off by default: without it each call takes the strategy that the heuristics derive. With `planning.tune` or `gpu.tune` the first call of a class runs the
 //! heuristic's strategy and its rivals under CubeCL's autotune benchmark (the device to itself, three runs to warm up, ten measured, by the
 //! device's clock where it has one) and keeps what is faster by more than the noise. A rival is a strategy whose blueprint this device takes, for
 //! the very operands of the call, and so is what a file is believed to hold: anything else in it is measured again. Never with `deterministic`:
@@ -58,5 +58,5 @@ enum Choice {
 
 /// Whether the configuration asks for measured choices.
 fn is_on(config: &KernelConfig) -> bool {
-    config.planning.enabled && config.planning.tune && !config.deterministic
+    config.planning.enabled && (config.planning.tune || config.gpu.tune) && !config.deterministic
 }
