@@ -3,7 +3,9 @@
 mod vulkan;
 
 use burn_autodiff::Autodiff;
+use burn_backend::Backend;
 use burn_cubecl::CubeBackend;
+use burn_flex::Flex;
 use burn_kiln::{
     gpu::KilnWgpu,
     routes::{Route, count},
@@ -135,5 +137,37 @@ fn a_card_without_its_kernels() {
         assert_eq!(total(), before);
         off.assert_approx_eq(&run(&KernelConfig::default()), Tolerance::<f32>::rel_abs(1e-5, 1e-6));
         assert!(total() >= before + 6, "{}", total() - before);
+    });
+}
+
+/// What a limit of a card's memory counts with: a weight takes what the layout says, and its place is used again.
+#[test]
+fn weights_take_what_their_layout_says() {
+    with_device(|device| {
+        let memory = || {
+            KilnWgpu::sync(device).unwrap();
+            KilnWgpu::device_memory(device).unwrap()
+        };
+        let put = |rows: usize| {
+            let data = TensorData::zeros::<f32, _>([rows, 333]);
+            KilnWgpu::memory_persistent_allocations(device, data, |data| Tensor::<KilnWgpu, 2>::from_data(data, device))
+        };
+        // The first one makes a tensor to look at.
+        let (_, before) = (memory(), memory());
+        let bytes = |rows| before.layout.tensor_bytes(&[rows, 333], 4);
+        let (first, second) = (put(10), put(10));
+        let both = memory();
+        assert_eq!([both.in_use - before.in_use, both.reserved - before.reserved], [2 * bytes(10); 2]);
+        drop(first);
+        let third = put(10);
+        assert_eq!(memory(), both);
+        drop((second, third));
+        let other = put(11);
+        assert_eq!(memory().reserved, both.reserved + bytes(11));
+        KilnWgpu::memory_cleanup(device);
+        let cleaned = memory();
+        assert!(cleaned.reserved - cleaned.in_use <= before.reserved - before.in_use, "{cleaned:?}, {before:?}");
+        drop(other);
+        assert_eq!(Flex::device_memory(&Default::default()), None);
     });
 }
