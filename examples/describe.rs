@@ -140,7 +140,7 @@ fn describe(arguments: Arguments, prompt: String, opened: Opened<'_>) -> Result<
         printer.written = writeln!(std::io::stdout());
     }
     printer.written.map_err(Error::Output)?;
-    report(&reply.generation, &times);
+    report(&reply.generation, &times, chat.streaming().as_ref());
     match &arguments.draw {
         Some(path) => draw(path, &arguments.media.image, &findings),
         None => Ok(()),

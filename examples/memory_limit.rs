@@ -125,7 +125,7 @@ fn measure<B: FusedOps>(arguments: &Arguments, way: Way, limit: ByteSize) -> Res
     let dir = &arguments.model;
     let config = Qwen3VlConfig::from_dir(dir)?;
     let checkpoint = Checkpoint::open(dir)?;
-    let mut options = arguments.place.load_options().with_progress(progress_bar());
+    let mut options = arguments.place.load_options(None).with_progress(progress_bar());
     options.memory_limit = (way != Way::Faults).then_some(limit.as_u64());
     options.keep = if way == Way::Lru { Keep::Lru } else { Keep::Ring };
     drop_all(&checkpoint, dir)?;

@@ -12,8 +12,9 @@ use crate::planning::OpShape;
 use crate::{Engine, Kiln};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
-    AddNorm, AttentionForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig,
-    KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary, RotaryInputs, Weight, compose,
+    AddNorm, AttentionForward, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, FusedOps, GatedMlpWeights,
+    KernelConfig, KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary, RotaryInputs, Weight,
+    compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 use std::sync::Arc;
@@ -78,6 +79,10 @@ impl<B: Engine> FusedOps for Kiln<B> {
 
     fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
         crate::scope(config, work)
+    }
+
+    fn device_memory(device: &Self::Device) -> Option<DeviceMemory> {
+        B::device_memory(device)
     }
 
     fn linear<const D: usize>(

@@ -25,13 +25,15 @@ fn presets_survive_both_formats() {
 fn sections_are_read() {
     let config = OptimizationConfig::from_toml(
         "deterministic = true\n[simd]\nisa = \"avx2\"\n[threads]\nmax = 3\n[fusion]\nmlp = false\n[pool]\ncap = \"512 MiB\"\n\
-         [streaming]\nmemory_limit = 2147483648\n",
+         [streaming]\nmemory_limit = 2147483648\n[gpu]\ntune = true\nmemory_limit = \"2 GiB\"\n",
     )
     .unwrap();
     assert_eq!(config.simd.isa, IsaChoice::Avx2);
     assert_eq!((config.threads.max, config.deterministic, config.fusion.mlp), (Some(3), true, false));
     assert_eq!(config.pool.cap.map(|cap| cap.as_u64()), Some(512 << 20));
     assert_eq!(config.streaming.memory_limit.map(|limit| limit.as_u64()), Some(2 << 30));
+    assert_eq!(config.gpu.memory_limit.map(|limit| limit.as_u64()), Some(2 << 30));
+    assert!(config.gpu.enabled && config.gpu.tune && config.kernels().gpu.tune);
 }
 
 #[test]
@@ -45,6 +47,7 @@ fn values_out_of_range_name_their_field() {
         ("[prefetch]\ndistance = 100000000", "prefetch.distance"),
         ("[threads]\nmax = 0", "threads.max"),
         ("[streaming]\nmemory_limit = \"1 KiB\"", "streaming.memory_limit"),
+        ("[gpu]\nmemory_limit = 0", "gpu.memory_limit"),
     ];
     for (text, field) in cases {
         let error = OptimizationConfig::from_toml(text).unwrap_err();
@@ -55,8 +58,15 @@ fn values_out_of_range_name_their_field() {
 
 #[test]
 fn text_that_is_no_configuration() {
-    let wrong =
-        ["tiling = 3", "[tilings]\n", "[simd]\nisa = \"sse9\"", "[threads]\nmax = -1", "[pool]\ncap = \"many\"", "]["];
+    let wrong = [
+        "tiling = 3",
+        "[gpu]\ncard = 1",
+        "[tilings]\n",
+        "[simd]\nisa = \"sse9\"",
+        "[threads]\nmax = -1",
+        "[pool]\ncap = \"many\"",
+        "][",
+    ];
     for text in wrong {
         assert!(matches!(OptimizationConfig::from_toml(text), Err(ConfigError::Toml { .. })), "{text}");
     }

@@ -3,14 +3,17 @@
 mod vulkan;
 
 use burn_autodiff::Autodiff;
+use burn_backend::Backend;
 use burn_cubecl::CubeBackend;
+use burn_flex::Flex;
 use burn_kiln::{
     gpu::KilnWgpu,
     routes::{Route, count},
 };
-use burn_kiln_fusion::{FusedOps, KernelConfig};
-use burn_tensor::{Tensor, TensorData, Tolerance};
+use burn_kiln_fusion::{AddNorm, Epilogue, FusedOps, KernelConfig, Weight, config::GpuKernelConfig};
+use burn_tensor::{Int, Tensor, TensorData, Tolerance, activation::softmax};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
+use std::sync::Arc;
 use vulkan::with_device;
 
 type Bare = CubeBackend<WgpuRuntime, f32, i32, u32>;
@@ -107,5 +110,64 @@ fn other_ops_run_as_cubecl_runs_them() {
         let b = Tensor::<KilnWgpu, 2>::from_data([[0.5, -1.0], [2.0, 1.0]], device);
         let product = a.matmul(b).into_data();
         product.assert_approx_eq(&TensorData::from([[4.5, 1.0], [9.5, 1.0]]), Tolerance::<f32>::default());
+    });
+}
+
+/// The section's switch: every kernel off, whatever the other sections say, and the same numbers.
+#[test]
+fn a_card_without_its_kernels() {
+    with_device(|device| {
+        let run = |config: &KernelConfig| {
+            let (x, gamma) = make_operands::<KilnWgpu>(device);
+            let weight = Weight::Plain(Tensor::<KilnWgpu, 2>::ones([5, 33], device));
+            let ids = Tensor::<KilnWgpu, 2, Int>::from_data([[4, 0, 2]], device);
+            let normed = KilnWgpu::rms_norm(x.clone(), gamma.clone(), EPSILON, config);
+            let AddNorm { sum, normed: again, .. } = KilnWgpu::add_norm(normed, x.clone(), gamma, EPSILON, config);
+            let product = KilnWgpu::linear(KilnWgpu::silu(again, config), &weight, Epilogue::default(), config);
+            let probabilities = softmax(product, 2);
+            let rows = KilnWgpu::embedding(&weight, ids, config).slice([0..1, 0..3, 0..5]);
+            Tensor::cat(vec![probabilities.reshape([1, 6, 5]), rows, sum.slice([0..1, 0..3, 0..5])], 1).into_data()
+        };
+        let total = || Route::ALL.iter().map(|&route| count(route)).sum::<u64>();
+        let before = total();
+        let gpu = GpuKernelConfig { enabled: false, ..Default::default() };
+        let config = Arc::new(KernelConfig { gpu, ..Default::default() });
+        // Compositions are made of plain ops, which the scope tells.
+        let off = KilnWgpu::scope(&config, || run(&config));
+        assert_eq!(total(), before);
+        off.assert_approx_eq(&run(&KernelConfig::default()), Tolerance::<f32>::rel_abs(1e-5, 1e-6));
+        assert!(total() >= before + 6, "{}", total() - before);
+    });
+}
+
+/// What a limit of a card's memory counts with: a weight takes what the layout says, and its place is used again.
+#[test]
+fn weights_take_what_their_layout_says() {
+    with_device(|device| {
+        let memory = || {
+            KilnWgpu::sync(device).unwrap();
+            KilnWgpu::device_memory(device).unwrap()
+        };
+        let put = |rows: usize| {
+            let data = TensorData::zeros::<f32, _>([rows, 333]);
+            KilnWgpu::memory_persistent_allocations(device, data, |data| Tensor::<KilnWgpu, 2>::from_data(data, device))
+        };
+        // The first one makes a tensor to look at.
+        let (_, before) = (memory(), memory());
+        let bytes = |rows| before.layout.tensor_bytes(&[rows, 333], 4);
+        let (first, second) = (put(10), put(10));
+        let both = memory();
+        assert_eq!([both.in_use - before.in_use, both.reserved - before.reserved], [2 * bytes(10); 2]);
+        drop(first);
+        let third = put(10);
+        assert_eq!(memory(), both);
+        drop((second, third));
+        let other = put(11);
+        assert_eq!(memory().reserved, both.reserved + bytes(11));
+        KilnWgpu::memory_cleanup(device);
+        let cleaned = memory();
+        assert!(cleaned.reserved - cleaned.in_use <= before.reserved - before.in_use, "{cleaned:?}, {before:?}");
+        drop(other);
+        assert_eq!(Flex::device_memory(&Default::default()), None);
     });
 }

@@ -1,10 +1,12 @@
 //! What an answer holds besides its text: boxes and points, and the JSON object that `describe --json` prints.
 
 use crate::Error;
+use crate::memory::format_bytes;
 use qwen3_vl_burn::Reply;
 use qwen3_vl_burn::generate::{FinishReason, Generation, Logprobs, Timings};
 use qwen3_vl_burn::grounding::{Detection, GroundingError, PixelDetection, Point, Shape, parse};
 use qwen3_vl_burn::processor::{DecodeLimits, ImageSource};
+use qwen3_vl_burn::streaming::{CardReport, StreamReport};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -147,7 +149,7 @@ fn name_finish(finish: FinishReason) -> &'static str {
 }
 
 /// Lines about times and memory, for standard error.
-pub fn report(answer: &Generation, times: &Times) {
+pub fn report(answer: &Generation, times: &Times, streaming: Option<&StreamReport>) {
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
     eprintln!();
     eprintln!("load     {:9.1} ms", milliseconds(times.load));
@@ -163,7 +165,12 @@ pub fn report(answer: &Generation, times: &Times) {
         let time = milliseconds(times.generation.decode);
         eprintln!("decode   {time:9.1} ms  {rate:8.1} tokens/s  ({} tokens)", answer.tokens.len());
     }
+    if let Some(CardReport { limit, high_water, stats, .. }) = streaming.and_then(|report| report.card) {
+        let [most, limit, sent] = [high_water, limit, stats.bytes_sent].map(format_bytes);
+        let ahead = stats.hit_rate() * 100.0;
+        eprintln!("card     {most} of weights at most, of {limit}; {sent} sent, {ahead:.0} % of parts ahead of use");
+    }
     if let Some(peak) = crate::memory::peak() {
-        eprintln!("memory   {} at most", crate::memory::format_bytes(peak));
+        eprintln!("memory   {} at most", format_bytes(peak));
     }
 }

@@ -1,4 +1,4 @@
-//! `--backend`, `--dtype`, `--threads` and `--memory-limit`, and how a program runs on what they name.
+//! `--backend`, `--dtype`, `--threads`, `--memory-limit` and `--gpu-memory`, and how a program runs on what they name.
 
 use crate::Error;
 use burn::tensor::DType;
@@ -27,6 +27,25 @@ pub enum Backend {
     Wgpu,
     /// Kiln's CubeCL kernels through CUDA, on NVIDIA cards from Pascal up. Needs feature `cuda`.
     Cuda,
+}
+
+impl Backend {
+    /// Whether its tensors are in a card's memory.
+    pub fn is_card(self) -> bool {
+        matches!(self, Self::Wgpu | Self::Cuda)
+    }
+
+    /// Its name on a command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kiln => "kiln",
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::KilnNdarray => "kiln-ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        }
+    }
 }
 
 /// Types that weights and the KV cache are held in.
@@ -64,6 +83,10 @@ pub struct Place {
     /// ahead of its use, around the page cache. Without it, the files are mapped and all weights come to be in memory
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
+    /// The most of a card's memory that weights may take, as `2GiB` or a number of bytes: what is beyond stays in host memory and is sent to the
+    /// card at each token, ahead of its use. With --memory-limit, it comes from the checkpoint's files. For --backend wgpu and cuda
+    #[arg(long, value_name = "SIZE")]
+    pub gpu_memory: Option<ByteSize>,
     /// An `OptimizationConfig` (TOML or JSON) for Kiln's kernels; without it, the file that KILN_CONFIG names, else what suits this machine
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -83,7 +106,15 @@ pub trait Program: Send {
 impl Place {
     /// `backend`, all else as without arguments.
     pub fn on(backend: Backend) -> Self {
-        Self { backend, dtype: None, threads: None, memory_limit: None, config: None, optimization: None }
+        Self {
+            backend,
+            dtype: None,
+            threads: None,
+            memory_limit: None,
+            gpu_memory: None,
+            config: None,
+            optimization: None,
+        }
     }
 
     /// What Kiln's kernels may use; `None` on a backend that has none of them.
@@ -91,7 +122,7 @@ impl Place {
     /// # Errors
     /// [`Error::Model`] for a configuration that cannot be read or has values out of range.
     pub fn optimization(&self) -> Result<Option<OptimizationConfig>, Error> {
-        if !matches!(self.backend, Backend::Kiln | Backend::KilnNdarray) {
+        if matches!(self.backend, Backend::Flex | Backend::Ndarray) {
             return Ok(None);
         }
         let config = match (&self.optimization, &self.config) {
@@ -101,20 +132,29 @@ impl Place {
         };
         let mut config = config.map_err(qwen3_vl_burn::Error::from)?;
         config.streaming.memory_limit = self.memory_limit.or(config.streaming.memory_limit);
+        config.gpu.memory_limit = self.gpu_memory.or(config.gpu.memory_limit);
         Ok(Some(config))
     }
 
-    /// How a checkpoint is loaded here.
-    pub fn load_options<'a>(&self) -> LoadOptions<'a> {
-        LoadOptions {
-            dtype: self.dtype.map(Dtype::burn),
-            memory_limit: self.memory_limit.map(|limit| limit.as_u64()),
-            ..LoadOptions::default()
-        }
+    /// How a checkpoint is loaded here; `config` is what [`Place::optimization`] gave.
+    pub fn load_options<'a>(&self, config: Option<&OptimizationConfig>) -> LoadOptions<'a> {
+        let dtype = self.dtype.map(Dtype::burn);
+        let memory_limit = self.memory_limit.or(config.and_then(|config| config.streaming.memory_limit));
+        // One configuration may serve the CPU and a card.
+        let gpu_memory = self.gpu_memory.or(config.and_then(|config| config.gpu.memory_limit));
+        let gpu_memory = gpu_memory.filter(|_| self.backend.is_card());
+        let [memory_limit, gpu_memory] = [memory_limit, gpu_memory].map(|limit| limit.map(|limit| limit.as_u64()));
+        LoadOptions { dtype, memory_limit, gpu_memory, ..LoadOptions::default() }
     }
 
     /// Runs `program` on the backend, in a thread pool of the size asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoCard`], [`Error::NotBuiltIn`], [`Error::Threads`], and those of `program`.
     pub fn run<P: Program>(&self, program: P) -> Result<P::Out, Error> {
+        if self.gpu_memory.is_some() && !self.backend.is_card() {
+            return Err(Error::NoCard { backend: self.backend });
+        }
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

@@ -1,5 +1,6 @@
 //! What can go wrong in a program.
 
+use crate::backend::Backend;
 use std::path::PathBuf;
 
 /// A failure that ends a program.
@@ -24,6 +25,12 @@ pub enum Error {
         backend: &'static str,
         /// How to build it.
         command: &'static str,
+    },
+    /// `--gpu-memory` without a card.
+    #[error("--gpu-memory limits a card's memory, and --backend {} computes in host memory: give --memory-limit, or --backend wgpu or cuda", backend.name())]
+    NoCard {
+        /// The backend.
+        backend: Backend,
     },
     /// Standard output is gone.
     #[error("standard output: {0}")]
@@ -119,7 +126,7 @@ impl Error {
         use qwen3_vl_burn::Error::{Generate, Image, Input, Prompt};
         use qwen3_vl_burn::error::{GenerateError, ImageError, PromptError};
         match self {
-            Self::Exists { .. } | Self::DrawOn { .. } | Self::NotBuiltIn { .. } => 2,
+            Self::Exists { .. } | Self::DrawOn { .. } | Self::NotBuiltIn { .. } | Self::NoCard { .. } => 2,
             Self::Model(Generate(GenerateError::Option { .. } | GenerateError::EmptyStopString { .. })) => 2,
             // The checkpoint's own files, not what was asked of it.
             Self::Model(Image(ImageError::Json { .. } | ImageError::Setting { .. })) => 1,

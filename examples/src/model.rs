@@ -89,7 +89,7 @@ impl<B: FusedOps> Loaded<B> {
         let processor = Qwen3VlProcessor::load(&files.dir)?;
         let generation = GenerationConfig::load(&files.dir)?;
         let config = place.optimization()?;
-        let options = place.load_options().with_progress(progress_bar());
+        let options = place.load_options(config.as_ref()).with_progress(progress_bar());
         let mut model = Qwen3Vl::load(&files.dir, &device, options)?;
         if let Some(config) = &config {
             model = model.optimize_with_progress(config, &mut progress_bar())?;

@@ -8,6 +8,7 @@ use crate::model::{Files, Loaded};
 use burn_kiln_fusion::FusedOps;
 use qwen3_vl_burn::generate::{GenerateOptions, GenerationConfig};
 use qwen3_vl_burn::prompt::{AnswerPiece, Message, RenderOptions};
+use qwen3_vl_burn::streaming::StreamReport;
 use qwen3_vl_burn::{Chat, Qwen3VlProcessor, Reply};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -28,6 +29,9 @@ pub trait Talk {
 
     /// [`Chat::messages`].
     fn messages(&self) -> &[Message];
+
+    /// How the model gets on whose memory is limited; `None` where all weights are in memory.
+    fn streaming(&self) -> Option<StreamReport>;
 
     /// [`Chat::reply`].
     ///
@@ -55,6 +59,10 @@ impl<B: FusedOps> Talk for Chat<'_, B> {
 
     fn messages(&self) -> &[Message] {
         Chat::messages(self)
+    }
+
+    fn streaming(&self) -> Option<StreamReport> {
+        self.model().streaming()
     }
 
     fn reply(

@@ -24,6 +24,8 @@ pub struct KernelConfig {
     pub threads: ThreadsConfig,
     /// How kernels, tiles and splits are chosen.
     pub planning: PlanningConfig,
+    /// Kernels of cards.
+    pub gpu: GpuKernelConfig,
     /// Results do not depend on the number of threads or on measured plans.
     pub deterministic: bool,
 }
@@ -183,6 +185,24 @@ impl Default for PlanningConfig {
     }
 }
 
+/// Kernels of cards (CubeCL). They are in the groups that the other sections switch: products and attention in `tiling`, norms and softmax in
+/// `blocking`, element-wise ones and rotations in `simd`, with the same fused ops in `fusion`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GpuKernelConfig {
+    /// Off: every op runs as the decorated backend runs it, whatever the other sections say.
+    pub enabled: bool,
+    /// `planning.tune` for these kernels alone: those that can be cut in more than one good way are measured on the device at their first use, and
+    /// the fastest is kept. Not with planning off, and never where results must be deterministic.
+    pub tune: bool,
+}
+
+impl Default for GpuKernelConfig {
+    fn default() -> Self {
+        Self { enabled: true, tune: false }
+    }
+}
+
 impl KernelConfig {
     /// Everything off: each op runs as the decorated backend runs it.
     pub fn none() -> Self {
@@ -202,6 +222,7 @@ impl KernelConfig {
             },
             threads: ThreadsConfig::default(),
             planning: PlanningConfig { enabled: false, ..Default::default() },
+            gpu: GpuKernelConfig { enabled: false, tune: false },
             deterministic: false,
         }
     }

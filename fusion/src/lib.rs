@@ -20,6 +20,7 @@ pub mod config;
 pub mod conformance;
 #[cfg(feature = "cubecl")]
 pub mod cube;
+mod device;
 mod kv_cache;
 mod ops;
 mod options;
@@ -27,6 +28,7 @@ pub mod reference;
 mod weight;
 
 pub use config::KernelConfig;
+pub use device::{DeviceLayout, DeviceMemory};
 pub use kv_cache::{CacheFull, CacheRoom, KvCache};
 pub use ops::FusedOps;
 pub use options::{

@@ -2,7 +2,7 @@
 
 use crate::{
     Activation, AdamWOptions, AdamWState, AddNorm, AddNormGrads, AttentionForward, AttentionGrads, AttentionInputs,
-    AttentionOptions, Epilogue, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, KvCache,
+    AttentionOptions, DeviceMemory, Epilogue, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, KvCache,
     LayerNormForward, LinearForward, LinearGrads, LinearWeights, LossForward, LossGrads, LossOptions, MoeGrads,
     MoeOptions, MoeWeights, Norm, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, QkGrads,
     RmsNormForward, Rotary, RotaryInputs, Targets, Weight, compose,
@@ -35,6 +35,12 @@ pub trait FusedOps: Backend {
     fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
         let _ = config;
         work()
+    }
+
+    /// The memory that tensors on `device` lie in; `None` where that is the host's.
+    fn device_memory(device: &Self::Device) -> Option<DeviceMemory> {
+        let _ = device;
+        None
     }
 
     /// `activation(x·Wᵀ + bias) + residual`.

@@ -84,6 +84,11 @@ impl<'a, B: FusedOps> Chat<'a, B> {
         self
     }
 
+    /// The model that answers.
+    pub fn model(&self) -> &Qwen3Vl<B> {
+        self.model
+    }
+
     /// The messages so far.
     pub fn messages(&self) -> &[Message] {
         &self.messages

@@ -8,6 +8,7 @@ pub use crate::hub::HubError;
 pub use crate::inputs::InputError;
 pub use crate::processor::ImageError;
 pub use crate::prompt::PromptError;
+pub use crate::streaming::CardError;
 pub use burn_kiln::prefetch::PrefetchError;
 
 /// What this crate's functions return.
@@ -50,6 +51,9 @@ pub enum Error {
     /// Weights that are read while the model runs cannot be had, or not within the memory limit.
     #[error(transparent)]
     Streaming(#[from] PrefetchError),
+    /// Weights that cannot be on a card as they were asked to be.
+    #[error(transparent)]
+    Card(#[from] CardError),
     /// An answer that should say where something is, and doesn't.
     #[error(transparent)]
     Grounding(#[from] GroundingError),

@@ -6,13 +6,14 @@
 
 use crate::checkpoint::{Checkpoint, EMBEDDING, LoadProgress, LoadStep, NoProgress, StoredBytes, expected_tensors};
 use crate::config::Qwen3VlConfig;
-use crate::streaming::StreamLimit;
+use crate::streaming::Limits;
 use crate::{Qwen3Vl, Result};
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 use burn_kiln::OptimizationConfig;
 use burn_kiln::prefetch::Keep;
+use burn_kiln_fusion::FusedOps;
 use std::path::Path;
 
 /// How a checkpoint is loaded.
@@ -25,13 +26,22 @@ pub struct LoadOptions<'a> {
     /// The most bytes that weights may take in memory. Where they take more, layers are read from the checkpoint ahead of their use, at each
     /// pass, and let go of after it. `None` keeps all of them.
     pub memory_limit: Option<u64>,
+    /// The most bytes that weights may take of a card's memory. Where they take more, layers stay in the mapped checkpoint and are sent to the
+    /// card ahead of their use, at each pass. `None` puts all of them there.
+    pub gpu_memory: Option<u64>,
     /// What is kept of the layers that were used; the default, unless it is compared with something.
     pub keep: Keep,
 }
 
 impl Default for LoadOptions<'_> {
     fn default() -> Self {
-        Self { dtype: None, progress: Box::new(NoProgress), memory_limit: None, keep: Keep::default() }
+        Self {
+            dtype: None,
+            progress: Box::new(NoProgress),
+            memory_limit: None,
+            gpu_memory: None,
+            keep: Keep::default(),
+        }
     }
 }
 
@@ -48,9 +58,16 @@ impl<'a> LoadOptions<'a> {
         self
     }
 
-    /// What `config` says of loading: its memory limit.
+    /// At most `bytes` of weights on a card; see [`crate::streaming`].
+    pub fn with_gpu_memory(mut self, bytes: u64) -> Self {
+        self.gpu_memory = Some(bytes);
+        self
+    }
+
+    /// What `config` says of loading: its limits of host memory and of a card's. The latter is for backends of cards.
     pub fn with_config(mut self, config: &OptimizationConfig) -> Self {
         self.memory_limit = config.streaming.memory_limit.map(|limit| limit.as_u64());
+        self.gpu_memory = config.gpu.memory_limit.map(|limit| limit.as_u64());
         self
     }
 
@@ -61,7 +78,7 @@ impl<'a> LoadOptions<'a> {
     }
 }
 
-impl<B: Backend> Qwen3Vl<B> {
+impl<B: FusedOps> Qwen3Vl<B> {
     /// Loads the checkpoint in the folder `dir`: `config.json` and `model.safetensors`, or its shards.
     ///
     /// FP8 weights are dequantised, one tensor at a time, to bf16 unless the options ask for another dtype. Where the
@@ -71,7 +88,8 @@ impl<B: Backend> Qwen3Vl<B> {
     /// # Errors
     /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among the latter
     /// `BackendDtype` for a dtype that the backend has not. With a memory limit,
-    /// [`PrefetchError`](burn_kiln::prefetch::PrefetchError) where it is too small, saying what would do.
+    /// [`PrefetchError`](burn_kiln::prefetch::PrefetchError) where it is too small, saying what would do; with a limit of a card's,
+    /// [`CardError`](crate::streaming::CardError) too.
     pub fn load(dir: impl AsRef<Path>, device: &B::Device, options: LoadOptions<'_>) -> Result<Self> {
         let config = Qwen3VlConfig::from_dir(dir.as_ref())?;
         let checkpoint = Checkpoint::open(dir)?;
@@ -96,7 +114,7 @@ impl<B: Backend> Qwen3Vl<B> {
         let expected = expected_tensors(&config);
         checkpoint.check(&expected)?;
         let total = expected.iter().map(|tensor| checkpoint.stored_len(&tensor.name)).sum::<Result<u64>>()?;
-        let LoadOptions { dtype, mut progress, memory_limit, keep } = options;
+        let LoadOptions { dtype, mut progress, memory_limit, gpu_memory, keep } = options;
         let mut done = 0;
         let mut tell = |name: &str| {
             done += checkpoint.stored_len(name)?;
@@ -108,11 +126,8 @@ impl<B: Backend> Qwen3Vl<B> {
             DType::BF16 => DType::BF16,
             _ => DType::F32,
         };
-        let streamed = match memory_limit {
-            Some(limit) => crate::streaming::load(&source, StreamLimit { bytes: limit, keep }, device, &mut tell)?,
-            None => None,
-        };
-        let model = match streamed {
+        let limits = Limits { memory: memory_limit, card: gpu_memory, keep };
+        let model = match crate::streaming::load(&source, limits, device, &mut tell)? {
             Some(model) => model,
             None => source.fill(config.init::<B>(device), "", device, &mut tell)?,
         };

@@ -81,6 +81,10 @@ impl<B: FusedOps> Qwen3Vl<B> {
         layout: &InputLayout,
         start: usize,
     ) -> Result<PreparedPrompt<B>> {
+        self.on_stream(|| self.prepare_rows(inputs, layout, start))
+    }
+
+    fn prepare_rows(&self, inputs: &ModelInputs, layout: &InputLayout, start: usize) -> Result<PreparedPrompt<B>> {
         let Positions { ids, rope_delta } = &layout.positions;
         let ids = ids.each_ref().map(|axis| axis[start..].to_vec());
         let modalities = &layout.modalities[start..];

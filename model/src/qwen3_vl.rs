@@ -161,13 +161,15 @@ impl<B: FusedOps> Qwen3Vl<B> {
         caches: &mut [&mut Cache<B>],
         logits: Logits,
     ) -> Result<Tensor<B, 3>> {
-        let inputs = PreparedPrompt::join(prompts);
-        let lengths = inputs.lengths.clone();
-        let hidden = self.run_decoder(inputs, caches)?;
-        match logits {
-            Logits::Last => self.project(take_last(hidden, &lengths)),
-            Logits::All => self.project(hidden),
-        }
+        self.on_stream(|| {
+            let inputs = PreparedPrompt::join(prompts);
+            let lengths = inputs.lengths.clone();
+            let hidden = self.run_decoder(inputs, caches)?;
+            match logits {
+                Logits::Last => self.project(take_last(hidden, &lengths)),
+                Logits::All => self.project(hidden),
+            }
+        })
     }
 
     /// Runs the decoder over prompts side by side, without a cache.
@@ -181,7 +183,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Panics
     /// Without a prompt.
     pub fn run(&self, prompts: Vec<PreparedPrompt<B>>) -> Result<Tensor<B, 3>> {
-        self.run_decoder(PreparedPrompt::join(prompts), &mut [])
+        self.on_stream(|| self.run_decoder(PreparedPrompt::join(prompts), &mut []))
     }
 
     /// Runs the decoder over one token of each of several sequences. Token `i` follows those in `caches[i]`, at position
@@ -198,15 +200,17 @@ impl<B: FusedOps> Qwen3Vl<B> {
     pub fn decode(&self, tokens: &[(u32, i64)], caches: &mut [&mut Cache<B>]) -> Result<Tensor<B, 3>> {
         assert_eq!(tokens.len(), caches.len(), "one cache for each token");
         let (ids, positions): (Vec<u32>, Vec<i64>) = tokens.iter().copied().unzip();
-        let inputs = DecoderInputs {
-            rows: self.embed(&ids)?,
-            lengths: vec![1; ids.len()],
-            positions: [positions.clone(), positions.clone(), positions],
-            visual: VisualRows::default(),
-            deepstack: Vec::new(),
-        };
-        let hidden = self.run_decoder(inputs, caches)?;
-        self.project(hidden.swap_dims(0, 1))
+        self.on_stream(|| {
+            let inputs = DecoderInputs {
+                rows: self.embed(&ids)?,
+                lengths: vec![1; ids.len()],
+                positions: [positions.clone(), positions.clone(), positions],
+                visual: VisualRows::default(),
+                deepstack: Vec::new(),
+            };
+            let hidden = self.run_decoder(inputs, caches)?;
+            self.project(hidden.swap_dims(0, 1))
+        })
     }
 
     /// The output head's weight, `[vocab_size, hidden]`; without rows where it is [streamed](crate::streaming).
@@ -226,7 +230,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// As [`Qwen3Vl::prefill`].
     pub fn project(&self, hidden: Tensor<B, 3>) -> Result<Tensor<B, 3>> {
         let norm = self.language_model.norm.norm();
-        B::scope(&self.kernels, || match self.stream().filter(|stream| stream.streams_head()) {
+        self.run_pass(|| match self.stream().filter(|stream| stream.streams_head()) {
             None => Ok(B::norm_linear(hidden, &norm, &self.head(), None, &self.kernels)),
             Some(stream) => {
                 let mut logits = Vec::new();
@@ -241,24 +245,41 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Shapes
     /// Output `[1, length, hidden]`.
     pub(crate) fn embed(&self, ids: &[u32]) -> Result<Tensor<B, 3>> {
-        if let Some(stream) = self.stream()
-            && let Some(rows) = B::scope(&self.kernels, || stream.embed(ids, &self.device(), &self.kernels))?
-        {
-            return Ok(rows);
-        }
-        let data: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
-        let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(data, [1, ids.len()]), &self.device());
-        Ok(B::scope(&self.kernels, || self.language_model.embed(ids, &self.kernels)))
+        self.run_pass(|| {
+            let rows = self.stream().map_or(Ok(None), |stream| stream.embed(ids, &self.device(), &self.kernels))?;
+            Ok(rows.unwrap_or_else(|| {
+                let data: Vec<i64> = ids.iter().map(|&id| i64::from(id)).collect();
+                let ids = Tensor::<B, 2, Int>::from_data(TensorData::new(data, [1, ids.len()]), &self.device());
+                self.language_model.embed(ids, &self.kernels)
+            }))
+        })
     }
 
     /// All layers, their plain Burn ops under the model's configuration too.
     fn run_decoder(&self, inputs: DecoderInputs<B>, caches: &mut [&mut Cache<B>]) -> Result<Tensor<B, 3>> {
-        B::scope(&self.kernels, || self.language_model.forward(inputs, caches, &self.kernels))
+        self.run_pass(|| self.language_model.forward(inputs, caches, &self.kernels))
     }
 
     /// The vision tower, its plain Burn ops under the model's configuration too.
     pub(crate) fn run_tower(&self, patches: Tensor<B, 2>, grids: &[Grid]) -> Result<VisionOutput<B>> {
-        B::scope(&self.kernels, || self.visual.forward(patches, grids, &self.kernels))
+        self.run_pass(|| self.visual.forward(patches, grids, &self.kernels))
+    }
+
+    /// Runs a pass with plain Burn ops under the model's configuration, and on a card whose memory is limited, alone.
+    fn run_pass<T>(&self, pass: impl FnOnce() -> T) -> T {
+        let pass = || B::scope(&self.kernels, pass);
+        match self.stream() {
+            Some(stream) => stream.run_pass(pass),
+            None => pass(),
+        }
+    }
+
+    /// Runs passes and what makes their inputs on the stream of work of weights that a card gets.
+    pub(crate) fn on_stream<T>(&self, work: impl FnOnce() -> T) -> T {
+        match self.stream() {
+            Some(stream) => stream.on_stream(work),
+            None => work(),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ mod technique;
 mod validate;
 
 pub use error::ConfigError;
-pub use sections::{PoolConfig, StreamingConfig, WeightsConfig};
+pub use sections::{GpuConfig, PoolConfig, StreamingConfig, WeightsConfig};
 pub use technique::Technique;
 
 use crate::memory::Pool;
@@ -33,6 +33,8 @@ use std::sync::Arc;
 /// max = 4
 /// [pool]
 /// cap = "512 MiB"
+/// [gpu]
+/// memory_limit = "2 GiB"
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -59,6 +61,8 @@ pub struct OptimizationConfig {
     pub weights: WeightsConfig,
     /// Models that are larger than the memory they may use.
     pub streaming: StreamingConfig,
+    /// Models on a card.
+    pub gpu: GpuConfig,
 }
 
 impl OptimizationConfig {
@@ -80,7 +84,7 @@ impl OptimizationConfig {
 
     /// Everything off: each op runs as the decorated backend runs it.
     pub fn none() -> Self {
-        let KernelConfig { tiling, blocking, simd, prefetch, fusion, threads, planning, deterministic } =
+        let KernelConfig { tiling, blocking, simd, prefetch, fusion, threads, planning, gpu, deterministic } =
             KernelConfig::none();
         Self {
             deterministic,
@@ -94,6 +98,7 @@ impl OptimizationConfig {
             planning,
             weights: WeightsConfig { pack: false },
             streaming: StreamingConfig::default(),
+            gpu: GpuConfig { enabled: gpu.enabled, tune: gpu.tune, ..GpuConfig::default() },
         }
     }
 
@@ -107,6 +112,7 @@ impl OptimizationConfig {
             fusion: self.fusion.clone(),
             threads: self.threads.clone(),
             planning: self.planning.clone(),
+            gpu: self.gpu.kernels(),
             deterministic: self.deterministic,
         }
     }

@@ -1,5 +1,6 @@
 //! The sections that only this crate reads; those that kernels read are in [`burn_kiln_fusion::config`].
 
+use burn_kiln_fusion::config::GpuKernelConfig;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
@@ -41,4 +42,33 @@ pub struct StreamingConfig {
     /// each pass. `None` keeps all of them. Read when a model is loaded ([`crate::prefetch`]); there is nothing to size: buffers and what is
     /// pinned follow from the limit.
     pub memory_limit: Option<ByteSize>,
+}
+
+/// Models on a card.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GpuConfig {
+    /// Off: every op on a card runs as the decorated backend runs it. On: as the sections above say.
+    pub enabled: bool,
+    /// `planning.tune` for kernels of cards alone: those that can be cut in more than one good way are measured on the card at their first use, and
+    /// the fastest is kept, in `planning.folder`. Not with planning off, and never where results must be deterministic.
+    pub tune: bool,
+    /// The most bytes of the card's memory that weights may take (`"2 GiB"` or a number): what is beyond stays in host memory and is sent to
+    /// the card ahead of its use, at each pass. `None` keeps all of them there. Read when a model is loaded. Keys, values and activations come
+    /// on top.
+    pub memory_limit: Option<ByteSize>,
+}
+
+impl Default for GpuConfig {
+    fn default() -> Self {
+        let GpuKernelConfig { enabled, tune } = GpuKernelConfig::default();
+        Self { enabled, tune, memory_limit: None }
+    }
+}
+
+impl GpuConfig {
+    /// What kernels read of it.
+    pub fn kernels(&self) -> GpuKernelConfig {
+        GpuKernelConfig { enabled: self.enabled, tune: self.tune }
+    }
 }

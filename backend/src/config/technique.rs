@@ -1,6 +1,6 @@
 //! The techniques one by one: what an ablation switches.
 
-use super::OptimizationConfig;
+use super::{GpuConfig, OptimizationConfig};
 use burn_kiln_fusion::config::{FusionConfig, IsaChoice};
 use core::fmt;
 
@@ -85,9 +85,10 @@ impl OptimizationConfig {
         self
     }
 
-    /// [`OptimizationConfig::none`] with `technique` on, sized for this machine. Threads alone are those of the decorated backend.
+    /// [`OptimizationConfig::none`] with `technique` on, sized for this machine. Threads alone are those of the decorated backend. On a card,
+    /// `technique` is its kernels of that section.
     pub fn only(technique: Technique) -> Self {
-        let mut config = Self::none();
+        let mut config = Self { gpu: GpuConfig::default(), ..Self::none() };
         match technique {
             Technique::Tiling => config.tiling.enabled = true,
             Technique::Blocking => config.blocking.enabled = true,

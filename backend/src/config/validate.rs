@@ -16,7 +16,7 @@ const PREFETCH_DISTANCE: RangeInclusive<usize> = 0..=1 << 20;
 /// Threads of one operation.
 const THREADS: RangeInclusive<usize> = 1..=4_096;
 
-/// The least memory that a model can run in, bytes: one layer's weights, activations and caches of a small one.
+/// The least memory that a model's weights can do with, the machine's or a card's, bytes: a few layers of a small one.
 const LEAST_MEMORY: u64 = 16 << 20;
 
 impl OptimizationConfig {
@@ -33,14 +33,19 @@ impl OptimizationConfig {
         check("tiling.attention_k", tiling.attention_k, ATTENTION_TILE)?;
         check("prefetch.distance", self.prefetch.distance, PREFETCH_DISTANCE)?;
         check("threads.max", self.threads.max, THREADS)?;
-        match self.streaming.memory_limit {
-            Some(limit) if limit.as_u64() < LEAST_MEMORY => Err(ConfigError::Value {
-                field: "streaming.memory_limit",
-                found: limit.to_string(),
-                expected: format!("at least {}", ByteSize(LEAST_MEMORY)),
-            }),
-            _ => Ok(()),
-        }
+        check_limit("streaming.memory_limit", self.streaming.memory_limit)?;
+        check_limit("gpu.memory_limit", self.gpu.memory_limit)
+    }
+}
+
+fn check_limit(field: &'static str, limit: Option<ByteSize>) -> Result<(), ConfigError> {
+    match limit {
+        Some(limit) if limit.as_u64() < LEAST_MEMORY => Err(ConfigError::Value {
+            field,
+            found: limit.to_string(),
+            expected: format!("at least {}", ByteSize(LEAST_MEMORY)),
+        }),
+        _ => Ok(()),
     }
 }
 

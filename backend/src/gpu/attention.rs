@@ -1,6 +1,6 @@
 //! Attention.
 
-use super::{accept, tune::tune_attention};
+use super::{accept, runs, tune::tune_attention};
 use crate::engine::{AttentionOperands, FusedAttention};
 use crate::routes::Route;
 use burn_backend::{Backend, TensorMetadata};
@@ -36,7 +36,7 @@ where
     B: Backend<FloatTensorPrimitive = CubeTensor<R>, BoolTensorPrimitive = CubeTensor<R>>,
 {
     let AttentionOperands { query, key, value, mask, bias } = operands;
-    if !config.tiling.enabled {
+    if !runs(config.tiling.enabled, config) {
         return None;
     }
     let head_dim = *query.shape().get(3)?;

@@ -8,8 +8,7 @@
 //!
 //! Without caches, sequences behind each other are segments of one: three launches for all of them.
 
-use super::accept;
-use super::{attention::describe_rules, tune::tune_attention};
+use super::{accept, attention::describe_rules, runs, tune::tune_attention};
 use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
 use crate::routes::Route;
 use burn_backend::{Backend, TensorMetadata};
@@ -38,7 +37,7 @@ where
     let (d, lengths) = (operands.head_dim, &operands.lengths);
     let several = lengths.len() > 1;
     let masked = operands.mask.is_some() || operands.bias.is_some() || fused.segments.is_some();
-    if !config.tiling.enabled || !config.simd.enabled || several && masked {
+    if !runs(config.tiling.enabled && config.simd.enabled, config) || several && masked {
         return None;
     }
     let heads = [&operands.query, &operands.key, &operands.value].map(|rows| split_heads(rows, d));

@@ -1,6 +1,6 @@
 //! Activations.
 
-use super::accept;
+use super::{accept, runs};
 use crate::kernels::elementwise::UnaryOp;
 use crate::routes::Route;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -14,7 +14,7 @@ pub(super) fn unary<R: CubeRuntime>(op: UnaryOp, x: &CubeTensor<R>, config: &Ker
         UnaryOp::Silu => Activation::Silu,
         UnaryOp::Sigmoid | UnaryOp::Relu | UnaryOp::Exp | UnaryOp::Tanh => return None,
     };
-    if !config.simd.enabled {
+    if !runs(config.simd.enabled, config) {
         return None;
     }
     accept(Route::CubeUnary, cube::activate(x, None, activation))
@@ -26,7 +26,7 @@ pub(super) fn silu_mul<R: CubeRuntime>(
     up: &CubeTensor<R>,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
-    if !config.simd.enabled {
+    if !runs(config.simd.enabled, config) {
         return None;
     }
     accept(Route::CubeGated, cube::activate(gate, Some(up), Activation::Silu))

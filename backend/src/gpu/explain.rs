@@ -38,6 +38,7 @@ pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
         }
         OpShape::Embedding { .. } => None,
     };
+    let off = if config.gpu.enabled { off } else { Some("gpu") };
     if let Some(section) = off {
         return format!("the decorated backend's ops: {section}.enabled is off");
     }

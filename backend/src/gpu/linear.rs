@@ -1,7 +1,7 @@
 //! Linear layers and plain matrix products.
 
 use super::{
-    CubeEngine, accept, find_rows,
+    CubeEngine, accept, find_rows, runs,
     tune::{find_product, multiply},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub(super) fn norm_linears<R: CubeRuntime, B: CubeEngine<R>>(
     layers: &[EngineLayer<'_, B>],
     config: &KernelConfig,
 ) -> Option<Vec<CubeTensor<R>>> {
-    if !config.tiling.enabled || norm.kind != NormKind::Rms || norm.beta.is_some() {
+    if !runs(config.tiling.enabled, config) || norm.kind != NormKind::Rms || norm.beta.is_some() {
         return None;
     }
     let first = find_rows(&layers.first()?.weight);
@@ -86,7 +86,10 @@ pub(super) fn matmul<R: CubeRuntime>(
     rhs: &CubeTensor<R>,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
-    if !config.tiling.enabled || !lhs.client.properties().features.matmul.cmma.is_empty() || lhs.rank() < 2 {
+    if !runs(config.tiling.enabled, config)
+        || !lhs.client.properties().features.matmul.cmma.is_empty()
+        || lhs.rank() < 2
+    {
         return None;
     }
     let rows = lhs.meta.shape()[lhs.rank() - 2];
@@ -108,7 +111,7 @@ pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
 ) -> Option<String> {
     let weight = find_rows(weight);
     let &[_, k] = weight.meta.shape().to_vec().as_slice() else { return None };
-    if !config.tiling.enabled {
+    if !runs(config.tiling.enabled, config) {
         return None;
     }
     // Only its shape is looked at.
@@ -121,7 +124,7 @@ pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
 }
 
 fn run<R: CubeRuntime>(route: Route, call: &Call<'_, R>, config: &KernelConfig) -> Option<CubeTensor<R>> {
-    if !config.tiling.enabled {
+    if !runs(config.tiling.enabled, config) {
         return None;
     }
     accept(route, multiply(call, config).map(|mut outputs| outputs.remove(0)))

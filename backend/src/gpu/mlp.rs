@@ -1,6 +1,6 @@
 //! Gated MLPs: two products, the first of gate and up.
 
-use super::{CubeEngine, accept, find_rows, tune::multiply};
+use super::{CubeEngine, accept, find_rows, runs, tune::multiply};
 use crate::{
     engine::{EngineNorm, EngineWeight},
     routes::Route,
@@ -18,7 +18,7 @@ pub(super) fn mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
     residual: Option<&CubeTensor<R>>,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
-    if !config.tiling.enabled {
+    if !runs(config.tiling.enabled, config) {
         return None;
     }
     let [gate, up, down] = weights.map(find_rows);
@@ -37,7 +37,7 @@ pub(super) fn add_norm_mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
     weights: [&EngineWeight<'_, B>; 3],
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
-    if !config.tiling.enabled {
+    if !runs(config.tiling.enabled, config) {
         return None;
     }
     let [gate, up, down] = weights.map(find_rows);

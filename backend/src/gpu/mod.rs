@@ -123,9 +123,9 @@ where
     fn try_embedding(
         weight: &EngineWeight<'_, Self>,
         ids: IntTensor<Self>,
-        _config: &KernelConfig,
+        config: &KernelConfig,
     ) -> Result<FloatTensor<Self>, IntTensor<Self>> {
-        embedding::embedding(find_rows(weight), &ids).ok_or(ids)
+        embedding::embedding(find_rows(weight), &ids, config).ok_or(ids)
     }
 
     fn try_rms_norm(
@@ -242,6 +242,11 @@ fn find_rows<'a, R: CubeRuntime, B: CubeEngine<R>>(weight: &'a EngineWeight<'_, 
         EngineWeight::Plain(tensor) => tensor,
         EngineWeight::Packed(tensor) => tensor,
     }
+}
+
+/// Whether kernels of a section with this switch run.
+fn runs(switch: bool, config: &KernelConfig) -> bool {
+    switch && config.gpu.enabled
 }
 
 /// The kernel's result, counted as `route`; `None`, with a trace of the reason, when it was not launched.

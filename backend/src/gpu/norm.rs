@@ -1,6 +1,6 @@
 //! Norms of rows.
 
-use super::accept;
+use super::{accept, runs};
 use crate::routes::Route;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
@@ -16,7 +16,7 @@ pub(super) fn rms_norm<R: CubeRuntime>(
     epsilon: f64,
     config: &KernelConfig,
 ) -> Option<(CubeTensor<R>, CubeTensor<R>)> {
-    if !config.blocking.enabled {
+    if !runs(config.blocking.enabled, config) {
         return None;
     }
     let output = accept(Route::CubeRmsNorm, cube::rms_norm(x, gamma, RmsNormOptions::new(epsilon).with_rstd()))?;
@@ -32,7 +32,7 @@ pub(super) fn layer_norm<R: CubeRuntime>(
     epsilon: f64,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
-    if !config.blocking.enabled {
+    if !runs(config.blocking.enabled, config) {
         return None;
     }
     accept(Route::CubeLayerNorm, cube::layer_norm(x, gamma, beta, epsilon, Strategy::Auto))
@@ -44,7 +44,7 @@ pub(super) fn add_norm<R: CubeRuntime>(
     epsilon: f64,
     config: &KernelConfig,
 ) -> Option<[CubeTensor<R>; 3]> {
-    if !config.blocking.enabled {
+    if !runs(config.blocking.enabled, config) {
         return None;
     }
     let AddNormOutput { sum, normed, rstd } =

@@ -1,6 +1,6 @@
 //! Head norms and rotary embedding.
 
-use super::accept;
+use super::{accept, runs};
 use crate::routes::Route;
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -17,7 +17,7 @@ pub(super) fn rotate<R: CubeRuntime, const N: usize>(
     (cos, sin): (&CubeTensor<R>, &CubeTensor<R>),
     config: &KernelConfig,
 ) -> Option<[CubeTensor<R>; N]> {
-    if !config.simd.enabled {
+    if !runs(config.simd.enabled, config) {
         return None;
     }
     let outputs = heads.map(|x| allocate_like(x, x.shape(), x.dtype));

@@ -1,6 +1,6 @@
 //! Softmax of rows.
 
-use super::accept;
+use super::{accept, runs};
 use crate::kernels::softmax::SoftmaxKind;
 use crate::routes::Route;
 use burn_backend::TensorMetadata;
@@ -19,7 +19,7 @@ pub(super) fn softmax<R: CubeRuntime>(
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
     let shape = x.shape();
-    if !config.blocking.enabled || dim + 1 != shape.len() {
+    if !runs(config.blocking.enabled, config) || dim + 1 != shape.len() {
         return None;
     }
     let form = match kind {

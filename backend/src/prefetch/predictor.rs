@@ -27,6 +27,11 @@ impl Predictor {
         }
     }
 
+    /// The unit expected next; the same again, where it followed itself.
+    pub fn following(&self) -> Option<usize> {
+        self.next.get(self.last?).copied().flatten()
+    }
+
     /// The units expected after the one asked for last, nearest first, none of them twice.
     pub fn expect(&self) -> impl Iterator<Item = usize> + '_ {
         let mut left = self.next.len();
@@ -76,7 +81,9 @@ mod tests {
     #[test]
     fn one_unit_expects_nothing_else() {
         let mut predictor = Predictor::new(1);
+        assert_eq!(predictor.following(), None);
         assert_eq!([0; 3].map(|unit| predictor.observe(unit)), [false, false, true]);
         assert!(expected(&predictor).is_empty());
+        assert_eq!(predictor.following(), Some(0));
     }
 }

@@ -6,6 +6,7 @@ use burn_kiln_fusion::cube::cuda_text::{OfflineCuda, ResourceError, find_resourc
 use kiln_benches::sm61::{
     layer::{Pass, record},
     record::{HEAD, add, render},
+    stream,
 };
 use std::path::Path;
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ fn write() -> Result<String, String> {
         let kiln: Vec<_> = kiln.into_iter().zip(used).collect();
         text += &render(title, pass, &kiln, &plain);
     }
+    text += &stream::render();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("record/sm61.md");
     std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok("benches/record/sm61.md".to_owned())

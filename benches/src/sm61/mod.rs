@@ -4,3 +4,4 @@
 pub mod cost;
 pub mod layer;
 pub mod record;
+pub mod stream;

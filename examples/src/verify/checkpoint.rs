@@ -53,7 +53,7 @@ impl Program for Verify<'_> {
         println!("{} on {}", dir.display(), B::name(&device));
         let cases = list_cases(dir)?;
         let config = place.optimization()?;
-        let mut model = Qwen3Vl::<B>::load(dir, &device, place.load_options())?;
+        let mut model = Qwen3Vl::<B>::load(dir, &device, place.load_options(config.as_ref()))?;
         if let Some(config) = &config {
             model = model.optimize(config)?;
         }

@@ -24,7 +24,7 @@ mod rope;
 mod tape;
 
 use crate::{
-    Activation, AdamWOptions, AdamWState, AddNorm, AttentionInputs, AttentionOptions, Epilogue, FusedOps,
+    Activation, AdamWOptions, AdamWState, AddNorm, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, FusedOps,
     GatedMlpWeights, KernelConfig, KvCache, LinearWeights, LossForward, LossOptions, MoeOptions, MoeWeights, Norm,
     PlainMlpWeights, Rotary, Targets, Weight,
 };
@@ -45,6 +45,10 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
 
     fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
         B::scope(config, work)
+    }
+
+    fn device_memory(device: &Self::Device) -> Option<DeviceMemory> {
+        B::device_memory(device)
     }
 
     fn linear<const D: usize>(

@@ -156,8 +156,15 @@ impl Checkpoint {
             );
         }
         let data = self.tensor_data_from(bytes, name, &expected_shape, Some(dtype))?;
-        Ok(Tensor::from_data(data, (device, dtype)))
+        Ok(put_weight(data, device))
     }
+}
+
+/// A tensor of `data`. A card gives it exactly its bytes, and they are kept for the next one of this size when it goes: weights don't share
+/// pages with what comes and goes, and may be larger than one.
+pub(crate) fn put_weight<B: Backend, const D: usize>(data: TensorData, device: &B::Device) -> Tensor<B, D> {
+    let dtype = data.dtype;
+    B::memory_persistent_allocations(device, data, |data| Tensor::from_data(data, (device, dtype)))
 }
 
 fn out_of_range(name: &str, target: DType, lost: OutOfRange) -> CheckpointError {

@@ -29,7 +29,7 @@ mod shards;
 pub use error::CheckpointError;
 pub(crate) use expected::{EMBEDDING, HEAD};
 pub use expected::{ExpectedTensor, MisshapedTensor, ShapeReport, expected_tensors};
-pub(crate) use load::StoredBytes;
+pub(crate) use load::{StoredBytes, put_weight};
 pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
 pub use random::{RandomOptions, write_random, write_random_with};

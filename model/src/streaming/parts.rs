@@ -1,17 +1,15 @@
 //! The parts of a model that are in memory or not as a whole, and where their bytes are.
 
-use crate::checkpoint::{Checkpoint, EMBEDDING, ExpectedTensor, HEAD, Scales, expected_tensors};
+use super::table::Table;
+use crate::Result;
+use crate::checkpoint::{Checkpoint, EMBEDDING, ExpectedTensor, HEAD, expected_tensors};
 use crate::config::Qwen3VlConfig;
 use crate::load::wanted_dtype;
-use crate::{Error, Result};
-use burn::tensor::{DType, TensorData};
+use burn::tensor::DType;
 use burn_kiln::prefetch::{PageBuffer, Piece, Unit};
+use burn_kiln_fusion::DeviceLayout;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::sync::Arc;
-
-/// Rows of a piece of the head are a multiple of this, where there is more than one piece: of the columns that kernels compute at a time.
-const HEAD_ROWS: usize = 64;
 
 /// In the names of all experts' arrays.
 const EXPERTS: &str = ".mlp.experts.";
@@ -33,26 +31,52 @@ pub(crate) enum PartKind {
     Head(usize, usize),
 }
 
+impl PartKind {
+    /// Where it stands in the module; what is not one thing there has no path.
+    pub(crate) fn path(&self) -> String {
+        match self {
+            Self::Block(index) => format!("visual.blocks.{index}"),
+            Self::Tap(index) => format!("visual.deepstack_merger_list.{index}"),
+            Self::Merger => "visual.merger".to_owned(),
+            Self::Layer(index) => format!("language_model.layers.{index}"),
+            Self::Base | Self::Head(..) => String::new(),
+        }
+    }
+}
+
 /// A part of the model.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) kind: PartKind,
     pub(crate) unit: Arc<Unit>,
-    /// Bytes of copies in another dtype, which are made where it is used.
+    /// Bytes of copies in another dtype, which are made in host memory where it is used.
     pub(crate) converted: usize,
+    /// Bytes of each of its tensors on a card; empty where the host's memory is shared out.
+    pub(crate) card: Vec<u64>,
     /// Whether some tensor is used as it was read.
-    as_it_lies: bool,
+    pub(super) as_it_lies: bool,
 }
 
 impl Part {
-    /// Bytes that it takes while it is read.
-    pub(crate) fn buffer(&self) -> u64 {
+    /// Bytes of host memory that it is read into.
+    pub(crate) fn host_buffer(&self) -> u64 {
         PageBuffer::cost(self.unit.len()) as u64
+    }
+
+    /// Bytes that it takes while it is read or, on a card, while it is there.
+    pub(crate) fn buffer(&self) -> u64 {
+        if self.card.is_empty() { self.host_buffer() } else { self.card.iter().sum() }
+    }
+
+    /// Bytes of its copies in another dtype, in the memory that is shared out: what a card gets is converted before.
+    pub(crate) fn copies(&self) -> u64 {
+        if self.card.is_empty() { self.converted as u64 } else { 0 }
     }
 
     /// Bytes that it takes while it is kept.
     pub(crate) fn kept(&self) -> u64 {
-        self.converted as u64 + if self.as_it_lies { self.buffer() } else { 0 }
+        let as_it_lies = self.as_it_lies || !self.card.is_empty();
+        self.copies() + if as_it_lies { self.buffer() } else { 0 }
     }
 }
 
@@ -72,105 +96,13 @@ pub(crate) struct Parts {
     pub(crate) experts_dtype: DType,
 }
 
-/// A matrix `[rows, hidden]` of the vocabulary.
-#[derive(Debug, Clone)]
-pub(crate) struct Table {
-    pub(crate) name: &'static str,
-    pub(crate) rows: usize,
-    pub(crate) hidden: usize,
-    pub(crate) file: usize,
-    pub(crate) range: Range<u64>,
-    /// Bytes of a converted row, 0 where rows are used as they lie.
-    converted: usize,
-    /// Of an FP8 table, for its rows.
-    scales: Option<Arc<Scales>>,
-    /// The same where they are stored, for the whole table.
-    stored_scales: Option<Piece>,
-}
-
-impl Table {
-    /// The table `name`, [`EMBEDDING`] or [`HEAD`].
-    pub(crate) fn find(checkpoint: &Checkpoint, name: &'static str, dtype: Option<DType>) -> Result<Self> {
-        let &[rows, hidden] = checkpoint.shape(name)? else {
-            unreachable!("the shape was compared with the configuration's")
-        };
-        let (file, range) = checkpoint.location(name)?;
-        let converted = checkpoint.converted_len(name, dtype)? / rows.max(1);
-        let scales = checkpoint.scales_of(name)?.map(Arc::new);
-        let stored_scales = checkpoint.scale_name(name).filter(|_| scales.is_some()).map(|name| {
-            let (file, range) = checkpoint.location(&name)?;
-            Ok::<_, Error>(Piece { name, file, range })
-        });
-        Ok(Self { name, rows, hidden, file, range, converted, scales, stored_scales: stored_scales.transpose()? })
-    }
-
-    /// Bytes of the scales of an FP8 table, which are kept in memory.
-    pub(crate) fn scale_bytes(&self) -> usize {
-        self.scales.as_ref().map_or(0, |scales| scales.bytes())
-    }
-
-    /// The rows `row_of(0)`, `row_of(1)` and so on, whose bytes in the file are `source`, as `dtype` (`None`: as stored, FP8 as bf16).
-    pub(crate) fn data(
-        &self,
-        checkpoint: &Checkpoint,
-        source: bytes::Bytes,
-        row_of: impl Fn(usize) -> usize + Sync,
-        dtype: Option<DType>,
-    ) -> Result<TensorData> {
-        match &self.scales {
-            Some(scales) => checkpoint.fp8_rows_data(self.name, &source, (scales, &row_of), dtype),
-            None => {
-                let rows = source.len().checked_div(self.row_bytes()).unwrap_or(0);
-                checkpoint.rows_data(self.name, source, &[rows, self.hidden], dtype)
-            }
-        }
-    }
-
-    /// Bytes of a row in the file.
-    pub(crate) fn row_bytes(&self) -> usize {
-        ((self.range.end - self.range.start) as usize).checked_div(self.rows).unwrap_or(0)
-    }
-
-    /// Bytes of a row, stored and converted.
-    pub(crate) fn row_cost(&self) -> u64 {
-        (self.row_bytes() + self.converted) as u64
-    }
-
-    /// Bytes of rows `rows` in the file.
-    pub(crate) fn range_of(&self, rows: &Range<usize>) -> Range<u64> {
-        let at = |row: usize| self.range.start + (row * self.row_bytes()) as u64;
-        at(rows.start)..at(rows.end)
-    }
-
-    /// Its rows `rows` as a part.
-    pub(crate) fn part(&self, rows: Range<usize>) -> Part {
-        let piece = Piece { name: self.name.to_owned(), file: self.file, range: self.range_of(&rows) };
-        // A table that is pinned is loaded like any weight, with its scales.
-        let scales = self.stored_scales.iter().filter(|_| rows.len() == self.rows).cloned();
-        let pieces = [piece].into_iter().chain(scales).collect();
-        let unit = Unit::new(format!("rows {} to {} of {}", rows.start, rows.end, self.name), pieces);
-        let converted = self.converted * rows.len();
-        Part { kind: PartKind::Head(rows.start, rows.end), unit: Arc::new(unit), converted, as_it_lies: converted == 0 }
-    }
-
-    /// All of it in pieces of at most `bytes`, or of a few rows.
-    pub(crate) fn pieces(&self, bytes: u64) -> Vec<Part> {
-        let whole = self.part(0..self.rows);
-        if whole.buffer() <= bytes {
-            return vec![whole];
-        }
-        let rows = (bytes as usize / self.row_bytes().max(1) / HEAD_ROWS * HEAD_ROWS).max(HEAD_ROWS);
-        (0..self.rows).step_by(rows).map(|start| self.part(start..(start + rows).min(self.rows))).collect()
-    }
-}
-
 /// Lists the parts of the model that `config` describes, out of a checkpoint that fits it. With `experts_apart`, experts that are used as they
-/// lie are not in their layers.
+/// lie are not in their layers. With a `layout`, it is a card's memory that is shared out.
 pub(crate) fn list_parts(
     config: &Qwen3VlConfig,
     checkpoint: &Checkpoint,
     dtype: Option<DType>,
-    experts_apart: bool,
+    (experts_apart, layout): (bool, Option<DeviceLayout>),
 ) -> Result<Parts> {
     let tied = config.text.tie_word_embeddings;
     let (experts_dtype, apart) =
@@ -190,8 +122,10 @@ pub(crate) fn list_parts(
             tensors.entry(kind).or_default().push(tensor);
         }
     }
-    let mut part =
-        |kind: PartKind| make_part(checkpoint, kind.clone(), tensors.remove(&kind).unwrap_or_default(), dtype);
+    let mut part = |kind: PartKind| {
+        let tensors = tensors.remove(&kind).unwrap_or_default();
+        make_part(checkpoint, kind, tensors, (dtype, layout))
+    };
     let base = part(PartKind::Base)?;
     let mut parts = Vec::new();
     for block in 0..config.vision.depth {
@@ -204,7 +138,7 @@ pub(crate) fn list_parts(
     for layer in 0..config.text.num_hidden_layers {
         parts.push(part(PartKind::Layer(layer))?);
     }
-    let head = Table::find(checkpoint, if tied { EMBEDDING } else { HEAD }, dtype)?;
+    let head = Table::find(checkpoint, if tied { EMBEDDING } else { HEAD }, dtype, layout)?;
     Ok(Parts { base, parts, head, tied, experts, experts_dtype: experts_dtype.unwrap_or(DType::F32) })
 }
 
@@ -246,13 +180,16 @@ fn make_part(
     checkpoint: &Checkpoint,
     kind: PartKind,
     tensors: Vec<ExpectedTensor>,
-    dtype: Option<DType>,
+    (dtype, layout): (Option<DType>, Option<DeviceLayout>),
 ) -> Result<Part> {
-    let (mut pieces, mut converted, mut as_it_lies) = (Vec::new(), 0, false);
+    let (mut pieces, mut converted, mut as_it_lies, mut card) = (Vec::new(), 0, false, Vec::new());
     for ExpectedTensor { name, shape } in tensors {
         let copy = checkpoint.converted_len(&name, wanted_dtype(shape.len(), dtype))?;
         converted += copy;
         as_it_lies |= copy == 0;
+        if let Some(layout) = layout {
+            card.push(measure_tensor(checkpoint, &name, &shape, copy, layout)?);
+        }
         let scales = checkpoint.scale_name(&name).filter(|_| checkpoint.is_fp8(&name));
         for name in [Some(name), scales].into_iter().flatten() {
             let (file, range) = checkpoint.location(&name)?;
@@ -260,7 +197,33 @@ fn make_part(
         }
     }
     let unit = Arc::new(Unit::new(format!("{kind:?}"), pieces));
-    Ok(Part { kind, unit, converted, as_it_lies })
+    Ok(Part { kind, unit, converted, card, as_it_lies })
+}
+
+/// Bytes of a tensor on a card; `copy` is those of its conversion, 0 without one.
+fn measure_tensor(
+    checkpoint: &Checkpoint,
+    name: &str,
+    shape: &[usize],
+    copy: usize,
+    layout: DeviceLayout,
+) -> Result<u64> {
+    let bytes = if copy == 0 { checkpoint.stored_len(name)? as usize } else { copy };
+    Ok(layout.tensor_bytes(shape, bytes.checked_div(shape.iter().product()).unwrap_or(0)))
+}
+
+/// Bytes of all weights on a card.
+pub(crate) fn measure_weights(
+    config: &Qwen3VlConfig,
+    checkpoint: &Checkpoint,
+    dtype: Option<DType>,
+    layout: DeviceLayout,
+) -> Result<u64> {
+    let bytes = expected_tensors(config).into_iter().map(|ExpectedTensor { name, shape }| {
+        let copy = checkpoint.converted_len(&name, wanted_dtype(shape.len(), dtype))?;
+        measure_tensor(checkpoint, &name, &shape, copy, layout)
+    });
+    bytes.sum()
 }
 
 #[cfg(test)]
@@ -280,25 +243,5 @@ mod tests {
         ] {
             assert_eq!(kind_of(name), kind, "{name}");
         }
-    }
-
-    #[test]
-    fn a_large_head_is_cut() {
-        let table = Table {
-            name: HEAD,
-            rows: 1000,
-            hidden: 32,
-            file: 0,
-            range: 40..64_040,
-            converted: 0,
-            scales: None,
-            stored_scales: None,
-        };
-        let rows = |bytes| table.pieces(bytes).into_iter().map(|part| part.kind).collect::<Vec<_>>();
-        assert_eq!(rows(1 << 20), [PartKind::Head(0, 1000)]);
-        // 30000 / 64 bytes = 468 rows.
-        assert_eq!(rows(30_000), [PartKind::Head(0, 448), PartKind::Head(448, 896), PartKind::Head(896, 1000)]);
-        assert_eq!(rows(1).len(), 16);
-        assert_eq!(table.range_of(&(448..896)), 40 + 448 * 64..40 + 896 * 64);
     }
 }

@@ -5,10 +5,10 @@ use super::parts::{Part, PartKind, Parts};
 use burn_kiln::prefetch::{Choices, Keep, PrefetchError};
 
 /// Buffers of the ring where there is room: one in use, one that is ready, one that is being read into.
-const BUFFERS: usize = 3;
+pub(crate) const BUFFERS: usize = 3;
 
 /// The least: with one, nothing would be read while something computes.
-const LEAST_BUFFERS: usize = 2;
+pub(crate) const LEAST_BUFFERS: usize = 2;
 
 /// The most that rows of the token embedding take at one time, bytes: 256 rows of 2048 elements of 2 bytes. A longer prompt takes several reads.
 const ROWS: u64 = 1 << 20;
@@ -38,7 +38,7 @@ pub(crate) fn make_plan(parts: &Parts, row: u64, scales: u64, limit: StreamLimit
     let all = || parts.parts.iter().chain(&pieces);
     let buffer = all().map(Part::buffer).max().unwrap_or(0);
     // A copy in another dtype is made of what is in use.
-    let converted = all().map(|part| part.converted as u64).max().unwrap_or(0);
+    let converted = all().map(Part::copies).max().unwrap_or(0);
     let rows = ROWS.min(row * parts.head.rows as u64).max(row);
     // While a part is pinned it is there twice, but the ring is not there yet.
     let base = parts.base.kept() + parts.base.buffer().saturating_sub(LEAST_BUFFERS as u64 * buffer);
@@ -60,12 +60,13 @@ pub(crate) fn make_plan(parts: &Parts, row: u64, scales: u64, limit: StreamLimit
             experts: least_experts,
         });
     }
-    let buffers = if limit.bytes >= fixed + BUFFERS as u64 * buffer { BUFFERS } else { LEAST_BUFFERS };
+    let most = BUFFERS.min(limit.buffers);
+    let buffers = if limit.bytes >= fixed + most as u64 * buffer { most } else { LEAST_BUFFERS };
     let mut left = limit.bytes - fixed - buffers as u64 * buffer;
     // What is used at each token first, the head as a whole or not at all.
     let whole = parts.head.part(0..parts.head.rows);
     // It may be larger than the ring that isn't there yet while it is converted.
-    let pin_head = take(&mut left, whole.buffer() + whole.converted as u64);
+    let pin_head = take(&mut left, whole.buffer() + whole.copies());
     let (layers, tower): (Vec<&Part>, Vec<&Part>) =
         parts.parts.iter().partition(|part| matches!(part.kind, PartKind::Layer(_)));
     let spread = (0..=layers.len()).rev().map(|count| spread(layers.len(), count));

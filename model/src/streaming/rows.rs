@@ -1,8 +1,9 @@
 //! Rows of a token embedding that is not in memory.
 
-use super::weights::PATIENCE;
-use super::weights::StreamedWeights;
+use super::table::Table;
+use super::weights::{PATIENCE, StreamedWeights};
 use crate::Result;
+use crate::checkpoint::StoredBytes;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_kiln::memory::PooledBytes;
@@ -45,7 +46,10 @@ impl StreamedWeights {
                 })
                 .collect();
             let mut rows = PooledBytes::take(ids.len() * table.row_bytes());
-            self.files.gather(table.file, &ranges, rows.as_mut_slice(), table.name)?;
+            match &self.streamer {
+                Some(_) => self.files.gather(table.file, &ranges, rows.as_mut_slice(), table.name)?,
+                None => self.copy_rows(table, ids, rows.as_mut_slice())?,
+            }
             let bytes = bytes::Bytes::from_owner(Rows(rows));
             let data = table.data(&self.checkpoint, bytes, |row| ids[row] as usize, self.dtype)?;
             let dtype = data.dtype;
@@ -56,6 +60,18 @@ impl StreamedWeights {
             1 => pieces.pop(),
             _ => Some(Tensor::cat(pieces, 1)),
         })
+    }
+}
+
+impl StreamedWeights {
+    /// Copies rows of the mapped `table`.
+    fn copy_rows(&self, table: &Table, ids: &[u32], rows: &mut [u8]) -> Result<()> {
+        let mapped = self.checkpoint.stored(table.name)?;
+        let len = table.row_bytes();
+        for (row, &id) in rows.chunks_exact_mut(len.max(1)).zip(ids) {
+            row.copy_from_slice(&mapped[id as usize * len..][..len]);
+        }
+        Ok(())
     }
 }
 

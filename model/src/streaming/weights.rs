@@ -1,18 +1,17 @@
-//! The weights of a model that are not in its module, and how a part of them comes into it for a moment.
+//! The weights of a model that are not in its module.
 
+use super::card::{Card, CardReport};
 use super::experts::StreamedExperts;
-use super::parts::{Part, PartKind, Table};
+use super::parts::{Part, PartKind};
+use super::table::Table;
 use crate::checkpoint::{Checkpoint, CheckpointError, StoredBytes};
 use crate::config::Qwen3VlConfig;
-use crate::load::WeightSource;
 use crate::text::DecoderLayer;
 use crate::{Qwen3Vl, Result};
-use burn::module::Module;
+use burn::tensor::DType;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor};
 use burn_kiln::prefetch::{ChoiceStats, Files, Held, Lease, Ledger, StreamStats, Streamer};
 use std::collections::BTreeMap;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,14 +27,19 @@ pub(crate) struct StreamedWeights {
     pub(super) dtype: Option<DType>,
     pub(super) files: Arc<Files>,
     pub(super) ledger: Ledger,
-    pub(super) streamer: Streamer,
-    /// Streamed parts by what they are: their number in the streamer, and bytes of their conversion.
-    pub(super) streamed: BTreeMap<PartKind, (usize, usize)>,
+    /// Reads parts from their files; `None` where host memory has no limit, and the mapped files are read.
+    pub(super) streamer: Option<Streamer>,
+    /// What a card gets them into, where it is the card's memory that is limited.
+    pub(super) card: Option<Card>,
+    /// Streamed parts in the order of use.
+    pub(super) parts: Vec<Part>,
+    /// Their numbers in that, by what they are.
+    pub(super) streamed: BTreeMap<PartKind, usize>,
     /// The token embedding, where its rows are read for each prompt.
     pub(super) table: Option<Table>,
     /// The head, which may be read in pieces.
     pub(super) head: Table,
-    /// Bytes of a row of the token embedding, stored and converted.
+    /// Bytes of a row of the token embedding, stored and converted or, where that is more, on a card.
     pub(super) row_cost: u64,
     /// The most bytes of rows at one time.
     pub(super) rows: u64,
@@ -48,15 +52,15 @@ pub(crate) struct StreamedWeights {
 /// How a model whose memory is limited gets on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamReport {
-    /// The limit, bytes.
+    /// The limit of host memory, bytes; `u64::MAX` where only a card's is limited.
     pub limit: u64,
-    /// Bytes of weights in memory now: pinned, the ring's buffers whether filled or not, and conversions.
+    /// Bytes of weights in host memory now, but for mapped ones: pinned, the ring's buffers whether filled or not, and conversions.
     pub held: u64,
     /// The most that they were at one time.
     pub high_water: u64,
     /// Bytes that a pass over all parts reads.
     pub streamed: u64,
-    /// Bytes of one buffer of the ring.
+    /// Bytes of one buffer of the ring, 0 without one.
     pub buffer: u64,
     /// Buffers of the ring.
     pub buffers: usize,
@@ -64,59 +68,31 @@ pub struct StreamReport {
     pub stats: StreamStats,
     /// What was asked for and read of experts that are read by choice; `None` where there are none.
     pub experts: Option<ChoiceStats>,
+    /// What is on the card, where its memory is limited.
+    pub card: Option<CardReport>,
 }
 
-/// A part of the model while it is used.
-pub(crate) enum Use<'a, T> {
-    /// It is in the module.
-    Pinned(&'a T),
-    /// It goes when this is dropped.
-    Streamed(Box<T>, #[allow(dead_code, reason = "counts until it is dropped")] Held),
+/// The bytes of a part's tensors.
+pub(super) enum PartBytes<'a> {
+    /// It has been read.
+    Leased(Lease),
+    /// They are in the checkpoint's mapping.
+    Mapped(&'a Checkpoint),
 }
 
-impl<T> Deref for Use<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        match self {
-            Self::Pinned(part) => part,
-            Self::Streamed(part, _) => part,
-        }
-    }
-}
-
-/// The tensors of a part that has been read.
-pub(super) struct LeasedTensors<'a>(pub(super) &'a Lease);
-
-impl StoredBytes for LeasedTensors<'_> {
+impl StoredBytes for PartBytes<'_> {
     fn stored(&self, name: &str) -> Result<bytes::Bytes> {
-        let index = self.0.unit().pieces().iter().position(|piece| piece.name == name);
+        let lease = match self {
+            Self::Leased(lease) => lease,
+            Self::Mapped(checkpoint) => return checkpoint.stored(name),
+        };
+        let index = lease.unit().pieces().iter().position(|piece| piece.name == name);
         let index = index.ok_or_else(|| CheckpointError::Unknown { tensor: name.to_owned() })?;
-        Ok(bytes::Bytes::from_owner(self.0.piece(index)))
+        Ok(bytes::Bytes::from_owner(lease.piece(index)))
     }
 }
 
 impl StreamedWeights {
-    /// The part `kind`, which stands at `path` in the model: the next of `pinned`, where it is in the module, else read into what `make` gives.
-    pub(crate) fn part<'a, B: Backend, M: Module<B>>(
-        &self,
-        (kind, path): (PartKind, &str),
-        pinned: &'a [M],
-        make: impl FnOnce() -> M,
-        device: &B::Device,
-    ) -> Result<Use<'a, M>> {
-        let Some(&(number, converted)) = self.streamed.get(&kind) else {
-            return Ok(Use::Pinned(&pinned[self.pinned_before(&kind)]));
-        };
-        let lease = self.streamer.ask(number)?;
-        let held = self.ledger.hold_within(converted, PATIENCE)?;
-        let bytes = LeasedTensors(&lease);
-        let Self { checkpoint, dtype, config, .. } = self;
-        let source = WeightSource { checkpoint, bytes: &bytes, dtype: *dtype, config };
-        let part = source.fill(make(), path, device, &mut |_| Ok(()))?;
-        Ok(Use::Streamed(Box::new(part), held))
-    }
-
     /// Makes the experts of layer `index` those that are read by choice, where they are.
     pub(crate) fn attach_experts<B: Backend>(&self, index: usize, layer: &mut DecoderLayer<B>) {
         if let Some(experts) = &self.experts {
@@ -135,7 +111,7 @@ impl StreamedWeights {
     }
 
     /// Pinned parts of the same sort before this one.
-    fn pinned_before(&self, kind: &PartKind) -> usize {
+    pub(super) fn pinned_before(&self, kind: &PartKind) -> usize {
         match *kind {
             PartKind::Layer(end) => (0..end).filter(|&layer| !self.streams(&PartKind::Layer(layer))).count(),
             PartKind::Block(end) => (0..end).filter(|&block| !self.streams(&PartKind::Block(block))).count(),
@@ -147,25 +123,6 @@ impl StreamedWeights {
     /// Whether the head is read in pieces.
     pub(crate) fn streams_head(&self) -> bool {
         self.streamed.keys().any(|kind| matches!(kind, PartKind::Head(..)))
-    }
-
-    /// Calls `multiply` with each piece of the head, `[rows, hidden]`, in order.
-    pub(crate) fn for_each_head_piece<B: Backend>(
-        &self,
-        device: &B::Device,
-        mut multiply: impl FnMut(Tensor<B, 2>),
-    ) -> Result<()> {
-        for (kind, &(number, converted)) in &self.streamed {
-            let &PartKind::Head(start, _) = kind else { continue };
-            let lease = self.streamer.ask(number)?;
-            let _held = self.ledger.hold_within(converted, PATIENCE)?;
-            let bytes = LeasedTensors(&lease).stored(self.head.name)?;
-            let data = self.head.data(&self.checkpoint, bytes, |row| start + row, self.dtype)?;
-            let dtype = data.dtype;
-            drop(lease);
-            multiply(Tensor::from_data(data, (device, dtype)));
-        }
-        Ok(())
     }
 
     /// Takes out of a model whose parameters are lazy what is streamed.
@@ -197,21 +154,38 @@ impl StreamedWeights {
 
     /// How it gets on.
     pub(crate) fn report(&self) -> StreamReport {
-        let (buffer, buffers) = self.streamer.ring();
+        let (buffer, buffers) = self.streamer.as_ref().map_or((0, 0), Streamer::ring);
         StreamReport {
             limit: self.ledger.limit(),
             held: self.ledger.held(),
             high_water: self.ledger.high_water(),
-            streamed: self.streamer.bytes(),
+            streamed: self.parts.iter().map(|part| part.unit.len() as u64).sum(),
             buffer: buffer as u64,
             buffers,
-            stats: self.streamer.stats(),
+            stats: self.streamer.as_ref().map(Streamer::stats).unwrap_or_default(),
             experts: self.experts.as_ref().map(|experts| experts.stats()),
+            card: self.card.as_ref().map(Card::report),
+        }
+    }
+
+    /// Runs a pass of the model: on a card alone, and on the stream of work that its weights are on.
+    pub(crate) fn run_pass<T>(&self, pass: impl FnOnce() -> T) -> T {
+        match &self.card {
+            Some(card) => card.run_pass(pass),
+            None => pass(),
+        }
+    }
+
+    /// Runs what makes the inputs of passes on the same stream of work.
+    pub(crate) fn on_stream<T>(&self, work: impl FnOnce() -> T) -> T {
+        match &self.card {
+            Some(card) => card.on_stream(work),
+            None => work(),
         }
     }
 
     /// Streamed parts by what they are.
-    pub(super) fn number(parts: &[Part]) -> BTreeMap<PartKind, (usize, usize)> {
-        parts.iter().enumerate().map(|(number, part)| (part.kind.clone(), (number, part.converted))).collect()
+    pub(super) fn number(parts: &[Part]) -> BTreeMap<PartKind, usize> {
+        parts.iter().enumerate().map(|(number, part)| (part.kind.clone(), number)).collect()
     }
 }

@@ -70,13 +70,7 @@ impl<B: Backend> TextModel<B> {
     /// Layer `index`, read where it is not in memory.
     fn layer(&self, index: usize, device: &B::Device) -> Result<Use<'_, DecoderLayer<B>>> {
         let Some(stream) = &self.stream else { return Ok(Use::Pinned(&self.layers[index])) };
-        let path = format!("language_model.layers.{index}");
-        let make = || {
-            let mut layer = DecoderLayer::new(&self.config, index, device);
-            stream.attach_experts(index, &mut layer);
-            layer
-        };
-        stream.part((PartKind::Layer(index), &path), &self.layers, make, device)
+        stream.part(PartKind::Layer(index), &self.layers, device)
     }
 
     /// Leaves the table no rows.

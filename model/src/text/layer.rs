@@ -35,7 +35,7 @@ pub struct DecoderLayer<B: Backend> {
 }
 
 impl<B: Backend> DecoderLayer<B> {
-    pub(super) fn new(config: &TextConfig, layer: usize, device: &B::Device) -> Self {
+    pub(crate) fn new(config: &TextConfig, layer: usize, device: &B::Device) -> Self {
         let norm = RmsNormConfig::new(config.hidden_size).with_epsilon(config.rms_norm_eps);
         Self {
             input_layernorm: norm.init(device),

@@ -66,7 +66,7 @@ pub struct VisionBlock<B: Backend> {
 }
 
 impl<B: Backend> VisionBlock<B> {
-    pub(super) fn new(config: &VisionConfig, device: &B::Device) -> Self {
+    pub(crate) fn new(config: &VisionConfig, device: &B::Device) -> Self {
         let norm = LayerNormConfig::new(config.hidden_size);
         Self {
             norm1: norm.init(device),

@@ -26,7 +26,7 @@ pub struct PatchMerger<B: Backend> {
 }
 
 impl<B: Backend> PatchMerger<B> {
-    pub(super) fn new(config: &VisionConfig, norm_after_merge: bool, device: &B::Device) -> Self {
+    pub(crate) fn new(config: &VisionConfig, norm_after_merge: bool, device: &B::Device) -> Self {
         let merged = config.merged_size();
         let normed = if norm_after_merge { merged } else { config.hidden_size };
         Self {

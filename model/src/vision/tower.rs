@@ -74,23 +74,20 @@ impl<B: Backend> VisionModel<B> {
     /// Block `index`, read where it is not in memory.
     fn block(&self, index: usize, device: &B::Device) -> Result<Use<'_, VisionBlock<B>>> {
         let Some(stream) = &self.stream else { return Ok(Use::Pinned(&self.blocks[index])) };
-        let path = format!("visual.blocks.{index}");
-        stream.part((PartKind::Block(index), &path), &self.blocks, || VisionBlock::new(&self.config, device), device)
+        stream.part(PartKind::Block(index), &self.blocks, device)
     }
 
     /// DeepStack merger `index`, read where it is not in memory.
     fn tap(&self, index: usize, device: &B::Device) -> Result<Use<'_, PatchMerger<B>>> {
         let mergers = &self.deepstack_merger_list;
         let Some(stream) = &self.stream else { return Ok(Use::Pinned(&mergers[index])) };
-        let path = format!("visual.deepstack_merger_list.{index}");
-        stream.part((PartKind::Tap(index), &path), mergers, || PatchMerger::new(&self.config, true, device), device)
+        stream.part(PartKind::Tap(index), mergers, device)
     }
 
     /// The merger, read where it is not in memory.
     fn last_merger(&self, device: &B::Device) -> Result<Use<'_, PatchMerger<B>>> {
         let Some(stream) = &self.stream else { return Ok(Use::Pinned(&self.merger)) };
-        let make = || PatchMerger::new(&self.config, false, device);
-        stream.part((PartKind::Merger, "visual.merger"), std::slice::from_ref(&self.merger), make, device)
+        stream.part(PartKind::Merger, std::slice::from_ref(&self.merger), device)
     }
 
     /// Leaves the merger no weights.
