@@ -26,3 +26,9 @@ cube_device::test_on_devices! {
     rows_of_missing_ids_are_nan,
     invalid_calls_say_so,
 }
+
+cube_device::test_on_devices! {
+    int8:
+    rows_are_quantized_to_half_a_scale,
+    int8_products_match_f64,
+}

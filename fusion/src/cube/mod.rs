@@ -24,6 +24,7 @@ pub mod cuda_text;
 pub mod embedding;
 mod error;
 mod heads;
+pub mod int8;
 mod limits;
 mod norm;
 mod operands;

@@ -80,18 +80,18 @@ enum Fold {
 ///
 /// All these units must call this, `units` of them: a power of two, and a multiple of the plane size.
 #[cube]
-pub(super) fn sum_cube(value: f32, #[comptime] units: u32, #[comptime] reduction: Reduction) -> f32 {
-    fold_cube(value, units, reduction, Fold::Sum)
+pub(super) fn sum_cube<T: Numeric>(value: T, #[comptime] units: u32, #[comptime] reduction: Reduction) -> T {
+    fold_cube::<T>(value, units, reduction, Fold::Sum)
 }
 
 /// The largest `value`; otherwise as [`sum_cube`]. NaN may be passed over.
 #[cube]
 pub(super) fn max_cube(value: f32, #[comptime] units: u32, #[comptime] reduction: Reduction) -> f32 {
-    fold_cube(value, units, reduction, Fold::Max)
+    fold_cube::<f32>(value, units, reduction, Fold::Max)
 }
 
 #[cube]
-fn fold_two(a: f32, b: f32, #[comptime] fold: Fold) -> f32 {
+fn fold_two<T: Numeric>(a: T, b: T, #[comptime] fold: Fold) -> T {
     match fold {
         Fold::Sum => a + b,
         Fold::Max => max(a, b),
@@ -99,7 +99,12 @@ fn fold_two(a: f32, b: f32, #[comptime] fold: Fold) -> f32 {
 }
 
 #[cube]
-fn fold_cube(value: f32, #[comptime] units: u32, #[comptime] reduction: Reduction, #[comptime] fold: Fold) -> f32 {
+fn fold_cube<T: Numeric>(
+    value: T,
+    #[comptime] units: u32,
+    #[comptime] reduction: Reduction,
+    #[comptime] fold: Fold,
+) -> T {
     let count = comptime!(reduction.partials(units));
     match reduction {
         Reduction::Planes { .. } => {
@@ -107,16 +112,16 @@ fn fold_cube(value: f32, #[comptime] units: u32, #[comptime] reduction: Reductio
                 Fold::Sum => plane_sum(value),
                 Fold::Max => plane_max(value),
             };
-            if comptime!(count == 1) { plane } else { fold_partials(plane, count, fold) }
+            if comptime!(count == 1) { plane } else { fold_partials::<T>(plane, count, fold) }
         }
-        Reduction::SharedMemory => fold_tree(value, count, fold),
+        Reduction::SharedMemory => fold_tree::<T>(value, count, fold),
     }
 }
 
 /// Folds one value a plane over the `count` planes of the cube.
 #[cube]
-fn fold_partials(plane: f32, #[comptime] count: usize, #[comptime] fold: Fold) -> f32 {
-    let mut partials = SharedMemory::<f32>::new(count);
+fn fold_partials<T: Numeric>(plane: T, #[comptime] count: usize, #[comptime] fold: Fold) -> T {
+    let mut partials = SharedMemory::<T>::new(count);
     if UNIT_POS_PLANE == 0 {
         partials[PLANE_POS as usize] = plane;
     }
@@ -124,15 +129,15 @@ fn fold_partials(plane: f32, #[comptime] count: usize, #[comptime] fold: Fold) -
     let mut total = partials[0];
     #[unroll]
     for i in 1..count {
-        total = fold_two(total, partials[i], fold);
+        total = fold_two::<T>(total, partials[i], fold);
     }
     total
 }
 
 /// Folds one value a unit over the `count` units of the cube.
 #[cube]
-fn fold_tree(value: f32, #[comptime] count: usize, #[comptime] fold: Fold) -> f32 {
-    let mut partials = SharedMemory::<f32>::new(count);
+fn fold_tree<T: Numeric>(value: T, #[comptime] count: usize, #[comptime] fold: Fold) -> T {
+    let mut partials = SharedMemory::<T>::new(count);
     let unit = UNIT_POS as usize;
     partials[unit] = value;
     sync_cube();
@@ -141,7 +146,7 @@ fn fold_tree(value: f32, #[comptime] count: usize, #[comptime] fold: Fold) -> f3
     for step in 0..steps {
         let half = comptime!(count >> (step + 1));
         if unit < half {
-            partials[unit] = fold_two(partials[unit], partials[unit + half], fold);
+            partials[unit] = fold_two::<T>(partials[unit], partials[unit + half], fold);
         }
         sync_cube();
     }

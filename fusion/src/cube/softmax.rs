@@ -156,7 +156,7 @@ fn softmax_rows<X: Float, N: Size>(
         largest = next;
     }
     let peak = max_row(largest, blueprint);
-    let total = sum_row(sum_lanes(sums) * f32::exp(largest - peak), blueprint);
+    let total = sum_row::<f32>(sum_lanes(sums) * f32::exp(largest - peak), blueprint);
 
     let peaks = Vector::<f32, N>::new(peak);
     let scale = match form {

@@ -5,6 +5,7 @@
 pub mod attention;
 pub mod embedding;
 pub mod heads;
+pub mod int8;
 pub mod products;
 pub mod rms_norm;
 pub mod rows;

@@ -5,7 +5,9 @@ use super::case::{Cases, Kind, allocate, name};
 use burn_kiln_fusion::{
     Activation,
     cube::{
+        Strategy as RowStrategy,
         embedding::embedding,
+        int8::{self, Int8Rows, quantize},
         product::{Call, Layer, RowNorm, Strategy, matmul, multiply, tiled::Tile},
     },
 };
@@ -81,6 +83,23 @@ fn add_tiles(cases: &mut Cases, dtypes: (DType, DType)) {
     add_product(cases, Form::Gated, (128, 61, 128), dtypes, Strategy::Tiled(Tile::LARGE));
 }
 
+/// Products of 8-bit integers, with loads of four words and of one, and what makes them.
+fn add_int8(cases: &mut Cases) {
+    for (k, d) in [(2048, 2048), (257, 65 * 4)] {
+        for x in [F32, BF16] {
+            cases.add(format!("quantize {} [8, {k}]", name(x)), Kind::Streaming, || {
+                quantize(&allocate(&[8, k], x), RowStrategy::Auto).unwrap();
+            });
+        }
+        for rows in [1, 2, 8] {
+            let make = |rows| Int8Rows { values: allocate(&[rows, d / 4], I32), scales: allocate(&[rows], F32), d };
+            cases.add(format!("int8 [{rows}, {d}] to 2048"), Kind::Streaming, || {
+                int8::multiply(&make(rows), &make(2048), RowStrategy::Auto).unwrap();
+            });
+        }
+    }
+}
+
 /// Products with weights of every storage, plain ones with both sides as they lie, embeddings.
 pub fn add(cases: &mut Cases) {
     for weight in [F32, F16, BF16] {
@@ -91,6 +110,7 @@ pub fn add(cases: &mut Cases) {
         });
     }
     add_product(cases, Form::Linear, (1, 64, 2048), (F16, F16), Strategy::Auto);
+    add_int8(cases);
     for tile in Tile::ALL {
         let Tile { rows, columns, .. } = tile;
         cases.add(format!("matmul f32 [128, 64] x [64, 128], tiles of {rows}x{columns}"), Kind::Tiled, || {

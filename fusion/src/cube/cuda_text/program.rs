@@ -95,7 +95,8 @@ impl Program {
     }
 }
 
-/// The folder with the headers and `main.o`, named after their content.
+/// The folder with the headers, `main.o` and the first header translated in advance (half of the time of a small kernel goes to what that one
+/// includes), named after their content.
 fn build_host(folder: &Path) -> Result<PathBuf, HostError> {
     let mut hasher = DefaultHasher::new();
     (HOST, FLAGS).hash(&mut hasher);
@@ -104,6 +105,8 @@ fn build_host(folder: &Path) -> Result<PathBuf, HostError> {
     let object = host.join("main.o");
     if !object.exists() {
         HOST.iter().try_for_each(|(name, content)| write(&host.join(name), content))?;
+        let header = host.join("cuda_runtime.h");
+        compile(&["-x".as_ref(), "c++-header".as_ref()], &header, &host.join("cuda_runtime.h.gch"))?;
         compile(&["-c".as_ref()], &host.join("main.cpp"), &object)?;
     }
     Ok(host)

@@ -99,7 +99,7 @@ pub(super) fn place_rows<X: Float, G: Float, Q: Float, C: Float, N: Size>(
             squares += a[slot] * a[slot] + b[slot] * b[slot];
         }
         // Of values too, whose sum is of no use: outside of any branch.
-        let sum = sum_row(sum_lanes(squares), blueprint);
+        let sum = sum_row::<f32>(sum_lanes(squares), blueprint);
         scale = f32::inverse_sqrt(sum * recip_d + epsilon);
     }
 

@@ -58,7 +58,7 @@ pub(super) fn norm_rows<X: Float, G: Float, N: Size>(
             NormKind::Layer => v,
         };
     }
-    let first = sum_row(sum_lanes(first), blueprint) * recip_d;
+    let first = sum_row::<f32>(sum_lanes(first), blueprint) * recip_d;
 
     let (mean, variance) = match kind {
         NormKind::Rms => (0.0f32, first),
@@ -68,7 +68,7 @@ pub(super) fn norm_rows<X: Float, G: Float, N: Size>(
                 let v = Vector::<f32, N>::cast_from(x[x_start + i]) - Vector::new(first);
                 squares += v * v;
             }
-            (first, sum_row(sum_lanes(squares), blueprint) * recip_d)
+            (first, sum_row::<f32>(sum_lanes(squares), blueprint) * recip_d)
         }
     };
     let scale = f32::inverse_sqrt(variance + epsilon);

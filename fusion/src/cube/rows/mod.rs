@@ -34,8 +34,8 @@ pub(super) fn find_unit(#[comptime] blueprint: Blueprint) -> usize {
 
 /// The sum of `value` over the units of a row, in each of them; all must call it.
 #[cube]
-pub(super) fn sum_row(value: f32, #[comptime] blueprint: Blueprint) -> f32 {
-    sum_cube(value, blueprint.units, blueprint.reduction)
+pub(super) fn sum_row<T: Numeric>(value: T, #[comptime] blueprint: Blueprint) -> T {
+    sum_cube::<T>(value, blueprint.units, blueprint.reduction)
 }
 
 /// The largest `value` of the units of a row, in each of them; all must call it.
