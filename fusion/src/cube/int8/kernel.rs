@@ -45,7 +45,7 @@ pub(super) fn quantize_rows<X: Float>(
             if at < d {
                 let value = f32::floor(f32::cast_from(x[row * distance + at]) * inverse + 0.5f32);
                 let value = clamp(value, f32::new(-LARGEST), f32::new(LARGEST));
-                packed = packed | place_byte(i32::cast_from(value), i);
+                packed |= place_byte(i32::cast_from(value), i);
             }
         }
         values[row * words + word] = packed;
