@@ -22,7 +22,7 @@
 //! pieces.rs      several runs as one
 //! summary/       what the figures have to show
 //! planning/      products with and without plans
-//! sm61/          a decoder layer on a Pascal card, on paper
+//! sm61/          a decoder layer on a Pascal card, on paper, and weights that are sent to it
 //! cachegrind.rs  naive and tiled loops for a cache simulator
 //! ```
 

@@ -1,7 +1,10 @@
 //! What programs make of what is typed: lines of `chat`, and options of generation.
 
+use burn_kiln_fusion::FusedOps;
+use bytesize::ByteSize;
 use clap::Parser;
 use kiln_examples::Error;
+use kiln_examples::backend::{Backend, Place, Program};
 use kiln_examples::conversation::Line;
 use kiln_examples::sampling::SamplingArgs;
 use qwen3_vl_burn::generate::{GenerateOptions, GenerationConfig, Sampling};
@@ -57,4 +60,22 @@ fn values_out_of_range_are_errors() {
     ] {
         assert_eq!(apply(line).unwrap_err().to_string(), message);
     }
+}
+
+#[test]
+fn a_limit_of_a_cards_memory_needs_a_card() {
+    struct Nothing;
+    impl Program for Nothing {
+        type Out = ();
+
+        fn run<B: FusedOps>(self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+    let place = Place { gpu_memory: Some(ByteSize(2 << 30)), ..Place::on(Backend::Kiln) };
+    let error = place.run(Nothing).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("--backend kiln computes in host memory: give --memory-limit"), "{error}");
+    let options = place.load_options(None);
+    assert_eq!((options.gpu_memory, options.memory_limit), (None, None));
 }

@@ -16,8 +16,11 @@ const PREFETCH_DISTANCE: RangeInclusive<usize> = 0..=1 << 20;
 /// Threads of one operation.
 const THREADS: RangeInclusive<usize> = 1..=4_096;
 
-/// The least memory that a model's weights can do with, the machine's or a card's, bytes: a few layers of a small one.
+/// The least memory that a model can run in, bytes: one layer's weights, activations and caches of a small one.
 const LEAST_MEMORY: u64 = 16 << 20;
+
+/// The least of a card's memory that is a limit and no slip, bytes; what a model needs is known when it is loaded.
+const LEAST_CARD_MEMORY: u64 = 64 << 10;
 
 impl OptimizationConfig {
     /// Checks every value.
@@ -33,17 +36,17 @@ impl OptimizationConfig {
         check("tiling.attention_k", tiling.attention_k, ATTENTION_TILE)?;
         check("prefetch.distance", self.prefetch.distance, PREFETCH_DISTANCE)?;
         check("threads.max", self.threads.max, THREADS)?;
-        check_limit("streaming.memory_limit", self.streaming.memory_limit)?;
-        check_limit("gpu.memory_limit", self.gpu.memory_limit)
+        check_limit("streaming.memory_limit", self.streaming.memory_limit, LEAST_MEMORY)?;
+        check_limit("gpu.memory_limit", self.gpu.memory_limit, LEAST_CARD_MEMORY)
     }
 }
 
-fn check_limit(field: &'static str, limit: Option<ByteSize>) -> Result<(), ConfigError> {
+fn check_limit(field: &'static str, limit: Option<ByteSize>, least: u64) -> Result<(), ConfigError> {
     match limit {
-        Some(limit) if limit.as_u64() < LEAST_MEMORY => Err(ConfigError::Value {
+        Some(limit) if limit.as_u64() < least => Err(ConfigError::Value {
             field,
             found: limit.to_string(),
-            expected: format!("at least {}", ByteSize(LEAST_MEMORY)),
+            expected: format!("at least {}", ByteSize(least)),
         }),
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ const BASE: u64 = 2 * (1024 * 1536 + 2304 * 1024) + (1 << 20);
 /// Layers that have a place on the card at a time: one in use, one on its way.
 const PLACES: u64 = 2;
 
-/// What buses carry, GB/s: PCIe 3.0 x4 with pageable memory, as laptops have it; the same pinned; x16 pinned.
+/// What buses carry, GB/s: about PCIe 3.0 x4, as laptops' cards have it, x8 and x16.
 const BUSES: [f64; 3] = [3.0, 6.0, 12.0];
 
 /// Limits of the table, MiB.
