@@ -4,7 +4,7 @@ use burn_kiln_fusion::FusedOps;
 use bytesize::ByteSize;
 use clap::Parser;
 use kiln_examples::Error;
-use kiln_examples::backend::{Backend, Place, Program};
+use kiln_examples::backend::{self, Backend, Place};
 use kiln_examples::conversation::Line;
 use kiln_examples::sampling::SamplingArgs;
 use qwen3_vl_burn::generate::{GenerateOptions, GenerationConfig, Sampling};
@@ -65,7 +65,7 @@ fn values_out_of_range_are_errors() {
 #[test]
 fn a_limit_of_a_cards_memory_needs_a_card() {
     struct Nothing;
-    impl Program for Nothing {
+    impl backend::Program for Nothing {
         type Out = ();
 
         fn run<B: FusedOps>(self) -> Result<(), Error> {
