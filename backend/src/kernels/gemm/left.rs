@@ -1,8 +1,8 @@
 //! The left operand of a product: a matrix, or the norm of its rows, applied on their way into panels.
 //!
 //! ```text
-//! first phase    mean, rest and reciprocal deviation of each row        while it is in the cache to be packed, where A is packed once
-//! packing        x → ((x - mean) - rest) · rstd · gamma + beta          on registers, before the transpose
+//! first phase    mean, reciprocal deviation and shift of each row       while it is in the cache to be packed, where A is packed once
+//! packing        x → ((x - mean) · rstd + shift) · gamma + beta           on registers, before the transpose
 //! ```
 //!
 //! The normalised rows are never in memory, and no pass of their own reads or writes them. The operations and their order are those of the
@@ -42,7 +42,7 @@ impl LeftOperand {
 /// The numbers of a norm: three for each row, and its weights for each column.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowScales {
-    /// Mean, rest and reciprocal deviation.
+    /// Mean, reciprocal deviation and shift.
     stats: *mut [f32; 3],
     gamma: *const f32,
     /// Null where there is none.
@@ -72,12 +72,12 @@ impl RowScales {
     pub(super) unsafe fn apply<I: Isa>(self, isa: I, x: I::V, (row, col): (usize, usize), n: usize) -> I::V {
         // SAFETY: the caller's promise.
         unsafe {
-            let [mean, rest, rstd] = *self.stats.add(row);
+            let [mean, rstd, shift] = *self.stats.add(row);
             let gamma = load_up_to(isa, self.gamma.add(col), n);
             if !self.centred {
                 return isa.mul(isa.mul(x, isa.splat(rstd)), gamma);
             }
-            let normed = isa.mul(isa.sub(isa.sub(x, isa.splat(mean)), isa.splat(rest)), isa.splat(rstd));
+            let normed = isa.mul_add(isa.sub(x, isa.splat(mean)), isa.splat(rstd), isa.splat(shift));
             if self.beta.is_null() {
                 isa.mul(normed, gamma)
             } else {

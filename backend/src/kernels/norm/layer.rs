@@ -115,7 +115,7 @@ impl<S: Storage> Part<S> {
         }
     }
 
-    /// `out = ((x - mean) · rstd - rest · rstd) · gamma + beta`.
+    /// `out = ((x - mean) · rstd + shift) · gamma + beta`.
     ///
     /// # Safety
     /// `x` and `out` hold `d` elements and are the same or do not overlap; with `BETA` there is a beta, with `STREAM` `out` is a
@@ -125,10 +125,10 @@ impl<S: Storage> Part<S> {
         &self,
         isa: I,
         x: *const S,
-        [mean, rest, rstd]: [f32; 3],
+        [mean, rstd, shift]: [f32; 3],
         out: *mut S,
     ) {
-        let (mean, shift, rstd) = (isa.splat(mean), isa.splat(-rest * rstd), isa.splat(rstd));
+        let (mean, rstd, shift) = (isa.splat(mean), isa.splat(rstd), isa.splat(shift));
         let (gamma, beta) = (self.gamma, self.beta.unwrap_or(self.gamma));
         let span = spans::<I, S, false>(isa, out, self.d);
         // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
@@ -161,7 +161,8 @@ impl<S: Storage> Part<S> {
 /// Of a row's elements, one in this many at most gives its first mean.
 const BEGINNING: usize = 32;
 
-/// The mean of a row's beginning, the mean of what remains after subtracting it, and the reciprocal deviation of the row.
+/// The mean of a row's beginning, the reciprocal deviation of the row, and what brings the mean to 0 then: `-r · rstd` for the mean r of what
+/// remains after subtracting the first.
 ///
 /// # Safety
 /// `x` holds `d` elements, `d > 0`.
@@ -178,7 +179,8 @@ pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: u
     // Σ(x - m - r)² = Σ(x - m)² - d r²; rounding may leave it below 0.
     let centred = squares - rest * rest * len;
     let centred = if centred < 0.0 { 0.0 } else { centred };
-    [mean, rest, reciprocal_root(centred, d, epsilon)]
+    let rstd = reciprocal_root(centred, d, epsilon);
+    [mean, rstd, -rest * rstd]
 }
 
 /// `Σ x`.

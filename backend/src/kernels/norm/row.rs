@@ -43,8 +43,8 @@ impl<'a> RowNorm<'a> {
         }
     }
 
-    /// What the norm subtracts from the elements of a row, in two steps, and what it multiplies them by then: the numbers that
-    /// [`RowNorm::normalize`] computes, bit for bit. `[0, 0, rstd]` for RMS norm.
+    /// What the norm subtracts from the elements of a row, what it multiplies them by then, and what it adds: the numbers that
+    /// [`RowNorm::normalize`] computes, bit for bit. `[0, rstd, 0]` for RMS norm.
     ///
     /// # Safety
     /// `x` holds `d` elements, `d > 0`.
@@ -53,7 +53,7 @@ impl<'a> RowNorm<'a> {
         // SAFETY: the caller's promise.
         unsafe {
             match self {
-                Self::Rms(norm) => [0.0, 0.0, measure_rms(isa, x, d, norm.epsilon)],
+                Self::Rms(norm) => [0.0, measure_rms(isa, x, d, norm.epsilon), 0.0],
                 Self::Layer(norm) => measure_layer(isa, x, d, norm.epsilon),
             }
         }
