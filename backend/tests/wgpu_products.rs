@@ -15,6 +15,7 @@ use burn_kiln::{
 };
 use burn_kiln_fusion::{
     Activation, Epilogue, FusedOps, GatedMlpWeights, KernelConfig, LinearWeights, Norm, NormKind, Weight,
+    config::GpuKernelConfig,
     conformance::{self, Suite},
 };
 use burn_tensor::{Int, Tensor, TensorData, Tolerance};
@@ -198,8 +199,13 @@ fn the_plan_of_every_op_is_told() {
             let text = explain(&op);
             assert!(text.contains(expected), "{op:?}: {text}");
         }
-        let off = KilnWgpu::explain_op(&OpShape::Attention(shape(1, 9)), device, &KernelConfig::none()).unwrap();
-        assert_eq!(off, "the decorated backend's ops: tiling.enabled is off");
+        let none = KernelConfig::none();
+        for (config, section) in
+            [(none.clone(), "gpu"), (KernelConfig { gpu: GpuKernelConfig::default(), ..none }, "tiling")]
+        {
+            let off = KilnWgpu::explain_op(&OpShape::Attention(shape(1, 9)), device, &config).unwrap();
+            assert_eq!(off, format!("the decorated backend's ops: {section}.enabled is off"));
+        }
         let cpu = Weight::Plain(make::<Flex, 2>(13, [64, 64], &Default::default()));
         let op = OpShape::Embedding { ids: 2, table: &cpu };
         assert_eq!(Flex::explain_op(&op, &Default::default(), &KernelConfig::default()), None);
