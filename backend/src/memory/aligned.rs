@@ -1,9 +1,8 @@
 //! Memory of a weight: its own, aligned to cache lines, so that it can become panels where it lies.
 
 use super::block::ALIGNMENT;
-use super::controller::BURN_ALIGNMENT;
-use burn_std::{AllocationController, AllocationProperty, Bytes};
-use core::mem::MaybeUninit;
+use super::controller::{Initialised, into_bytes};
+use burn_std::Bytes;
 
 /// Bytes of one owner from the system's allocator, aligned to [`ALIGNMENT`].
 ///
@@ -37,31 +36,17 @@ impl AlignedBytes {
 
     /// The memory of a tensor.
     pub fn into_bytes(self) -> Bytes {
-        let len = self.len;
-        // SAFETY: every byte of a `Vec` within its length is initialised.
-        unsafe { Bytes::from_controller(Box::new(self), len) }
+        into_bytes(self)
     }
 }
 
-impl AllocationController for AlignedBytes {
-    fn alloc_align(&self) -> usize {
-        BURN_ALIGNMENT
+impl Initialised for AlignedBytes {
+    fn as_slice(&self) -> &[u8] {
+        self.as_slice()
     }
 
-    fn property(&self) -> AllocationProperty {
-        AllocationProperty::Other
-    }
-
-    unsafe fn memory_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        let bytes = self.as_mut_slice();
-        // SAFETY: the same bytes; the caller promises to write only initialised ones.
-        unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
-    }
-
-    fn memory(&self) -> &[MaybeUninit<u8>] {
-        let bytes = self.as_slice();
-        // SAFETY: initialised bytes are also possibly initialised ones.
-        unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.as_mut_slice()
     }
 }
 

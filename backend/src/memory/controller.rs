@@ -1,12 +1,51 @@
-//! A block as the memory of a Burn tensor.
+//! Our memory as that of a Burn tensor.
 
 use super::block::Block;
 use super::pool::Pool;
 use burn_std::{AllocationController, AllocationProperty, Bytes};
 use core::mem::MaybeUninit;
 
-/// The alignment that Burn asks of any buffer, bytes; blocks have a stricter one.
-pub(super) const BURN_ALIGNMENT: usize = align_of::<u128>();
+/// The alignment that Burn asks of any buffer, bytes; ours have a stricter one.
+const BURN_ALIGNMENT: usize = align_of::<u128>();
+
+/// Memory of one owner, every byte of which is initialised; the same bytes at each call.
+pub(super) trait Initialised: Send + Sync + 'static {
+    fn as_slice(&self) -> &[u8];
+
+    fn as_mut_slice(&mut self) -> &mut [u8];
+}
+
+/// The memory of a tensor.
+pub(super) fn into_bytes(memory: impl Initialised) -> Bytes {
+    let len = memory.as_slice().len();
+    // SAFETY: every byte is initialised.
+    unsafe { Bytes::from_controller(Box::new(Controller(memory)), len) }
+}
+
+/// Memory as Burn holds it.
+struct Controller<M>(M);
+
+impl<M: Initialised> AllocationController for Controller<M> {
+    fn alloc_align(&self) -> usize {
+        BURN_ALIGNMENT
+    }
+
+    fn property(&self) -> AllocationProperty {
+        AllocationProperty::Other
+    }
+
+    unsafe fn memory_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        let bytes = self.0.as_mut_slice();
+        // SAFETY: the same bytes; the caller promises to write only initialised ones.
+        unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
+    }
+
+    fn memory(&self) -> &[MaybeUninit<u8>] {
+        let bytes = self.0.as_slice();
+        // SAFETY: initialised bytes are also possibly initialised ones.
+        unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+    }
+}
 
 /// Bytes from the [`Pool`], given back when dropped.
 #[derive(Debug)]
@@ -35,31 +74,17 @@ impl PooledBytes {
 
     /// The memory of a tensor.
     pub fn into_bytes(self) -> Bytes {
-        let len = self.len;
-        // SAFETY: every byte of a block is initialised.
-        unsafe { Bytes::from_controller(Box::new(self), len) }
+        into_bytes(self)
     }
 }
 
-impl AllocationController for PooledBytes {
-    fn alloc_align(&self) -> usize {
-        BURN_ALIGNMENT
+impl Initialised for PooledBytes {
+    fn as_slice(&self) -> &[u8] {
+        self.as_slice()
     }
 
-    fn property(&self) -> AllocationProperty {
-        AllocationProperty::Other
-    }
-
-    unsafe fn memory_mut(&mut self) -> &mut [MaybeUninit<u8>] {
-        let bytes = self.as_mut_slice();
-        // SAFETY: the same bytes; the caller promises to write only initialised ones.
-        unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
-    }
-
-    fn memory(&self) -> &[MaybeUninit<u8>] {
-        let bytes = self.as_slice();
-        // SAFETY: initialised bytes are also possibly initialised ones.
-        unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
+    fn as_mut_slice(&mut self) -> &mut [u8] {
+        self.as_mut_slice()
     }
 }
 
