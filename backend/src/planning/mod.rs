@@ -19,6 +19,7 @@
 mod choice;
 mod explain;
 mod hasher;
+pub(crate) mod kept;
 mod key;
 mod machine;
 mod op_shape;

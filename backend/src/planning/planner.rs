@@ -2,16 +2,15 @@
 
 use super::choice::Choice;
 use super::hasher::WordHash;
+use super::kept::{Kept, Origin};
 use super::key::{PlanKey, ProductShape};
-use super::{machine, store, tune};
+use super::{machine, tune};
 use crate::kernels::gemm::Plan;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{PlanningConfig, TilingConfig};
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{LazyLock, Mutex, PoisonError, RwLock};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// What planning did in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,9 +24,6 @@ pub struct PlannerStats {
     /// Plans that came from a file.
     pub loaded: u64,
 }
-
-/// The plans of a file.
-type Plans = store::Plans<PlanKey, Choice>;
 
 /// Everything of a configuration that a plan depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,7 +43,7 @@ const LARGEST: usize = 4096;
 const LEAST_WORK: usize = 1 << 19;
 
 static PLANS: LazyLock<RwLock<HashMap<Setting, Choice, WordHash>>> = LazyLock::new(RwLock::default);
-static FILES: LazyLock<Mutex<HashMap<PathBuf, Plans>>> = LazyLock::new(Mutex::default);
+static KEPT: LazyLock<Kept<PlanKey, Choice>> = LazyLock::new(Kept::default);
 static HITS: AtomicU64 = AtomicU64::new(0);
 static ANALYTIC: AtomicU64 = AtomicU64::new(0);
 static MEASURED: AtomicU64 = AtomicU64::new(0);
@@ -66,7 +62,7 @@ pub fn stats() -> PlannerStats {
 /// Forgets every plan in memory; files stay.
 pub fn forget_plans() {
     PLANS.write().unwrap_or_else(PoisonError::into_inner).clear();
-    FILES.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    KEPT.forget();
 }
 
 /// How a product of `shape` runs.
@@ -104,35 +100,14 @@ pub(crate) fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
 
 /// The plan of the file, else the fastest of the candidates, which is written to the file.
 fn measure_or_load(setting: &Setting, analytic: &Plan, planning: &PlanningConfig) -> Choice {
-    // One tuner at a time: two would disturb each other's clocks.
-    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
-    let path = machine::plan_file(planning.folder.as_deref());
-    let mut unkept = Plans::default();
-    let kept = match &path {
-        Some(path) => match files.entry(path.clone()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(store::read(path, &machine::describe()).unwrap_or_else(|error| {
-                tracing::warn!(%error, "plans are measured again");
-                Plans::default()
-            })),
-        },
-        None => &mut unkept,
-    };
     // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
     let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX) || !setting.rounds;
-    if let Some(choice) = kept.find(&setting.key).filter(|choice| !fixed && choice.is_valid()) {
-        LOADED.fetch_add(1, Relaxed);
-        return choice;
-    }
-    let choice = tune::measure(&setting.key.shape, analytic, setting.blocks.map(|size| size.is_some()));
-    MEASURED.fetch_add(1, Relaxed);
-    if !fixed {
-        kept.insert(setting.key, choice);
-        if let Some(path) = &path
-            && let Err(error) = store::write(path, &machine::describe(), kept)
-        {
-            tracing::warn!(%error, "measured plans are not kept");
-        }
-    }
+    let path = if fixed { None } else { machine::plan_file(planning.folder.as_deref()) };
+    let measure = || tune::measure(&setting.key.shape, analytic, setting.blocks.map(|size| size.is_some()));
+    let (choice, origin) = KEPT.find_or_measure((path, &machine::describe()), &setting.key, Choice::is_valid, measure);
+    match origin {
+        Origin::File => LOADED.fetch_add(1, Relaxed),
+        Origin::Measured => MEASURED.fetch_add(1, Relaxed),
+    };
     choice
 }

@@ -5,15 +5,17 @@ use super::{
     device::{self, Place},
     measure::{Call, measure},
 };
-use crate::planning::store;
+use crate::planning::{
+    kept::{Kept, Origin},
+    store,
+};
 use burn_cubecl::CubeRuntime;
 use burn_kiln_fusion::{KernelConfig, cube::CubeError};
 use core::fmt::Debug;
 use std::{
-    collections::{HashMap, hash_map::Entry},
-    path::PathBuf,
+    collections::HashMap,
     sync::{
-        LazyLock, Mutex, PoisonError, RwLock,
+        LazyLock, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
@@ -32,11 +34,8 @@ pub struct TuneStats {
 /// Choices in memory at most: beyond, all are forgotten. A program that multiplies ever new shapes must not grow.
 const LARGEST: usize = 4096;
 
-/// The choices of a file.
-type Kept = store::Plans<Class, Choice>;
-
 static CHOICES: LazyLock<RwLock<HashMap<Place, HashMap<Class, Choice>>>> = LazyLock::new(RwLock::default);
-static FILES: LazyLock<Mutex<HashMap<PathBuf, Kept>>> = LazyLock::new(Mutex::default);
+static KEPT: LazyLock<Kept<Class, Choice>> = LazyLock::new(Kept::default);
 static HITS: AtomicU64 = AtomicU64::new(0);
 static MEASURED: AtomicU64 = AtomicU64::new(0);
 static LOADED: AtomicU64 = AtomicU64::new(0);
@@ -49,7 +48,7 @@ pub fn stats() -> TuneStats {
 /// Forgets every choice in memory; files stay.
 pub fn forget_choices() {
     CHOICES.write().unwrap_or_else(PoisonError::into_inner).clear();
-    FILES.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    KEPT.forget();
 }
 
 /// The choice for a class, where it is at hand.
@@ -94,34 +93,19 @@ fn load_or_measure<R: CubeRuntime, S: Copy + Debug + Send + Sync + 'static>(
     rivals: &[(S, Choice)],
     run: Call<'_, S>,
 ) -> Choice {
-    // One tuner at a time: two would disturb each other's clocks.
-    let mut files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
     let owner = device::describe::<R>(device);
     let path = store::find_file(config.planning.folder.as_deref(), "gpu", &owner);
-    let mut unkept = Kept::default();
-    let kept = match &path {
-        Some(path) => match files.entry(path.clone()) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(store::read(path, &owner).unwrap_or_else(|error| {
-                tracing::warn!(%error, "kernels are measured again");
-                Kept::default()
-            })),
-        },
-        None => &mut unkept,
+    let is_rival = |choice: &Choice| rivals.iter().any(|(_, rival)| rival == choice);
+    let measure = || {
+        let strategies: Vec<S> = rivals.iter().map(|(strategy, _)| *strategy).collect();
+        let (_, choice) = rivals[measure::<R, S>(&R::client(device), &strategies, run)];
+        tracing::debug!(?class, usual = ?rivals[0].1, best = ?choice, "measured");
+        choice
     };
-    if let Some(choice) = kept.find(class).filter(|choice| rivals.iter().any(|(_, rival)| rival == choice)) {
-        LOADED.fetch_add(1, Relaxed);
-        return choice;
-    }
-    let strategies: Vec<S> = rivals.iter().map(|(strategy, _)| *strategy).collect();
-    let (_, choice) = rivals[measure::<R, S>(&R::client(device), &strategies, run)];
-    MEASURED.fetch_add(1, Relaxed);
-    tracing::debug!(?class, usual = ?rivals[0].1, best = ?choice, "measured");
-    kept.insert(class.clone(), choice);
-    if let Some(path) = &path
-        && let Err(error) = store::write(path, &owner, kept)
-    {
-        tracing::warn!(%error, "measured kernels are not kept");
-    }
+    let (choice, origin) = KEPT.find_or_measure((path, &owner), class, is_rival, measure);
+    match origin {
+        Origin::File => LOADED.fetch_add(1, Relaxed),
+        Origin::Measured => MEASURED.fetch_add(1, Relaxed),
+    };
     choice
 }
