@@ -137,6 +137,20 @@ fn few_rows_of_every_count() {
     }
 }
 
+/// Rows of A that are longer than the L1 cache, which four rows of a weight share.
+#[test]
+fn few_rows_longer_than_a_cache() {
+    for launch in launches() {
+        for m in 1..=5 {
+            for (n, k) in [(3, 4101), (10, 8195)] {
+                for b in [Dtype::F32, Dtype::Bf16, Dtype::F16] {
+                    Case { b, b_transposed: true, bias: true, ..Case::new(m, n, k) }.check(&launch.into());
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn element_types() {
     let all = [Dtype::F32, Dtype::Bf16, Dtype::F16];
