@@ -38,7 +38,7 @@ for pair in gemm:tiled attention:tiled softmax:blocked; do
         verdict=ok
         [ $((4 * mine)) -le "$theirs" ] || { verdict='MORE THAN A QUARTER'; status=1; }
         printf '%-10s %-10s %14d %14d %8s %s\n' "$op" "$name" "$theirs" "$mine" \
-            "$(awk -v a="$mine" -v b="$theirs" 'BEGIN { printf "%.4f", b > 0 ? a / b : 0 }')" "$verdict"
+            "$(awk -v a="$mine" -v b="$theirs" 'BEGIN { printf "%.4f", (b > 0 ? a / b : 0) }')" "$verdict"
     done
 done
 exit $status
