@@ -64,7 +64,7 @@ pub struct Args {
     /// Interpreter with torch and transformers
     #[arg(long, value_name = "PATH", env = "KILN_PYTHON", default_value = "python3")]
     pub python: PathBuf,
-    /// llama.cpp's `llama-bench`, with the checkpoint as --gguf
+    /// llama.cpp's `llama-bench`, with the checkpoint as --gguf. It runs the instruction set that it was built for
     #[arg(long, value_name = "BIN", requires = "gguf")]
     pub llama_cpp: Option<PathBuf>,
     /// The checkpoint for llama.cpp

@@ -1,7 +1,6 @@
 //! Rows: one engine each, as JSON and as a table.
 
 use super::args::Args;
-use super::external::Speeds;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -93,25 +92,6 @@ impl Row {
     /// The row of a peer that ran in turn with Kiln.
     pub fn of_peer(args: &Args, engine: &str, figures: Figures, ratio: Ratios, facts: Vec<String>) -> Self {
         Self { ratio: Some(ratio), facts, ..Self::new(args, engine, Some(figures)) }
-    }
-
-    /// The row of a peer with a bench of its own: text only.
-    pub fn of_external(args: &Args, engine: &str, speeds: Speeds, kiln: &Figures) -> Self {
-        let figures = Figures {
-            vision_s: f64::NAN,
-            prefill_tok_s: f64::NAN,
-            prefill_text_tok_s: speeds.prefill,
-            decode_tok_s: speeds.decode,
-            first_token_s: f64::NAN,
-            peak_bytes: None,
-        };
-        let ratio = Ratios {
-            vision: f64::NAN,
-            prefill: f64::NAN,
-            prefill_text: kiln.prefill_text_tok_s / speeds.prefill,
-            decode: kiln.decode_tok_s / speeds.decode,
-        };
-        Self { ratio: Some(ratio), ..Self::new(args, engine, Some(figures)) }
     }
 
     /// The row of a peer that did not run.

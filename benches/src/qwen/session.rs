@@ -26,9 +26,14 @@ impl Runs {
     /// The engine's own.
     pub fn round(&mut self, client: &mut Client) -> Result<Times> {
         let times = client.run()?;
-        self.texts.push(client.run_text()?);
-        self.times.push(times);
+        self.add(times, client.run_text()?);
         Ok(times)
+    }
+
+    /// One round, measured elsewhere: the prompt and the new tokens, and seconds of a prompt of text.
+    fn add(&mut self, times: Times, text_s: f64) {
+        self.times.push(times);
+        self.texts.push(text_s);
     }
 
     /// Forgets the first round, which warmed up.
@@ -107,6 +112,12 @@ const FORMS: [(Peer, &[(&str, &str)]); 3] = [
     (Peer::Candle, &[("candle", "")]),
 ];
 
+/// Peers that run by their own benches.
+const EXTERNALS: [(Peer, &str); 2] = [(Peer::LlamaCpp, "llama.cpp"), (Peer::MistralRs, "mistral.rs")];
+
+/// One round of a peer, added to its others.
+type Round<'r> = dyn FnMut(&mut Runs) -> Result<()> + 'r;
+
 /// The peers, one after the other, and Kiln beside each.
 pub struct Session<'a> {
     args: &'a Args,
@@ -173,9 +184,14 @@ impl<'a> Session<'a> {
                 peers.extend(self.run_peer(peer, forms, &mut kiln, &mut all, tell));
             }
         }
-        let figures = all.figures(&self.workload, peak);
+        for (peer, name) in EXTERNALS {
+            if self.args.wants(peer) {
+                tell(&format!("kiln and {name} run in turn"));
+                peers.push(self.run_external(peer, name, &mut kiln, &mut all));
+            }
+        }
         drop(kiln);
-        peers.extend(self.run_external(&figures, tell));
+        let figures = all.figures(&self.workload, peak);
         // A median, as Kiln's figure is: a moment in which the machine was idle is no limit for the rest of the run.
         let limit = median(self.bandwidths.clone()) / self.bytes as f64;
         let mut rows = vec![Row::of_kiln(self.args, figures, limit, &peers)];
@@ -208,7 +224,7 @@ impl<'a> Session<'a> {
         let run = |&(name, form): &(&str, &'static str)| {
             client.set_form(form);
             tell(&format!("kiln and {name} run in turn"));
-            match self.pair(kiln, &mut client, all) {
+            match self.pair(kiln, &mut |runs| runs.round(&mut client).map(drop), all) {
                 Ok((runs, ratio)) => {
                     let figures = runs.figures(&self.workload, client.peak_bytes());
                     Row::of_peer(self.args, name, figures, ratio, client.facts.clone())
@@ -220,11 +236,11 @@ impl<'a> Session<'a> {
     }
 
     /// Kiln, the peer, Kiln, the peer; Kiln's rounds are added to `all`.
-    fn pair(&mut self, kiln: &mut Client, peer: &mut Client, all: &mut Runs) -> Result<(Runs, Ratios)> {
+    fn pair(&mut self, kiln: &mut Client, peer: &mut Round, all: &mut Runs) -> Result<(Runs, Ratios)> {
         let (mut ours, mut theirs) = (Runs::default(), Runs::default());
         for _ in 0..self.args.rounds {
             ours.round(kiln)?;
-            theirs.round(peer)?;
+            peer(&mut theirs)?;
             self.gauge();
         }
         ours.forget_first();
@@ -235,23 +251,25 @@ impl<'a> Session<'a> {
         Ok((theirs, ratios))
     }
 
-    /// Engines with benches of their own.
-    fn run_external(&self, kiln: &Figures, tell: &mut dyn FnMut(&str)) -> Vec<Row> {
-        let mut rows = Vec::new();
-        let mut add = |name: &str, run: &dyn Fn() -> Result<external::Speeds>| {
-            tell(&format!("{name} runs"));
-            rows.push(match run() {
-                Ok(speeds) => Row::of_external(self.args, name, speeds, kiln),
-                Err(error) => Row::missing(self.args, name, &error.to_string()),
-            });
+    /// The row of an engine with a bench of its own.
+    fn run_external(&mut self, peer: Peer, name: &str, kiln: &mut Client, all: &mut Runs) -> Row {
+        let (args, workload) = (self.args, self.workload);
+        let bench = match external::Bench::find(peer, args, self.dir) {
+            Ok(bench) => bench,
+            Err(error) => return Row::missing(args, name, &error.to_string()),
         };
-        if let (Some(program), Some(gguf)) = (&self.args.llama_cpp, &self.args.gguf) {
-            add("llama.cpp", &|| external::run_llama_cpp(program, gguf, self.args, &self.workload));
+        let mut facts = Vec::new();
+        let mut round = |runs: &mut Runs| -> Result<()> {
+            let speeds = bench.run(args, &workload)?;
+            let (times, text_s) = speeds.seconds(&workload);
+            runs.add(times, text_s);
+            facts = speeds.facts;
+            Ok(())
+        };
+        match self.pair(kiln, &mut round, all) {
+            Ok((runs, ratios)) => Row::of_peer(args, name, runs.figures(&workload, None), ratios, facts),
+            Err(error) => Row::missing(args, name, &error.to_string()),
         }
-        if let Some(program) = &self.args.mistral_rs {
-            add("mistral.rs", &|| external::run_mistral_rs(program, self.dir, self.args, &self.workload));
-        }
-        rows
     }
 }
 
