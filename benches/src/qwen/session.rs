@@ -194,7 +194,11 @@ impl<'a> Session<'a> {
         all.forget_first();
         let peak = kiln.peak_bytes();
         let mut peers = Vec::new();
-        for (peer, forms) in FORMS {
+        let forms = FORMS.map(|(peer, forms)| match (peer, self.args.backend) {
+            (Peer::Flex, Backend::Wgpu | Backend::Cuda) => (peer, &[("burn", "")][..]),
+            _ => (peer, forms),
+        });
+        for (peer, forms) in forms {
             if self.args.wants(peer) {
                 tell(&format!("{} loads", forms[0].0));
                 peers.extend(self.run_peer(peer, forms, &mut kiln, &mut all, tell));

@@ -12,6 +12,7 @@
 use super::args::{Args, Backend, Worker};
 use super::burn::{KilnRunner, PlainRunner};
 use super::{Result, workload::Workload};
+use crate::engines::catch;
 use burn_flex::Flex;
 use burn_kiln::Engine;
 use burn_kiln_fusion::FusedOps;
@@ -84,6 +85,9 @@ pub fn serve(worker: Worker, args: &Args) -> Result<()> {
 
 /// An engine over `B`.
 fn load<B: Engine + FusedOps>(worker: Worker, args: &Args, dir: &Path) -> Result<Box<dyn Runner>> {
+    // A runtime panics where there is no card.
+    catch(|| drop(B::name(&Default::default())))
+        .map_err(|why| format!("no device for --backend {} ({why})", args.backend.name()))?;
     Ok(match worker {
         Worker::Kiln => Box::new(KilnRunner::<B>::load(args, dir)?),
         Worker::Flex => Box::new(PlainRunner::<B>::load(args, dir)?),
