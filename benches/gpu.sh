@@ -3,16 +3,19 @@
 #
 #     benches/gpu.sh [CHECKPOINT]
 #
-# CHECKPOINT is a Qwen3-VL folder or Hugging Face id (Qwen/Qwen3-VL-2B-Instruct) for the speed run; without it only the small
-# fixtures run. What it prints, with date, card and driver, goes to benches/record/gpu-CARD-DATE.txt as well.
+# CHECKPOINT is the folder of Qwen3-VL-2B, for the speed of a whole model; without it one of random weights is made at that size (4.3 GB, in
+# target/). KILN_PYTHON is an interpreter with PyTorch for CUDA and transformers; without one the tables say that it is missing.
+#
+# Tables go to benches/record/gpu-CARD.md (kernels) and gpu-CARD-qwen.md (the model), behind what they hold; what is printed, with date, card
+# and driver, to gpu-CARD-DATE.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
 
-card=$(nvidia-smi --query-gpu=name,compute_cap,driver_version --format=csv,noheader | head -1)
-record=benches/record/gpu-$(sed 's/,.*//; s/[^A-Za-z0-9]\+/-/g' <<<"$card")-$(date +%F).txt
-exec > >(tee "$record") 2>&1
+card=$(nvidia-smi --query-gpu=name,compute_cap,driver_version,memory.total --format=csv,noheader | head -1)
+record=benches/record/gpu-$(sed 's/,.*//; s/[^A-Za-z0-9]\+/-/g' <<<"$card")
+exec > >(tee "$record-$(date +%F).txt") 2>&1
 echo "$card, $(date +%F), $(git rev-parse --short HEAD)"
 
 bash .ci/gpu.sh
@@ -25,18 +28,31 @@ step 'kernels: Vulkan, CUDA text on the CPU, the sm_61 compiler'
 gpu=(--profile gpu -p burn-kiln-fusion -p burn-kiln --features burn-kiln-fusion/gpu-tests,burn-kiln/wgpu)
 cargo test "${gpu[@]}" --test 'cube_*' --test 'wgpu*' --test cuda_text
 
-step 'numbers: the fixtures through CUDA'
-cargo build --release -p kiln-examples --features kiln-examples/cuda --example verify --example describe
+step 'numbers: the fixtures through CUDA, whole and with no more weights on the card than are needed at one time'
+programs=(-p kiln-examples -p kiln-benches --features kiln-examples/cuda,kiln-benches/cuda,kiln-benches/wgpu)
+cargo build --release "${programs[@]}" --example verify --example describe --bin gpu --bin qwen
 for fixture in tiny-dense tiny-moe tiny-mixed; do
-    target/release/examples/verify "model/tests/fixtures/$fixture" --backend cuda
+    verify=(target/release/examples/verify "model/tests/fixtures/$fixture" --backend cuda)
+    "${verify[@]}"
+    # One byte is refused, with the least that would do.
+    least=$("${verify[@]}" --gpu-memory 1 2>&1 | sed -n 's/.*at least \([0-9]\+\) bytes.*/\1/p' || true)
+    "${verify[@]}" --gpu-memory "${least:?}"
 done
 
-step 'speed: a description'
-model=()
-if (($#)); then model=(--model "$1"); fi
-for backend in kiln cuda; do
-    # Twice: the first run compiles its kernels.
-    for _ in 1 2; do target/release/examples/describe "${model[@]}" --backend "$backend"; done
+step 'speed: every kernel, through CUDA and through Vulkan'
+for backend in cuda wgpu; do
+    # A machine may have no Vulkan driver beside CUDA.
+    target/release/gpu --backend "$backend" --record "$record.md" || echo "$backend: not measured"
 done
 
-step "done; recorded in $record"
+step 'speed: a whole model'
+if (($#)); then
+    model=(--checkpoint "$1")
+    target/release/examples/describe --model "$1" --backend cuda --explain
+else
+    model=(--checkpoint target/qwen3-vl-2b-random --make 2b)
+fi
+target/release/qwen "${model[@]}" --backend cuda --record "$record-qwen.md"
+target/release/qwen "${model[@]}" --backend cuda --gpu-memory 2GiB --no-peers --record "$record-qwen.md"
+
+step "done; recorded in $record*"

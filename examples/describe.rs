@@ -4,6 +4,7 @@ use clap::Parser;
 use image::ImageFormat;
 use kiln_examples::answer::{Findings, Output, Times, find_detections, report};
 use kiln_examples::backend::Place;
+use kiln_examples::explain::explain_model;
 use kiln_examples::media::MediaArgs;
 use kiln_examples::model::ModelArgs;
 use kiln_examples::sampling::SamplingArgs;
@@ -51,6 +52,10 @@ struct Arguments {
     /// Print one JSON object in place of the text: answer, thoughts, tool calls, boxes and points, tokens, times
     #[arg(long)]
     json: bool,
+    /// Print which kernel each op of the model would run and how, for inputs of so many tokens, and end: 1 is a step of decoding
+    #[arg(long, value_name = "ROWS", value_delimiter = ',', num_args = 0..=1, default_missing_value = "1,512",
+        value_parser = parse_rows)]
+    explain: Option<Vec<usize>>,
     /// Log-probabilities of each token and of this many alternatives, in the JSON object
     #[arg(long, value_name = "N", requires = "json")]
     logprobs: Option<usize>,
@@ -70,6 +75,10 @@ struct Arguments {
     place: Place,
 }
 
+fn parse_rows(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&rows| rows > 0).ok_or_else(|| "a number of tokens, from 1".to_owned())
+}
+
 fn main() -> ExitCode {
     program::run(|| run(Arguments::parse()))
 }
@@ -84,6 +93,10 @@ fn run(mut arguments: Arguments) -> Result<(), Error> {
         None => default_prompt(&arguments.media).to_owned(),
     };
     let files = arguments.model.open()?;
+    if let Some(rows) = &arguments.explain {
+        let text = explain_model(&files, &arguments.place, rows)?;
+        return write!(std::io::stdout(), "{text}").map_err(Error::Output);
+    }
     if let Some(picture) =
         files.picture().filter(|_| arguments.media.image.is_empty() && arguments.media.video.is_empty())
     {

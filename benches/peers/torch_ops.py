@@ -1,4 +1,4 @@
-"""PyTorch's side of the bench `kernels`: prepares, runs and times one case at a time inside this process.
+"""PyTorch's side of the benches `kernels` and `gpu`: prepares, runs and times one case at a time inside this process.
 
 One JSON object a line on stdin, one a line on stdout. First this prints `{"ready": true, ...}`. Requests:
 
@@ -9,7 +9,9 @@ One JSON object a line on stdin, one a line on stdout. First this prints `{"read
 
 Anything that goes wrong is {"error": message}; the process goes on.
 
-Usage: python torch_ops.py THREADS
+Usage: python torch_ops.py THREADS [cpu|cuda]
+
+On a card, calls are timed by CUDA's events, from the first to the end of the last.
 """
 
 import json
@@ -20,32 +22,47 @@ import time
 EPSILON = 1e-6
 
 
-def make(torch, sizes, dtype, count):
+def make(torch, sizes, dtype, count, device):
     """`count` tensors of the same random numbers in memory of their own."""
-    first = (torch.rand(sizes) * 2 - 1).to(dtype)
+    first = (torch.rand(sizes, device=device) * 2 - 1).to(dtype)
     return [first] + [first.clone() for _ in range(count - 1)]
 
 
 class Case:
     """Variants of one operation: a name, what it is, and a function of the index of a set."""
 
-    def __init__(self, torch, request):
-        self.torch, self.f = torch, torch.nn.functional
-        self.dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[request["dtype"]]
+    def __init__(self, torch, request, device):
+        self.torch, self.f, self.device = torch, torch.nn.functional, device
+        self.dtype = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}[request["dtype"]]
         self.sets, self.next = request["sets"], 0
         self.variants = {}
         op, sizes = request["op"], request["sizes"]
-        if op in ("gemm", "gemv", "skinny", "scaling"):
+        if op in ("gemm", "gemv", "skinny", "scaling", "linear"):
             self.square(sizes["n"]) if sizes.get("square") else self.linear(request, **sizes)
         elif op in ("attention", "vision", "decode"):
             self.attention(causal=op == "attention", **sizes)
-        elif op == "rope":
-            self.rope(**sizes)
+        elif op in ("rope", "qk_norm_rope", "mlp_gated", "norm_linears", "embedding"):
+            getattr(self, op)(**sizes)
         else:
             self.rows(op, **sizes)
 
     def make(self, *sizes, count=None, dtype=None):
-        return make(self.torch, sizes, dtype or self.dtype, count or self.sets)
+        return make(self.torch, sizes, dtype or self.dtype, count or self.sets, self.device)
+
+    def time(self, run, calls, first=0):
+        """Seconds of `calls` calls of `run`, on the sets from `first` on."""
+        if self.device == "cuda":
+            begin, end = (self.torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+        else:
+            began = time.perf_counter_ns()
+        for i in range(first, first + calls):
+            run(i % self.sets)
+        if self.device == "cuda":
+            end.record()
+            end.synchronize()
+            return begin.elapsed_time(end) / 1e3
+        return (time.perf_counter_ns() - began) / 1e9
 
     def square(self, n):
         a, b = self.make(n, n, count=1)[0], self.make(n, n)
@@ -54,6 +71,8 @@ class Case:
     def linear(self, request, m, n, k):
         x, w = self.make(m, k, count=1)[0], self.make(n, k)
         self.variants["torch"] = ("linear", lambda i: self.f.linear(x, w[i]))
+        if self.device == "cuda":
+            return
         prepacked = {"torch prepacked": self.prepack_onednn}
         if self.dtype == self.torch.float32:
             prepacked["torch mkl packed"] = self.prepack_mkl
@@ -93,10 +112,7 @@ class Case:
         times = []
         for run in (grouped, repeated):
             run(0)
-            begin = time.perf_counter_ns()
-            for i in range(3):
-                run(i % self.sets)
-            times.append(time.perf_counter_ns() - begin)
+            times.append(self.time(run, 3))
         if times[0] <= times[1]:
             self.variants["torch"] = ("sdpa, enable_gqa", grouped)
         else:
@@ -108,6 +124,36 @@ class Case:
                 return self.torch.matmul(self.torch.softmax(scores, dim=-1), v_all[i])
 
             self.variants["torch eager"] = ("matmul, softmax, matmul", eager)
+
+    def mlp_gated(self, m, n, k):
+        x, gate, up, down = self.make(m, k, count=1)[0], self.make(n, k), self.make(n, k), self.make(k, n)
+        linear, silu = self.f.linear, self.f.silu
+        run = lambda i: linear(silu(linear(x, gate[i])) * linear(x, up[i]), down[i])
+        self.variants["torch"] = ("eager, three linear layers", run)
+
+    def norm_linears(self, m, n, k):
+        x, gamma = self.make(m, k, count=1)[0], self.make(k, count=1)[0]
+        weights = [self.make(rows, k) for rows in (n // 2, n // 4, n // 4)]
+
+        def run(i):
+            normed = self.f.rms_norm(x, (k,), gamma, EPSILON)
+            return [self.f.linear(normed, weight[i]) for weight in weights]
+
+        self.variants["torch"] = ("eager, rms_norm and three linear layers", run)
+
+    def embedding(self, m, n, k):
+        table = self.make(n, k)
+        ids = (self.torch.arange(m, device=self.device) * 7919 + 13) % n
+        self.variants["torch"] = ("embedding", lambda i: self.f.embedding(ids, table[i]))
+
+    def qk_norm_rope(self, heads, kv_heads, length, dim):
+        q, k = self.make(1, heads, length, dim), self.make(1, kv_heads, length, dim)
+        gamma = self.make(dim, count=1)[0]
+        cos = self.make(1, 1, length, dim, count=1)[0]
+        cat, half = self.torch.cat, dim // 2
+        norm = lambda x: self.f.rms_norm(x, (dim,), gamma, EPSILON)
+        rotate = lambda x: x * cos + cat((-x[..., half:], x[..., :half]), dim=-1) * cos
+        self.variants["torch"] = ("eager, rms_norm and rotate_half", lambda i: (rotate(norm(q[i])), rotate(norm(k[i]))))
 
     def rope(self, heads, length, dim):
         x = self.make(1, heads, length, dim)
@@ -134,6 +180,7 @@ class Case:
             "rms_norm": lambda i: f.rms_norm(x[i], (d,), gamma, EPSILON),
             "add_norm": add_norm,
             "gelu": lambda i: f.gelu(x[i]),
+            "gelu_erf": lambda i: f.gelu(x[i]),
             "gelu_tanh": lambda i: f.gelu(x[i], approximate="tanh"),
             "silu": lambda i: f.silu(x[i]),
             "silu_mul": lambda i: f.silu(x[i]) * y[i],
@@ -151,21 +198,15 @@ class Case:
         return run
 
     def run(self, variant, calls):
-        run, sets, i = self.find(variant), self.sets, self.next
-        begin = time.perf_counter_ns()
-        for _ in range(calls):
-            run(i % sets)
-            i += 1
-        end = time.perf_counter_ns()
-        self.next = i
-        return (end - begin) / 1e9
+        first, self.next = self.next, self.next + calls
+        return self.time(self.find(variant), calls, first)
 
 
 def explain(torch, request):
     """What oneDNN and MKL say that they run; they print to the file descriptor, so it is turned into a file."""
     import tempfile
 
-    case = Case(torch, request)
+    case = Case(torch, request, "cpu")
     run = case.find(request["variant"])
     with tempfile.TemporaryFile() as file:
         sys.stdout.flush()
@@ -192,9 +233,13 @@ def main():
     except ImportError as error:
         reply({"error": f"no torch: {error}"})
         return
+    device = sys.argv[2] if len(sys.argv) > 2 else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        reply({"error": f"torch {torch.__version__} finds no CUDA device"})
+        return
     torch.set_num_threads(int(sys.argv[1]))
     torch.set_grad_enabled(False)
-    capability = torch.backends.cpu.get_cpu_capability()
+    capability = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
     reply({"ready": True, "torch": torch.__version__, "threads": torch.get_num_threads(), "capability": capability})
     case = None
     with torch.inference_mode():
@@ -203,7 +248,7 @@ def main():
             try:
                 if request["do"] == "prepare":
                     case = None
-                    case = Case(torch, request)
+                    case = Case(torch, request, device)
                     reply({"variants": {name: what for name, (what, _) in case.variants.items()}})
                 elif request["do"] == "run":
                     reply({"seconds": case.run(request["variant"], request["calls"])})

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p kiln-benches --bin kernels` measures what this machine can do at most, and then each kernel of Kiln
 //! against that limit, plain Flex, the `gemm` crate, candle and PyTorch in one interleaved run. `--bin qwen` does it for a whole model
-//! (module [`qwen`]), `--bin planning` what plans give and take (module [`planning`]). `cargo bench -p kiln-benches`
+//! (module [`qwen`]), `--bin planning` what plans give and take (module [`planning`]), `--bin gpu` what kernels on a card do (module [`gpu`]). `cargo bench -p kiln-benches`
 //! runs the small criterion benches that catch regressions. Recorded tables are in `benches/record/`.
 //!
 //! ```text
@@ -22,6 +22,7 @@
 //! pieces.rs      several runs as one
 //! summary/       what the figures have to show
 //! planning/      products with and without plans
+//! gpu/           kernels on a card
 //! sm61/          a decoder layer on a Pascal card, on paper, and weights that are sent to it
 //! cachegrind.rs  naive and tiled loops for a cache simulator
 //! ```
@@ -31,6 +32,7 @@ pub mod cachegrind;
 pub mod case;
 pub mod engines;
 pub mod gauges;
+pub mod gpu;
 pub mod machine;
 pub mod measure;
 pub mod operands;

@@ -11,6 +11,9 @@ pub enum Failure {
     /// It panicked.
     #[error("panicked: {0}")]
     Panicked(String),
+    /// A card reported an error.
+    #[error("the card: {0}")]
+    Device(String),
     /// The child process is not there, or said that it cannot.
     #[error("{0}")]
     Child(String),

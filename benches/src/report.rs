@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use time::OffsetDateTime;
 
-/// How a recorded file begins: what its figures mean, and how to measure them again.
+/// How the record of `kernels` begins: what its figures mean, and how to measure them again.
 pub const HEADER: &str = "\
 # CPU kernels
 
@@ -83,15 +83,9 @@ impl Report {
         }
         text
     }
-
-    /// The same as a section of a file in `benches/record/`, which begins with [`HEADER`], with the day and the command. Nothing in it names the machine's owner: paths of
-    /// arguments are left out.
-    pub fn document(&self, command: &str, day: &str) -> String {
-        format!("## {day}: `{command}`\n\n{}", self.render(true))
-    }
 }
 
-/// The command line of `program` without values that are paths.
+/// The command line of `program` without values that are paths: they would name the machine's owner.
 pub fn describe_command(program: &str, arguments: impl Iterator<Item = String>) -> String {
     let mut words = vec![program.to_string()];
     let mut hide = false;
@@ -108,8 +102,8 @@ pub fn describe_command(program: &str, arguments: impl Iterator<Item = String>) 
     words.join(" ")
 }
 
-/// The file of `--record`: a section of this run behind what it held before, written again after each row, so that a run that is ended leaves
-/// what it measured.
+/// The file of `--record`: a section of this run behind what it held before, with the day and the command, written again after each row, so that a
+/// run that is ended leaves what it measured.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
@@ -119,14 +113,14 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads what the file holds; one that does not exist begins with [`HEADER`]. `command` is what the section says that it ran.
+    /// Reads what the file holds; one that does not exist begins with `header`. `command` is what the section says that it ran.
     ///
     /// # Errors
     /// Where the file exists and cannot be read, before anything is measured.
-    pub fn open(path: &Path, command: String) -> io::Result<Self> {
+    pub fn open(path: &Path, header: &str, command: String) -> io::Result<Self> {
         let before = match std::fs::read_to_string(path) {
             Ok(before) => before,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => HEADER.to_string(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => header.to_string(),
             Err(error) => return Err(error),
         };
         let day = OffsetDateTime::now_utc().date();
@@ -134,14 +128,15 @@ impl Record {
         Ok(Self { path: path.into(), before, command, day })
     }
 
-    /// Writes the file with the rows that `report` has by now.
+    /// Writes the file with the section's text by now.
     ///
     /// # Errors
     /// Where it cannot be written. A file beside it takes its place when it is whole, so that nothing is lost.
-    pub fn write(&self, report: &Report) -> io::Result<()> {
-        let whole = self.path.with_extension("partial");
-        std::fs::write(&whole, format!("{}\n{}", self.before, report.document(&self.command, &self.day)))?;
-        std::fs::rename(whole, &self.path)
+    pub fn write(&self, section: &str) -> io::Result<()> {
+        let Self { path, before, command, day } = self;
+        let whole = path.with_extension("partial");
+        std::fs::write(&whole, format!("{before}\n## {day}: `{command}`\n\n{section}"))?;
+        std::fs::rename(whole, path)
     }
 }
 
@@ -153,18 +148,18 @@ mod tests {
     fn a_record_grows_and_is_whole_at_any_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kernels.md");
-        let report = Report::new(&Machine::detect());
+        let section = Report::new(&Machine::detect()).render(true);
         for sections in [1, 2] {
-            let record = Record::open(&path, "kernels".into()).unwrap();
+            let record = Record::open(&path, HEADER, "kernels".into()).unwrap();
             // The second write of a run replaces the first one's section.
-            record.write(&report).unwrap();
-            record.write(&report).unwrap();
+            record.write(&section).unwrap();
+            record.write(&section).unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             assert!(text.starts_with(HEADER));
             assert_eq!(text.matches("- machine: ").count(), sections);
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(Record::open(folder.path(), String::new()).is_err(), "a folder is no record");
+        assert!(Record::open(folder.path(), HEADER, String::new()).is_err(), "a folder is no record");
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub fn layout(lines: &[Vec<String>]) -> String {
 }
 
 /// Three digits, more where there are more before the point; `-` for nothing.
-fn write_figure(figure: Option<f64>) -> String {
+pub(crate) fn write_figure(figure: Option<f64>) -> String {
     match figure {
         None => "-".into(),
         Some(figure) if figure >= 100.0 => format!("{figure:.0}"),
@@ -90,8 +90,13 @@ fn write_figure(figure: Option<f64>) -> String {
 
 /// Who has no figure and why, each reason once with how many rows it concerns.
 pub fn describe_missing(rows: &[Row]) -> String {
+    describe_reasons(rows.iter().flat_map(|row| &row.missing))
+}
+
+/// The same for engines and reasons of any rows.
+pub(crate) fn describe_reasons<'a>(missing: impl Iterator<Item = (&'a String, &'a String)>) -> String {
     let mut reasons = std::collections::BTreeMap::<(&str, &str), usize>::new();
-    for (name, why) in rows.iter().flat_map(|row| &row.missing) {
+    for (name, why) in missing {
         *reasons.entry((name, why)).or_default() += 1;
     }
     reasons.into_iter().map(|((name, why), count)| format!("- no figure of {name} in {count} rows: {why}\n")).collect()

@@ -59,12 +59,36 @@ fn squares_have_all_engines() {
     assert_eq!(row.ratios.len(), 2 * row.peers.len());
 }
 
+/// Exit status, and what was printed where the status is 0, else the message.
+fn run(program: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(program).args(arguments).output().expect("it was built");
+    let text = if output.status.success() { &output.stdout } else { &output.stderr };
+    (output.status.code(), String::from_utf8_lossy(text).into_owned())
+}
+
+#[test]
+fn the_program_for_cards_explains_itself() {
+    let run = |arguments: &[&str]| run(env!("CARGO_BIN_EXE_gpu"), arguments);
+    let (code, help) = run(&["--help"]);
+    assert_eq!(code, Some(0));
+    for option in ["--backend", "--op", "--shapes", "--json", "--record", "--python", "--tune"] {
+        assert!(help.contains(option), "{option}");
+    }
+    let (code, list) = run(&["--list", "--op", "decode", "--dtype", "bf16"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(list.trim(), "decode       bf16  h16/8 q1 k4096 d128");
+    assert_eq!(run(&["--op", "nothing"]).0, Some(2));
+    let (code, message) = run(&["--shape", "no such words"]);
+    assert!(code == Some(1) && message.starts_with("gpu: no case is left"), "{message}");
+    if cfg!(not(feature = "cuda")) {
+        let (code, message) = run(&["--backend", "cuda"]);
+        assert!(code == Some(1) && message.contains("built without CUDA") && message.contains("--features cuda"));
+    }
+}
+
 #[test]
 fn the_program_explains_itself() {
-    let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_kernels")).args(arguments).output().expect("it was built");
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
-    };
+    let run = |arguments: &[&str]| run(env!("CARGO_BIN_EXE_kernels"), arguments);
     let (code, help) = run(&["--help"]);
     assert_eq!(code, Some(0));
     for option in ["--op", "--dtype", "--isa", "--threads", "--json", "--shape", "--quick", "--python", "--caches"] {

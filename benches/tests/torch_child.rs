@@ -2,21 +2,24 @@
 #![cfg(unix)]
 
 use kiln_benches::case::{Case, Dtype, Op, Shape};
+use kiln_benches::gpu::case::{Case as CardCase, Dtype as CardDtype, Op as CardOp};
+use kiln_benches::gpu::shapes::Shapes;
 use kiln_benches::measure::{Effort, Failure, interleave};
-use kiln_benches::torch::{Launch, SCRIPT, Torch};
+use kiln_benches::torch::{Launch, SCRIPT, Torch, TorchDevice};
 use std::time::{Duration, Instant};
 
 const CASE: Case = Case { op: Op::Gemm, shape: Shape::Linear { m: 2, n: 3, k: 4 }, dtype: Dtype::F32, cold: false };
 
 const GREETING: &str = r#"echo '{"ready": true, "torch": "9.9", "capability": "NONE", "threads": 3}'"#;
 
-/// A shell takes `-u -c SCRIPT THREADS` as Python does.
+/// A shell takes `-u -c SCRIPT THREADS DEVICE` as Python does.
 fn launch(script: &str) -> Launch {
     Launch {
         python: "sh".into(),
         script: format!("{GREETING}\n{script}"),
         threads: 3,
         avx2: true,
+        device: TorchDevice::Cpu,
         timeout: Duration::from_secs(10),
     }
 }
@@ -56,8 +59,8 @@ fn columns_are_timed_by_the_child() {
 
 #[test]
 fn the_environment_holds_it_to_avx2() {
-    let script = r#"read line; printf '{"error": "%s %s %s %s"}\n' "$ATEN_CPU_CAPABILITY" "$ONEDNN_MAX_CPU_ISA" "$MKL_ENABLE_INSTRUCTIONS" "$0""#;
-    assert_eq!(failure_of(script), "avx2 AVX2 AVX2 3");
+    let script = r#"read line; printf '{"error": "%s %s %s %s %s"}\n' "$ATEN_CPU_CAPABILITY" "$ONEDNN_MAX_CPU_ISA" "$MKL_ENABLE_INSTRUCTIONS" "$0" "$1""#;
+    assert_eq!(failure_of(script), "avx2 AVX2 AVX2 3 cpu");
 }
 
 #[test]
@@ -120,22 +123,45 @@ fn without_python_the_column_says_so() {
     assert!(!failure.contains("/no/such"), "{failure}");
 }
 
-/// The real script, where there is a Python with PyTorch.
-#[test]
-fn pytorch_runs_every_operation() {
+/// The real script on the CPU, where there is a Python with PyTorch.
+fn start_pytorch() -> Option<Torch> {
     let python = std::env::var_os("KILN_PYTHON").unwrap_or_else(|| "python3".into());
     let launch = Launch {
         python: python.into(),
         script: SCRIPT.into(),
         threads: 1,
         avx2: false,
+        device: TorchDevice::Cpu,
         timeout: Duration::from_secs(60),
     };
-    let mut torch = Torch::start(launch);
+    let torch = Torch::start(launch);
     if !torch.is_running() {
         eprintln!("skipped: {}", torch.describe());
-        return;
+        return None;
     }
+    Some(torch)
+}
+
+/// What the card's program asks of it.
+#[test]
+fn pytorch_runs_every_operation_of_cards() {
+    let Some(mut torch) = start_pytorch() else { return };
+    for &op in <CardOp as clap::ValueEnum>::value_variants() {
+        for shape in Shapes::Small.list(op) {
+            for dtype in [CardDtype::F32, CardDtype::Bf16] {
+                let case = CardCase { op, shape, dtype };
+                let (mut engines, missing) = torch.prepare_request(&case.request(2));
+                assert!(missing.is_empty() && !engines.is_empty(), "{op} {dtype}: {missing:?}");
+                let time = engines[0].run(3);
+                assert!(time.as_ref().is_ok_and(|time| !time.is_zero()), "{op} {dtype}: {time:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn pytorch_runs_every_operation() {
+    let Some(mut torch) = start_pytorch() else { return };
     let linear = Shape::Linear { m: 4, n: 64, k: 32 };
     let heads = Shape::Heads { heads: 4, kv_heads: 2, queries: 8, keys: 8, dim: 16 };
     let rows = Shape::Rows { rows: 4, d: 64 };

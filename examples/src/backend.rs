@@ -3,12 +3,13 @@
 use crate::Error;
 use burn::tensor::DType;
 use burn_flex::Flex;
-use burn_kiln::{Kiln, OptimizationConfig};
+use burn_kiln::{Engine, Kiln, OptimizationConfig};
 use burn_kiln_fusion::FusedOps;
 use burn_ndarray::NdArray;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use qwen3_vl_burn::LoadOptions;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
 /// Backends; those of GPUs are in a program only where it was built with their feature.
@@ -45,6 +46,15 @@ impl Backend {
             Self::Wgpu => "wgpu",
             Self::Cuda => "cuda",
         }
+    }
+
+    /// The error of a program that was built without it.
+    fn not_built_in(self) -> Error {
+        let command = match self {
+            Self::Cuda => "CUDARC_CUDA_VERSION=12080 cargo run --release --features cuda",
+            _ => "cargo run --release --features wgpu",
+        };
+        Error::NotBuiltIn { backend: self.name(), command }
     }
 }
 
@@ -103,6 +113,19 @@ pub trait Program: Send {
     fn run<B: FusedOps>(self) -> Result<Self::Out, Error>;
 }
 
+/// A program that any backend with Kiln's kernels can run.
+pub trait KilnProgram: Send {
+    /// What it returns.
+    type Out: Send;
+    /// Runs on the default device of `Kiln<B>`.
+    fn run<B: Engine>(self) -> Result<Self::Out, Error>;
+}
+
+/// Runs on the backend that `kiln` decorates.
+fn run_decorated<B: Engine, P: KilnProgram>(_kiln: PhantomData<Kiln<B>>, program: P) -> Result<P::Out, Error> {
+    program.run::<B>()
+}
+
 impl Place {
     /// `backend`, all else as without arguments.
     pub fn on(backend: Backend) -> Self {
@@ -152,30 +175,45 @@ impl Place {
     /// # Errors
     /// [`Error::NoCard`], [`Error::NotBuiltIn`], [`Error::Threads`], and those of `program`.
     pub fn run<P: Program>(&self, program: P) -> Result<P::Out, Error> {
-        if self.gpu_memory.is_some() && !self.backend.is_card() {
-            return Err(Error::NoCard { backend: self.backend });
-        }
-        let threads = self.threads.map_or(0, usize::from);
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .map_err(|error| Error::Threads { threads, reason: error.to_string() })?;
-        pool.install(|| match self.backend {
+        self.start_pool()?.install(|| match self.backend {
             Backend::Kiln => program.run::<Kiln<Flex>>(),
             Backend::Flex => program.run::<Flex>(),
             Backend::Ndarray => program.run::<NdArray>(),
             Backend::KilnNdarray => program.run::<Kiln<NdArray>>(),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu => program.run::<burn_kiln::gpu::KilnWgpu>(),
-            #[cfg(not(feature = "wgpu"))]
-            Backend::Wgpu => Err(Error::NotBuiltIn { backend: "wgpu", command: "cargo run --release --features wgpu" }),
             #[cfg(feature = "cuda")]
             Backend::Cuda => program.run::<burn_kiln::gpu::KilnCuda>(),
-            #[cfg(not(feature = "cuda"))]
-            Backend::Cuda => Err(Error::NotBuiltIn {
-                backend: "cuda",
-                command: "CUDARC_CUDA_VERSION=12080 cargo run --release --features cuda",
-            }),
+            #[allow(unreachable_patterns)] // where both are built in
+            Backend::Wgpu | Backend::Cuda => Err(self.backend.not_built_in()),
         })
+    }
+
+    /// The same for a program that looks at Kiln's kernels.
+    ///
+    /// # Errors
+    /// [`Error::NoKernels`], and those of [`Place::run`].
+    pub fn run_kiln<P: KilnProgram>(&self, program: P) -> Result<P::Out, Error> {
+        self.start_pool()?.install(|| match self.backend {
+            Backend::Kiln => run_decorated(PhantomData::<Kiln<Flex>>, program),
+            Backend::KilnNdarray => run_decorated(PhantomData::<Kiln<NdArray>>, program),
+            Backend::Flex | Backend::Ndarray => Err(Error::NoKernels { backend: self.backend }),
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu => run_decorated(PhantomData::<burn_kiln::gpu::KilnWgpu>, program),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => run_decorated(PhantomData::<burn_kiln::gpu::KilnCuda>, program),
+            #[allow(unreachable_patterns)] // where both are built in
+            Backend::Wgpu | Backend::Cuda => Err(self.backend.not_built_in()),
+        })
+    }
+
+    /// Threads as asked for, where the options fit the backend.
+    fn start_pool(&self) -> Result<rayon::ThreadPool, Error> {
+        if self.gpu_memory.is_some() && !self.backend.is_card() {
+            return Err(Error::NoCard { backend: self.backend });
+        }
+        let threads = self.threads.map_or(0, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.map_err(|error| Error::Threads { threads, reason: error.to_string() })
     }
 }

@@ -26,6 +26,12 @@ pub enum Error {
         /// How to build it.
         command: &'static str,
     },
+    /// A backend without Kiln, where its kernels are asked for.
+    #[error("--backend {} has none of Kiln's kernels: give another one", backend.name())]
+    NoKernels {
+        /// The backend.
+        backend: Backend,
+    },
     /// `--gpu-memory` without a card.
     #[error("--gpu-memory limits a card's memory, and --backend {} computes in host memory: give --memory-limit, or --backend wgpu or cuda", backend.name())]
     NoCard {
@@ -126,7 +132,8 @@ impl Error {
         use qwen3_vl_burn::Error::{Generate, Image, Input, Prompt};
         use qwen3_vl_burn::error::{GenerateError, ImageError, PromptError};
         match self {
-            Self::Exists { .. } | Self::DrawOn { .. } | Self::NotBuiltIn { .. } | Self::NoCard { .. } => 2,
+            Self::Exists { .. } | Self::DrawOn { .. } => 2,
+            Self::NotBuiltIn { .. } | Self::NoCard { .. } | Self::NoKernels { .. } => 2,
             Self::Model(Generate(GenerateError::Option { .. } | GenerateError::EmptyStopString { .. })) => 2,
             // The checkpoint's own files, not what was asked of it.
             Self::Model(Image(ImageError::Json { .. } | ImageError::Setting { .. })) => 1,

@@ -6,6 +6,7 @@ pub mod backend;
 pub mod conversation;
 pub mod embedded;
 mod error;
+pub mod explain;
 pub mod interrupt;
 pub mod media;
 pub mod memory;

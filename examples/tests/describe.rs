@@ -56,6 +56,17 @@ fn runs_without_any_argument() {
 }
 
 #[test]
+fn kernels_are_explained() {
+    let (out, _) = succeed(&["--explain", "1,64"]);
+    for part in ["gate, up and SiLU: one op", "language_model.layers.*.mlp.up_proj", "    1 row: ", "    64 rows: "] {
+        assert!(out.contains(part), "{out}");
+    }
+    let (status, message) = fail(&["--explain", "--backend", "flex"], "");
+    assert!(status == 2 && message.contains("--backend flex has none of Kiln's kernels"), "{message}");
+    assert_eq!(fail(&["--explain", "0"], "").0, 2);
+}
+
+#[test]
 fn a_seed_fixes_the_answer() {
     let answer = |seed: &str| succeed(&["--temperature", "1.5", "--seed", seed, "--max-new-tokens", "16"]).0;
     assert_eq!(answer("7"), answer("7"));

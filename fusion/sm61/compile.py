@@ -3,9 +3,10 @@
 
     compile.py FILE.cu...
 
-For each file one line: NAME registers=N spill_bytes=N stack_bytes=N shared_bytes=N half_arithmetic=N, with what ptxas
-reports (shared_bytes counts what is fixed at compile time; CubeCL asks for the rest at launch) and the number of PTX
-instructions that compute in 16-bit floats, which SM61 runs at 1/64 of the rate of 32-bit ones.
+For each file one line: NAME registers=N spill_bytes=N stack_bytes=N shared_bytes=N half_arithmetic=N byte_products=N, with
+what ptxas reports (shared_bytes counts what is fixed at compile time; CubeCL asks for the rest at launch) and numbers of PTX
+instructions: those that compute in 16-bit floats, which SM61 runs at 1/64 of the rate of 32-bit ones, and dp4a, which
+multiplies four bytes by four others and adds the products.
 
 The compilers come from the wheels nvidia-cuda-{nvrtc,runtime,nvcc}-cu12==12.8.*: CUDA 13 has no Pascal. They are looked
 for in $KILN_NVIDIA, else in target/nvidia beside the workspace, where .ci/gpu.sh puts them.
@@ -23,6 +24,7 @@ import tempfile
 ARCH = "61"
 MISSING = 3
 HALF_ARITHMETIC = re.compile(rb"\b(?:add|sub|mul|fma|neg|abs|min|max|ex2|tanh)(?:\.\w+)*\.b?f16(?:x2)?\b")
+BYTE_PRODUCT = re.compile(rb"\bdp4a\.")
 
 
 def find_toolkit():
@@ -104,7 +106,8 @@ def main(paths):
     for path in map(pathlib.Path, paths):
         try:
             ptx = nvrtc.compile(path.read_bytes(), options)
-            report = assemble(ptxas, ptx) | {"half_arithmetic": len(HALF_ARITHMETIC.findall(ptx))}
+            counts = {"half_arithmetic": HALF_ARITHMETIC, "byte_products": BYTE_PRODUCT}
+            report = assemble(ptxas, ptx) | {name: len(pattern.findall(ptx)) for name, pattern in counts.items()}
             print(path.stem, *(f"{key}={value}" for key, value in report.items()))
         except RuntimeError as error:
             failed = True

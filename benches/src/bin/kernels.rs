@@ -9,9 +9,9 @@ use kiln_benches::machine::Machine;
 use kiln_benches::measure::Effort;
 use kiln_benches::peaks::Peaks;
 use kiln_benches::pieces::Pieces;
-use kiln_benches::report::{Record, Report, describe_command};
+use kiln_benches::report::{HEADER, Record, Report, describe_command};
 use kiln_benches::session::Session;
-use kiln_benches::torch::{Launch, SCRIPT, Torch};
+use kiln_benches::torch::{Launch, SCRIPT, Torch, TorchDevice};
 use kiln_benches::{cachegrind, summary};
 use serde_json::json;
 use std::error::Error;
@@ -53,7 +53,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let isa = args.isa.unwrap_or_else(Isa::best);
     let machine = Machine::detect();
     let mut report = Report::new(&machine);
-    let record = args.record.as_deref().map(|path| Record::open(path, command())).transpose()?;
+    let record = args.record.as_deref().map(|path| Record::open(path, HEADER, command())).transpose()?;
     let mut earlier: Option<Session> = None;
     for threads in args.thread_counts() {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
@@ -77,7 +77,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         eprintln!("{}", summary::render(&summary::judge(&report.rows)));
     }
     if let Some(record) = &record {
-        record.write(&report)?;
+        record.write(&report.render(true))?;
     }
     Ok(())
 }
@@ -92,7 +92,7 @@ fn show_pieces(args: &Args) -> Result<(), Box<dyn Error>> {
     let Pieces { report, commands } = Pieces::read(&args.rows)?;
     println!("{}", report.render(args.summary));
     if let Some(path) = &args.record {
-        Record::open(path, commands.join("`, `"))?.write(&report)?;
+        Record::open(path, HEADER, commands.join("`, `"))?.write(&report.render(true))?;
     }
     Ok(())
 }
@@ -118,7 +118,7 @@ fn measure(
         }
         report.rows.push(row);
         if let Some(record) = record {
-            record.write(report)?;
+            record.write(&report.render(true))?;
         }
         bar.inc(1);
     }
@@ -149,6 +149,7 @@ fn start_torch(args: &Args, isa: Isa, threads: usize) -> Torch {
         script: SCRIPT.into(),
         threads,
         avx2: isa.is_held(),
+        device: TorchDevice::Cpu,
         timeout: TIMEOUT,
     })
 }

@@ -3,7 +3,7 @@
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use kiln_benches::machine::Machine;
-use kiln_benches::qwen::args::{Args, Make};
+use kiln_benches::qwen::args::{Args, Backend, Make};
 use kiln_benches::qwen::session::Session;
 use kiln_benches::qwen::{Result, ablate, plot, report, worker};
 use qwen3_vl_burn::Qwen3VlConfig;
@@ -107,7 +107,10 @@ fn record(path: &Path, args: &Args, machine: &Machine, table: &str, plot: Option
         None => "a checkpoint",
     };
     let kind = if args.ablate { "ablation, " } else { "" };
-    let isa = args.isa.as_deref().unwrap_or("the best tier");
+    let isa = match args.backend {
+        Backend::Cpu => args.isa.as_deref().unwrap_or("the best tier"),
+        card => card.name(),
+    };
     let mut text = format!(
         "\n## {kind}{size}, {}, {isa}, {} threads, {date}\n\n{}\n\n{table}",
         args.dtype.name(),

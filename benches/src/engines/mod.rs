@@ -90,7 +90,7 @@ pub fn hide_panics_of_engines() {
 }
 
 /// Turns a panic into a failure with its message.
-fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     RUNNING.fetch_add(1, Ordering::Relaxed);
     let outcome = catch_unwind(AssertUnwindSafe(work));
     RUNNING.fetch_sub(1, Ordering::Relaxed);

@@ -18,6 +18,12 @@ pub struct Args {
     /// Makes a checkpoint of random weights at this size first: in --checkpoint, else in a folder for the run
     #[arg(long, value_enum, value_name = "SIZE")]
     pub make: Option<Make>,
+    /// Where Kiln, plain Burn and PyTorch run. On a card no other peer does, and no limit is known
+    #[arg(long, value_enum, default_value = "cpu")]
+    pub backend: Backend,
+    /// The most of the card's memory that Kiln's weights may take, for example 2GiB: the rest is sent to it ahead of its use
+    #[arg(long, value_name = "SIZE")]
+    pub gpu_memory: Option<ByteSize>,
     /// Side of the picture, pixels; 0 for none
     #[arg(long, value_name = "PX", default_value_t = 512, value_parser = clap::value_parser!(u32).range(0..=8192))]
     pub image_px: u32,
@@ -97,6 +103,28 @@ pub enum Make {
     Mini,
 }
 
+/// Where engines run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// On the CPU
+    Cpu,
+    /// On a card through Vulkan; PyTorch through CUDA, if it is there (feature `wgpu`)
+    Wgpu,
+    /// On an NVIDIA card (feature `cuda`)
+    Cuda,
+}
+
+impl Backend {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        }
+    }
+}
+
 /// Types of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Dtype {
@@ -127,7 +155,8 @@ impl Dtype {
 /// Engines to compare with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Peer {
-    /// Burn's own CPU backend
+    /// Burn without Kiln: Flex, its own CPU backend; on a card, CubeCL's backend
+    #[value(alias = "burn")]
     Flex,
     /// HF transformers on PyTorch, as released, and with its patch embedding as a linear layer
     Torch,
@@ -142,9 +171,9 @@ pub enum Peer {
 /// Engines that this program can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Worker {
-    /// Kiln over Flex
+    /// Kiln over Flex, or over CubeCL's backend
     Kiln,
-    /// Plain Flex
+    /// Plain Flex, or CubeCL's backend
     Flex,
     /// candle
     Candle,
@@ -175,7 +204,16 @@ impl Args {
 
     /// Whether `peer` is to run.
     pub fn wants(&self, peer: Peer) -> bool {
-        !self.no_peers && (self.peers.is_empty() || self.peers.contains(&peer))
+        let runs_there = self.backend == Backend::Cpu || matches!(peer, Peer::Flex | Peer::Torch);
+        !self.no_peers && runs_there && (self.peers.is_empty() || self.peers.contains(&peer))
+    }
+
+    /// What a row says of the hardware that its engine runs on: the instruction set, or how the card is reached.
+    pub fn isa(&self) -> String {
+        match self.backend {
+            Backend::Cpu => self.isa.clone().unwrap_or_else(|| burn_kiln::simd::Tier::best().to_string()),
+            card => card.name().to_owned(),
+        }
     }
 }
 
@@ -193,5 +231,8 @@ mod tests {
         assert!(args.wants(Peer::Torch));
         let args = Args::try_parse_from(["qwen", "--checkpoint", "x", "--peers", "flex"]).unwrap();
         assert!(args.wants(Peer::Flex) && !args.wants(Peer::Torch));
+        let args = Args::try_parse_from(["qwen", "--make", "mini", "--backend", "wgpu"]).unwrap();
+        assert!(args.wants(Peer::Flex) && args.wants(Peer::Torch) && !args.wants(Peer::Candle));
+        assert_eq!(args.isa(), "wgpu");
     }
 }

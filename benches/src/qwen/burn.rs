@@ -1,29 +1,29 @@
-//! Kiln and plain Flex.
+//! Kiln, and the backend that it decorates.
 
 use super::args::Args;
 use super::worker::{Runner, Times};
 use super::{Result, workload::Workload};
 use burn::tensor::Tensor;
-use burn_flex::Flex;
 use burn_kiln::prefetch::Keep;
-use burn_kiln::{Kiln, OptimizationConfig};
+use burn_kiln::{Engine, Kiln, OptimizationConfig};
 use burn_kiln_fusion::FusedOps;
+use bytesize::ByteSize;
 use qwen3_vl_burn::{LoadOptions, Logits, ModelInputs, Qwen3Vl, apply_low_level_optimizations};
 use std::path::Path;
 use std::time::Instant;
 
-/// A model on plain Flex.
-pub(super) struct FlexRunner {
-    model: Qwen3Vl<Flex>,
+/// A model on a backend as it is.
+pub(super) struct PlainRunner<B: FusedOps> {
+    model: Qwen3Vl<B>,
 }
 
-impl FlexRunner {
+impl<B: FusedOps> PlainRunner<B> {
     pub(super) fn load(args: &Args, dir: &Path) -> Result<Self> {
-        Ok(Self { model: load(args, dir)? })
+        Ok(Self { model: load(args, dir, None)? })
     }
 }
 
-impl Runner for FlexRunner {
+impl<B: FusedOps> Runner for PlainRunner<B> {
     fn run(&mut self, workload: &Workload) -> Result<Times> {
         run(&self.model, workload)
     }
@@ -34,14 +34,14 @@ impl Runner for FlexRunner {
 }
 
 /// A model on Kiln.
-pub(super) struct KilnRunner {
+pub(super) struct KilnRunner<B: Engine + FusedOps> {
     /// Taken out while its configuration changes.
-    model: Option<Qwen3Vl<Kiln<Flex>>>,
+    model: Option<Qwen3Vl<Kiln<B>>>,
     /// The part of the configuration that the command line sets.
     isa: Option<burn_kiln_fusion::config::IsaChoice>,
 }
 
-impl KilnRunner {
+impl<B: Engine + FusedOps> KilnRunner<B> {
     pub(super) fn load(args: &Args, dir: &Path) -> Result<Self> {
         let mut config = match &args.config {
             Some(path) => OptimizationConfig::from_file(path)?,
@@ -49,16 +49,16 @@ impl KilnRunner {
         };
         let isa = args.isa.as_ref().map(|name| serde_json::from_value(name.as_str().into())).transpose()?;
         config.simd.isa = isa.unwrap_or(config.simd.isa);
-        let model = apply_low_level_optimizations(load::<Flex>(args, dir)?, &config)?;
+        let model = apply_low_level_optimizations(load::<B>(args, dir, args.gpu_memory)?, &config)?;
         Ok(Self { model: Some(model), isa })
     }
 
-    fn model(&self) -> Result<&Qwen3Vl<Kiln<Flex>>> {
+    fn model(&self) -> Result<&Qwen3Vl<Kiln<B>>> {
         Ok(self.model.as_ref().ok_or("the last configuration failed")?)
     }
 }
 
-impl Runner for KilnRunner {
+impl<B: Engine + FusedOps> Runner for KilnRunner<B> {
     fn run(&mut self, workload: &Workload) -> Result<Times> {
         run(self.model()?, workload)
     }
@@ -76,10 +76,11 @@ impl Runner for KilnRunner {
     }
 }
 
-fn load<B: FusedOps>(args: &Args, dir: &Path) -> Result<Qwen3Vl<B>> {
+fn load<B: FusedOps>(args: &Args, dir: &Path, gpu_memory: Option<ByteSize>) -> Result<Qwen3Vl<B>> {
     let keep = if args.keep_lru { Keep::Lru } else { Keep::default() };
-    let memory_limit = args.memory_limit.map(|limit| limit.as_u64());
-    let options = LoadOptions { memory_limit, keep, ..LoadOptions::default() }.with_dtype(args.dtype.burn());
+    let [memory_limit, gpu_memory] = [args.memory_limit, gpu_memory].map(|limit| limit.map(|limit| limit.as_u64()));
+    let options =
+        LoadOptions { memory_limit, gpu_memory, keep, ..LoadOptions::default() }.with_dtype(args.dtype.burn());
     Ok(Qwen3Vl::load(dir, &Default::default(), options)?)
 }
 

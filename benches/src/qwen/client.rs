@@ -1,9 +1,9 @@
 //! Starting engines and asking them.
 
-use super::args::{Args, Worker};
+use super::args::{Args, Backend, Worker};
 use super::worker::Times;
 use super::{Result, workload::Workload};
-use crate::torch::{Child, HELD_TO_AVX2, SETTLE};
+use crate::torch::{Child, HELD_TO_AVX2, SETTLE, TorchDevice};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -34,6 +34,7 @@ impl Client {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--worker", worker.name(), "--dtype", args.dtype.name()]).arg("--checkpoint").arg(dir);
         command.args(["--image-px", &args.image_px.to_string(), "--text-tokens", &args.text_tokens.to_string()]);
+        command.args(["--backend", args.backend.name()]);
         command.args(["--new-tokens", &args.new_tokens.to_string(), "--threads", &args.thread_count().to_string()]);
         if worker == Worker::Kiln {
             if let Some(isa) = &args.isa {
@@ -44,6 +45,9 @@ impl Client {
             }
             if let Some(limit) = args.memory_limit {
                 command.args(["--memory-limit", &limit.as_u64().to_string()]);
+            }
+            if let Some(limit) = args.gpu_memory {
+                command.args(["--gpu-memory", &limit.as_u64().to_string()]);
             }
             if args.keep_lru {
                 command.arg("--keep-lru");
@@ -61,7 +65,10 @@ impl Client {
     pub fn start_torch(args: &Args, dir: &Path, workload: &Workload) -> Result<Self> {
         let mut command = Command::new(&args.python);
         command.args(["-u", "-c", SCRIPT, &args.thread_count().to_string(), args.torch_dtype().name()]);
-        command.arg(dir).arg(workload.to_json().to_string());
+        command.arg(dir).arg(workload.to_json().to_string()).arg(match args.backend {
+            Backend::Cpu => TorchDevice::Cpu.name(),
+            Backend::Wgpu | Backend::Cuda => TorchDevice::Cuda.name(),
+        });
         command.env("OMP_NUM_THREADS", args.thread_count().to_string());
         if args.isa.as_deref().is_some_and(|isa| matches!(isa, "avx2" | "portable")) {
             command.envs(HELD_TO_AVX2);

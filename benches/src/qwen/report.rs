@@ -72,7 +72,7 @@ impl Row {
         Self {
             engine: engine.into(),
             dtype: dtype.name().into(),
-            isa: args.isa.clone().unwrap_or_else(|| burn_kiln::simd::Tier::best().to_string()),
+            isa: args.isa(),
             threads: args.thread_count(),
             figures,
             limit_decode_tok_s: None,
@@ -84,9 +84,9 @@ impl Row {
     }
 
     /// Kiln's row.
-    pub fn of_kiln(args: &Args, figures: Figures, limit: f64, peers: &[Self]) -> Self {
+    pub fn of_kiln(args: &Args, figures: Figures, limit: Option<f64>, peers: &[Self]) -> Self {
         let ratios = peers.iter().filter_map(|row| Some((row.engine.clone(), row.ratio?))).collect();
-        Self { limit_decode_tok_s: Some(limit), ratios, ..Self::new(args, "kiln", Some(figures)) }
+        Self { limit_decode_tok_s: limit, ratios, ..Self::new(args, "kiln", Some(figures)) }
     }
 
     /// The row of a peer that ran in turn with Kiln.
@@ -158,7 +158,7 @@ mod tests {
         };
         let ratio = Ratios { vision: 1.5, prefill: 2.5, prefill_text: 3.5, decode: 4.5 };
         let peers = [Row::of_peer(&args, "torch", figures, ratio, vec![]), Row::missing(&args, "candle", "not built")];
-        let kiln = serde_json::to_value(Row::of_kiln(&args, figures, 8.0, &peers)).unwrap();
+        let kiln = serde_json::to_value(Row::of_kiln(&args, figures, Some(8.0), &peers)).unwrap();
         for field in [
             "engine",
             "dtype",

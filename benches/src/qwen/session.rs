@@ -1,6 +1,6 @@
 //! Kiln and one peer at a time, A B A B, and what decoding can reach at most.
 
-use super::args::{Args, Dtype, Peer, Worker};
+use super::args::{Args, Backend, Dtype, Peer, Worker};
 use super::client::Client;
 use super::report::{Figures, Ratios, Row};
 use super::worker::Times;
@@ -105,6 +105,24 @@ pub fn bytes_of_a_token(config: &Qwen3VlConfig, checkpoint: &Checkpoint, args: &
     ((weights + cache as f64) * size) as u64
 }
 
+/// What memory gives on the CPU.
+struct Gauge {
+    pool: ThreadPool,
+    memory: Memory,
+}
+
+impl Gauge {
+    /// Bytes a second of the best of a few passes, as what takes longer was held up.
+    fn read(&mut self) -> f64 {
+        let mut pass = || {
+            let began = Instant::now();
+            self.pool.install(|| self.memory.pass(Way::Read));
+            REGION as f64 / began.elapsed().as_secs_f64()
+        };
+        (0..4).map(|_| pass()).fold(0.0, f64::max)
+    }
+}
+
 /// Peers that are asked request by request, and the ways in which each runs: a name, and what the peer calls it.
 const FORMS: [(Peer, &[(&str, &str)]); 3] = [
     (Peer::Flex, &[("flex", "")]),
@@ -123,8 +141,8 @@ pub struct Session<'a> {
     args: &'a Args,
     dir: &'a Path,
     workload: Workload,
-    pool: ThreadPool,
-    memory: Memory,
+    /// `None` on a card.
+    gauge: Option<Gauge>,
     /// Bytes a second that reading reached: before all rounds, and beside each.
     bandwidths: Vec<f64>,
     /// Bytes of a token.
@@ -139,11 +157,15 @@ impl<'a> Session<'a> {
     pub fn new(args: &'a Args, dir: &'a Path) -> Result<Self> {
         let config = Qwen3VlConfig::from_dir(dir)?;
         let workload = Workload::new(args, &config);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(args.thread_count()).build()?;
-        let mut memory = Memory::new(&pool);
-        let bandwidths = vec![memory.measure(&pool).read * 1e9];
+        let (mut gauge, mut bandwidths) = (None, Vec::new());
+        if args.backend == Backend::Cpu {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(args.thread_count()).build()?;
+            let mut memory = Memory::new(&pool);
+            bandwidths.push(memory.measure(&pool).read * 1e9);
+            gauge = Some(Gauge { pool, memory });
+        }
         let bytes = bytes_of_a_token(&config, &Checkpoint::open(dir)?, args, &workload);
-        Ok(Self { args, dir, workload, pool, memory, bandwidths, bytes })
+        Ok(Self { args, dir, workload, gauge, bandwidths, bytes })
     }
 
     /// The prompt.
@@ -151,15 +173,9 @@ impl<'a> Session<'a> {
         &self.workload
     }
 
-    /// Reads memory once more, beside the engines: a shared machine gives different bandwidth at different times. The best of a few passes, as
-    /// what takes longer was held up.
+    /// Reads memory once more, beside the engines: a shared machine gives different bandwidth at different times.
     fn gauge(&mut self) {
-        let mut pass = || {
-            let began = Instant::now();
-            self.pool.install(|| self.memory.pass(Way::Read));
-            REGION as f64 / began.elapsed().as_secs_f64()
-        };
-        self.bandwidths.push((0..4).map(|_| pass()).fold(0.0, f64::max));
+        self.bandwidths.extend(self.gauge.as_mut().map(Gauge::read));
     }
 
     /// Runs everything that is there; a row for Kiln, and one for each peer. `tell` hears what is done next.
@@ -178,7 +194,11 @@ impl<'a> Session<'a> {
         all.forget_first();
         let peak = kiln.peak_bytes();
         let mut peers = Vec::new();
-        for (peer, forms) in FORMS {
+        let forms = FORMS.map(|(peer, forms)| match (peer, self.args.backend) {
+            (Peer::Flex, Backend::Wgpu | Backend::Cuda) => (peer, &[("burn", "")][..]),
+            _ => (peer, forms),
+        });
+        for (peer, forms) in forms {
             if self.args.wants(peer) {
                 tell(&format!("{} loads", forms[0].0));
                 peers.extend(self.run_peer(peer, forms, &mut kiln, &mut all, tell));
@@ -193,7 +213,7 @@ impl<'a> Session<'a> {
         drop(kiln);
         let figures = all.figures(&self.workload, peak);
         // A median, as Kiln's figure is: a moment in which the machine was idle is no limit for the rest of the run.
-        let limit = median(self.bandwidths.clone()) / self.bytes as f64;
+        let limit = Some(median(self.bandwidths.clone()) / self.bytes as f64).filter(|limit| limit.is_finite());
         let mut rows = vec![Row::of_kiln(self.args, figures, limit, &peers)];
         rows.append(&mut peers);
         Ok(rows)

@@ -9,12 +9,17 @@
 //!
 //! Anything that goes wrong is `{"error": message}`; the process goes on.
 
-use super::args::{Args, Worker};
-use super::burn::{FlexRunner, KilnRunner};
+use super::args::{Args, Backend, Worker};
+use super::burn::{KilnRunner, PlainRunner};
 use super::{Result, workload::Workload};
+use crate::engines::catch;
+use burn_flex::Flex;
+use burn_kiln::Engine;
+use burn_kiln_fusion::FusedOps;
 use qwen3_vl_burn::Qwen3VlConfig;
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
+use std::path::Path;
 
 /// Seconds of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -49,13 +54,20 @@ pub fn serve(worker: Worker, args: &Args) -> Result<()> {
     let workload = Workload::new(args, &Qwen3VlConfig::from_dir(dir)?);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(args.thread_count()).build()?;
     pool.install(|| {
-        let mut runner: Box<dyn Runner> = match worker {
-            Worker::Kiln => Box::new(KilnRunner::load(args, dir)?),
-            Worker::Flex => Box::new(FlexRunner::load(args, dir)?),
-            #[cfg(feature = "peers")]
-            Worker::Candle => Box::new(super::candle::CandleRunner::load(args, dir)?),
-            #[cfg(not(feature = "peers"))]
-            Worker::Candle => return Err("built without the feature `peers`".into()),
+        let mut runner: Box<dyn Runner> = match args.backend {
+            Backend::Cpu => load::<Flex>(worker, args, dir)?,
+            #[cfg(feature = "wgpu")]
+            Backend::Wgpu => {
+                load::<burn_cubecl::CubeBackend<cubecl::wgpu::WgpuRuntime, f32, i32, u32>>(worker, args, dir)?
+            }
+            #[cfg(not(feature = "wgpu"))]
+            Backend::Wgpu => return Err("built without the feature `wgpu`".into()),
+            #[cfg(feature = "cuda")]
+            Backend::Cuda => {
+                load::<burn_cubecl::CubeBackend<cubecl::cuda::CudaRuntime, f32, i32, u8>>(worker, args, dir)?
+            }
+            #[cfg(not(feature = "cuda"))]
+            Backend::Cuda => return Err("built without the feature `cuda`".into()),
         };
         let mut out = std::io::stdout();
         let mut say = |reply: Value| -> Result<()> {
@@ -68,6 +80,21 @@ pub fn serve(worker: Worker, args: &Args) -> Result<()> {
             say(reply.unwrap_or_else(|error| json!({ "error": error.to_string() })))?;
         }
         Ok(())
+    })
+}
+
+/// An engine over `B`.
+fn load<B: Engine + FusedOps>(worker: Worker, args: &Args, dir: &Path) -> Result<Box<dyn Runner>> {
+    // A runtime panics where there is no card.
+    catch(|| drop(B::name(&Default::default())))
+        .map_err(|why| format!("no device for --backend {} ({why})", args.backend.name()))?;
+    Ok(match worker {
+        Worker::Kiln => Box::new(KilnRunner::<B>::load(args, dir)?),
+        Worker::Flex => Box::new(PlainRunner::<B>::load(args, dir)?),
+        #[cfg(feature = "peers")]
+        Worker::Candle => Box::new(super::candle::CandleRunner::load(args, dir)?),
+        #[cfg(not(feature = "peers"))]
+        Worker::Candle => return Err("built without the feature `peers`".into()),
     })
 }
 

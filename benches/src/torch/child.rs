@@ -30,7 +30,7 @@ impl Child {
     /// [`Failure::Child`] when there is no such interpreter, when it has no torch, and when it says nothing in time.
     pub fn start(launch: &Launch) -> Result<Self, Failure> {
         let mut command = Command::new(&launch.python);
-        command.args(["-u", "-c", &launch.script, &launch.threads.to_string()]);
+        command.args(["-u", "-c", &launch.script, &launch.threads.to_string(), launch.device.name()]);
         // PyTorch's pools take their size from here before the script can set it.
         command.env("OMP_NUM_THREADS", launch.threads.to_string());
         if launch.avx2 {

@@ -33,8 +33,29 @@ pub struct Launch {
     pub threads: usize,
     /// Whether PyTorch, oneDNN and MKL are held to AVX2.
     pub avx2: bool,
+    /// Where PyTorch computes.
+    pub device: TorchDevice,
     /// An answer that takes longer is none.
     pub timeout: Duration,
+}
+
+/// Where PyTorch computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TorchDevice {
+    /// Host memory, timed by the clock.
+    Cpu,
+    /// The first NVIDIA card, timed by its events.
+    Cuda,
+}
+
+impl TorchDevice {
+    /// PyTorch's name of it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Cuda => "cuda",
+        }
+    }
 }
 
 /// The environment that holds PyTorch's own kernels, oneDNN and MKL to AVX2.
@@ -60,8 +81,14 @@ impl Torch {
 
     /// PyTorch that is not wanted.
     pub fn absent(why: &str) -> Self {
-        let launch =
-            Launch { python: PathBuf::new(), script: String::new(), threads: 1, avx2: false, timeout: Duration::ZERO };
+        let launch = Launch {
+            python: PathBuf::new(),
+            script: String::new(),
+            threads: 1,
+            avx2: false,
+            device: TorchDevice::Cpu,
+            timeout: Duration::ZERO,
+        };
         Self { launch, child: Rc::default(), starts_left: 0, gone: Some(Failure::Child(why.into())) }
     }
 
@@ -120,9 +147,14 @@ impl Torch {
 
     /// The engines of PyTorch for `case`, and columns that have none with the reason.
     pub fn prepare(&mut self, case: &Case) -> Prepared {
+        self.prepare_request(&request(case, self.launch.avx2))
+    }
+
+    /// The same for a request as the script reads it (`do` is `prepare`).
+    pub fn prepare_request(&mut self, request: &Value) -> Prepared {
         self.revive();
         let prepared = match self.child.borrow_mut().as_mut() {
-            Some(child) => child.ask(&request(case, self.launch.avx2)),
+            Some(child) => child.ask(request),
             None => Err(self.failure()),
         };
         let reply = match prepared {

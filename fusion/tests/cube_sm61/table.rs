@@ -65,6 +65,9 @@ pub fn check_demands(case: &Case, used: &Resources) {
     assert_eq!(used.spill_bytes, 0, "{name} spills");
     assert_eq!(used.stack_bytes, 0, "{name} keeps an array in memory");
     assert_eq!(used.half_arithmetic, 0, "{name}: f16 and bf16 are storage, not arithmetic");
+    if case.launch.kernel.starts_with("multiply_words") {
+        assert!(used.byte_products > 0, "{name}: its portable product of four bytes is no dp4a");
+    }
     assert!(used.shared_bytes <= 48 * 1024, "{name}: {} bytes of shared memory", used.shared_bytes);
     if case.kind == Kind::Streaming {
         assert!(used.occupancy() >= 0.5, "{name}: {} units on a multiprocessor", used.resident_units);

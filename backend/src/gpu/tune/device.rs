@@ -44,8 +44,8 @@ pub(super) fn describe<R: CubeRuntime>(device: &R::Device) -> String {
     found.entry(Place::of::<R>(device)).or_insert_with(describe).clone()
 }
 
-/// Names of adapters and versions of their drivers, as far as the system tells.
-fn list_drivers() -> &'static str {
+/// Names of this machine's adapters and cards and versions of their drivers, as far as the system tells; empty where it tells nothing.
+pub fn list_drivers() -> &'static str {
     static FOUND: OnceLock<String> = OnceLock::new();
     FOUND.get_or_init(|| {
         let mut found = list_adapters();

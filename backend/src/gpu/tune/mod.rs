@@ -24,7 +24,7 @@ mod measure;
 mod product;
 
 pub(super) use attention::{find_attention, tune_attention};
-pub use device::choice_file;
+pub use device::{choice_file, list_drivers};
 pub use files::{TuneStats, forget_choices, stats};
 pub(super) use product::{find_product, multiply};
 

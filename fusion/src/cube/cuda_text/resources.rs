@@ -37,6 +37,8 @@ pub struct Resources {
     pub shared_bytes: u32,
     /// Instructions that compute in 16-bit floats, at 1/64 of the rate of 32-bit ones.
     pub half_arithmetic: u32,
+    /// Instructions that multiply four bytes by four others and add the products (`dp4a`).
+    pub byte_products: u32,
     /// Units of the kernel that a multiprocessor holds at once, of the 2,048 that it can.
     pub resident_units: u32,
     /// What keeps it from holding more.
@@ -56,8 +58,17 @@ impl Resources {
         let (registers, shared_bytes) = (get("registers")?, get("shared_bytes")? + launch.shared_bytes as u32);
         let (resident_units, bound) = count_resident(launch.units, registers, shared_bytes);
         let (spill_bytes, stack_bytes) = (get("spill_bytes")?, get("stack_bytes")?);
-        let half_arithmetic = get("half_arithmetic")?;
-        Some(Self { registers, spill_bytes, stack_bytes, shared_bytes, half_arithmetic, resident_units, bound })
+        let (half_arithmetic, byte_products) = (get("half_arithmetic")?, get("byte_products")?);
+        Some(Self {
+            registers,
+            spill_bytes,
+            stack_bytes,
+            shared_bytes,
+            half_arithmetic,
+            byte_products,
+            resident_units,
+            bound,
+        })
     }
 }
 

@@ -9,7 +9,8 @@
 //! up to k = 133,000), so the only errors are those of quantising, half a scale an element at most, and of two products in f32.
 //!
 //! The inner product of four bytes is one function, portable. SM61 has an instruction for it (dp4a), which CubeCL 0.10 does not name; NVRTC 12.8
-//! makes it of the shifts and products of the portable form: one a word and row, in the PTX for `compute_61`.
+//! makes it of the shifts and products of the portable form: one a word and row, in the PTX for `compute_61`, as the
+//! checks of the kernels for `sm_61` assert.
 
 mod dot;
 mod kernel;

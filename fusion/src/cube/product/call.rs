@@ -15,8 +15,12 @@ pub enum Strategy {
     #[default]
     Auto,
     /// By [`gemv`](super::gemv), with this reduction; [`Unavailable::Operands`] for more rows than it takes.
+    ///
+    /// [`Unavailable::Operands`]: crate::cube::Unavailable::Operands
     Gemv(Reduction),
     /// By [`gemv`](super::gemv), with so many outputs a group of lanes; [`Unavailable::Operands`] for more than registers allow.
+    ///
+    /// [`Unavailable::Operands`]: crate::cube::Unavailable::Operands
     GemvOutputs(usize),
     /// By [`tiled`], with this tile.
     Tiled(tiled::Tile),
