@@ -2,6 +2,7 @@
 
 mod reference;
 
+use burn_backend::DType;
 use burn_kiln::kernels::elementwise::{
     BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
 };
@@ -243,8 +244,8 @@ fn check_every<S: Element>(tier: Tier, of_bits: fn(u16) -> S) {
         let mut ys = vec![S::from_f32(9.0); xs.len()];
         unary(Launch::single(tier), op, S::view(&xs), S::view_mut(&mut ys));
         let want: Vec<f64> = exact(&xs).into_iter().map(|x| exactly(op, x)).collect();
-        // 200 ulp of f32, which is what the far tail of the tanh form of gelu may lose; the erf form of bf16 has 2^-14.5.
-        let relative = if op == UnaryOp::GeluErf { 4.3e-5 } else { 2.4e-5 };
+        // 200 ulp of f32, which is what the far tail of the tanh form of gelu may lose; 2^-13.4 for bf16.
+        let relative = if S::DTYPE == DType::BF16 { 9.3e-5 } else { 2.4e-5 };
         assert_close(&ys, &want, relative, 0.0, &(tier, op));
     }
 }

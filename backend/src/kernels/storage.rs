@@ -60,6 +60,20 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
             unsafe { Self::store(isa, p.add(i * I::LANES), v) };
         }
     }
+    /// [`Storage::store_block`] of what [`Storage::round_near`] gives, in fewer instructions.
+    /// # Safety
+    /// As for [`Storage::store_block`].
+    #[inline(always)]
+    unsafe fn store_block_near<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
+        // SAFETY: the caller's promise.
+        unsafe { Self::store_block::<I, U, STREAM>(isa, p, v) }
+    }
+    /// For results that are not exact themselves: rounded so that a store is exact, where an element halfway between two numbers may
+    /// get either; or left to the store.
+    #[inline(always)]
+    fn round_near<I: Isa>(_isa: I, v: I::V) -> I::V {
+        v
+    }
     /// Stores the first `n < LANES` lanes.
     /// # Safety
     /// `p` is writable for `n` elements.
@@ -153,6 +167,21 @@ impl Storage for bf16 {
             // SAFETY: the caller's promise; bf16 is a transparent u16.
             unsafe { isa.store_bf16_split::<STREAM>(p.add(i * I::LANES).cast(), [v[i], v[i + 1]]) };
         }
+    }
+    #[inline(always)]
+    unsafe fn store_block_near<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
+        for i in (0..U).step_by(2) {
+            let both = isa.pair_bf16(isa.raise_bf16(v[i]), isa.raise_bf16(v[i + 1]));
+            // SAFETY: the caller's promise; two registers of bf16 are the bytes of one of f32.
+            unsafe {
+                let p = p.add(i * I::LANES).cast();
+                if STREAM { isa.stream(p, both) } else { isa.store(p, both) }
+            }
+        }
+    }
+    #[inline(always)]
+    fn round_near<I: Isa>(isa: I, v: I::V) -> I::V {
+        isa.odd_bf16(isa.raise_bf16(v))
     }
 }
 

@@ -262,6 +262,10 @@ impl Isa for Avx2 {
         }
     }
     #[inline(always)]
+    fn raise_bf16(self, a: __m256) -> __m256 {
+        unsafe { _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), _mm256_set1_epi32(0x8000))) }
+    }
+    #[inline(always)]
     fn split(self, [a, b]: [__m256; 2]) -> [__m256; 2] {
         unsafe {
             let order = |v| _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v)));

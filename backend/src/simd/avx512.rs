@@ -151,6 +151,10 @@ impl Isa for Avx512 {
         }
     }
     #[inline(always)]
+    fn div_coarse(self, a: __m512, b: __m512) -> __m512 {
+        unsafe { _mm512_mul_ps(a, _mm512_rcp14_ps(b)) }
+    }
+    #[inline(always)]
     fn hold(self, a: __m512) -> __m512 {
         unsafe { hold(a) }
     }
@@ -252,6 +256,10 @@ impl Isa for Avx512 {
             let both = _mm512_ternarylogic_epi32::<0xca>(mask, odd, _mm512_srli_epi32::<16>(even));
             if STREAM { _mm512_stream_si512(p.cast(), both) } else { _mm512_storeu_si512(p.cast(), both) }
         }
+    }
+    #[inline(always)]
+    fn raise_bf16(self, a: __m512) -> __m512 {
+        unsafe { _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_set1_epi32(0x8000))) }
     }
     #[inline(always)]
     fn split(self, [a, b]: [__m512; 2]) -> [__m512; 2] {

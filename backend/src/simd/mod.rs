@@ -128,6 +128,11 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn div_near(self, a: Self::V, b: Self::V) -> Self::V {
         self.div(a, b)
     }
+    /// `a / b` as [`Isa::div_near`], within a relative 2⁻¹³·⁹: for results of 16 bits.
+    #[inline(always)]
+    fn div_coarse(self, a: Self::V, b: Self::V) -> Self::V {
+        self.div_near(a, b)
+    }
     /// `a`, which the compiler may neither compute later than what is held after it nor earlier than what is held before: it
     /// otherwise puts independent chains one behind the other, to save registers.
     #[inline(always)]
@@ -183,6 +188,8 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// # Safety
     /// `p` is writable for `2 · LANES` 16-bit values; for `STREAM` it is a multiple of 64.
     unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, v: [Self::V; 2]);
+    /// A number whose high half is the bf16 nearest to `a`, of two the one farther from 0. NaN: as for [`Isa::store_bf16_split`].
+    fn raise_bf16(self, a: Self::V) -> Self::V;
     /// The lanes at even places of two registers behind each other, and those at odd places.
     fn split(self, v: [Self::V; 2]) -> [Self::V; 2];
     /// Stores past the caches where the instruction set can: [`Isa::fence`] before others may read it.

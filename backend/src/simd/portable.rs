@@ -195,6 +195,11 @@ impl Isa for Portable {
         }
     }
     #[inline(always)]
+    fn raise_bf16(self, a: f32x8) -> f32x8 {
+        let bits: i32x8 = bytemuck::cast(a);
+        bytemuck::cast(bits + i32x8::splat(0x8000))
+    }
+    #[inline(always)]
     fn split(self, [a, b]: [f32x8; 2]) -> [f32x8; 2] {
         let (a, b) = (a.to_array(), b.to_array());
         let place = |i: usize| if i < 8 { a[i] } else { b[i - 8] };

@@ -1,9 +1,10 @@
 //! The product in the middle of a gated MLP (Shazeer 2020, "GLU variants improve transformer").
 
-use crate::kernels::math::{Several, Vector, silu};
+use crate::kernels::math::{Several, Vector, silu, silu_bf16};
 use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
+use burn_backend::DType;
 
 /// `out[i] = silu(gate[i]) · up[i]`.
 ///
@@ -60,10 +61,11 @@ impl<S: Storage> Kernel for Gated<S> {
     }
 }
 
-/// `silu(gate) · up`.
+/// `silu(gate) · up`, to what rounding to `S` leaves of it.
 #[inline(always)]
-fn multiply<I: Vector>(isa: I, gate: I::V, up: I::V) -> I::V {
-    isa.mul(silu(isa, gate), up)
+fn multiply<I: Vector, S: Storage>(isa: I, gate: I::V, up: I::V) -> I::V {
+    let open = if matches!(S::DTYPE, DType::BF16) { silu_bf16(isa, gate) } else { silu(isa, gate) };
+    isa.mul(open, up)
 }
 
 impl<S: Storage> Gated<S> {
@@ -76,7 +78,7 @@ impl<S: Storage> Gated<S> {
             unsafe {
                 let gate = S::load_block::<I, BESIDE>(isa, gate.add(at));
                 let up = S::load_block::<I, BESIDE>(isa, up.add(at));
-                S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), multiply(Several(isa), gate, up));
+                S::store_block_near::<I, BESIDE, STREAM>(isa, out.add(at), multiply::<_, S>(Several(isa), gate, up));
             }
         }
         for (begin, end) in span.singles() {
@@ -84,8 +86,8 @@ impl<S: Storage> Gated<S> {
                 let n = I::LANES.min(end - at);
                 // SAFETY: as above; at + n ≤ len.
                 unsafe {
-                    let product = multiply(isa, load(isa, gate.add(at), n), load(isa, up.add(at), n));
-                    store(isa, out.add(at), product, n);
+                    let product = multiply::<_, S>(isa, load(isa, gate.add(at), n), load(isa, up.add(at), n));
+                    store(isa, out.add(at), S::round_near(isa, product), n);
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! Functions of one operand.
 
-use crate::kernels::math::{Several, Vector, exp, gelu_erf, gelu_erf_bf16, gelu_tanh, relu, sigmoid, silu, tanh};
+use crate::kernels::math::{
+    Several, Vector, exp, gelu_erf, gelu_erf_bf16, gelu_tanh, gelu_tanh_bf16, relu, sigmoid, sigmoid_bf16, silu,
+    silu_bf16, tanh,
+};
 use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
@@ -68,29 +71,28 @@ trait Function: Copy + Sync {
     fn apply<I: Vector, S: Storage>(self, isa: I, x: I::V) -> I::V;
 }
 
+/// Each with its function of f32 and f16, and the one for bf16.
 macro_rules! functions {
-    ($($name:ident: $function:ident),+) => {$(
+    ($($name:ident: $function:ident, $bf16:ident;)+) => {$(
         #[derive(Clone, Copy)]
         struct $name;
         impl Function for $name {
             #[inline(always)]
             fn apply<I: Vector, S: Storage>(self, isa: I, x: I::V) -> I::V {
-                $function(isa, x)
+                if matches!(S::DTYPE, DType::BF16) { $bf16(isa, x) } else { $function(isa, x) }
             }
         }
     )+};
 }
 
-functions!(GeluTanh: gelu_tanh, Silu: silu, Sigmoid: sigmoid, Relu: relu, Exp: exp, Tanh: tanh);
-
-#[derive(Clone, Copy)]
-struct GeluErf;
-
-impl Function for GeluErf {
-    #[inline(always)]
-    fn apply<I: Vector, S: Storage>(self, isa: I, x: I::V) -> I::V {
-        if matches!(S::DTYPE, DType::BF16) { gelu_erf_bf16(isa, x) } else { gelu_erf(isa, x) }
-    }
+functions! {
+    GeluTanh: gelu_tanh, gelu_tanh_bf16;
+    GeluErf: gelu_erf, gelu_erf_bf16;
+    Silu: silu, silu_bf16;
+    Sigmoid: sigmoid, sigmoid_bf16;
+    Relu: relu, relu;
+    Exp: exp, exp;
+    Tanh: tanh, tanh;
 }
 
 /// The function over `len` elements from `src` to `dst`, which are the same or do not overlap.
@@ -125,14 +127,16 @@ impl<F: Function, S: Storage> Map<F, S> {
             // SAFETY: `split` checked that both parts hold `len` elements; a block ends at `rest` or before.
             unsafe {
                 let x = S::load_block::<I, BESIDE>(isa, src.add(at));
-                S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), function.apply::<_, S>(Several(isa), x));
+                S::store_block_near::<I, BESIDE, STREAM>(isa, dst.add(at), function.apply::<_, S>(Several(isa), x));
             }
         }
         for (begin, end) in span.singles() {
             for at in (begin..end).step_by(I::LANES) {
                 let n = I::LANES.min(end - at);
                 // SAFETY: as above; at + n ≤ len.
-                unsafe { store(isa, dst.add(at), function.apply::<_, S>(isa, load(isa, src.add(at), n)), n) };
+                let y = function.apply::<_, S>(isa, unsafe { load(isa, src.add(at), n) });
+                // SAFETY: as above.
+                unsafe { store(isa, dst.add(at), S::round_near(isa, y), n) };
             }
         }
     }

@@ -55,7 +55,12 @@ pub(crate) fn decay_any<I: Vector>(isa: I, t: I::V) -> I::V {
 /// nine less. 1 at 0.
 #[inline(always)]
 pub(crate) fn decay_any_16bit<I: Vector>(isa: I, t: I::V) -> I::V {
-    let t = isa.min(isa.splat(-LOWEST), t);
+    decay_16bit(isa, isa.min(isa.splat(-LOWEST), t))
+}
+
+/// [`decay_any_16bit`] without its bound, for t ≤ 112.
+#[inline(always)]
+fn decay_16bit<I: Vector>(isa: I, t: I::V) -> I::V {
     let n = isa.round(isa.mul(t, isa.splat(-core::f32::consts::LOG2_E)));
     let u = isa.mul_add(n, isa.splat(core::f32::consts::LN_2), t);
     let [a, b, c, d] = EXP_16BIT;
@@ -67,6 +72,13 @@ pub(crate) fn decay_any_16bit<I: Vector>(isa: I, t: I::V) -> I::V {
 pub(super) fn sigmoid_tail<I: Vector>(isa: I, t: I::V) -> I::V {
     let e = decay(isa, t);
     isa.div_near(e, isa.add(isa.splat(1.0), e))
+}
+
+/// [`sigmoid_tail`] of which bf16 is stored: within a relative 2⁻¹³·⁷.
+#[inline(always)]
+pub(super) fn sigmoid_tail_bf16<I: Vector>(isa: I, t: I::V) -> I::V {
+    let e = decay_16bit(isa, t);
+    isa.div_coarse(e, isa.add(isa.splat(1.0), e))
 }
 
 /// `(eˣ - e⁻ˣ) / (eˣ + e⁻ˣ)`, within 1.5 ulp.
@@ -91,12 +103,26 @@ pub fn sigmoid<I: Vector>(isa: I, x: I::V) -> I::V {
     isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
 }
 
+/// [`sigmoid`] of which bf16 is stored: within a relative 2⁻¹³·⁷, 1/26 of what rounding the result adds.
+#[inline(always)]
+pub fn sigmoid_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
+    let tail = sigmoid_tail_bf16(isa, isa.min(isa.splat(-LOWEST), isa.abs(x)));
+    isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
+}
+
 /// `x / (1 + e⁻ˣ)`, within 3 ulp for x ≥ -80. Further left the exponential is nearly subnormal: within 60 units of
 /// 2⁻¹⁴⁹. `silu(-∞) = -0`, the limit; the formula, and PyTorch, give NaN there.
 #[inline(always)]
 pub fn silu<I: Vector>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail(isa, t))
+}
+
+/// [`silu`] of which bf16 is stored: within a relative 2⁻¹³·⁷ where the result is not subnormal. Two thirds of the instructions.
+#[inline(always)]
+pub fn silu_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
+    let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
+    positive_less(isa, x, t, sigmoid_tail_bf16(isa, t))
 }
 
 /// `max(x, 0) - t · tail`: `x · F(x)` for `t = |x|`, bounded, and `tail = F(-t) = 1 - F(t)`. Rounded once for a positive x, and

@@ -2,7 +2,7 @@
 //!
 //! At -∞ both give -0, the limit, and at ∞ they give ∞. (The formulas, and PyTorch, give NaN at -∞.)
 
-use super::exp::{EXP, positive_less, sigmoid_tail};
+use super::exp::{EXP, positive_less, sigmoid_tail, sigmoid_tail_bf16};
 use super::{Vector, polynomial};
 use core::f32::consts::{LN_2, LOG2_E};
 
@@ -26,8 +26,21 @@ const TAIL_UNDER: [f32; 6] = [1.0, 1.676_452_5, 1.205_549_2, 0.471_409_3, 0.102_
 #[inline(always)]
 pub fn gelu_tanh<I: Vector>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(TANH_HIGHEST), isa.abs(x));
+    positive_less(isa, x, t, sigmoid_tail(isa, tanh_argument(isa, t)))
+}
+
+/// [`gelu_tanh`] of which bf16 is stored: within a relative 2⁻¹³·⁷.
+#[inline(always)]
+pub fn gelu_tanh_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
+    let t = isa.min(isa.splat(TANH_HIGHEST), isa.abs(x));
+    positive_less(isa, x, t, sigmoid_tail_bf16(isa, tanh_argument(isa, t)))
+}
+
+/// Twice the argument of the hyperbolic tangent.
+#[inline(always)]
+fn tanh_argument<I: Vector>(isa: I, t: I::V) -> I::V {
     let slope = isa.mul_add(isa.splat(TANH_ARGUMENT[1]), isa.mul(t, t), isa.splat(TANH_ARGUMENT[0]));
-    positive_less(isa, x, t, sigmoid_tail(isa, isa.mul(t, slope)))
+    isa.mul(t, slope)
 }
 
 /// The same for bf16: relative error below 2⁻¹⁵.
@@ -58,15 +71,15 @@ pub fn gelu_erf<I: Vector>(isa: I, x: I::V) -> I::V {
     positive_less(isa, x, t, isa.div_near(over, polynomial(isa, t, TAIL_UNDER)))
 }
 
-/// [`gelu_erf`] of a bf16, of which bf16 is stored: relative error below 2⁻¹⁴·⁵ everywhere, 1/90 of what rounding the result adds, with
-/// three quarters of the instructions. The square of a bf16 is exact.
+/// [`gelu_erf`] of a bf16, of which bf16 is stored: relative error below 2⁻¹³·⁴, 1/21 of what rounding the result adds, with two thirds
+/// of the instructions. The square of a bf16 is exact.
 #[inline(always)]
 pub fn gelu_erf_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(ERF_HIGHEST), isa.abs(x));
     let (n, u) = reduce_half(isa, isa.mul(t, t));
     let e = polynomial(isa, u, COARSE_HALF_DECAY);
     let over = isa.mul(isa.mul_pow2_low(e, n), polynomial(isa, t, COARSE_OVER));
-    positive_less(isa, x, t, isa.div_near(over, polynomial(isa, t, COARSE_UNDER)))
+    positive_less(isa, x, t, isa.div_coarse(over, polynomial(isa, t, COARSE_UNDER)))
 }
 
 /// `n` and `u` of `e^{-s/2} = 2ⁿ e^{-u/2}` with |u| ≤ ln 2.

@@ -8,8 +8,8 @@ mod gelu;
 mod vector;
 
 pub(crate) use exp::{decay_any, decay_any_16bit};
-pub use exp::{exp, sigmoid, silu, tanh};
-pub use gelu::{gelu_erf, gelu_erf_bf16, gelu_tanh};
+pub use exp::{exp, sigmoid, sigmoid_bf16, silu, silu_bf16, tanh};
+pub use gelu::{gelu_erf, gelu_erf_bf16, gelu_tanh, gelu_tanh_bf16};
 pub use vector::{Several, Vector};
 
 pub use burn_kiln_fusion::Activation;

@@ -19,6 +19,7 @@ pub trait Vector: Copy {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
     fn div_near(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div_coarse(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn neg_mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
@@ -74,7 +75,7 @@ impl<I: Isa> Vector for I {
     fn select(self, mask: <I as Isa>::M, yes: <I as Isa>::V, no: <I as Isa>::V) -> <I as Isa>::V {
         Isa::select(self, mask, yes, no)
     }
-    lanewise! { one: add(a, b); sub(a, b); mul(a, b); div(a, b); div_near(a, b); mul_add(a, b, c);
+    lanewise! { one: add(a, b); sub(a, b); mul(a, b); div(a, b); div_near(a, b); div_coarse(a, b); mul_add(a, b, c);
     neg_mul_add(a, b, c); max(a, b); min(a, b); round(a);
     abs(a); copysign(a, b); mul_pow2(a, n); mul_pow2_low(a, n); }
 }
@@ -108,7 +109,7 @@ impl<I: Isa, const U: usize> Vector for Several<I, U> {
         }
         yes
     }
-    lanewise! { several: add(a, b); sub(a, b); mul(a, b); div(a, b); div_near(a, b); mul_add(a, b, c);
+    lanewise! { several: add(a, b); sub(a, b); mul(a, b); div(a, b); div_near(a, b); div_coarse(a, b); mul_add(a, b, c);
     neg_mul_add(a, b, c); max(a, b); min(a, b); round(a);
     abs(a); copysign(a, b); mul_pow2(a, n); mul_pow2_low(a, n); }
 }
