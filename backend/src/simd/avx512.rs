@@ -1,6 +1,6 @@
 //! AVX-512 F, BW, DQ and VL: 32 registers of 16 floats and mask registers. Intel from Skylake-SP (2017), AMD from Zen 4.
 
-use super::{Isa, Kernel, Tier, sealed};
+use super::{Isa, Kernel, Table, Tier, sealed};
 use core::arch::x86_64::*;
 
 /// Proves AVX-512 F, BW, DQ and VL.
@@ -70,6 +70,7 @@ impl Isa for Avx512 {
     const MR: usize = 14;
     const PANELS: usize = 2;
     const TIER: Tier = Tier::Avx512;
+    const LOOKS_UP: bool = true;
 
     #[inline(always)]
     fn run<K: Kernel>(self, kernel: K) -> K::Out {
@@ -140,6 +141,13 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn mul_pow2(self, a: __m512, n: __m512) -> __m512 {
         unsafe { _mm512_scalef_ps(a, n) }
+    }
+    #[inline(always)]
+    fn lookup<const BELOW: u32>(self, table: &Table, a: __m512) -> __m512 {
+        unsafe {
+            let lanes = _mm512_srli_epi32::<BELOW>(_mm512_castps_si512(a));
+            _mm512_permutexvar_ps(lanes, _mm512_load_ps(table.0.as_ptr()))
+        }
     }
     #[inline(always)]
     fn div_near(self, a: __m512, b: __m512) -> __m512 {

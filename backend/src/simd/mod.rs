@@ -76,6 +76,8 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     const PANELS: usize;
     /// The tier that this is.
     const TIER: Tier;
+    /// True where [`Isa::lookup`] is an instruction, and [`Isa::mul_pow2_low`] takes any n for the integer below it.
+    const LOOKS_UP: bool = false;
 
     /// Runs `kernel` compiled for this instruction set.
     fn run<K: Kernel>(self, kernel: K) -> K::Out;
@@ -122,6 +124,20 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     #[inline(always)]
     fn mul_pow2_low(self, a: Self::V, n: Self::V) -> Self::V {
         self.mul_pow2(a, n)
+    }
+    /// For each lane the entry of `table` that 4 bits of `a` number, those above the last `BELOW`.
+    #[inline(always)]
+    fn lookup<const BELOW: u32>(self, table: &Table, a: Self::V) -> Self::V {
+        const { assert!(Self::LANES <= 16) };
+        let mut lanes = [0.0; 16];
+        // SAFETY: the array holds a whole register.
+        unsafe {
+            self.store(lanes.as_mut_ptr(), a);
+            for lane in &mut lanes {
+                *lane = table.0[(lane.to_bits() >> BELOW) as usize % 16];
+            }
+            self.load(lanes.as_ptr())
+        }
     }
     /// `a / b` within 1 ulp where 2⁻¹⁰⁰ ≤ |b| ≤ 2¹⁰⁰ and the quotient is not subnormal; without the divider where that is faster.
     #[inline(always)]
@@ -224,6 +240,11 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// Asks for the cache line at `p` to be brought near. Any address is allowed.
     fn prefetch(self, p: *const u8);
 }
+
+/// What [`Isa::lookup`] looks up: a register of AVX-512.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct Table(pub [f32; 16]);
 
 /// Columns of one packed panel of B: a whole number of registers on every tier (portable and AVX2: two of 8, AVX-512: one of
 /// 16), so that one packed layout serves them all.

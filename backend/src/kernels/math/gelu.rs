@@ -3,6 +3,7 @@
 //! At -∞ both give -0, the limit, and at ∞ they give ∞. (The formulas, and PyTorch, give NaN at -∞.)
 
 use super::exp::{EXP, positive_less, sigmoid_tail, sigmoid_tail_bf16};
+use super::mills::normal_tail;
 use super::{Vector, polynomial};
 use core::f32::consts::{LN_2, LOG2_E};
 
@@ -62,13 +63,20 @@ const COARSE_HALF_DECAY: [f32; 5] = [1.0, -0.499_983_4, 0.125_007_55, -0.020_984
 #[inline(always)]
 pub fn gelu_erf<I: Vector>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(ERF_HIGHEST), isa.abs(x));
+    let tail = if I::LOOKS_UP { normal_tail(isa, t) } else { normal_tail_by_quotient(isa, t) };
+    positive_less(isa, x, t, tail)
+}
+
+/// `Φ(-t)` for 0 ≤ t ≤ 15.
+#[inline(always)]
+fn normal_tail_by_quotient<I: Vector>(isa: I, t: I::V) -> I::V {
     let square = isa.mul(t, t);
     // What the rounding of t² added: with FMA exact; without, 0, and the error of the tail grows with t².
     let added = isa.neg_mul_add(t, t, square);
     let (n, u) = reduce_half(isa, square);
     let e = polynomial(isa, isa.sub(u, added), HALF_DECAY);
     let over = isa.mul(isa.mul_pow2_low(e, n), polynomial(isa, t, TAIL_OVER));
-    positive_less(isa, x, t, isa.div_near(over, polynomial(isa, t, TAIL_UNDER)))
+    isa.div_near(over, polynomial(isa, t, TAIL_UNDER))
 }
 
 /// [`gelu_erf`] of a bf16, of which bf16 is stored: relative error below 2⁻¹³·⁴, 1/21 of what rounding the result adds, with two thirds

@@ -5,6 +5,7 @@
 
 mod exp;
 mod gelu;
+mod mills;
 mod vector;
 
 pub(crate) use exp::{decay_any, decay_any_16bit};

@@ -4,7 +4,7 @@
 //! instructions before the arithmetic units do. [`Several`] runs each step on a few registers in turn, whose chains do not wait for
 //! each other.
 
-use crate::simd::Isa;
+use crate::simd::{Isa, Table};
 
 /// Arithmetic on lanes. Every [`Isa`] has it; see there for the meaning of each operation.
 #[allow(missing_docs)]
@@ -13,7 +13,9 @@ pub trait Vector: Copy {
     type V: Copy;
     /// A truth value a lane.
     type M: Copy;
+    const LOOKS_UP: bool;
     fn splat(self, x: f32) -> Self::V;
+    fn lookup<const BELOW: u32>(self, table: &Table, a: Self::V) -> Self::V;
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
@@ -59,6 +61,11 @@ macro_rules! lanewise {
 impl<I: Isa> Vector for I {
     type V = <I as Isa>::V;
     type M = <I as Isa>::M;
+    const LOOKS_UP: bool = I::LOOKS_UP;
+    #[inline(always)]
+    fn lookup<const BELOW: u32>(self, table: &Table, a: <I as Isa>::V) -> <I as Isa>::V {
+        Isa::lookup::<BELOW>(self, table, a)
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> <I as Isa>::V {
         Isa::splat(self, x)
@@ -83,6 +90,14 @@ impl<I: Isa> Vector for I {
 impl<I: Isa, const U: usize> Vector for Several<I, U> {
     type V = [<I as Isa>::V; U];
     type M = [<I as Isa>::M; U];
+    const LOOKS_UP: bool = I::LOOKS_UP;
+    #[inline(always)]
+    fn lookup<const BELOW: u32>(self, table: &Table, mut a: Self::V) -> Self::V {
+        for a in &mut a {
+            *a = Isa::lookup::<BELOW>(self.0, table, *a);
+        }
+        a
+    }
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         [Isa::splat(self.0, x); U]
