@@ -4,7 +4,9 @@ use crate::kernels::math::{
     Several, Vector, exp, gelu_erf, gelu_erf_bf16, gelu_tanh, gelu_tanh_bf16, relu, sigmoid, sigmoid_bf16, silu,
     silu_bf16, tanh,
 };
-use crate::kernels::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
+use crate::kernels::rows::{
+    BESIDE, GRAIN, Source, Target, by_dtype, load, prefetch_block, share, spans, store, streams,
+};
 use crate::kernels::{Floats, FloatsMut, Launch, Storage};
 use crate::simd::{Isa, Kernel};
 use burn_backend::DType;
@@ -95,6 +97,11 @@ functions! {
     Tanh: tanh, tanh;
 }
 
+/// Bytes ahead of which elements of 16 bits are asked for when results go past the caches: their arithmetic takes about as long as memory, and
+/// the hardware's own prefetch ends at each page. GELU and SiLU of bf16 on two threads of AMD Zen 5 ran at 0.93 and 0.92 of a copy
+/// in place of 0.88 and 0.89; from 4 KiB on alike.
+const AHEAD: usize = 16 << 10;
+
 /// The function over `len` elements from `src` to `dst`, which are the same or do not overlap.
 struct Map<F, S> {
     function: F,
@@ -124,6 +131,9 @@ impl<F: Function, S: Storage> Map<F, S> {
         let Self { function, src, dst, len, .. } = *self;
         let span = spans::<I, S, STREAM>(isa, dst, len);
         for at in (span.blocks..span.rest).step_by(BESIDE * I::LANES) {
+            if STREAM && size_of::<S>() == 2 {
+                prefetch_block(isa, src.wrapping_add(at + AHEAD / size_of::<S>()));
+            }
             // SAFETY: `split` checked that both parts hold `len` elements; a block ends at `rest` or before.
             unsafe {
                 let x = S::load_block::<I, BESIDE>(isa, src.add(at));
