@@ -48,7 +48,9 @@ done
 step 'speed: a whole model'
 if (($#)); then
     model=(--checkpoint "$1")
-    target/release/examples/describe --model "$1" --backend cuda --explain
+    describe=(target/release/examples/describe --model "$1" --backend cuda)
+    "${describe[@]}" --explain
+    "${describe[@]}" --image examples/assets/picture.png --max-new-tokens 64
 else
     model=(--checkpoint target/qwen3-vl-2b-random --make 2b)
 fi

@@ -256,6 +256,8 @@ def main():
                     reply({"lines": explain(torch, request)})
                 else:
                     case = None
+                    if device == "cuda":
+                        torch.cuda.empty_cache()
                     reply({})
             except Exception as error:
                 reply({"error": f"{type(error).__name__}: {error}".splitlines()[0]})

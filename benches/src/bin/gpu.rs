@@ -82,8 +82,8 @@ mod card {
         BT: BoolElement,
         Plain<R, BT>: Engine + OnCard<R>,
     {
-        hide_panics_of_engines();
         let card = Card::<R, BT>::open(missing)?;
+        hide_panics_of_engines();
         let command = describe_command("gpu", std::env::args());
         let record = args.record.as_deref().map(|path| Record::open(path, HEADER, command.clone())).transpose()?;
         let torch = start_torch(args);

@@ -2,7 +2,6 @@
 
 use super::case::Dtype;
 use super::engine::Wait;
-use crate::engines::catch;
 use crate::measure::Failure;
 use burn::tensor::backend::Backend;
 use burn_backend::DeviceOps;
@@ -12,6 +11,7 @@ use burn_cubecl::{
     element::BoolElement,
 };
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 /// Plain Burn on a runtime whose booleans are `BT`.
@@ -38,10 +38,12 @@ where
     /// Opens it. `missing` is what a machine without one lacks.
     ///
     /// # Errors
-    /// [`Failure::Unsupported`] with `missing` and the driver's message, where there is none.
+    /// [`Failure::Unsupported`] with `missing` where there is none. CubeCL panics then, on a thread of its own: what the driver says is in that panic's
+    /// message, on stderr.
     pub fn open(missing: &str) -> Result<Self, Failure> {
         let device = R::Device::default();
-        let client = catch(|| R::client(&device)).map_err(|why| Failure::Unsupported(format!("{missing} ({why})")))?;
+        let opened = catch_unwind(AssertUnwindSafe(|| R::client(&device)));
+        let client = opened.map_err(|_| Failure::Unsupported(missing.to_owned()))?;
         let waited = device.clone();
         let wait: Wait =
             Rc::new(move || Plain::<R, BT>::sync(&waited).map_err(|error| Failure::Device(error.to_string())));

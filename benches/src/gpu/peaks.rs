@@ -200,3 +200,34 @@ pub fn measure<R: CubeRuntime>(
         round_trip: middle(4),
     })
 }
+
+#[cfg(all(test, feature = "sm61"))]
+mod tests {
+    use super::*;
+    use burn_kiln_fusion::cube::cuda_text::{OfflineCuda, ResourceError, Sm61, find_resources, take_launches};
+
+    /// What they measure is the card, not memory that registers are spilled to.
+    #[test]
+    fn kernels_fit_a_pascal_card() {
+        let client = OfflineCuda::client(&Sm61::Records);
+        let (x, y) = (client.empty(1 << 20), client.empty(1 << 20));
+        let gauge = Gauge { client: client.clone(), cubes: 8, amount: Amount { bytes: 1 << 20, turns: 64 }, x, y };
+        drop(take_launches());
+        for mut work in [gauge.stream(gauge.half(), false), gauge.stream(gauge.half(), true), gauge.compute(8, 64)] {
+            work(0);
+        }
+        client.flush().unwrap();
+        let launches = take_launches();
+        assert_eq!(launches.len(), 3);
+        match find_resources(&launches) {
+            Ok(found) => {
+                for (launch, used) in launches.iter().zip(found) {
+                    let stays_in_registers = used.spill_bytes == 0 && used.stack_bytes == 0;
+                    assert!(stays_in_registers && used.occupancy() == 1.0, "{}: {used:?}", launch.kernel);
+                }
+            }
+            Err(ResourceError::Missing(what)) => eprintln!("skipped: {what}"),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}

@@ -12,7 +12,8 @@ pub const HEADER: &str = "\
 # CubeCL kernels on cards
 
 Figures are medians in the row's unit; ratios are Kiln's over another engine's, medians of the rounds' ratios, above 1 where Kiln is ahead. Burn is the
-composition of plain ops on the same `CubeBackend`, in the operands' type; PyTorch runs on the same card, and times itself by CUDA's events.
+composition of plain ops on the same `CubeBackend`, in the operands' type; PyTorch runs on the same card as it is by default (f32
+products without TF32), and times itself by CUDA's events.
 Operands rotate over 256 MB. The limit is the longer of the bytes at the measured bandwidth (reading, or copying where as much is written) and the
 FLOP at the measured rate of f32 multiply-adds: Kiln computes in f32, outside of tensor cores, as Pascal has none. A time with a star is less than
 twice what a launch takes of the host: there the host is measured.

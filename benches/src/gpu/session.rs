@@ -10,7 +10,7 @@ use super::work::{Sets, Work, prepare};
 use crate::engines::catch;
 use crate::measure::{Effort, Engine, Failure, interleave};
 use crate::torch::Torch;
-use burn::tensor::{Distribution, Tensor};
+use burn::tensor::{Distribution, Tensor, backend::Backend};
 use burn_backend::DeviceOps;
 use burn_cubecl::{CubeRuntime, cubecl::server::ComputeServer, element::BoolElement};
 use burn_kiln::routes::{Route, count};
@@ -107,7 +107,10 @@ where
             .map(|(engine, samples)| Outcome { name: engine.name().into(), samples, note: engine.note() })
             .collect();
         drop::<Vec<Box<dyn Engine>>>(engines);
+        drop(operands);
         self.torch.finish();
+        // The next case has other sizes, and a small card no room for both.
+        Plain::<R, BT>::memory_cleanup(&self.card.device);
         let Peaks { read, copy, fma, launch, .. } = self.peaks;
         Ok(Row::new(case, Limits { read, copy, fma, launch }, outcomes, missing))
     }

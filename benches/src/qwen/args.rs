@@ -18,7 +18,8 @@ pub struct Args {
     /// Makes a checkpoint of random weights at this size first: in --checkpoint, else in a folder for the run
     #[arg(long, value_enum, value_name = "SIZE")]
     pub make: Option<Make>,
-    /// Where Kiln, plain Burn and PyTorch run. On a card no other peer does, and no limit is known
+    /// Where Kiln, plain Burn and PyTorch run. On a card no other peer does, no limit is known, and
+    /// the peak of memory is the host's
     #[arg(long, value_enum, default_value = "cpu")]
     pub backend: Backend,
     /// The most of the card's memory that Kiln's weights may take, for example 2GiB: the rest is sent to it ahead of its use
