@@ -173,7 +173,7 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// `p` is readable for `LANES` floats.
     unsafe fn load(self, p: *const f32) -> Self::V;
     /// # Safety
-    /// `p` is writable for `LANES` floats.
+    /// `p` is writable for `LANES` floats; it need not be aligned.
     unsafe fn store(self, p: *mut f32, v: Self::V);
     /// The first `n < LANES` floats, the other lanes 0.
     /// # Safety

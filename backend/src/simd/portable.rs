@@ -160,7 +160,7 @@ impl Isa for Portable {
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: f32x8) {
         // SAFETY: the caller's promise.
-        unsafe { core::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, 8) };
+        unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) };
     }
     #[inline(always)]
     unsafe fn load_partial(self, p: *const f32, n: usize) -> f32x8 {
