@@ -3,12 +3,12 @@
 //! Demand faults: the checkpoint is mapped, and everything leaves memory before each pass, as it does by itself where the page cache is
 //! smaller than what a pass reads in a cycle. LRU: whole layers in as many buffers as fit, the one used the longest time ago evicted.
 
-use burn_kiln::prefetch::{Keep, drop_cached};
 use burn_kiln_fusion::FusedOps;
 use bytesize::ByteSize;
 use clap::Parser;
 use kiln_examples::Error;
 use kiln_examples::backend::{Place, Program};
+use kiln_kernels::prefetch::{Keep, drop_cached};
 use qwen3_vl_burn::checkpoint::{progress_bar, write_random};
 use qwen3_vl_burn::config::{MoeConfig, TextConfig, VisionConfig};
 use qwen3_vl_burn::generate::{GenerateOptions, Session};

@@ -6,19 +6,9 @@ use burn_backend::{Backend, DType, Scalar};
 use burn_kiln_fusion::{Activation, FusedOps, KernelConfig, MoeOptions, NormKind};
 use std::sync::Arc;
 
-pub use crate::kernels::elementwise::{BinaryOp, UnaryOp};
-pub use crate::kernels::softmax::SoftmaxKind;
-use crate::planning::OpShape;
-
-impl From<Activation> for UnaryOp {
-    fn from(activation: Activation) -> Self {
-        match activation {
-            Activation::GeluTanh => Self::GeluTanh,
-            Activation::GeluErf => Self::GeluErf,
-            Activation::Silu => Self::Silu,
-        }
-    }
-}
+use crate::op_shape::OpShape;
+pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
+pub use kiln_kernels::softmax::SoftmaxKind;
 
 /// Operands of Burn's attention, handed back whole when no kernel takes them.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ mod rotary;
 
 use crate::engine::UnaryOp;
 use crate::engine::{EngineLayer, EngineNorm, EngineWeight, LinearEpilogue};
-use crate::planning::OpShape;
+use crate::op_shape::OpShape;
 use crate::{Engine, Kiln};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{

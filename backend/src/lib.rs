@@ -7,17 +7,16 @@ pub mod engine;
 pub mod fused;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub mod gpu;
-pub mod kernels;
 pub mod memory;
 mod module;
-pub mod planning;
-pub mod prefetch;
+mod op_shape;
 pub mod routes;
 mod scope;
-pub mod simd;
 
 pub use config::{ConfigError, OptimizationConfig};
 pub use decorator::Kiln;
 pub use engine::Engine;
+pub use kiln_kernels as kernels;
 pub use module::{OptimizeError, Optimized, TransferError, transfer};
+pub use op_shape::{AttentionShape, OpShape};
 pub use scope::{DefaultIsSet, current, scope, set_default};

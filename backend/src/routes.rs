@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
+use kiln_kernels::probe::{self, Probe};
 
 /// A kernel, or a group of kernels of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -124,7 +125,12 @@ static COUNTS: [AtomicU64; Route::ALL.len()] = [const { AtomicU64::new(0) }; Rou
 
 /// How often `route` has run in this process.
 pub fn count(route: Route) -> u64 {
-    COUNTS[route as usize].load(Ordering::Relaxed)
+    match route {
+        // Chosen inside of the kernels.
+        Route::Bf16Dots => probe::count(Probe::Bf16Dots),
+        Route::Bf16Tiles => probe::count(Probe::Bf16Tiles),
+        route => COUNTS[route as usize].load(Ordering::Relaxed),
+    }
 }
 
 /// Notes that `route` runs.

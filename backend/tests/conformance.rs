@@ -3,11 +3,11 @@
 
 use burn_flex::Flex;
 use burn_kiln::Kiln;
-use burn_kiln::simd::Tier;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{FusionConfig, IsaChoice, SimdConfig, ThreadsConfig};
 use burn_kiln_fusion::conformance::{Suite, Tolerance, check_all};
 use burn_ndarray::NdArray;
+use kiln_kernels::simd::Tier;
 
 /// One test an op, for one suite.
 macro_rules! check_ops {

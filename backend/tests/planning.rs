@@ -2,12 +2,12 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Distribution, Tensor};
-use burn_backend::DType;
 use burn_flex::Flex;
-use burn_kiln::planning::{Layout, ProductShape, explain_product, forget_plans, plan_file, stats};
 use burn_kiln::{Kiln, scope};
 use burn_kiln_fusion::config::PlanningConfig;
 use burn_kiln_fusion::{AttentionInputs, AttentionOptions, Epilogue, FusedOps, KernelConfig, Weight};
+use kiln_kernels::ElementType;
+use kiln_kernels::planning::{Layout, ProductShape, explain_product, forget_plans, plan_file, stats};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -158,7 +158,7 @@ fn deterministic_results_do_not_depend_on_threads() {
 #[test]
 fn plans_can_be_read() {
     let _turn = alone();
-    let shape = |m, layout| ProductShape { m, n: 6144, k: 2048, a: DType::F32, b: DType::BF16, layout };
+    let shape = |m, layout| ProductShape { m, n: 6144, k: 2048, a: ElementType::F32, b: ElementType::Bf16, layout };
     let text = |shape| explain_product(shape, &KernelConfig::default()).unwrap().to_string();
     assert!(text(shape(1, Layout::Packed)).contains("dot products"));
     assert!(text(shape(512, Layout::Packed)).contains("blocks"));

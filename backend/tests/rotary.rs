@@ -4,13 +4,13 @@
 use burn::tensor::{DType, Distribution, Tensor, TensorData};
 use burn_flex::Flex;
 use burn_kiln::Kiln;
-use burn_kiln::kernels::Launch;
 use burn_kiln::routes::{Route, count};
-use burn_kiln::simd::Tier;
 use burn_kiln_fusion::config::FusionConfig;
 use burn_kiln_fusion::{
     AttentionOptions, FusedOps, HeadNorms, KernelConfig, KvCache, MoeOptions, MoeWeights, Rotary, RotaryInputs, Weight,
 };
+use kiln_kernels::Launch;
+use kiln_kernels::simd::Tier;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -2,10 +2,10 @@
 
 use crate::cachegrind::Loops;
 use crate::case::{Case, Dtype, Op, Shapes};
-use burn_kiln::kernels::gemm::Caches;
-use burn_kiln::simd::Tier;
 use burn_kiln_fusion::config::IsaChoice;
 use clap::{Parser, ValueEnum};
+use kiln_kernels::gemm::Caches;
+use kiln_kernels::simd::Tier;
 use std::path::PathBuf;
 
 /// Measures Kiln's CPU kernels against this machine's limits and against plain Flex, the gemm crate, candle and PyTorch.
@@ -96,7 +96,7 @@ impl Isa {
 }
 
 pub(crate) fn parse_isa(name: &str) -> Result<Isa, String> {
-    let tier: Tier = name.parse().map_err(|error: burn_kiln::simd::UnknownTier| error.to_string())?;
+    let tier: Tier = name.parse().map_err(|error: kiln_kernels::simd::UnknownTier| error.to_string())?;
     if !tier.is_available() {
         return Err(format!("this CPU has no {tier}"));
     }

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::case::{Dtype, Shape};
     use crate::peaks::Bandwidth;
-    use burn_kiln::simd::Tier;
+    use kiln_kernels::simd::Tier;
 
     fn peaks() -> Peaks {
         Peaks {

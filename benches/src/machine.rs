@@ -1,7 +1,7 @@
 //! What is said about the machine beside figures: its processor and caches, never its name.
 
-use burn_kiln::kernels::gemm::Caches;
-use burn_kiln::simd::Tier;
+use kiln_kernels::gemm::Caches;
+use kiln_kernels::simd::Tier;
 use serde::Serialize;
 
 /// The machine.

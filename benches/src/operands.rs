@@ -3,8 +3,9 @@
 use crate::case::{Case, Dtype, Op, Shape};
 use burn::tensor::{Bytes, DType};
 use burn_flex::{FlexTensor, Layout};
-use burn_kiln::memory::PooledBytes;
+use burn_kiln::memory::TensorMemory;
 use half::bf16;
+use kiln_kernels::memory::PooledBytes;
 use rayon::prelude::*;
 use std::sync::Arc;
 

@@ -10,12 +10,11 @@
 //! [`mod@reference`] holds the same operations in plain `f64` loops: the oracle of every test. The feature `testing` adds
 //! `conformance`, which holds any backend against it.
 //!
-//! This crate depends on no kernel of the CPU; the arrows go `fusion <- backend <- model`.
+//! Its configuration is that of the kernels: the arrows go `kiln-kernels <- fusion <- backend <- model`.
 
 mod autodiff;
 mod backends;
 pub mod compose;
-pub mod config;
 #[cfg(feature = "testing")]
 pub mod conformance;
 #[cfg(feature = "cubecl")]
@@ -27,8 +26,8 @@ mod options;
 pub mod reference;
 mod weight;
 
-pub use config::KernelConfig;
 pub use device::{DeviceLayout, DeviceMemory};
+pub use kiln_kernels::config::{self, KernelConfig};
 pub use kv_cache::{CacheFull, CacheRoom, KvCache};
 pub use ops::FusedOps;
 pub use options::{

@@ -3,19 +3,8 @@
 use crate::{FusedOps, Weight};
 use burn_backend::Backend;
 use burn_tensor::{Bool, DType, Int, Tensor};
-use serde::{Deserialize, Serialize};
+pub use kiln_kernels::Activation;
 use std::sync::Arc;
-
-/// An element-wise activation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Activation {
-    /// `x/2 · (1 + tanh(√(2/π) · (x + 0.044715 x³)))`, HF's `gelu_pytorch_tanh`.
-    GeluTanh,
-    /// `x/2 · (1 + erf(x/√2))`, HF's `gelu`.
-    GeluErf,
-    /// `x / (1 + e⁻ˣ)`.
-    Silu,
-}
 
 /// What a linear layer does to its product before storing it: `activation(x·Wᵀ + bias) + residual`.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ pub use crate::inputs::InputError;
 pub use crate::processor::ImageError;
 pub use crate::prompt::PromptError;
 pub use crate::streaming::CardError;
-pub use burn_kiln::prefetch::PrefetchError;
+pub use kiln_kernels::prefetch::PrefetchError;
 
 /// What this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

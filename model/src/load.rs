@@ -12,8 +12,8 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 use burn_kiln::OptimizationConfig;
-use burn_kiln::prefetch::Keep;
 use burn_kiln_fusion::FusedOps;
+use kiln_kernels::prefetch::Keep;
 use std::path::Path;
 
 /// How a checkpoint is loaded.
@@ -88,7 +88,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// # Errors
     /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among the latter
     /// `BackendDtype` for a dtype that the backend has not. With a memory limit,
-    /// [`PrefetchError`](burn_kiln::prefetch::PrefetchError) where it is too small, saying what would do; with a limit of a card's,
+    /// [`PrefetchError`](kiln_kernels::prefetch::PrefetchError) where it is too small, saying what would do; with a limit of a card's,
     /// [`CardError`](crate::streaming::CardError) too.
     pub fn load(dir: impl AsRef<Path>, device: &B::Device, options: LoadOptions<'_>) -> Result<Self> {
         let config = Qwen3VlConfig::from_dir(dir.as_ref())?;

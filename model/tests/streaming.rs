@@ -2,10 +2,10 @@
 
 use burn::tensor::DType;
 use burn_flex::Flex;
-use burn_kiln::prefetch::{Keep, PrefetchError};
 use burn_kiln::{Kiln, OptimizationConfig};
 use burn_kiln_fusion::FusedOps;
 use bytesize::ByteSize;
+use kiln_kernels::prefetch::{Keep, PrefetchError};
 use qwen3_vl_burn::checkpoint::write_random;
 use qwen3_vl_burn::config::{TextConfig, VisionConfig};
 use qwen3_vl_burn::streaming::StreamReport;

@@ -13,11 +13,11 @@ pub use error::ConfigError;
 pub use sections::{GpuConfig, PoolConfig, StreamingConfig, WeightsConfig};
 pub use technique::Technique;
 
-use crate::memory::Pool;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{
     BlockingConfig, FusionConfig, IsaChoice, PlanningConfig, PrefetchConfig, SimdConfig, ThreadsConfig, TilingConfig,
 };
+use kiln_kernels::memory::Pool;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

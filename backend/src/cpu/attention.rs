@@ -3,12 +3,12 @@
 use super::rope::heads;
 use super::storage::{BoolView, CpuBackend, OwnedFloats, View};
 use crate::engine::{AttentionOperands, FusedAttention};
-use crate::kernels::attention::{AttentionOptions, Scores, Tiles, attention};
-use crate::kernels::{Floats, Launch};
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
+use kiln_kernels::attention::{AttentionOptions, Scores, Tiles, attention};
+use kiln_kernels::{Floats, Launch};
 
 /// The output, and the log-sum-exp if wanted.
 #[allow(clippy::type_complexity)]

@@ -14,17 +14,18 @@
 //! A decode step moves some kilobytes in the first part, which the calling thread does alone: only the attention wakes others.
 
 use super::attention::{bias_scores, mask_scores};
-use super::storage::{CpuBackend, PooledFloats, View};
+use super::storage::{CpuBackend, View, element_type};
 use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
-use crate::kernels::attention::{AttentionOptions, Tiles, attention, multiplies_bf16};
-use crate::kernels::norm::RmsNorm;
-use crate::kernels::rope::{Angles, Heads, Place, Placement, place_heads};
-use crate::kernels::{Floats, FloatsMut, Launch};
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
+use kiln_kernels::attention::{AttentionOptions, Tiles, attention, multiplies_bf16};
+use kiln_kernels::memory::PooledFloats;
+use kiln_kernels::norm::RmsNorm;
+use kiln_kernels::rope::{Angles, Heads, Place, Placement, place_heads};
+use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// The output `[batch, length, heads · head_dim]`, or none where the operands are for others.
 pub(super) fn attend<B: CpuBackend>(
@@ -83,14 +84,14 @@ pub(super) fn attend<B: CpuBackend>(
     let shape = [q.batch, q.length, q.heads * d];
     let mut out = B::allocate(dtype, shape.iter().product())?;
     let kv_dtype = caches.first().map(|cache| cache.keys.dtype()).or(fused.kv_dtype);
-    let rounds_any = config.simd.bf16_activations && (dtype, kv_dtype) == (DType::F32, Some(DType::BF16));
+    let rounds_any = config.simd.bf16_activations && (dtype, kv_dtype) == (ElementType::F32, Some(DType::BF16));
     // Each sequence by itself: its numbers are the same whatever is computed beside it.
     let rounds = |length: usize| rounds_any && multiplies_bf16(launch.tier, d, q.heads / k.heads * length);
     let has_keys = caches.is_empty();
     let mut as_they_are =
         Scratch::take(dtype, &all, has_keys, operands.lengths.iter().filter(|&&length| !rounds(length)))?;
     let mut rounded =
-        Scratch::take(DType::BF16, &all, has_keys, operands.lengths.iter().filter(|&&length| rounds(length)))?;
+        Scratch::take(ElementType::Bf16, &all, has_keys, operands.lengths.iter().filter(|&&length| rounds(length)))?;
     let mut caches = caches.iter_mut();
     let mut start = 0;
     for &length in &operands.lengths {
@@ -178,7 +179,7 @@ fn heads<'a>(view: &View<'a>, d: usize) -> Option<Heads<'a>> {
 }
 
 /// Whether a cache has room for the heads, in a type that they can be rounded to.
-fn check_cache<B: CpuBackend>(cache: &CacheBuffers<B>, rows: &Rows<'_>, dtype: DType) -> Option<()> {
+fn check_cache<B: CpuBackend>(cache: &CacheBuffers<B>, rows: &Rows<'_>, dtype: ElementType) -> Option<()> {
     let k = &rows.heads[1];
     for buffer in [&cache.keys, &cache.values] {
         let view = B::view(buffer)?;
@@ -194,7 +195,7 @@ fn check_cache<B: CpuBackend>(cache: &CacheBuffers<B>, rows: &Rows<'_>, dtype: D
 /// The buffer, to write: that of the tensor where nobody else holds it, else a copy that the tensor has from then on.
 fn own<B: CpuBackend>(tensor: &mut FloatTensor<B>) -> Option<FloatsMut<'_>> {
     if B::view_mut(tensor).is_none() {
-        let mut copy = B::allocate(tensor.dtype(), B::len(tensor))?;
+        let mut copy = B::allocate(element_type(tensor.dtype())?, B::len(tensor))?;
         copy_floats(B::elements(tensor)?, copy.as_floats_mut());
         *tensor = B::from_floats(copy, tensor.shape())?;
     }
@@ -278,7 +279,7 @@ struct Scratch([PooledFloats; 3]);
 impl Scratch {
     /// For the longest of `lengths`: keys and values where there is no cache for them, values only where they are rounded.
     fn take<'a>(
-        dtype: DType,
+        dtype: ElementType,
         rows: &Rows<'_>,
         has_keys: bool,
         lengths: impl Iterator<Item = &'a usize>,

@@ -1,14 +1,14 @@
 //! Functions and arithmetic of elements.
 
 use super::storage::{CpuBackend, View};
-use crate::kernels::Launch;
-use crate::kernels::elementwise::{
-    BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
-};
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{DType, Scalar, TensorMetadata};
 use burn_kiln_fusion::KernelConfig;
+use kiln_kernels::Launch;
+use kiln_kernels::elementwise::{
+    BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
+};
 
 /// Fewer f32 than these, arithmetic is left to B: one instruction an element takes 60 ns for a thousand, and what Kiln asks before it runs (its
 /// configuration, the layouts, a buffer of the pool) another 30 to 80 where B needs about 100. At 4096 elements the kernels are 1.0 to 1.35 times

@@ -3,11 +3,11 @@
 use super::engine::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
 use crate::engine::{Engine, EngineWeight};
-use crate::kernels::{Floats, Storage};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::{FloatTensor, IntTensor};
 use burn_std::Shape;
+use kiln_kernels::{Floats, Storage};
 
 /// Rows as f32. An id out of range is left to B, whose error it is.
 pub(super) fn embedding<B: CpuBackend + Engine<Panels = CpuPanels>>(

@@ -6,12 +6,12 @@ use crate::engine::{
     AttentionOperands, BinaryOp, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention,
     LinearEpilogue, RotaryOperands, SoftmaxKind, UnaryOp,
 };
-use crate::kernels::Launch;
-use crate::kernels::gemm::{PackedMatrix, UnpackedRows};
 use burn_backend::Scalar;
 use burn_backend::tensor::{FloatTensor, IntTensor};
 use burn_kiln_fusion::{KernelConfig, MoeOptions};
 use burn_std::Shape;
+use kiln_kernels::Launch;
+use kiln_kernels::gemm::{PackedMatrix, UnpackedRows};
 use std::sync::Arc;
 
 /// A weight in register-tile panels.

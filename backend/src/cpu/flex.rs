@@ -1,10 +1,12 @@
 //! Tensors of `Flex`: reference-counted bytes with a layout.
 
-use super::storage::{BoolView, CpuBackend, OwnedFloats, PooledFloats, Sizes, View};
-use crate::kernels::{Floats, FloatsMut};
+use super::storage::{BoolView, CpuBackend, OwnedFloats, Sizes, View, dtype};
+use crate::memory::TensorMemory;
 use burn_backend::{BoolStore, DType};
 use burn_flex::{Flex, FlexTensor, Layout};
 use burn_std::{AllocationProperty, Bytes, Shape};
+use kiln_kernels::memory::PooledFloats;
+use kiln_kernels::{ElementType, Floats, FloatsMut};
 use std::sync::Arc;
 
 /// Sizes, strides and offset, `None` where a stride is negative.
@@ -91,8 +93,8 @@ impl CpuBackend for Flex {
         data.iter::<i64>().map(|i| usize::try_from(i).ok()).collect()
     }
 
-    fn allocate(dtype: DType, len: usize) -> Option<OwnedFloats> {
-        PooledFloats::take(dtype, len).map(OwnedFloats::Pooled)
+    fn allocate(element: ElementType, len: usize) -> Option<OwnedFloats> {
+        PooledFloats::take(element, len).map(OwnedFloats::Pooled)
     }
 
     fn from_floats(floats: OwnedFloats, shape: Shape) -> Option<FlexTensor> {
@@ -101,7 +103,7 @@ impl CpuBackend for Flex {
             OwnedFloats::Bf16(x) => (Bytes::from_elems(x), DType::BF16),
             OwnedFloats::F16(x) => (Bytes::from_elems(x), DType::F16),
             OwnedFloats::Pooled(x) => {
-                let dtype = x.dtype();
+                let dtype = dtype(x.dtype());
                 (x.into_bytes().into_bytes(), dtype)
             }
         };

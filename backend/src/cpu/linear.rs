@@ -1,25 +1,25 @@
 //! Linear layers: a product with a weight, and what happens before its store.
 
 use super::engine::CpuPanels;
-use super::storage::CpuBackend;
+use super::storage::{CpuBackend, element_type};
 use crate::engine::{Engine, EngineWeight, LinearEpilogue};
-use crate::kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Residual, gemm, gemm_packed};
-use crate::kernels::{Floats, Launch};
-use crate::planning::{Layout, ProductShape, explain_product, plan_product};
 use crate::routes::{Route, note};
+use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
+use kiln_kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Residual, gemm, gemm_packed};
+use kiln_kernels::planning::{Layout, ProductShape, explain_product, plan_product};
+use kiln_kernels::{ElementType, Floats, Launch};
 use std::sync::Arc;
 
 /// Packs a weight `[out, in]` with contiguous rows: where it lies if its memory is nobody else's, so that it is never there twice.
 pub(super) fn pack<B: CpuBackend>(weight: FloatTensor<B>, config: &KernelConfig) -> Result<CpuPanels, FloatTensor<B>> {
-    let (launch, dtype) = (Launch::from(config), weight.dtype());
+    let launch = Launch::from(config);
     let sizes = B::view(&weight).and_then(|view| <[usize; 2]>::try_from(view.shape.as_slice()).ok());
-    let Some(sizes) = sizes else { return Err(weight) };
+    let (Some(sizes), Some(element)) = (sizes, element_type(weight.dtype())) else { return Err(weight) };
     let packed = match B::take_bytes(weight) {
-        Ok(bytes) => Ok(PackedMatrix::pack_owned(launch, bytes, dtype, sizes)
+        Ok(bytes) => Ok(PackedMatrix::pack_owned(launch, Box::new(bytes), element, sizes)
             .expect("bytes from end to end of a tensor of floats are as many as its sizes say")),
         Err(weight) => {
             B::view(&weight).and_then(|view| PackedMatrix::pack(launch, view.contiguous()?, sizes).ok()).ok_or(weight)
@@ -129,14 +129,14 @@ pub(super) fn explain<B: CpuBackend + Engine<Panels = CpuPanels>>(
     rows: usize,
     config: &KernelConfig,
 ) -> Option<String> {
-    let (n, k, dtype, layout) = match weight {
+    let (n, k, element, layout) = match weight {
         EngineWeight::Plain(tensor) => {
             let [n, k] = tensor.shape().dims();
-            (n, k, tensor.dtype(), Layout::Columns)
+            (n, k, element_type(tensor.dtype())?, Layout::Columns)
         }
         EngineWeight::Packed(panels) => (panels.matrix.n(), panels.matrix.k(), panels.matrix.dtype(), Layout::Packed),
     };
-    let explained = explain_product(ProductShape { m: rows, n, k, a: DType::F32, b: dtype, layout }, config)?;
+    let explained = explain_product(ProductShape { m: rows, n, k, a: ElementType::F32, b: element, layout }, config)?;
     let held = if layout == Layout::Packed { "packed" } else { "rows" };
-    Some(format!("{dtype:?} {held}, {explained}").to_lowercase())
+    Some(format!("{element} {held}, {explained}").to_lowercase())
 }

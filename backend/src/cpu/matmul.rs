@@ -1,12 +1,12 @@
 //! Matrix products of two tensors.
 
 use super::storage::{CpuBackend, OwnedFloats, View};
-use crate::kernels::gemm::{Batch, Epilogue, Matrix, Offsets, OutMatrix, Plan, gemm, gemm_batched};
-use crate::planning::{ProductShape, plan_product};
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
+use kiln_kernels::gemm::{Batch, Epilogue, Matrix, Offsets, OutMatrix, Plan, gemm, gemm_batched};
+use kiln_kernels::planning::{ProductShape, plan_product};
 
 /// `lhs · rhs` over the last two dimensions, the others broadcast; f32, bf16 or f16, both the same. Transposed and sliced
 /// operands are read where they lie.
@@ -44,7 +44,7 @@ fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &Kerne
     let len = batches.checked_mul(m)?.checked_mul(n)?;
     if k == 0 {
         // A sum of nothing.
-        return finish::<B>(OwnedFloats::zeros(dtype, len)?, &mut shape, m, n);
+        return finish::<B>(OwnedFloats::zeros(dtype, len), &mut shape, m, n);
     }
     let mut out = B::allocate(dtype, len)?;
     let epilogue = Epilogue::default();

@@ -1,14 +1,15 @@
 //! Mixtures of experts.
 
-use super::storage::{CpuBackend, PooledFloats};
-use crate::kernels::gemm::Plan;
-use crate::kernels::moe::{Experts, Gates, moe};
-use crate::kernels::softmax::{Axis, SoftmaxKind, softmax};
-use crate::kernels::{Floats, FloatsMut, Launch};
+use super::storage::CpuBackend;
 use crate::routes::{Route, note};
+use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::{KernelConfig, MoeOptions};
+use kiln_kernels::gemm::Plan;
+use kiln_kernels::memory::PooledFloats;
+use kiln_kernels::moe::{Experts, Gates, moe};
+use kiln_kernels::softmax::{Axis, SoftmaxKind, softmax};
+use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// The mixture of `x` `[tokens, hidden]` by the router's `logits` `[tokens, experts]`, or none where the operands are for others.
 pub(super) fn mix<B: CpuBackend>(
@@ -33,12 +34,12 @@ pub(super) fn mix<B: CpuBackend>(
     let (Floats::F32(x_rows), Floats::F32(logits)) = (B::elements(x)?, B::elements(logits)?) else { return None };
     let experts = Experts { gate_up: B::elements(gate_up)?, down: B::elements(down)?, count, hidden, intermediate };
     let plan = Plan::from(config);
-    let mut probabilities = PooledFloats::take(DType::F32, logits.len())?;
+    let mut probabilities = PooledFloats::take(ElementType::F32, logits.len())?;
     let axis = Axis { outer: tokens, n: count, inner: 1 };
     softmax(Launch::from(config), SoftmaxKind::Plain, axis, Floats::F32(logits), probabilities.as_floats_mut());
     let Floats::F32(probabilities) = probabilities.as_floats() else { return None };
     let gates = Gates { probabilities, top_k: options.top_k, normalize: options.norm_topk_prob };
-    let mut out = B::allocate(DType::F32, x_rows.len())?;
+    let mut out = B::allocate(ElementType::F32, x_rows.len())?;
     let FloatsMut::F32(rows) = out.as_floats_mut() else { return None };
     moe(&plan, x_rows, gates, &experts, rows);
     note(Route::Moe);

@@ -1,9 +1,9 @@
 //! Tensors of `NdArray`: shared `ndarray` arrays. It has no bf16 or f16.
 
 use super::storage::{BoolView, CpuBackend, OwnedFloats, Sizes, View};
-use crate::kernels::{Floats, FloatsMut};
 use burn_ndarray::{FloatNdArrayElement, IntNdArrayElement, NdArray, NdArrayTensor, QuantElement, SharedArray};
 use burn_std::Shape;
+use kiln_kernels::{Floats, FloatsMut};
 use ndarray::{ArcArray, ArrayView, IxDyn};
 
 /// An array as a slice in memory order with sizes, strides and the offset of the first element. `None` for arrays with gaps

@@ -1,14 +1,14 @@
 //! Norms over the last dimension.
 
 use super::storage::{CpuBackend, OwnedFloats, View};
-use crate::kernels::norm::{self, LayerNorm, Normed, RmsNorm, Rows};
-use crate::kernels::{Floats, FloatsMut, Launch};
 use crate::routes::{Route, note};
+use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
 use core::marker::PhantomData;
+use kiln_kernels::norm::{self, LayerNorm, Normed, RmsNorm, Rows};
+use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// Rows of a view whose last dimension is contiguous and not empty, and how many elements they hold.
 fn rows<'a>(view: &View<'a>) -> Option<(Rows<'a>, usize)> {
@@ -41,7 +41,7 @@ impl<B: CpuBackend> Column<B> {
         if let Some(last) = column.last_mut() {
             *last = 1;
         }
-        let numbers = B::allocate(DType::F32, rows)?;
+        let numbers = B::allocate(ElementType::F32, rows)?;
         Some(Self { numbers, shape: Shape::from(column), backend: PhantomData })
     }
 
@@ -144,7 +144,7 @@ pub(super) fn add<B: CpuBackend>(
     };
     let Some((norm, right, mut column)) = fits.then(operands).flatten() else { return Err([x, residual, gamma]) };
     let launch = Launch::from(config);
-    let Some(mut normed) = B::allocate(x.dtype(), right.len()) else { return Err([x, residual, gamma]) };
+    let Some(mut normed) = B::allocate(right.dtype(), right.len()) else { return Err([x, residual, gamma]) };
     let to = Normed { out: normed.as_floats_mut(), rstd: column.as_mut_slice() };
     let sum = if let Some(buffer) = B::view_mut(&mut x) {
         norm::add_norm_in_place(launch, norm, buffer, right, to);

@@ -1,13 +1,13 @@
 //! Rotary embedding of heads, alone or after the RMS norm of each.
 
 use super::storage::{CpuBackend, View};
-use crate::kernels::norm::{Normed, RmsNorm};
-use crate::kernels::rope::{Angles, Heads, qk_norm_rope, rope};
-use crate::kernels::{Floats, Launch};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::KernelConfig;
+use kiln_kernels::norm::{Normed, RmsNorm};
+use kiln_kernels::rope::{Angles, Heads, qk_norm_rope, rope};
+use kiln_kernels::{Floats, Launch};
 
 /// A view `[batch, heads, length, head_dim]` whose last dimension is contiguous.
 pub(super) fn heads<'a>(view: &View<'a>) -> Option<Heads<'a>> {

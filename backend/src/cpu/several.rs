@@ -4,17 +4,17 @@ use super::engine::CpuPanels;
 use super::norm::weight;
 use super::storage::{CpuBackend, View};
 use crate::engine::{Engine, EngineLayer, EngineNorm, EngineWeight};
-use crate::kernels::Floats;
-use crate::kernels::gemm::{
-    Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_packed, gemm_several,
-};
-use crate::kernels::norm::{LayerNorm, RmsNorm, RowNorm};
-use crate::planning::{ProductShape, plan_product};
 use crate::routes::{Route, note};
+use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::{KernelConfig, NormKind};
 use burn_std::Shape;
+use kiln_kernels::gemm::{
+    Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_packed, gemm_several,
+};
+use kiln_kernels::norm::{LayerNorm, RmsNorm, RowNorm};
+use kiln_kernels::planning::{ProductShape, plan_product};
+use kiln_kernels::{ElementType, Floats};
 
 /// A tensor of f32 as rows of its last dimension, which is contiguous.
 fn rows<'a>(view: &View<'a>) -> Option<Matrix<'a>> {
@@ -69,7 +69,7 @@ pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
         NormKind::Layer => RowNorm::Layer(LayerNorm { gamma, beta, epsilon: norm.epsilon }),
     };
     let rights = layers.iter().map(|layer| right::<B>(&layer.weight)).collect::<Option<Vec<_>>>()?;
-    let outs = rights.iter().map(|(_, n)| B::allocate(DType::F32, a.rows().checked_mul(*n)?));
+    let outs = rights.iter().map(|(_, n)| B::allocate(ElementType::F32, a.rows().checked_mul(*n)?));
     let mut outs = outs.collect::<Option<Vec<_>>>()?;
     let products = layers.iter().zip(&rights).zip(&mut outs).map(|((layer, &(right, n)), out)| {
         let bias = match &layer.bias {
@@ -116,9 +116,9 @@ pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
         return None;
     }
     // What the second product rounds is stored rounded.
-    let dtype = if plan.rounds(m, down) { DType::BF16 } else { DType::F32 };
+    let dtype = if plan.rounds(m, down) { ElementType::Bf16 } else { ElementType::F32 };
     let mut products = B::allocate(dtype, m.checked_mul(hidden)?)?;
-    let mut out = B::allocate(DType::F32, m.checked_mul(n)?)?;
+    let mut out = B::allocate(ElementType::F32, m.checked_mul(n)?)?;
     let mut run = || -> Result<(), GemmError> {
         let right = RightMatrix::Gated([gate, up]);
         let to = OutMatrix::row_major(products.as_floats_mut(), m, hidden)?;

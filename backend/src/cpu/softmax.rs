@@ -1,12 +1,12 @@
 //! Softmax over one dimension.
 
 use super::storage::CpuBackend;
-use crate::kernels::Launch;
-use crate::kernels::softmax::{Axis, SoftmaxKind, softmax, softmax_in_place};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::KernelConfig;
+use kiln_kernels::Launch;
+use kiln_kernels::softmax::{Axis, SoftmaxKind, softmax, softmax_in_place};
 
 /// Softmax or log-softmax; in place where nobody else holds the buffer.
 pub(super) fn normalize<B: CpuBackend>(

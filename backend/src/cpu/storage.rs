@@ -1,12 +1,12 @@
 //! A backend's tensors as slices.
 
-use crate::kernels::{Floats, FloatsMut};
-use crate::memory::PooledBytes;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
 use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::FusedOps;
 use burn_std::{Bytes, Shape, SmallVec};
 use half::{bf16, f16};
+use kiln_kernels::memory::PooledFloats;
+use kiln_kernels::{ElementType, Floats, FloatsMut};
 
 /// Sizes or strides, one a dimension. Those of up to six dimensions need no allocation, which would take as long as an op on a thousand
 /// elements.
@@ -51,58 +51,32 @@ pub enum OwnedFloats {
     Pooled(PooledFloats),
 }
 
-/// Floats of one type in a block of the [`crate::memory::Pool`].
-#[derive(Debug)]
-pub struct PooledFloats {
-    bytes: PooledBytes,
-    dtype: DType,
+/// The element type of kernels that is Burn's `dtype`; `None` for a type that kernels don't store.
+pub fn element_type(dtype: DType) -> Option<ElementType> {
+    match dtype {
+        DType::F32 => Some(ElementType::F32),
+        DType::BF16 => Some(ElementType::Bf16),
+        DType::F16 => Some(ElementType::F16),
+        _ => None,
+    }
 }
 
-impl PooledFloats {
-    /// `len` floats of any value; `None` for a type that kernels don't store, or more bytes than there are addresses.
-    pub fn take(dtype: DType, len: usize) -> Option<Self> {
-        let kernels_store = matches!(dtype, DType::F32 | DType::BF16 | DType::F16);
-        let bytes = len.checked_mul(dtype.size()).filter(|&bytes| kernels_store && isize::try_from(bytes).is_ok())?;
-        Some(Self { bytes: PooledBytes::take(bytes), dtype })
-    }
-
-    /// The element type.
-    pub fn dtype(&self) -> DType {
-        self.dtype
-    }
-
-    /// The block, to own.
-    pub fn into_bytes(self) -> PooledBytes {
-        self.bytes
-    }
-
-    pub(super) fn as_floats(&self) -> Floats<'_> {
-        let bytes = self.bytes.as_slice();
-        match self.dtype {
-            DType::BF16 => Floats::Bf16(bytemuck::cast_slice(bytes)),
-            DType::F16 => Floats::F16(bytemuck::cast_slice(bytes)),
-            _ => Floats::F32(bytemuck::cast_slice(bytes)),
-        }
-    }
-
-    pub(super) fn as_floats_mut(&mut self) -> FloatsMut<'_> {
-        let bytes = self.bytes.as_mut_slice();
-        match self.dtype {
-            DType::BF16 => FloatsMut::Bf16(bytemuck::cast_slice_mut(bytes)),
-            DType::F16 => FloatsMut::F16(bytemuck::cast_slice_mut(bytes)),
-            _ => FloatsMut::F32(bytemuck::cast_slice_mut(bytes)),
-        }
+/// Burn's name of an element type.
+pub fn dtype(element: ElementType) -> DType {
+    match element {
+        ElementType::F32 => DType::F32,
+        ElementType::Bf16 => DType::BF16,
+        ElementType::F16 => DType::F16,
     }
 }
 
 impl OwnedFloats {
-    /// `len` zeros of `dtype`, `None` for a type that kernels don't store.
-    pub fn zeros(dtype: DType, len: usize) -> Option<Self> {
-        match dtype {
-            DType::F32 => Some(Self::F32(vec![0.0; len])),
-            DType::BF16 => Some(Self::Bf16(vec![bf16::ZERO; len])),
-            DType::F16 => Some(Self::F16(vec![f16::ZERO; len])),
-            _ => None,
+    /// `len` zeros.
+    pub fn zeros(element: ElementType, len: usize) -> Self {
+        match element {
+            ElementType::F32 => Self::F32(vec![0.0; len]),
+            ElementType::Bf16 => Self::Bf16(vec![bf16::ZERO; len]),
+            ElementType::F16 => Self::F16(vec![f16::ZERO; len]),
         }
     }
 
@@ -161,10 +135,11 @@ pub trait CpuBackend: FusedOps {
     /// Integers in row-major order; `None` for one that is negative.
     fn indices(tensor: &IntTensor<Self>) -> Option<Vec<usize>>;
 
-    /// A buffer for a result of `len` floats, every one of which its kernel writes: what is in it before has no meaning. `None` for a type
-    /// that kernels don't store.
-    fn allocate(dtype: DType, len: usize) -> Option<OwnedFloats> {
-        OwnedFloats::zeros(dtype, len)
+    /// A buffer for a result of `len` floats, every one of which its kernel writes: what is in it before has no meaning. `None` for more
+    /// bytes than there are addresses.
+    fn allocate(element: ElementType, len: usize) -> Option<OwnedFloats> {
+        let bytes = len.checked_mul(element.size())?;
+        isize::try_from(bytes).ok().map(|_| OwnedFloats::zeros(element, len))
     }
 
     /// A tensor that owns `floats`; `None` if the backend has no such dtype.
@@ -201,7 +176,7 @@ impl<'a> View<'a> {
     }
 
     /// The element type.
-    pub fn dtype(&self) -> DType {
+    pub fn dtype(&self) -> ElementType {
         self.data.dtype()
     }
 

@@ -22,7 +22,7 @@ use crate::engine::{
     AttentionOperands, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
     RotaryOperands, SoftmaxKind, UnaryOp,
 };
-use crate::planning::OpShape;
+use crate::op_shape::OpShape;
 use crate::routes::{Route, note};
 use burn_backend::DeviceOps;
 use burn_backend::{

@@ -1,7 +1,6 @@
 //! Softmax of rows.
 
 use super::{accept, runs};
-use crate::kernels::softmax::SoftmaxKind;
 use crate::routes::Route;
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -9,6 +8,7 @@ use burn_kiln_fusion::{
     KernelConfig,
     cube::{self, SoftmaxForm, Strategy},
 };
+use kiln_kernels::softmax::SoftmaxKind;
 
 /// Softmax or log-softmax over the last dimension; `None` for others, and where the kernel does not take the
 /// operand.

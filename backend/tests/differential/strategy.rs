@@ -3,9 +3,9 @@
 use crate::check::Setting;
 use crate::operand::{Layout, Operand, Values};
 use burn_backend::DType;
-use burn_kiln::simd::Tier;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{IsaChoice, SimdConfig, ThreadsConfig};
+use kiln_kernels::simd::Tier;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};

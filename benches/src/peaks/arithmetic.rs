@@ -2,7 +2,7 @@
 
 use super::run_together;
 use crate::case::Dtype;
-use burn_kiln::simd::{Isa, Kernel, Tier};
+use kiln_kernels::simd::{Isa, Kernel, Tier};
 use rayon::ThreadPool;
 use std::hint::black_box;
 use std::time::{Duration, Instant};

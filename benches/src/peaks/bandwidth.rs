@@ -2,7 +2,7 @@
 
 use super::memory::Copy;
 use super::run_together;
-use burn_kiln::simd::Tier;
+use kiln_kernels::simd::Tier;
 use rayon::ThreadPool;
 use serde::Serialize;
 use std::hint::black_box;

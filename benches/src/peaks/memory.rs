@@ -1,8 +1,8 @@
 //! Bandwidth of memory beyond every cache: reading and copying, on buffers that are made once and serve the whole run.
 
 use super::Bandwidth;
-use burn_kiln::memory::Block;
-use burn_kiln::simd::{Isa, Kernel, Tier};
+use kiln_kernels::memory::Block;
+use kiln_kernels::simd::{Isa, Kernel, Tier};
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::hint::black_box;

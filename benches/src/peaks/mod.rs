@@ -6,7 +6,7 @@ mod memory;
 mod together;
 
 use crate::case::Dtype;
-use burn_kiln::simd::Tier;
+use kiln_kernels::simd::Tier;
 use rayon::ThreadPool;
 use serde::Serialize;
 

@@ -3,9 +3,9 @@
 use super::LOST;
 use super::products::{Operands, Product};
 use crate::measure::{Effort, Engine, Failure, interleave, median, median_ratio};
-use burn_kiln::planning::explain_product;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::PlanningConfig;
+use kiln_kernels::planning::explain_product;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;

@@ -3,10 +3,11 @@
 use crate::case::{Dtype, LAYERS};
 use burn::tensor::{DType, Distribution, Tensor};
 use burn_flex::Flex;
-use burn_kiln::planning::{Layout, ProductShape};
 use burn_kiln::{Kiln, scope};
 use burn_kiln_fusion::{Epilogue, FusedOps, KernelConfig, Weight};
 use clap::ValueEnum;
+use kiln_kernels::ElementType;
+use kiln_kernels::planning::{Layout, ProductShape};
 use serde::{Deserialize, Serialize};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -115,7 +116,11 @@ impl Product {
             Form::Rows => Layout::Columns,
             Form::Matrix => Layout::Rows,
         };
-        ProductShape { m, n, k, a: DType::F32, b: self.stored(), layout }
+        let b = match self.dtype {
+            Dtype::F32 => ElementType::F32,
+            Dtype::Bf16 => ElementType::Bf16,
+        };
+        ProductShape { m, n, k, a: ElementType::F32, b, layout }
     }
 
     fn stored(&self) -> DType {

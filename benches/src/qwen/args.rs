@@ -212,7 +212,7 @@ impl Args {
     /// What a row says of the hardware that its engine runs on: the instruction set, or how the card is reached.
     pub fn isa(&self) -> String {
         match self.backend {
-            Backend::Cpu => self.isa.clone().unwrap_or_else(|| burn_kiln::simd::Tier::best().to_string()),
+            Backend::Cpu => self.isa.clone().unwrap_or_else(|| kiln_kernels::simd::Tier::best().to_string()),
             card => card.name().to_owned(),
         }
     }

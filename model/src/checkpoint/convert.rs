@@ -1,8 +1,9 @@
 //! Between f32, bf16 and f16, and from misaligned bytes to aligned ones.
 
-use burn_kiln::memory::AlignedBytes;
+use burn_kiln::memory::TensorMemory;
 use burn_std::{Bytes, bf16, f16};
 use half::slice::HalfFloatSliceExt;
+use kiln_kernels::memory::AlignedBytes;
 use std::mem::size_of;
 
 /// Elements that are converted at a time: 16 KiB of f32, half of a small L1 data cache.

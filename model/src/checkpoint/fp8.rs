@@ -12,8 +12,9 @@
 
 use super::convert::{Float, OutOfRange};
 use super::scales::Scales;
-use burn_kiln::memory::AlignedBytes;
+use burn_kiln::memory::TensorMemory;
 use burn_std::{Bytes, bf16, f16};
+use kiln_kernels::memory::AlignedBytes;
 use rayon::prelude::*;
 
 /// The value of each code.

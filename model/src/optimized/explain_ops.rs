@@ -3,7 +3,7 @@
 use crate::Qwen3Vl;
 use crate::text::{DecoderLayer, Mlp};
 use burn::tensor::DType;
-use burn_kiln::planning::{AttentionShape, OpShape};
+use burn_kiln::{AttentionShape, OpShape};
 use burn_kiln::{Engine, Kiln};
 use burn_kiln_fusion::{KernelConfig, NormKind, Weight};
 

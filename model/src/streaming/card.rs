@@ -13,7 +13,7 @@ use super::error::CardError;
 use super::slots::{Slot, Slots};
 use crate::Result;
 use burn::tensor::StreamId;
-use burn_kiln::prefetch::Predictor;
+use kiln_kernels::prefetch::Predictor;
 use std::any::Any;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -7,8 +7,8 @@ use crate::load::WeightSource;
 use crate::processor::{Grid, ProcessedImages};
 use crate::{Error, LoadOptions, Logits, ModelInputs, Qwen3Vl, Qwen3VlConfig};
 use burn_flex::Flex;
-use burn_kiln::prefetch::{Keep, PrefetchError};
 use burn_kiln_fusion::DeviceLayout;
+use kiln_kernels::prefetch::{Keep, PrefetchError};
 use std::path::PathBuf;
 
 const LAYOUT: DeviceLayout = DeviceLayout { alignment: 64, pitched: true };

@@ -13,8 +13,8 @@ use crate::load::{WeightSource, wanted_dtype};
 use crate::{Qwen3Vl, Result};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
-use burn_kiln::prefetch::{Files, Held, Keep, Lease, Ledger, PrefetchError, Streamer, StreamerOptions};
 use burn_kiln_fusion::{DeviceLayout, FusedOps};
+use kiln_kernels::prefetch::{Files, Held, Keep, Lease, Ledger, PrefetchError, Streamer, StreamerOptions};
 use std::sync::Arc;
 
 /// Loads the model so that its weights stay within `limits`; `None` where all of them do.

@@ -10,7 +10,7 @@
 //!
 //! All layers are used at each token, so a pinned byte saves the same wherever it lies: pinned layers are spread evenly, so that what they
 //! compute overlaps with the reads of the streamed ones between them. A pass reads `1 - p` of the bytes where the share `p` is pinned; see
-//! [`burn_kiln::prefetch`] for why a cache does worse.
+//! [`kiln_kernels::prefetch`] for why a cache does worse.
 //!
 //! Streamed weights are the checkpoint's bytes as they lie in it (converted, where another dtype is wanted), so results are those of the
 //! unlimited model in the checkpoint's rows, bit for bit; a head that is larger than a layer is multiplied in pieces, which kernels may
@@ -54,7 +54,7 @@ pub(crate) use uses::Use;
 pub use weights::StreamReport;
 pub(crate) use weights::StreamedWeights;
 
-use burn_kiln::prefetch::Keep;
+use kiln_kernels::prefetch::Keep;
 
 /// What a model may take.
 #[derive(Debug, Clone, Copy)]

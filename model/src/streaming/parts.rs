@@ -6,8 +6,8 @@ use crate::checkpoint::{Checkpoint, EMBEDDING, ExpectedTensor, HEAD, expected_te
 use crate::config::Qwen3VlConfig;
 use crate::load::wanted_dtype;
 use burn::tensor::DType;
-use burn_kiln::prefetch::{PageBuffer, Piece, Unit};
 use burn_kiln_fusion::DeviceLayout;
+use kiln_kernels::prefetch::{PageBuffer, Piece, Unit};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 use super::StreamLimit;
 use super::parts::{Part, PartKind, Parts};
-use burn_kiln::prefetch::{Choices, Keep, PrefetchError};
+use kiln_kernels::prefetch::{Choices, Keep, PrefetchError};
 
 /// Buffers of the ring where there is room: one in use, one that is ready, one that is being read into.
 pub(crate) const BUFFERS: usize = 3;

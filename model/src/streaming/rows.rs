@@ -6,8 +6,8 @@ use crate::Result;
 use crate::checkpoint::StoredBytes;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
-use burn_kiln::memory::PooledBytes;
 use burn_kiln_fusion::{FusedOps, KernelConfig, Weight};
+use kiln_kernels::memory::PooledBytes;
 
 /// Rows as they lie in the file, in the memory of results.
 struct Rows(PooledBytes);

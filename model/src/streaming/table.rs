@@ -4,8 +4,8 @@ use super::parts::{Part, PartKind};
 use crate::checkpoint::{Checkpoint, Scales};
 use crate::{Error, Result};
 use burn::tensor::{DType, TensorData};
-use burn_kiln::prefetch::{Piece, Unit};
 use burn_kiln_fusion::DeviceLayout;
+use kiln_kernels::prefetch::{Piece, Unit};
 use std::ops::Range;
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use crate::vision::{PatchMerger, VisionBlock};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln::prefetch::Held;
+use kiln_kernels::prefetch::Held;
 use std::any::Any;
 use std::ops::Deref;
 

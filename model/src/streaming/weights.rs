@@ -10,7 +10,7 @@ use crate::text::DecoderLayer;
 use crate::{Qwen3Vl, Result};
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
-use burn_kiln::prefetch::{ChoiceStats, Files, Held, Lease, Ledger, StreamStats, Streamer};
+use kiln_kernels::prefetch::{ChoiceStats, Files, Held, Lease, Ledger, StreamStats, Streamer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The device whose choices are kept.
 
-use crate::planning::store;
 use burn_cubecl::{CubeRuntime, cubecl::device::Device as _};
+use kiln_kernels::planning::store;
 use std::{
     any::TypeId,
     collections::HashMap,

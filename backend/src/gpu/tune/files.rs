@@ -5,13 +5,13 @@ use super::{
     device::{self, Place},
     measure::{Call, measure},
 };
-use crate::planning::{
-    kept::{Kept, Origin},
-    store,
-};
 use burn_cubecl::CubeRuntime;
 use burn_kiln_fusion::{KernelConfig, cube::CubeError};
 use core::fmt::Debug;
+use kiln_kernels::planning::{
+    kept::{Kept, Origin},
+    store,
+};
 use std::{
     collections::HashMap,
     sync::{

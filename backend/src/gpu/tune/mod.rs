@@ -15,7 +15,7 @@
 //!
 //! CubeCL's own tuner keeps its results too, but where one configuration of the process says (by default below the working directory), under an
 //! index into a fixed list of candidates, for a device without its driver; it takes any faster candidate, however little faster, and panics when
-//! none runs. Hence its measuring, and the files of [`crate::planning`].
+//! none runs. Hence its measuring, and the files of [`kiln_kernels::planning`].
 
 mod attention;
 mod device;

@@ -1,0 +1,342 @@
+//! A unit of many rows: panels of rows against tiles of keys, both products in the register tile.
+
+#[cfg(target_arch = "x86_64")]
+use super::arithmetic::Pairs;
+use super::arithmetic::{Arithmetic, Single};
+#[cfg(target_arch = "x86_64")]
+use super::multiplies_bf16;
+use super::packing::{pack_queries, pack_values, widen_keys};
+use super::panel::{Left, MAX_HEIGHT, left_columns, multiply, panel_rows};
+use super::panel_softmax::{PanelScores, PanelSums, finish_scores};
+use super::problem::Problem;
+use super::tiles::MAX_ROWS;
+use super::unit::Unit;
+use crate::Storage;
+use crate::gemm::scratch::{Scratch, round_to_line};
+use crate::rows::AnySource;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx512Bf16, PairKernel};
+use crate::simd::{Isa, Kernel, Tier};
+use core::ops::Range;
+use half::bf16;
+
+/// Rows of a unit in panels.
+pub(super) struct Many<'a, S>(pub(super) Unit<'a, S>);
+
+/// Addresses of a unit's operands in its scratch memory.
+#[derive(Debug, Clone, Copy)]
+struct Buffers {
+    q: *mut f32,
+    s: *mut f32,
+    k: *mut f32,
+    v: *mut f32,
+    max: *mut f32,
+    sum: *mut f32,
+    out: *mut f32,
+}
+
+/// A tile of keys as the products read it.
+#[derive(Debug, Clone)]
+struct KeyTile {
+    keys: Range<usize>,
+    k: *const u8,
+    /// Bytes from one key to the next.
+    k_stride: usize,
+    v: *const u8,
+}
+
+/// Rows `first ..` of a unit.
+#[derive(Debug, Clone)]
+struct Panel {
+    first: usize,
+    width: usize,
+    /// Keys that any of its rows sees.
+    any: Range<usize>,
+    /// Keys that all of its rows see.
+    all: Range<usize>,
+}
+
+impl<S: Storage> Kernel for Many<'_, S> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        self.run(Single(isa));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl PairKernel for Many<'_, bf16> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call(self, isa: Avx512Bf16) {
+        self.run(Pairs(isa));
+    }
+}
+
+/// Runs in f32.
+pub(super) fn run_wide<S: Storage>(unit: Many<'_, S>, tier: Tier) {
+    tier.run(unit);
+}
+
+/// Runs in bf16 where the tier multiplies pairs and the queries are bf16 as well, in f32 elsewhere.
+pub(super) fn run_pairs(unit: Many<'_, bf16>, tier: Tier) {
+    #[cfg(target_arch = "x86_64")]
+    if multiplies_bf16(tier, unit.0.problem.d, MAX_ROWS)
+        && matches!(unit.0.q, AnySource::Bf16(_))
+        && let Some(isa) = Avx512Bf16::detect()
+    {
+        return isa.run(unit);
+    }
+    run_wide(unit, tier);
+}
+
+impl<S: Storage> Many<'_, S> {
+    #[inline(always)]
+    fn run<A: Arithmetic>(self, arithmetic: A) {
+        let isa = arithmetic.isa();
+        let unit = &self.0;
+        let problem = unit.problem;
+        let rows = unit.span.rows();
+        let mut visible = [(0, 0); MAX_ROWS];
+        for (row, visible) in visible[..rows].iter_mut().enumerate() {
+            let keys = problem.visible(unit.span.row(row).1);
+            let begin = keys.start.max(unit.keys.start);
+            *visible = (begin, keys.end.min(unit.keys.end).max(begin));
+        }
+        let visible = &visible[..rows];
+        let padded = rows.next_multiple_of(<A::Isa as Isa>::LANES);
+        let (mut scratch, buffers) = self.lay_out::<A>(padded);
+        let whole = panel_rows::<A::Isa>();
+        let (mut begin, mut end) = (unit.keys.end, unit.keys.start);
+        for first in (0..padded).step_by(whole) {
+            let panel = Panel::new(first, whole.min(padded - first), visible);
+            if !panel.any.is_empty() {
+                (begin, end) = (begin.min(panel.any.start), end.max(panel.any.end));
+            }
+            // SAFETY: the buffers were laid out for these rows.
+            unsafe {
+                let q = buffers.q.add(first * (problem.d / A::DEPTH));
+                pack_queries(arithmetic, (problem, &unit.span), unit.q, [first, panel.width], q);
+                self.sums::<A::Isa>(&buffers, first).clear(panel.width);
+            }
+        }
+        // Tiles begin at multiples of their size, so that a row's sums do not depend on the rows beside it.
+        let size = problem.tiles.keys;
+        let mut at = begin;
+        while at < end {
+            let keys = at / size * size..(at / size * size + size).min(problem.keys).min(end);
+            // SAFETY: as above; the keys are within the problem's.
+            unsafe {
+                let tile = self.prepare(arithmetic, keys.clone(), &buffers);
+                for first in (0..padded).step_by(whole) {
+                    let panel = Panel::new(first, whole.min(padded - first), visible);
+                    self.run_panel(arithmetic, &panel, &tile, &buffers, visible);
+                }
+            }
+            at = keys.end;
+        }
+        for first in (0..padded).step_by(whole) {
+            let panel = Panel::new(first, whole.min(padded - first), visible);
+            // SAFETY: as above.
+            unsafe { unit.write_panel(isa, [first, panel.width], self.sums::<A::Isa>(&buffers, first)) };
+        }
+        // Kept until here for the addresses.
+        let _ = scratch.as_mut_ptr();
+    }
+
+    /// Takes this thread's scratch memory and divides it.
+    #[inline(always)]
+    fn lay_out<A: Arithmetic>(&self, padded: usize) -> (Scratch, Buffers) {
+        let Problem { d, dv, tiles, .. } = *self.0.problem;
+        let columns = dv.next_multiple_of(left_columns::<A::Isa>());
+        let scores = (tiles.keys + MAX_HEIGHT) * panel_rows::<A::Isa>();
+        let wide_keys = if Self::reads_keys::<A>() { 0 } else { tiles.keys * d };
+        let sizes = [
+            padded * (d / A::DEPTH),
+            scores,
+            wide_keys,
+            tiles.keys.div_ceil(A::DEPTH) * columns,
+            padded,
+            padded,
+            padded * columns,
+        ];
+        let total: usize = sizes.iter().map(|&floats| round_to_line(floats)).sum();
+        let mut scratch = Scratch::take(total);
+        let mut at = scratch.as_mut_ptr();
+        let [q, s, k, v, max, sum, out] = sizes.map(|floats| {
+            let begin = at;
+            at = at.wrapping_add(round_to_line(floats));
+            begin
+        });
+        (scratch, Buffers { q, s, k, v, max, sum, out })
+    }
+
+    /// Whether words of keys are read where they lie.
+    const fn reads_keys<A: Arithmetic>() -> bool {
+        size_of::<S>() * A::DEPTH == 4
+    }
+
+    /// The sums of the panel at `first`.
+    #[inline(always)]
+    fn sums<I: Isa>(&self, buffers: &Buffers, first: usize) -> PanelSums {
+        let columns = self.0.problem.dv.next_multiple_of(left_columns::<I>());
+        PanelSums {
+            max: buffers.max.wrapping_add(first),
+            sum: buffers.sum.wrapping_add(first),
+            out: buffers.out.wrapping_add(first * columns),
+            columns,
+        }
+    }
+
+    /// Packs what of a tile is not read where it lies.
+    ///
+    /// # Safety
+    /// The buffers are laid out for this unit, and `keys` are at most a tile of the problem's.
+    #[inline(always)]
+    unsafe fn prepare<A: Arithmetic>(&self, arithmetic: A, keys: Range<usize>, buffers: &Buffers) -> KeyTile {
+        let unit = &self.0;
+        let problem = unit.problem;
+        let k = unit.rows_of(unit.k, problem.k_strides, problem.d, &keys);
+        let v = unit.rows_of(unit.v, problem.v_strides, problem.dv, &keys);
+        // SAFETY: `rows_of` checked K and V; the buffers hold a tile.
+        unsafe {
+            pack_values(arithmetic, v, buffers.v);
+            let (data, stride) = if Self::reads_keys::<A>() {
+                (k.data.cast(), k.stride * size_of::<S>())
+            } else {
+                widen_keys(arithmetic.isa(), k, buffers.k);
+                (buffers.k.cast_const().cast(), k.d * 4)
+            };
+            KeyTile { keys, k: data, k_stride: stride, v: buffers.v.cast_const().cast() }
+        }
+    }
+
+    /// # Safety
+    /// As [`Many::prepare`], which made the tile.
+    #[inline(always)]
+    unsafe fn run_panel<A: Arithmetic>(
+        &self,
+        arithmetic: A,
+        panel: &Panel,
+        tile: &KeyTile,
+        buffers: &Buffers,
+        visible: &[(usize, usize)],
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (<A::Isa as Isa>::TIER, panel.width / <A::Isa as Isa>::LANES) {
+                (Tier::Portable, 2) => self.run_tile::<A, 2, 2>(arithmetic, panel, tile, buffers, visible),
+                (Tier::Portable, _) => self.run_tile::<A, 2, 1>(arithmetic, panel, tile, buffers, visible),
+                (Tier::Avx2, 2) => self.run_tile::<A, 6, 2>(arithmetic, panel, tile, buffers, visible),
+                (Tier::Avx2, _) => self.run_tile::<A, 6, 1>(arithmetic, panel, tile, buffers, visible),
+                (_, 3) => self.run_tile::<A, 8, 3>(arithmetic, panel, tile, buffers, visible),
+                (_, 2) => self.run_tile::<A, 8, 2>(arithmetic, panel, tile, buffers, visible),
+                (_, _) => self.run_tile::<A, 8, 1>(arithmetic, panel, tile, buffers, visible),
+            }
+        }
+    }
+
+    /// Takes a tile of keys in, for a panel of `REGS` registers.
+    ///
+    /// # Safety
+    /// As [`Many::run_panel`].
+    #[inline(always)]
+    unsafe fn run_tile<A: Arithmetic, const HEIGHT: usize, const REGS: usize>(
+        &self,
+        arithmetic: A,
+        panel: &Panel,
+        tile: &KeyTile,
+        buffers: &Buffers,
+        visible: &[(usize, usize)],
+    ) {
+        let isa = arithmetic.isa();
+        let unit = &self.0;
+        let problem = unit.problem;
+        // A word of keys is not cut.
+        let begin = panel.any.start.max(tile.keys.start) - tile.keys.start;
+        let begin = begin / A::DEPTH * A::DEPTH;
+        let end = panel.any.end.min(tile.keys.end).saturating_sub(tile.keys.start);
+        if begin >= end {
+            return;
+        }
+        let keys = tile.keys.start + begin..tile.keys.start + end;
+        let width = REGS * <A::Isa as Isa>::LANES;
+        let words = problem.d / A::DEPTH;
+        let scores = PanelScores { data: buffers.s, first: panel.first, keys: keys.clone() };
+        let sums = self.sums::<A::Isa>(buffers, panel.first);
+        // Keys that need no finishing: all rows see them. They end with a register tile, or with all keys.
+        let mut plain = 0;
+        if problem.is_plain() && panel.all.start <= keys.start {
+            plain = panel.all.end.min(keys.end).saturating_sub(keys.start);
+            if plain < keys.len() {
+                plain = plain / HEIGHT * HEIGHT;
+            }
+        }
+        // Queries that are widened are scaled on the way.
+        let scale = (A::DEPTH == 2).then_some(problem.q_factor());
+        let factor = if problem.is_special() { None } else { scale };
+        // SAFETY: the caller's promise; scores have room for a whole register tile more than the keys.
+        unsafe {
+            let mut most = [isa.splat(f32::NEG_INFINITY); REGS];
+            for j in (begin..end).step_by(HEIGHT) {
+                let data = tile.k.add(j * tile.k_stride);
+                let left = Left { data, row: tile.k_stride, step: 4, live: HEIGHT.min(end - j) };
+                let q = buffers.q.add(panel.first * words);
+                let products = multiply::<A, HEIGHT, REGS>(arithmetic, left, q, words);
+                if j - begin < plain {
+                    for products in &products {
+                        for (most, &x) in most.iter_mut().zip(products) {
+                            *most = isa.max(x, *most);
+                        }
+                    }
+                }
+                for (r, products) in products.iter().enumerate() {
+                    for (g, &x) in products.iter().enumerate() {
+                        isa.store(buffers.s.add((j - begin + r) * width + g * <A::Isa as Isa>::LANES), x);
+                    }
+                }
+            }
+            if plain < keys.len() {
+                let data = scores.data.add(plain * width);
+                let rest = PanelScores { data, keys: keys.start + plain..keys.end, ..scores };
+                let others: [_; REGS] = finish_scores(isa, (problem, &unit.span), (&rest, scale), visible);
+                for (most, &x) in most.iter_mut().zip(&others) {
+                    *most = isa.max(x, *most);
+                }
+            }
+            sums.take(arithmetic, &scores, factor, most);
+            let beside = left_columns::<A::Isa>();
+            let tile_words = tile.keys.len().div_ceil(A::DEPTH);
+            for column in (0..problem.dv).step_by(HEIGHT) {
+                let at = column / beside * tile_words * beside + begin / A::DEPTH * beside + column % beside;
+                let left = Left { data: tile.v.add(at * 4), row: 4, step: beside * 4, live: HEIGHT };
+                let products =
+                    multiply::<A, HEIGHT, REGS>(arithmetic, left, buffers.s, (end - begin).div_ceil(A::DEPTH));
+                for (r, products) in products.iter().enumerate() {
+                    for (g, &x) in products.iter().enumerate() {
+                        let to = sums.out.add((column + r) * width + g * <A::Isa as Isa>::LANES);
+                        isa.store(to, isa.add(isa.load(to), x));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Panel {
+    #[inline(always)]
+    fn new(first: usize, width: usize, visible: &[(usize, usize)]) -> Self {
+        // Bounds of the union and of the intersection.
+        let (mut any, mut all) = ([usize::MAX, 0], [0, usize::MAX]);
+        for &(begin, end) in &visible[first..(first + width).min(visible.len())] {
+            all = [all[0].max(begin), all[1].min(end)];
+            if begin < end {
+                any = [any[0].min(begin), any[1].max(end)];
+            }
+        }
+        let (any, all) = (any[0]..any[1], all[0]..all[1]);
+        Self { first, width, any, all }
+    }
+}

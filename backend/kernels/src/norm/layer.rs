@@ -1,0 +1,248 @@
+//! Layer norm (Ba, Kiros and Hinton 2016).
+
+use super::operand::{Rows, Strided};
+use super::rms::reciprocal_root;
+use crate::rows::{
+    BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
+};
+use crate::simd::{Isa, Kernel};
+use crate::{Floats, FloatsMut, Launch, Storage};
+
+/// Weights of `(x - mean(x)) / √(var(x) + epsilon) · gamma + beta`.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerNorm<'a> {
+    /// `[d]`.
+    pub gamma: Floats<'a>,
+    /// `[d]`; none is 0.
+    pub beta: Option<Floats<'a>>,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// `out[r] = (x[r] - mean[r]) · rstd[r] · gamma + beta` for `out` `[rows, d]`, with the variance over d, not d - 1.
+///
+/// The mean has two parts: that of the row's beginning, and that of what remains after subtracting it. So one pass measures the row,
+/// and neither a mean far larger than the deviation nor a beginning unlike the rest costs the result more than `√(d/m)` units in the
+/// last place, where the beginning has `m ≥ d/32` elements: their mean is at most `√((d - m)/m)` deviations from that of all.
+///
+/// # Panics
+/// If the lengths do not fit or the element types of `x` and `out` differ.
+pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsMut<'_>) {
+    let data = x.data;
+    by_dtype!((data: Floats, out: FloatsMut) => {
+        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out));
+    });
+}
+
+/// `x[r] = (x[r] - mean[r]) · rstd[r] · gamma + beta` for `x` `[rows, d]`.
+///
+/// # Panics
+/// As [`layer_norm`].
+pub fn layer_norm_in_place(launch: Launch, norm: LayerNorm<'_>, x: FloatsMut<'_>) {
+    by_dtype!((x: FloatsMut) => {
+        let x = Target::new(x);
+        run(launch, norm, Strided::in_place(x, norm.gamma.len()), x);
+    });
+}
+
+fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Target<S>) {
+    let Strided { x, rows, stride } = x;
+    let d = norm.gamma.len();
+    assert_eq!(rows * d, out.len(), "elements of {rows} rows of {d}");
+    assert!(norm.beta.is_none_or(|beta| beta.len() == d), "as many elements of beta as of gamma");
+    if d == 0 {
+        return;
+    }
+    let (gamma, beta) = (Widened::new::<S>(launch, norm.gamma), norm.beta.map(|b| Widened::new::<S>(launch, b)));
+    let (gamma, beta) = (Source::new(gamma.get()), beta.as_ref().map(|beta| Source::new(beta.get())));
+    let stream = x.start() != out.source().start() && streams_rows(out.source().start(), d, rows);
+    share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
+        launch.tier.run(Part {
+            x: x.part(&(part.start * stride..(part.end - 1) * stride + d)),
+            stride,
+            out: out.part(&(part.start * d..part.end * d)),
+            gamma: gamma.part(&(0..d)),
+            beta: beta.map(|beta| beta.part(&(0..d))),
+            epsilon: norm.epsilon,
+            rows: part.len(),
+            d,
+            stream,
+        });
+    });
+}
+
+/// Rows of one thread.
+struct Part<S> {
+    x: *const S,
+    stride: usize,
+    out: *mut S,
+    /// As [`Widened`], like `beta`.
+    gamma: *const f32,
+    beta: Option<*const f32>,
+    epsilon: f64,
+    rows: usize,
+    d: usize,
+    stream: bool,
+}
+
+impl<S: Storage> Kernel for Part<S> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        match (self.stream, self.beta) {
+            (true, Some(_)) => self.run::<I, true, true>(isa),
+            (true, None) => self.run::<I, true, false>(isa),
+            (false, Some(_)) => self.run::<I, false, true>(isa),
+            (false, None) => self.run::<I, false, false>(isa),
+        }
+        if self.stream {
+            isa.fence();
+        }
+    }
+}
+
+impl<S: Storage> Part<S> {
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool, const BETA: bool>(&self, isa: I) {
+        for row in 0..self.rows {
+            // SAFETY: the caller's `run` took the pointers from parts checked to hold these rows; gamma and beta hold d elements.
+            unsafe {
+                let x = self.x.add(row * self.stride);
+                let measured = measure_layer(isa, x, self.d, self.epsilon);
+                self.write::<I, STREAM, BETA>(isa, x, measured, self.out.add(row * self.d));
+            }
+        }
+    }
+
+    /// `out = ((x - mean) · rstd + shift) · gamma + beta`.
+    ///
+    /// # Safety
+    /// `x` and `out` hold `d` elements and are the same or do not overlap; with `BETA` there is a beta, with `STREAM` `out` is a
+    /// multiple of 64.
+    #[inline(always)]
+    unsafe fn write<I: Isa, const STREAM: bool, const BETA: bool>(
+        &self,
+        isa: I,
+        x: *const S,
+        [mean, rstd, shift]: [f32; 3],
+        out: *mut S,
+    ) {
+        let (mean, rstd, shift) = (isa.splat(mean), isa.splat(rstd), isa.splat(shift));
+        let (gamma, beta) = (self.gamma, self.beta.unwrap_or(self.gamma));
+        let span = spans::<I, S, false>(isa, out, self.d);
+        // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+        unsafe {
+            for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+                let mut v = S::load_block::<I, BESIDE>(isa, x.add(at));
+                for (i, v) in v.iter_mut().enumerate() {
+                    let normed = isa.mul_add(isa.sub(*v, mean), rstd, shift);
+                    let at = at + i * I::LANES;
+                    let gamma = isa.load(gamma.add(at));
+                    *v = if BETA { isa.mul_add(normed, gamma, isa.load(beta.add(at))) } else { isa.mul(normed, gamma) };
+                }
+                if STREAM {
+                    prefetch_block(isa, x.wrapping_add(self.stride + at));
+                }
+                S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), v);
+            }
+            for at in (span.rest..self.d).step_by(I::LANES) {
+                let n = I::LANES.min(self.d - at);
+                let normed = isa.mul_add(isa.sub(load(isa, x.add(at), n), mean), rstd, shift);
+                let gamma = load(isa, gamma.add(at), n);
+                let y =
+                    if BETA { isa.mul_add(normed, gamma, load(isa, beta.add(at), n)) } else { isa.mul(normed, gamma) };
+                store(isa, out.add(at), y, n);
+            }
+        }
+    }
+}
+
+/// Of a row's elements, one in this many at most gives its first mean.
+const BEGINNING: usize = 32;
+
+/// The mean of a row's beginning, the reciprocal deviation of the row, and what brings the mean to 0 then: `-r · rstd` for the mean r of what
+/// remains after subtracting the first.
+///
+/// # Safety
+/// `x` holds `d` elements, `d > 0`.
+#[inline(always)]
+pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> [f32; 3] {
+    let len = d as f32;
+    // SAFETY: the caller's promise.
+    let (mean, rest, squares) = unsafe {
+        let beginning = d.div_ceil(BEGINNING).next_multiple_of(BESIDE * I::LANES).min(d);
+        let mean = sum(isa, x, beginning) / beginning as f32;
+        let (rest, squares) = sum_centred(isa, x, mean, d);
+        (mean, rest / len, squares)
+    };
+    // Σ(x - m - r)² = Σ(x - m)² - d r²; rounding may leave it below 0.
+    let centred = squares - rest * rest * len;
+    let centred = if centred < 0.0 { 0.0 } else { centred };
+    let rstd = reciprocal_root(centred, d, epsilon);
+    [mean, rstd, -rest * rstd]
+}
+
+/// `Σ x`.
+///
+/// # Safety
+/// `x` holds `d` elements.
+#[inline(always)]
+unsafe fn sum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
+    let mut sums = [isa.splat(0.0); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            for (sum, v) in sums.iter_mut().zip(S::load_block::<I, BESIDE>(isa, x.add(at))) {
+                *sum = isa.add(*sum, v);
+            }
+        }
+        for at in (span.rest..d).step_by(I::LANES) {
+            sums[0] = isa.add(sums[0], load(isa, x.add(at), I::LANES.min(d - at)));
+        }
+    }
+    add_up(isa, sums)
+}
+
+/// `Σ (x - mean)` and `Σ (x - mean)²`.
+///
+/// # Safety
+/// `x` holds `d` elements.
+#[inline(always)]
+unsafe fn sum_centred<I: Isa, S: Storage>(isa: I, x: *const S, mean: f32, d: usize) -> (f32, f32) {
+    let centre = isa.splat(mean);
+    let mut sums = [isa.splat(0.0); BESIDE];
+    let mut squares = [isa.splat(0.0); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    let (mut sum_left, mut squares_left) = (0.0, 0.0);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, a register at `whole`.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            for (i, v) in S::load_block::<I, BESIDE>(isa, x.add(at)).into_iter().enumerate() {
+                let v = isa.sub(v, centre);
+                sums[i] = isa.add(sums[i], v);
+                squares[i] = isa.mul_add(v, v, squares[i]);
+            }
+        }
+        let whole = d / I::LANES * I::LANES;
+        for at in (span.rest..whole).step_by(I::LANES) {
+            let v = isa.sub(S::load(isa, x.add(at)), centre);
+            sums[0] = isa.add(sums[0], v);
+            squares[0] = isa.mul_add(v, v, squares[0]);
+        }
+        // One by one, as empty lanes would count as -mean.
+        for at in whole..d {
+            let v = (*x.add(at)).to_f32() - mean;
+            sum_left += v;
+            squares_left += v * v;
+        }
+    }
+    (add_up(isa, sums) + sum_left, add_up(isa, squares) + squares_left)
+}
+
+/// The sum of all lanes.
+#[inline(always)]
+fn add_up<I: Isa>(isa: I, v: [I::V; BESIDE]) -> f32 {
+    isa.reduce_add(isa.add(isa.add(v[0], v[1]), isa.add(v[2], v[3])))
+}

@@ -1,0 +1,108 @@
+//! What a plan is for.
+
+use crate::ElementType;
+use crate::Launch;
+use crate::gemm::{Matrix, PackedMatrix, RightMatrix};
+use crate::simd::Tier;
+use serde::{Deserialize, Serialize};
+
+/// A product `[m, k] · [k, n]` as planning sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ProductShape {
+    /// Rows of A.
+    pub m: usize,
+    /// Columns of B.
+    pub n: usize,
+    /// Depth.
+    pub k: usize,
+    /// Element type of A.
+    pub a: ElementType,
+    /// Element type of B.
+    pub b: ElementType,
+    /// Where B's elements lie.
+    pub layout: Layout,
+}
+
+/// How the right operand lies in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Layout {
+    /// Packed panels.
+    Packed,
+    /// Columns are contiguous: a weight `[n, k]`.
+    Columns,
+    /// Rows are contiguous.
+    Rows,
+    /// Neither.
+    Strided,
+}
+
+impl ProductShape {
+    /// Of two matrices.
+    pub fn of(a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
+        let layout = match b.strides() {
+            [1, _] => Layout::Columns,
+            [_, 1] => Layout::Rows,
+            _ => Layout::Strided,
+        };
+        Self { m: a.rows(), n: b.cols(), k: a.cols(), a: a.data().dtype(), b: b.data().dtype(), layout }
+    }
+
+    /// Of a matrix and a packed weight.
+    pub fn of_packed(a: &Matrix<'_>, b: &PackedMatrix) -> Self {
+        Self { m: a.rows(), n: b.n(), k: a.cols(), a: a.data().dtype(), b: b.dtype(), layout: Layout::Packed }
+    }
+
+    /// Of a matrix and several right operands, each with its columns, which are multiplied as one.
+    pub fn of_several<'a>(a: &Matrix<'_>, rights: impl IntoIterator<Item = (RightMatrix<'a>, usize)>) -> Self {
+        let mut shape =
+            Self { m: a.rows(), n: 0, k: a.cols(), a: a.data().dtype(), b: ElementType::F32, layout: Layout::Packed };
+        for (right, columns) in rights {
+            shape.n += columns;
+            match right {
+                RightMatrix::Packed(panels) | RightMatrix::Gated([panels, _]) => shape.b = panels.dtype(),
+                RightMatrix::View(view) => (shape.b, shape.layout) = (view.data().dtype(), Layout::Columns),
+            }
+        }
+        shape
+    }
+
+    /// Multiply-adds.
+    pub fn work(&self) -> usize {
+        self.m.saturating_mul(self.n).saturating_mul(self.k)
+    }
+}
+
+/// A shape class, where and how it runs. Rows up to 16 are their own class each; beyond, all that round up to the same power of two are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PlanKey {
+    /// The product, `m` rounded up to its class.
+    pub shape: ProductShape,
+    /// Instruction set.
+    pub tier: Tier,
+    /// Threads that may share it.
+    pub threads: usize,
+}
+
+/// Up to this many rows each count is a class of its own: kernels for few rows have a path for each.
+const EXACT_ROWS: usize = 16;
+
+impl PlanKey {
+    /// The class of `shape`.
+    pub fn new(shape: ProductShape, launch: Launch) -> Self {
+        let m = if shape.m <= EXACT_ROWS { shape.m } else { shape.m.checked_next_power_of_two().unwrap_or(shape.m) };
+        Self { shape: ProductShape { m, ..shape }, tier: launch.tier, threads: launch.threads }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_fall_into_classes() {
+        let shape = |m| ProductShape { m, n: 8, k: 8, a: ElementType::F32, b: ElementType::F32, layout: Layout::Rows };
+        let class = |m| PlanKey::new(shape(m), Launch::single(Tier::Portable)).shape.m;
+        assert_eq!([0, 1, 7, 16, 17, 32, 33, 1000].map(class), [0, 1, 7, 16, 32, 32, 64, 1024]);
+        assert_eq!(class(usize::MAX), usize::MAX);
+    }
+}

@@ -1,0 +1,113 @@
+//! The plans of this process.
+
+use super::choice::Choice;
+use super::hasher::WordHash;
+use super::kept::{Kept, Origin};
+use super::key::{PlanKey, ProductShape};
+use super::{machine, tune};
+use crate::config::KernelConfig;
+use crate::config::{PlanningConfig, TilingConfig};
+use crate::gemm::Plan;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{LazyLock, PoisonError, RwLock};
+
+/// What planning did in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PlannerStats {
+    /// Plans that were at hand.
+    pub hits: u64,
+    /// Plans that were made from the caches and the shape.
+    pub analytic: u64,
+    /// Plans that were measured.
+    pub measured: u64,
+    /// Plans that came from a file.
+    pub loaded: u64,
+}
+
+/// Everything of a configuration that a plan depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Setting {
+    key: PlanKey,
+    blocks: [Option<usize>; 3],
+    prefetch: Option<usize>,
+    rounds: bool,
+    tuned: bool,
+}
+
+/// Plans in memory at most: beyond, all are forgotten. A program that multiplies ever new shapes must not grow.
+const LARGEST: usize = 4096;
+
+/// Multiply-adds below which nothing is looked up: 3 to 8 µs of one thread, of which a lookup would take more than a percent (16 x 16 x 16: 13 %), and
+/// no other plan was ever found to be faster.
+const LEAST_WORK: usize = 1 << 19;
+
+static PLANS: LazyLock<RwLock<HashMap<Setting, Choice, WordHash>>> = LazyLock::new(RwLock::default);
+static KEPT: LazyLock<Kept<PlanKey, Choice>> = LazyLock::new(Kept::default);
+static HITS: AtomicU64 = AtomicU64::new(0);
+static ANALYTIC: AtomicU64 = AtomicU64::new(0);
+static MEASURED: AtomicU64 = AtomicU64::new(0);
+static LOADED: AtomicU64 = AtomicU64::new(0);
+
+/// Counters of this process.
+pub fn stats() -> PlannerStats {
+    PlannerStats {
+        hits: HITS.load(Relaxed),
+        analytic: ANALYTIC.load(Relaxed),
+        measured: MEASURED.load(Relaxed),
+        loaded: LOADED.load(Relaxed),
+    }
+}
+
+/// Forgets every plan in memory; files stay.
+pub fn forget_plans() {
+    PLANS.write().unwrap_or_else(PoisonError::into_inner).clear();
+    KEPT.forget();
+}
+
+/// How a product of `shape` runs.
+pub fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
+    let analytic = Plan::from(config);
+    if !config.planning.enabled || shape.work() < LEAST_WORK {
+        return analytic;
+    }
+    let TilingConfig { mc, kc, nc, .. } = config.tiling;
+    let setting = Setting {
+        key: PlanKey::new(shape, analytic.launch),
+        blocks: [mc, kc, nc],
+        prefetch: config.prefetch.enabled.then_some(config.prefetch.distance.unwrap_or(usize::MAX)),
+        rounds: analytic.bf16_activations,
+        tuned: config.planning.tune && !config.deterministic,
+    };
+    let found = PLANS.read().unwrap_or_else(PoisonError::into_inner).get(&setting).copied();
+    if let Some(choice) = found {
+        HITS.fetch_add(1, Relaxed);
+        return choice.apply_to(analytic);
+    }
+    let choice = if setting.tuned {
+        measure_or_load(&setting, &analytic, &config.planning)
+    } else {
+        ANALYTIC.fetch_add(1, Relaxed);
+        Choice::of(&analytic)
+    };
+    let mut plans = PLANS.write().unwrap_or_else(PoisonError::into_inner);
+    if plans.len() >= LARGEST {
+        plans.clear();
+    }
+    plans.insert(setting, choice);
+    choice.apply_to(analytic)
+}
+
+/// The plan of the file, else the fastest of the candidates, which is written to the file.
+fn measure_or_load(setting: &Setting, analytic: &Plan, planning: &PlanningConfig) -> Choice {
+    // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
+    let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX) || !setting.rounds;
+    let path = if fixed { None } else { machine::plan_file(planning.folder.as_deref()) };
+    let measure = || tune::measure(&setting.key.shape, analytic, setting.blocks.map(|size| size.is_some()));
+    let (choice, origin) = KEPT.find_or_measure((path, &machine::describe()), &setting.key, Choice::is_valid, measure);
+    match origin {
+        Origin::File => LOADED.fetch_add(1, Relaxed),
+        Origin::Measured => MEASURED.fetch_add(1, Relaxed),
+    };
+    choice
+}

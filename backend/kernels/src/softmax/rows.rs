@@ -1,0 +1,280 @@
+//! Over the last dimension: a row is contiguous.
+//!
+//! Two ways through a row:
+//! - *short*: maximum, exponentials with their sum, scaling: three passes, of which only the first reads memory, as the row stays
+//!   in a cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where the
+//!   result has 16 bits (which would round twice) or goes past the caches (in_turn.rs).
+//! - *long*: blocks of [`BLOCK`] elements give maximum and sum together, each block from memory once and rescaling what came
+//!   before; a second pass computes the results. Two reads and a write instead of three and two.
+
+use super::SoftmaxKind;
+use crate::gemm::Caches;
+use crate::gemm::scratch::Lent;
+use crate::math::{Several, Vector, decay_any, decay_any_16bit};
+use crate::rows::{BESIDE, GRAIN, Source, Target, load, load_or, share, spans, store, streams_rows};
+use crate::simd::{Isa, Kernel};
+use crate::{Launch, Storage};
+use core::any::TypeId;
+use core::ops::Range;
+
+/// Elements of a block of a long row: 16 KiB of f32, half of the smallest first-level cache (32 KiB). It also bounds the terms of
+/// a partial sum to 256.
+const BLOCK: usize = 4096;
+
+/// Elements of the longest short row: with 4 bytes each of source, result and exponentials it takes three quarters of the last-level cache.
+/// Computing each exponential once pays wherever it is kept. (Against twice, one thread and two: 32 K elements, in L2 of 1 MiB, 1.5 to 1.7
+/// times as fast on AVX-512 and 1.5 to 2.1 on AVX2; 256 K and 1 M in L3 of 32 MiB the same; 64 rows of 256 K from memory 1.4 to 1.6.)
+fn longest_short() -> usize {
+    let Caches { l2, l3, .. } = Caches::detect();
+    l2.max(l3) / 16
+}
+
+pub(super) fn run<S: Storage>(
+    launch: Launch,
+    kind: SoftmaxKind,
+    [rows, d]: [usize; 2],
+    src: Source<S>,
+    dst: Target<S>,
+) {
+    let stream = src.start() != dst.source().start() && streams_rows(dst.source().start(), d, rows);
+    let keeps = d <= longest_short() && kind == SoftmaxKind::Plain;
+    share(launch, 2 * size_of::<S>() * rows * d).split(rows, GRAIN.div_ceil(d), |part| {
+        let elements = part.start * d..part.end * d;
+        launch.tier.run(Part {
+            kind,
+            src: src.part(&elements),
+            dst: dst.part(&elements),
+            rows: part.len(),
+            d,
+            stream,
+            keeps,
+        });
+    });
+}
+
+/// Rows of one thread.
+pub(super) struct Part<S> {
+    kind: SoftmaxKind,
+    pub(super) src: *const S,
+    pub(super) dst: *mut S,
+    pub(super) rows: usize,
+    pub(super) d: usize,
+    stream: bool,
+    /// Each exponential is computed once.
+    keeps: bool,
+}
+
+impl<S: Storage> Kernel for Part<S> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        if self.stream {
+            self.run::<I, true>(isa);
+            isa.fence();
+        } else {
+            self.run::<I, false>(isa);
+        }
+    }
+}
+
+impl<S: Storage> Part<S> {
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
+        let Self { kind, d, keeps, .. } = *self;
+        if STREAM && keeps {
+            // SAFETY: `run` took the pointers from checked parts of `rows · d` elements, the results on cache lines.
+            return unsafe { self.run_in_turn(isa) };
+        }
+        let beside = TypeId::of::<S>() != TypeId::of::<f32>();
+        let mut kept = (keeps && beside).then(|| Lent::take(d));
+        for row in 0..self.rows {
+            // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is used, and
+            // else S is f32.
+            unsafe {
+                let (src, dst) = (self.src.add(row * d), self.dst.add(row * d));
+                if keeps {
+                    let terms = kept.as_mut().map_or(dst.cast(), Lent::as_mut_ptr);
+                    let max = maximum(isa, src, d);
+                    let sum = exponentials::<I, S, true>(isa, src, max, terms, d);
+                    scale::<I, S, false>(isa, terms, 1.0 / sum, dst, d);
+                } else {
+                    let (max, sum) = normaliser(isa, src, d);
+                    match kind {
+                        SoftmaxKind::Plain => write::<I, S, true, STREAM>(isa, src, [max, 1.0 / sum], dst, d),
+                        SoftmaxKind::Log => write::<I, S, false, STREAM>(isa, src, [max, sum.ln()], dst, d),
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Largest element that is not NaN; -∞ if there is none.
+///
+/// # Safety
+/// `x` holds `d` elements.
+#[inline(always)]
+pub(super) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
+    let mut most = [Isa::splat(isa, f32::NEG_INFINITY); BESIDE];
+    let span = spans::<I, S, false>(isa, x, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            // The second operand stays where the first is NaN.
+            most = Several(isa).max(S::load_block::<I, BESIDE>(isa, x.add(at)), most);
+        }
+        for at in (span.rest..d).step_by(I::LANES) {
+            let v = load_or(isa, x.add(at), I::LANES.min(d - at), f32::NEG_INFINITY);
+            most[0] = Isa::max(isa, v, most[0]);
+        }
+    }
+    isa.reduce_max(Isa::max(isa, Isa::max(isa, most[0], most[1]), Isa::max(isa, most[2], most[3])))
+}
+
+/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of [`Storage::load_block`].
+///
+/// # Safety
+/// `x` holds `d` elements, and with `STORE` `terms` too; they are the same or do not overlap.
+#[inline(always)]
+pub(super) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
+    isa: I,
+    x: *const S,
+    max: f32,
+    terms: *mut f32,
+    d: usize,
+) -> f32 {
+    let most = Isa::splat(isa, max);
+    let mut sums = [Isa::splat(isa, 0.0); BESIDE];
+    let rest = spans::<I, S, false>(isa, x, d).rest;
+    // SAFETY: the caller's promise; a block ends at `rest` or before.
+    unsafe {
+        for at in (0..rest).step_by(BESIDE * I::LANES) {
+            let t = Several(isa).sub([most; BESIDE], S::load_block::<I, BESIDE>(isa, x.add(at)));
+            let e = decay::<_, S>(Several(isa), t);
+            sums = Several(isa).add(sums, e);
+            if STORE {
+                f32::store_block::<I, BESIDE, false>(isa, terms.add(at), e);
+            }
+        }
+        add_rest::<I, S, STORE>(isa, (x, terms), max, rest..d, sums)
+    }
+}
+
+/// The sum that [`exponentials`] began, with what no block holds.
+///
+/// # Safety
+/// As for [`exponentials`], where `rest` ends at d.
+#[inline(always)]
+pub(super) unsafe fn add_rest<I: Isa, S: Storage, const STORE: bool>(
+    isa: I,
+    (x, terms): (*const S, *mut f32),
+    max: f32,
+    rest: Range<usize>,
+    mut sums: [I::V; BESIDE],
+) -> f32 {
+    for at in rest.clone().step_by(I::LANES) {
+        let n = I::LANES.min(rest.end - at);
+        // SAFETY: the caller's promise; at + n ≤ d.
+        unsafe {
+            // Empty lanes are -∞, whose exponential is 0.
+            let t = Isa::sub(isa, Isa::splat(isa, max), load_or(isa, x.add(at), n, f32::NEG_INFINITY));
+            let e = decay::<_, S>(isa, t);
+            sums[0] = Isa::add(isa, sums[0], e);
+            if STORE {
+                store(isa, terms.add(at), e, n);
+            }
+        }
+    }
+    isa.reduce_add(Isa::add(isa, Isa::add(isa, sums[0], sums[1]), Isa::add(isa, sums[2], sums[3])))
+}
+
+/// `m` and `s` of a row, block by block.
+///
+/// # Safety
+/// `x` holds `d` elements.
+#[inline(always)]
+unsafe fn normaliser<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> (f32, f32) {
+    let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0f32);
+    for at in (0..d).step_by(BLOCK) {
+        let n = BLOCK.min(d - at);
+        // SAFETY: at + n ≤ d.
+        unsafe {
+            let block = maximum(isa, x.add(at), n);
+            if block > max {
+                // Nothing came before a first block, whose factor e^{-∞} is 0.
+                sum *= (max - block).exp();
+                max = block;
+            }
+            // Where all so far is -∞, subtracting a finite number gives the 0 that the exponential of -∞ is.
+            sum += exponentials::<I, S, false>(isa, x.add(at), max.max(f32::MIN), core::ptr::null_mut(), n);
+        }
+    }
+    (max, sum)
+}
+
+/// `dst = terms · by`, where `terms` are those that [`exponentials`] stored.
+///
+/// # Safety
+/// `terms` and `dst` hold `d` elements and are the same or do not overlap; with `STREAM` `dst` is a multiple of 64.
+#[inline(always)]
+pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
+    isa: I,
+    terms: *const f32,
+    by: f32,
+    dst: *mut S,
+    d: usize,
+) {
+    let by = Isa::splat(isa, by);
+    let span = spans::<I, S, false>(isa, dst, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let y = Several(isa).mul(f32::load_block::<I, BESIDE>(isa, terms.add(at)), [by; BESIDE]);
+            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), y);
+        }
+        for at in (span.rest..d).step_by(I::LANES) {
+            let n = I::LANES.min(d - at);
+            store(isa, dst.add(at), Isa::mul(isa, load(isa, terms.add(at), n), by), n);
+        }
+    }
+}
+
+/// `dst = e^{x - max} · last` if `PLAIN`, else `(x - max) - last`.
+///
+/// # Safety
+/// `x` and `dst` hold `d` elements and are the same or do not overlap; with `STREAM` `dst` is a multiple of 64.
+#[inline(always)]
+unsafe fn write<I: Isa, S: Storage, const PLAIN: bool, const STREAM: bool>(
+    isa: I,
+    x: *const S,
+    [max, last]: [f32; 2],
+    dst: *mut S,
+    d: usize,
+) {
+    let (max, last) = (Isa::splat(isa, max), Isa::splat(isa, last));
+    let span = spans::<I, S, false>(isa, dst, d);
+    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    unsafe {
+        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+            let x = S::load_block::<I, BESIDE>(isa, x.add(at));
+            let y = result::<_, S, PLAIN>(Several(isa), x, [max; BESIDE], [last; BESIDE]);
+            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), y);
+        }
+        for at in (span.rest..d).step_by(I::LANES) {
+            let n = I::LANES.min(d - at);
+            store(isa, dst.add(at), result::<_, S, PLAIN>(isa, load(isa, x.add(at), n), max, last), n);
+        }
+    }
+}
+
+#[inline(always)]
+fn result<V: Vector, S, const PLAIN: bool>(isa: V, x: V::V, max: V::V, last: V::V) -> V::V {
+    if PLAIN { isa.mul(decay::<_, S>(isa, isa.sub(max, x)), last) } else { isa.sub(isa.sub(x, max), last) }
+}
+
+/// `e⁻ᵗ`, as exact as a result of type S needs.
+#[inline(always)]
+pub(super) fn decay<V: Vector, S>(isa: V, t: V::V) -> V::V {
+    if size_of::<S>() == 2 { decay_any_16bit(isa, t) } else { decay_any(isa, t) }
+}
