@@ -68,6 +68,15 @@ impl Blocking {
         Self { mc, kc, nc }
     }
 
+    /// Blocks of the depth `kc`: a block of A fills half of L2, and one of B has as many bytes as before.
+    #[must_use]
+    pub fn with_depth(self, kc: usize, tile: Tile, caches: Caches) -> Self {
+        let kc = kc.max(1);
+        let mc = (caches.l2 / 2 / (size_of::<f32>() * kc) / tile.mr).max(1) * tile.mr;
+        let nc = (self.nc.saturating_mul(self.kc) / kc / tile.nr).max(4) * tile.nr;
+        Self { mc, kc, nc }
+    }
+
     /// Block sizes for `launch` on this machine.
     pub fn detect(launch: Launch) -> Self {
         Self::derive(Caches::detect(), Tile::of(launch.tier), launch.threads)

@@ -1,13 +1,16 @@
 //! The plans of this process.
 
+use super::analytic::choose_blocking;
 use super::choice::Choice;
 use super::hasher::WordHash;
 use super::kept::{Kept, Origin};
 use super::key::{PlanKey, ProductShape};
 use super::{machine, tune};
+use crate::ElementType;
 use crate::config::KernelConfig;
 use crate::config::{PlanningConfig, TilingConfig};
-use crate::gemm::Plan;
+use crate::gemm::{Caches, Plan, Tile};
+use crate::simd::Tier;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{LazyLock, PoisonError, RwLock};
@@ -67,43 +70,64 @@ pub fn forget_plans() {
 
 /// How a product of `shape` runs.
 pub fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
-    let analytic = Plan::from(config);
+    let usual = Plan::from(config);
     if !config.planning.enabled || shape.work() < LEAST_WORK {
-        return analytic;
+        return usual;
     }
     let TilingConfig { mc, kc, nc, .. } = config.tiling;
     let setting = Setting {
-        key: PlanKey::new(shape, analytic.launch),
+        key: PlanKey::new(shape, usual.launch),
         blocks: [mc, kc, nc],
         prefetch: config.prefetch.enabled.then_some(config.prefetch.distance.unwrap_or(usize::MAX)),
-        rounds: analytic.bf16_activations,
+        rounds: usual.bf16_activations,
         tuned: config.planning.tune && !config.deterministic,
     };
     let found = PLANS.read().unwrap_or_else(PoisonError::into_inner).get(&setting).copied();
     if let Some(choice) = found {
         HITS.fetch_add(1, Relaxed);
-        return choice.apply_to(analytic);
+        return choice.apply_to(usual);
     }
     let choice = if setting.tuned {
-        measure_or_load(&setting, &analytic, &config.planning)
+        measure_or_load(&setting, &usual, &config.planning)
     } else {
         ANALYTIC.fetch_add(1, Relaxed);
-        Choice::of(&analytic)
+        model(&setting, &usual)
     };
     let mut plans = PLANS.write().unwrap_or_else(PoisonError::into_inner);
     if plans.len() >= LARGEST {
         plans.clear();
     }
     plans.insert(setting, choice);
-    choice.apply_to(analytic)
+    choice.apply_to(usual)
+}
+
+/// The plan that the model of its time gives, with the sizes that the configuration fixes.
+fn model(setting: &Setting, usual: &Plan) -> Choice {
+    let ProductShape { m, n, k, a, b, .. } = setting.key.shape;
+    // The loops around instructions for bf16 derive blocks of their own.
+    let multiplies_bf16 = matches!(setting.key.tier, Tier::Avx512Bf16 | Tier::Amx)
+        && b == ElementType::Bf16
+        && (a == ElementType::Bf16 || setting.rounds);
+    let mut choice = Choice::of(usual);
+    if !multiplies_bf16 && setting.blocks.iter().all(Option::is_none) {
+        let tile = Tile::of(setting.key.tier);
+        choice.blocking = choose_blocking(usual.blocking, [m, n, k], tile, Caches::detect());
+    }
+    choice
 }
 
 /// The plan of the file, else the fastest of the candidates, which is written to the file.
-fn measure_or_load(setting: &Setting, analytic: &Plan, planning: &PlanningConfig) -> Choice {
+fn measure_or_load(setting: &Setting, usual: &Plan, planning: &PlanningConfig) -> Choice {
     // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
     let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX) || !setting.rounds;
     let path = if fixed { None } else { machine::plan_file(planning.folder.as_deref()) };
-    let measure = || tune::measure(&setting.key.shape, analytic, setting.blocks.map(|size| size.is_some()));
+    let measure = || {
+        tune::measure(
+            &setting.key.shape,
+            &model(setting, usual).apply_to(*usual),
+            setting.blocks.map(|size| size.is_some()),
+        )
+    };
     let (choice, origin) = KEPT.find_or_measure((path, &machine::describe()), &setting.key, Choice::is_valid, measure);
     match origin {
         Origin::File => LOADED.fetch_add(1, Relaxed),
