@@ -12,8 +12,8 @@ use super::problem::Problem;
 use super::tiles::MAX_ROWS;
 use super::unit::Unit;
 use crate::Storage;
-use crate::gemm::scratch::{Scratch, round_to_line};
 use crate::rows::AnySource;
+use crate::scratch::{Scratch, round_to_line};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx512Bf16, PairKernel};
 use crate::simd::{Isa, Kernel, Tier};

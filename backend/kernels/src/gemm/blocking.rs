@@ -1,6 +1,6 @@
 //! Sizes of the blocks that the loops of a product work through, derived from the caches.
 
-use super::cache::Caches;
+use crate::Caches;
 use crate::Launch;
 use crate::config::TilingConfig;
 use crate::simd::{Isa, Kernel, PANEL, Tier};

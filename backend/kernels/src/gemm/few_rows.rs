@@ -2,8 +2,8 @@
 
 use super::epilogue::{load_up_to, store_up_to};
 use super::raw::{RawFloats, RawMatrix};
-use super::scratch::{Scratch, round_to_line};
 use crate::Storage;
+use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Isa, Kernel};
 
 /// Bytes of a cache line.

@@ -11,10 +11,10 @@
 use super::epilogue::load_up_to;
 use super::matrix::Matrix;
 use super::raw::{RawFloats, RawMatrix};
-use super::scratch::Lent;
 use crate::Launch;
 use crate::norm::RowNorm;
 use crate::rows::Widened;
+use crate::scratch::Lent;
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 

@@ -37,7 +37,6 @@
 
 mod axpy;
 mod blocking;
-mod cache;
 mod driver;
 mod epilogue;
 mod few_rows;
@@ -55,13 +54,11 @@ mod part;
 mod plan;
 mod problem;
 mod raw;
-pub(crate) mod scratch;
 mod several;
 mod shared_left;
 mod sink;
 
 pub use blocking::{Blocking, Tile};
-pub use cache::Caches;
 pub use driver::{Batch, Offsets, gemm, gemm_batched};
 pub use epilogue::{Epilogue, Residual};
 pub use matrix::{GemmError, Matrix, OutMatrix};

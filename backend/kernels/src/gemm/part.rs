@@ -10,10 +10,10 @@ use super::packing::{SLACK, pack};
 use super::pairs::PairPanels;
 use super::plan::Variant;
 use super::raw::{RawFloats, RawMatrix};
-use super::scratch::{Scratch, round_to_line};
 use super::shared_left::SharedLeft;
 use super::sink::{Region, Sink, Turn};
 use crate::Storage;
+use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Isa, Kernel, PANEL};
 
 /// The right operand.

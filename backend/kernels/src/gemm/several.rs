@@ -11,10 +11,10 @@ use super::part::RightOperand;
 use super::plan::{GEMV_ROWS, Plan, Variant};
 use super::problem::{Problem, RawProduct};
 use super::raw::{RawFloats, RawMatrix};
-use super::scratch::Lent;
 use super::sink::Sink;
 use crate::ElementType;
 use crate::norm::{RowNorm, Rows};
+use crate::scratch::Lent;
 use crate::simd::PANEL;
 use crate::{Floats, FloatsMut, Launch};
 

@@ -9,12 +9,12 @@
 //! for each panel of mr rows, for each block of kc of the depth     [depth][mr], padded to whole cache lines with room for the slack
 //! ```
 
-use super::cache::Caches;
 use super::left::{LeftOperand, Measure};
 use super::packing::{SLACK, pack};
 use super::pairs::PairIsa;
-use super::scratch::{Lent, round_to_line};
+use crate::Caches;
 use crate::Launch;
+use crate::scratch::{Lent, round_to_line};
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 

@@ -13,10 +13,10 @@
 use super::super::few_rows::LINE_BYTES;
 use super::super::part::Part;
 use super::super::plan::GEMV_ROWS;
-use super::super::scratch::{Scratch, round_to_line};
 use super::super::sink::{Finish, Region, Turn};
 use super::pack::{PAIRS, PairSource, Vectors};
 use super::panels::PairPanels;
+use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Avx512Bf16, Isa, PANEL, PairKernel};
 
 /// Few rows of pairs, contiguous and padded with zeros.

@@ -1,18 +1,18 @@
 //! One thread's share of a product of two bf16 matrices: the loops around the register tile.
 
 use super::super::blocking::{Blocking, Tile, split_evenly};
-use super::super::cache::Caches;
 use super::super::gemv::LANES_FROM;
 use super::super::part::{Part, RightOperand};
 use super::super::plan::Variant;
 use super::super::raw::{RawFloats, RawMatrix};
-use super::super::scratch::{Scratch, round_to_line};
 use super::super::sink::{Region, Turn};
 use super::isa::{Block, PairIsa};
 use super::pack::{HalfMatrix, PairSource};
 use super::panels::PairPanels;
 use super::{few, lanes, rows};
+use crate::Caches;
 use crate::probe::{Probe, report};
+use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{PANEL, Tier};
 
 /// From this many rows on, tiles multiply panels; up to there `vdpbf16ps` keeps pace with memory: a line of B takes a cycle a row,
