@@ -17,8 +17,8 @@ impl Caches {
     /// What is assumed where nothing can be read: the i5-10210U.
     pub const FALLBACK: Self = Self { l1d: 32 << 10, l2: 256 << 10, l3: 6 << 20 };
 
-    /// The caches of this machine, read once: from sysfs on Linux, else [`Caches::FALLBACK`]. A level that cannot be read is the
-    /// fallback's.
+    /// The caches of this machine, read once: from sysfs on Linux, else [`Caches::FALLBACK`]. A level that cannot be
+    /// read is the fallback's.
     pub fn detect() -> Self {
         static CACHES: OnceLock<Caches> = OnceLock::new();
         *CACHES.get_or_init(|| Self::read("/sys/devices/system/cpu/cpu0/cache"))

@@ -9,6 +9,7 @@ mod caches;
 pub mod config;
 pub mod elementwise;
 pub mod gemm;
+mod impossible;
 mod launch;
 pub mod math;
 pub mod memory;

@@ -1,5 +1,5 @@
-//! Packing buffers, aligned to cache lines: kept by each thread, or of the pool where threads share them, so that a product in steady state
-//! allocates nothing.
+//! Packing buffers, aligned to cache lines: kept by each thread, or of the pool where threads share them, so that a
+//! product in steady state allocates nothing.
 
 use crate::memory::{Block, Pool};
 use std::cell::Cell;
@@ -14,8 +14,8 @@ thread_local! {
     static SPARE: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
 }
 
-/// A buffer of this thread, given back when dropped. A product inside another one (a thread that steals work while it waits) gets
-/// a buffer of its own.
+/// A buffer of this thread, given back when dropped. A product inside another one (a thread that steals work while it
+/// waits) gets a buffer of its own.
 #[derive(Debug)]
 pub(crate) struct Scratch(Vec<Line>);
 
