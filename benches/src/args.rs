@@ -4,7 +4,7 @@ use crate::cachegrind::Loops;
 use crate::case::{Case, Dtype, Op, Shapes};
 use burn_kiln_fusion::config::IsaChoice;
 use clap::{Parser, ValueEnum};
-use kiln_kernels::gemm::Caches;
+use kiln_kernels::Caches;
 use kiln_kernels::simd::Tier;
 use std::path::PathBuf;
 

@@ -13,7 +13,7 @@ use burn_flex::{Flex, FlexTensor};
 use burn_kiln::Kiln;
 use burn_kiln_fusion::config::IsaChoice;
 use burn_kiln_fusion::{AttentionInputs, AttentionOptions, FusedOps};
-use kiln_kernels::gemm::Caches;
+use kiln_kernels::Caches;
 use kiln_kernels::simd::Tier;
 use rayon::ThreadPoolBuilder;
 use std::hint::black_box;

@@ -1,6 +1,6 @@
 //! What is said about the machine beside figures: its processor and caches, never its name.
 
-use kiln_kernels::gemm::Caches;
+use kiln_kernels::Caches;
 use kiln_kernels::simd::Tier;
 use serde::Serialize;
 

@@ -114,7 +114,7 @@ impl Default for SimdConfig {
 pub struct PrefetchConfig {
     /// Off: only the hardware prefetcher works.
     pub enabled: bool,
-    /// How far ahead of its use a line is requested, bytes.
+    /// How far ahead of its use a streamed line is prefetched, bytes.
     pub distance: Option<usize>,
 }
 

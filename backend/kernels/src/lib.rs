@@ -5,9 +5,11 @@
 //! and what a kernel may use is a plain [`KernelConfig`], from which a [`Launch`] and the plan of a product follow.
 
 pub mod attention;
+mod caches;
 pub mod config;
 pub mod elementwise;
 pub mod gemm;
+mod impossible;
 mod launch;
 pub mod math;
 pub mod memory;
@@ -18,10 +20,12 @@ pub mod prefetch;
 pub mod probe;
 pub mod rope;
 mod rows;
+mod scratch;
 pub mod simd;
 pub mod softmax;
 mod storage;
 
+pub use caches::Caches;
 pub use config::KernelConfig;
 pub use launch::Launch;
 pub use math::Activation;

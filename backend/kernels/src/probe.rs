@@ -10,11 +10,13 @@ pub enum Probe {
     Bf16Dots,
     /// A matrix product by `tdpbf16ps`.
     Bf16Tiles,
+    /// A run of a kernel that prefetches what it reads next: one for each thread's share of the work.
+    Prefetch,
 }
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 2] = [Self::Bf16Dots, Self::Bf16Tiles];
+    pub const ALL: [Self; 3] = [Self::Bf16Dots, Self::Bf16Tiles, Self::Prefetch];
 }
 
 static COUNTS: [AtomicU64; Probe::ALL.len()] = [const { AtomicU64::new(0) }; Probe::ALL.len()];

@@ -3,8 +3,8 @@
 mod reference;
 
 use half::{bf16, f16};
+use kiln_kernels::Caches;
 use kiln_kernels::attention::{AttentionOptions, Scores, Tiles, attention};
-use kiln_kernels::gemm::Caches;
 use kiln_kernels::norm::{Normed, RmsNorm};
 use kiln_kernels::rope::{Angles, Heads, qk_norm_rope, rope};
 use kiln_kernels::simd::Tier;

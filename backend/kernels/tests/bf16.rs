@@ -1,6 +1,7 @@
 //! Products of two bf16 matrices by instructions for pairs of bf16, against sums in f64.
 //!
-//! Where the CPU has no AMX, a handler executes its instructions (amx/), so that the tile kernels run wherever AVX-512 BF16 does.
+//! Where the CPU has no AMX, a handler executes its instructions (amx/), so that the tile kernels run wherever AVX-512
+//! BF16 does.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 mod amx;
@@ -9,7 +10,7 @@ mod oracle;
 use half::bf16;
 use kiln_kernels::gemm::{
     Batch, Blocking, Epilogue, Matrix, Offsets, OutMatrix, PackedMatrix, Plan, Product, RightMatrix, Variant, gemm,
-    gemm_batched, gemm_packed, gemm_several,
+    gemm_batched, gemm_grouped, gemm_packed,
 };
 use kiln_kernels::math::Activation;
 use kiln_kernels::norm::{RmsNorm, RowNorm, Rows};
@@ -238,7 +239,8 @@ fn f32_activations_are_not_rounded() {
     }
 }
 
-/// Where a plan allows it, rows of f32 that hold bf16 give what rows of bf16 give, by the same instructions, from five rows on.
+/// Where a plan allows it, rows of f32 that hold bf16 give what rows of bf16 give, by the same instructions, from five
+/// rows on.
 #[test]
 fn f32_activations_that_may_be_rounded_reach_the_instructions() {
     for launch in launches() {
@@ -277,7 +279,7 @@ fn gated_products_of_normalised_rows() {
                     epilogue: Epilogue::default(),
                 };
                 let a = Matrix::row_major(Floats::F32(a), m, k).unwrap();
-                gemm_several(&plan, &a, norm, &mut [product]).unwrap();
+                gemm_grouped(&plan, &a, norm, &mut [product]).unwrap();
                 out
             };
             let mut rounded = vec![0.0; m * k];

@@ -71,7 +71,7 @@ fn every_variant_on_its_shapes() {
     }
 }
 
-/// Few columns, or few rows with a small B: A is read where it lies, and B in its own order or packed.
+/// Few columns, or few rows with a small B: A is read strided, and B in its own order or packed.
 #[test]
 fn narrow_and_flat_products() {
     for launch in launches() {
@@ -117,7 +117,8 @@ fn transposes_and_strides() {
     }
 }
 
-/// Rows of A in lanes: every number of them, weights and depths that fill no word, no line and no eight rows, and A with any strides.
+/// Rows of A in lanes: every number of them, weights and depths that fill no word, no line and no eight rows, and A
+/// with any strides.
 #[test]
 fn few_rows_of_every_count() {
     for launch in launches() {
@@ -401,6 +402,41 @@ proptest! {
             let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { tier, threads }.into() };
             case.check(&plan);
             case.check_packed(&plan);
+        }
+    }
+}
+
+/// The register tile reads no column beyond those of B, whose last row ends where memory does. (The portable tile of half a width
+/// once read both of its registers.)
+#[cfg(target_os = "linux")]
+#[test]
+fn half_a_tile_reads_no_further_than_b() {
+    // SAFETY: it returns a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let [m, n, k] = [9, 24, 40];
+    let mut map = memmap2::MmapMut::map_anon(2 * page).unwrap();
+    // SAFETY: the second of two pages, which nothing touches until they are unmapped.
+    let guarded = unsafe { libc::mprotect(map.as_mut_ptr().add(page).cast(), page, libc::PROT_NONE) };
+    assert_eq!(guarded, 0);
+    let b: &mut [f32] = bytemuck::cast_slice_mut(&mut map[page - n * k * size_of::<f32>()..page]);
+    b.iter_mut().enumerate().for_each(|(i, x)| *x = (i % 5) as f32 - 2.0);
+    let a: Vec<f32> = (0..m * k).map(|i| (i % 7) as f32 - 3.0).collect();
+    for launch in launches() {
+        let plan = Plan { variant: Some(Variant::Unpacked), ..launch.into() };
+        let mut c = vec![0.0; m * n];
+        gemm(
+            &plan,
+            &Matrix::row_major(Floats::F32(&a), m, k).unwrap(),
+            &Matrix::row_major(Floats::F32(b), k, n).unwrap(),
+            &mut OutMatrix::row_major(FloatsMut::F32(&mut c), m, n).unwrap(),
+            &Epilogue::default(),
+        )
+        .unwrap();
+        for (i, row) in c.chunks_exact(n).enumerate() {
+            for (j, &found) in row.iter().enumerate() {
+                let expected: f32 = (0..k).map(|p| a[i * k + p] * b[p * n + j]).sum();
+                assert_eq!(found, expected, "({i}, {j}) on {launch:?}");
+            }
         }
     }
 }

@@ -21,7 +21,8 @@ fn start(floats: &Floats<'_>) -> *const u8 {
     }
 }
 
-/// Rows whose panels take as many bytes are packed where they lie, all others beside; both are what a copy is packed to.
+/// Rows whose panels take as many bytes are packed in their own memory, all others beside it; both are what a copy is
+/// packed to.
 #[test]
 fn owned_rows_are_packed_as_borrowed_ones() {
     let launch = Launch::default();

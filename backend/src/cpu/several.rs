@@ -10,7 +10,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{KernelConfig, NormKind};
 use burn_std::Shape;
 use kiln_kernels::gemm::{
-    Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_packed, gemm_several,
+    Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_grouped, gemm_packed,
 };
 use kiln_kernels::norm::{LayerNorm, RmsNorm, RowNorm};
 use kiln_kernels::planning::{ProductShape, plan_product};
@@ -80,8 +80,8 @@ pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
         Some(Product { right, out, epilogue: Epilogue::bias(bias) })
     });
     let mut products = products.collect::<Option<Vec<_>>>()?;
-    let shape = ProductShape::of_several(&a, rights.iter().map(|(right, n)| (*right, *n)));
-    gemm_several(&plan_product(shape, config), &a, Some(&row_norm), &mut products).ok()?;
+    let shape = ProductShape::of_grouped(&a, rights.iter().map(|(right, n)| (*right, *n)));
+    gemm_grouped(&plan_product(shape, config), &a, Some(&row_norm), &mut products).ok()?;
     drop(products);
     note(Route::NormLinears);
     let tensors = outs.into_iter().zip(&rights).map(|(out, (_, n))| B::from_floats(out, with_width(&x.shape(), *n)));
@@ -102,7 +102,7 @@ pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
     let view = B::view(x).filter(|_| config.tiling.enabled)?;
     let a = rows(&view)?;
     let (m, hidden, n) = (a.rows(), gate.n(), down.n());
-    let both = ProductShape::of_several(&a, [(RightMatrix::Packed(gate), hidden), (RightMatrix::Packed(up), hidden)]);
+    let both = ProductShape::of_grouped(&a, [(RightMatrix::Packed(gate), hidden), (RightMatrix::Packed(up), hidden)]);
     let plan = plan_product(both, config);
     let shape = with_width(&x.shape(), n);
     let residual = match residual {
@@ -122,7 +122,7 @@ pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
     let mut run = || -> Result<(), GemmError> {
         let right = RightMatrix::Gated([gate, up]);
         let to = OutMatrix::row_major(products.as_floats_mut(), m, hidden)?;
-        gemm_several(&plan, &a, None, &mut [Product { right, out: to, epilogue: Epilogue::default() }])?;
+        gemm_grouped(&plan, &a, None, &mut [Product { right, out: to, epilogue: Epilogue::default() }])?;
         let products = Matrix::row_major(products.as_floats(), m, hidden)?;
         let mut to = OutMatrix::row_major(out.as_floats_mut(), m, n)?;
         gemm_packed(&plan, &products, down, &mut to, &Epilogue::residual(residual))

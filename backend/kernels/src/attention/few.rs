@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::tiles::FEW_ROWS;
 use super::unit::Unit;
 use crate::Storage;
-use crate::gemm::scratch::{Scratch, round_to_line};
+use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 

@@ -12,10 +12,10 @@ use super::problem::Problem;
 use super::tiles::MAX_ROWS;
 use super::unit::Unit;
 use crate::Storage;
-use crate::gemm::scratch::{Scratch, round_to_line};
 use crate::rows::AnySource;
+use crate::scratch::{Scratch, round_to_line};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx512Bf16, PairKernel};
+use crate::simd::{Avx512Bf16, Bf16Kernel};
 use crate::simd::{Isa, Kernel, Tier};
 use core::ops::Range;
 use half::bf16;
@@ -66,7 +66,7 @@ impl<S: Storage> Kernel for Many<'_, S> {
 }
 
 #[cfg(target_arch = "x86_64")]
-impl PairKernel for Many<'_, bf16> {
+impl Bf16Kernel for Many<'_, bf16> {
     type Out = ();
 
     #[inline(always)]

@@ -5,7 +5,7 @@ use super::packing::pad_columns;
 use super::problem::Problem;
 use super::unit::Unit;
 use crate::Storage;
-use crate::gemm::scratch::round_to_line;
+use crate::scratch::round_to_line;
 use crate::simd::{Isa, Kernel};
 use std::cell::Cell;
 

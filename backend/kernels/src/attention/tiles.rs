@@ -1,8 +1,8 @@
 //! Tile sizes from the caches.
 
 use super::panel::MAX_PANEL_ROWS;
+use crate::Caches;
 use crate::config::TilingConfig;
-use crate::gemm::Caches;
 
 /// Most rows of a unit: their bounds are kept in arrays of this length.
 pub(super) const MAX_ROWS: usize = 384;

@@ -1,11 +1,11 @@
-//! What happens to a product on its way to memory, as a caller says it (sink.rs does it).
+//! What happens to a product on its way to memory, as a caller says it (store.rs does it).
 
-use super::matrix::{GemmError, Matrix, check};
+use crate::Floats;
+use crate::gemm::matrix::{GemmError, Matrix, check};
 use crate::math::Activation;
-use crate::simd::Isa;
-use crate::{Floats, Storage};
 
-/// What a product does before its one store: `C = activation(P + bias) + residual`, where `P` is `A·B`, or `silu(A·gate) ⊙ (A·up)`.
+/// What a product does before its one store: `C = activation(P + bias) + residual`, where `P` is `A·B`, or
+/// `silu(A·gate) ⊙ (A·up)`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Epilogue<'a> {
     /// One number a column, `[n]`.
@@ -45,7 +45,7 @@ impl<'a> Epilogue<'a> {
     }
 
     /// Fails where a part does not fit an output of `rows` x `cols`.
-    pub(super) fn check(&self, rows: usize, cols: usize) -> Result<(), GemmError> {
+    pub(in crate::gemm) fn check(&self, rows: usize, cols: usize) -> Result<(), GemmError> {
         if let Some(bias) = self.bias {
             check("elements of the bias", cols, bias.len())?;
         }
@@ -58,24 +58,4 @@ impl<'a> Epilogue<'a> {
         }
         Ok(())
     }
-}
-
-/// Loads `n ≤ LANES` elements, the other lanes 0.
-///
-/// # Safety
-/// `p` is readable for `n` elements.
-#[inline(always)]
-pub(super) unsafe fn load_up_to<I: Isa, S: Storage>(isa: I, p: *const S, n: usize) -> I::V {
-    // SAFETY: the caller's promise.
-    unsafe { if n == I::LANES { S::load(isa, p) } else { S::load_partial(isa, p, n) } }
-}
-
-/// Stores the first `n ≤ LANES` lanes.
-///
-/// # Safety
-/// `p` is writable for `n` elements.
-#[inline(always)]
-pub(super) unsafe fn store_up_to<I: Isa, S: Storage>(isa: I, p: *mut S, v: I::V, n: usize) {
-    // SAFETY: the caller's promise.
-    unsafe { if n == I::LANES { S::store(isa, p, v) } else { S::store_partial(isa, p, v, n) } }
 }

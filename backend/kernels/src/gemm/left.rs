@@ -1,47 +1,48 @@
 //! The left operand of a product: a matrix, or the norm of its rows, applied on their way into panels.
 //!
 //! ```text
-//! first phase    mean, reciprocal deviation and shift of each row       while it is in the cache to be packed, where A is packed once
-//! packing        x → ((x - mean) · rstd + shift) · gamma + beta           on registers, before the transpose
+//! first phase    mean, reciprocal deviation and shift of each row     in the cache, to be packed there where A is shared
+//! packing        x → ((x - mean) · rstd + shift) · gamma + beta         on registers, before the transpose
 //! ```
 //!
-//! The normalised rows are never in memory, and no pass of their own reads or writes them. The operations and their order are those of the
-//! separate norm, so that the product is the same bit for bit.
+//! The normalised rows are never in memory, and no pass of their own reads or writes them. The operations and their
+//! order are those of the separate norm, so that the product is the same bit for bit.
 
-use super::epilogue::load_up_to;
-use super::matrix::Matrix;
-use super::raw::{RawFloats, RawMatrix};
-use super::scratch::Lent;
 use crate::Launch;
+use crate::gemm::matrix::Matrix;
+use crate::gemm::raw::{RawFloats, RawMatrix};
+use crate::gemm::registers::load_up_to;
+use crate::impossible::impossible;
 use crate::norm::RowNorm;
 use crate::rows::Widened;
+use crate::scratch::Lent;
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 
 /// The left operand.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct LeftOperand {
-    pub(super) matrix: RawMatrix,
+pub(in crate::gemm) struct LeftOperand {
+    pub(in crate::gemm) matrix: RawMatrix,
     /// What is done to its rows: f32 with contiguous columns.
-    pub(super) scales: Option<RowScales>,
+    pub(in crate::gemm) scales: Option<RowScales>,
 }
 
 impl LeftOperand {
     /// The matrix as it is.
-    pub(super) fn plain(matrix: RawMatrix) -> Self {
+    pub(in crate::gemm) fn plain(matrix: RawMatrix) -> Self {
         Self { matrix, scales: None }
     }
 
     /// The operand from its element `(row, col)` on.
     #[inline(always)]
-    pub(super) fn from(self, row: usize, col: usize) -> Self {
+    pub(in crate::gemm) fn from(self, row: usize, col: usize) -> Self {
         Self { matrix: self.matrix.from(row, col), scales: self.scales.map(|scales| scales.from(row, col)) }
     }
 }
 
 /// The numbers of a norm: three for each row, and its weights for each column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RowScales {
+pub(in crate::gemm) struct RowScales {
     /// Mean, reciprocal deviation and shift.
     stats: *mut [f32; 3],
     gamma: *const f32,
@@ -51,15 +52,15 @@ pub(super) struct RowScales {
     centred: bool,
 }
 
-// SAFETY: addresses; threads write the numbers of disjoint rows before any is read.
+// SAFETY: addresses; threads write the numbers of disjoint rows (`Launch::split`) before any is read.
 unsafe impl Send for RowScales {}
-// SAFETY: as above.
+// SAFETY: threads write the numbers of disjoint rows (`Launch::split`) before any is read.
 unsafe impl Sync for RowScales {}
 
 impl RowScales {
     /// The numbers from row `row` and column `col` on.
     #[inline(always)]
-    pub(super) fn from(self, row: usize, col: usize) -> Self {
+    pub(in crate::gemm) fn from(self, row: usize, col: usize) -> Self {
         let beta = if self.beta.is_null() { self.beta } else { self.beta.wrapping_add(col) };
         Self { stats: self.stats.wrapping_add(row), gamma: self.gamma.wrapping_add(col), beta, ..self }
     }
@@ -69,7 +70,7 @@ impl RowScales {
     /// # Safety
     /// Row and columns exist, and the row was measured.
     #[inline(always)]
-    pub(super) unsafe fn apply<I: Isa>(self, isa: I, x: I::V, (row, col): (usize, usize), n: usize) -> I::V {
+    pub(in crate::gemm) unsafe fn apply<I: Isa>(self, isa: I, x: I::V, (row, col): (usize, usize), n: usize) -> I::V {
         // SAFETY: the caller's promise.
         unsafe {
             let [mean, rstd, shift] = *self.stats.add(row);
@@ -88,7 +89,7 @@ impl RowScales {
 }
 
 /// A norm and the rows that it is of.
-pub(super) struct NormedRows<'a> {
+pub(in crate::gemm) struct NormedRows<'a> {
     norm: &'a RowNorm<'a>,
     matrix: Matrix<'a>,
     gamma: Widened<'a>,
@@ -99,7 +100,7 @@ pub(super) struct NormedRows<'a> {
 
 impl<'a> NormedRows<'a> {
     /// For rows of f32 with contiguous columns, as many as the norm has weights.
-    pub(super) fn new(launch: Launch, norm: &'a RowNorm<'a>, matrix: Matrix<'a>) -> Self {
+    pub(in crate::gemm) fn new(launch: Launch, norm: &'a RowNorm<'a>, matrix: Matrix<'a>) -> Self {
         Self {
             norm,
             matrix,
@@ -110,7 +111,7 @@ impl<'a> NormedRows<'a> {
     }
 
     /// The numbers, and what computes those of rows. Both end with `self`.
-    pub(super) fn scales(&mut self) -> (RowScales, Measure<'a>) {
+    pub(in crate::gemm) fn scales(&mut self) -> (RowScales, Measure<'a>) {
         let scales = RowScales {
             stats: self.stats.as_mut_ptr().cast(),
             gamma: self.gamma.get().as_ptr(),
@@ -123,7 +124,7 @@ impl<'a> NormedRows<'a> {
 
 /// Measures rows. Calls for disjoint rows may run at one time.
 #[derive(Debug, Clone)]
-pub(super) struct Measure<'a> {
+pub(in crate::gemm) struct Measure<'a> {
     norm: &'a RowNorm<'a>,
     matrix: Matrix<'a>,
     scales: RowScales,
@@ -132,7 +133,7 @@ pub(super) struct Measure<'a> {
 
 impl Measure<'_> {
     /// The work for some rows, which exist.
-    pub(super) fn of(&self, rows: Range<usize>) -> Self {
+    pub(in crate::gemm) fn of(&self, rows: Range<usize>) -> Self {
         debug_assert!(rows.end <= self.matrix.rows());
         Self { rows, ..self.clone() }
     }
@@ -143,7 +144,9 @@ impl Kernel for Measure<'_> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        let RawMatrix { data: RawFloats::F32(data), row_stride, .. } = self.matrix.raw() else { return };
+        let RawMatrix { data: RawFloats::F32(data), row_stride, .. } = self.matrix.raw() else {
+            impossible("a norm of rows that are no f32")
+        };
         for row in self.rows {
             // SAFETY: `Matrix` checked that the rows lie within its slice, and `NormedRows` has three numbers for each.
             unsafe {

@@ -1,7 +1,7 @@
 //! Strided views of matrices, checked once where they are made.
 
-use super::raw::{RawFloats, RawFloatsMut, RawMatrix};
 use crate::ElementType;
+use crate::gemm::raw::{RawFloats, RawFloatsMut, RawMatrix};
 use crate::{Floats, FloatsMut};
 
 /// Why a matrix product was declined. Nothing has been written then.
@@ -30,7 +30,7 @@ pub enum GemmError {
     Shape {
         /// Which size.
         what: &'static str,
-        /// What the other operands ask for.
+        /// What the other operands need.
         expected: usize,
         /// What it is.
         found: usize,
@@ -58,7 +58,7 @@ pub enum GemmError {
 }
 
 /// Fails unless `found` is `expected`.
-pub(super) fn check(what: &'static str, expected: usize, found: usize) -> Result<(), GemmError> {
+pub(in crate::gemm) fn check(what: &'static str, expected: usize, found: usize) -> Result<(), GemmError> {
     if expected == found { Ok(()) } else { Err(GemmError::Shape { what, expected, found }) }
 }
 
@@ -126,7 +126,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// Whether the same view from element `offset` fits.
-    pub(super) fn check_offset(&self, offset: usize) -> Result<(), GemmError> {
+    pub(in crate::gemm) fn check_offset(&self, offset: usize) -> Result<(), GemmError> {
         let fits = || {
             if self.rows == 0 || self.cols == 0 {
                 return Some(true);
@@ -152,7 +152,7 @@ impl<'a> Matrix<'a> {
     }
 
     /// The pointers of the view from its own offset.
-    pub(super) fn raw(&self) -> RawMatrix {
+    pub(in crate::gemm) fn raw(&self) -> RawMatrix {
         RawMatrix {
             data: RawFloats::new(self.data).offset(self.offset as isize),
             row_stride: self.row_stride,
@@ -229,7 +229,7 @@ impl<'a> OutMatrix<'a> {
     }
 
     /// Whether the same view from element `offset` fits.
-    pub(super) fn check_offset(&self, offset: usize) -> Result<(), GemmError> {
+    pub(in crate::gemm) fn check_offset(&self, offset: usize) -> Result<(), GemmError> {
         let len = match &self.data {
             FloatsMut::F32(x) => x.len(),
             FloatsMut::Bf16(x) => x.len(),
@@ -250,7 +250,7 @@ impl<'a> OutMatrix<'a> {
     }
 
     /// The pointer of element (0, 0).
-    pub(super) fn raw(&mut self) -> RawFloatsMut {
+    pub(in crate::gemm) fn raw(&mut self) -> RawFloatsMut {
         let offset = self.offset;
         match &mut self.data {
             FloatsMut::F32(x) => RawFloatsMut::F32(x.as_mut_ptr().wrapping_add(offset)),

@@ -48,7 +48,7 @@ pub fn relu<I: Vector>(isa: I, x: I::V) -> I::V {
 fn polynomial<I: Vector, const N: usize>(isa: I, x: I::V, coefficients: [f32; N]) -> I::V {
     let mut sum = isa.splat(coefficients[N - 1]);
     for c in coefficients.into_iter().rev().skip(1) {
-        sum = isa.in_turn(isa.mul_add(sum, x, isa.splat(c)));
+        sum = isa.pipelined(isa.mul_add(sum, x, isa.splat(c)));
     }
     sum
 }

@@ -32,7 +32,7 @@ pub trait Vector: Copy {
     fn mul_pow2(self, a: Self::V, n: Self::V) -> Self::V;
     fn mul_pow2_low(self, a: Self::V, n: Self::V) -> Self::V;
     /// Keeps the steps of several chains in turn.
-    fn in_turn(self, a: Self::V) -> Self::V;
+    fn pipelined(self, a: Self::V) -> Self::V;
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
     fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
 }
@@ -71,7 +71,7 @@ impl<I: Isa> Vector for I {
         Isa::splat(self, x)
     }
     #[inline(always)]
-    fn in_turn(self, a: <I as Isa>::V) -> <I as Isa>::V {
+    fn pipelined(self, a: <I as Isa>::V) -> <I as Isa>::V {
         a
     }
     #[inline(always)]
@@ -103,7 +103,7 @@ impl<I: Isa, const U: usize> Vector for Several<I, U> {
         [Isa::splat(self.0, x); U]
     }
     #[inline(always)]
-    fn in_turn(self, mut a: Self::V) -> Self::V {
+    fn pipelined(self, mut a: Self::V) -> Self::V {
         for a in &mut a {
             *a = Isa::hold(self.0, *a);
         }

@@ -52,8 +52,8 @@ impl ProductShape {
         Self { m: a.rows(), n: b.n(), k: a.cols(), a: a.data().dtype(), b: b.dtype(), layout: Layout::Packed }
     }
 
-    /// Of a matrix and several right operands, each with its columns, which are multiplied as one.
-    pub fn of_several<'a>(a: &Matrix<'_>, rights: impl IntoIterator<Item = (RightMatrix<'a>, usize)>) -> Self {
+    /// Of a matrix and grouped right operands, each with its columns, which are multiplied as one.
+    pub fn of_grouped<'a>(a: &Matrix<'_>, rights: impl IntoIterator<Item = (RightMatrix<'a>, usize)>) -> Self {
         let mut shape =
             Self { m: a.rows(), n: 0, k: a.cols(), a: a.data().dtype(), b: ElementType::F32, layout: Layout::Packed };
         for (right, columns) in rights {

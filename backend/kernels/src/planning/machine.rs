@@ -1,7 +1,7 @@
 //! The machine whose plans are kept.
 
 use super::store;
-use crate::gemm::Caches;
+use crate::Caches;
 use crate::simd::Tier;
 use std::fs;
 use std::path::{Path, PathBuf};

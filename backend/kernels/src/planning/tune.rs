@@ -10,10 +10,10 @@
 
 use super::choice::Choice;
 use super::key::{Layout, ProductShape};
+use crate::Caches;
 use crate::ElementType;
 use crate::gemm::{
-    Blocking, Caches, Epilogue, GEMV_ROWS, Matrix, OutMatrix, PackedMatrix, Plan, Variant, choose_threads, gemm,
-    gemm_packed,
+    Blocking, Epilogue, GEMV_ROWS, Matrix, OutMatrix, PackedMatrix, Plan, Variant, choose_threads, gemm, gemm_packed,
 };
 use crate::{Floats, FloatsMut, Launch};
 use half::{bf16, f16};

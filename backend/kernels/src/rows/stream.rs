@@ -5,7 +5,7 @@
 //! thread), at 46 to 48 in place of 38 to 40 (two; AMD Zen 5, 32 MiB of third-level cache).
 
 use super::BESIDE;
-use crate::gemm::Caches;
+use crate::Caches;
 use crate::simd::Isa;
 
 /// A cache line. Streaming stores want whole registers at multiples of their size, and one after the other fill lines.

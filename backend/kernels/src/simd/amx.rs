@@ -1,16 +1,16 @@
-//! AMX with bf16: eight tiles of 16 rows x 64 bytes, and one instruction that multiplies two of them into a third. Intel from
-//! Sapphire Rapids (2023).
+//! AMX with bf16: eight tiles of 16 rows x 64 bytes, and one instruction that multiplies two of them into a third.
+//! Intel from Sapphire Rapids (2023).
 //!
 //! ```text
 //! tdpbf16ps C, A, B      C [16][16] f32 += A [16][32] bf16 · B [32][16] bf16, B as 16 rows of 16 pairs
 //! ```
 //!
-//! 8192 multiply-adds in 16 cycles. It rounds to nearest even, reads subnormals as zero and flushes subnormal sums to zero whatever
-//! MXCSR says (Intel SDM, volume 2, TDPBF16PS). NaN and infinities propagate.
+//! 8192 multiply-adds in 16 cycles. It rounds to nearest even, reads subnormals as zero and flushes subnormal sums to
+//! zero whatever MXCSR says (Intel SDM, volume 2, TDPBF16PS). NaN and infinities propagate.
 //!
-//! Rust has no stable intrinsics for tiles, so the instructions are assembly. The compiler knows nothing of tile registers, and
-//! nothing else in the process uses them: what one block leaves in them the next one finds, on the same thread, between
-//! [`Amx::with_tiles`] and its end. Each block is volatile, so their order is that of the source.
+//! Rust has no stable intrinsics for tiles, so the instructions are assembly. The compiler knows nothing of tile
+//! registers, and nothing else in the process uses them: what one block leaves in them the next one finds, on the same
+//! thread, between [`Amx::with_tiles`] and its end. Each block is volatile, so their order is that of the source.
 
 use super::{Avx512Bf16, testing};
 use core::arch::asm;
@@ -51,7 +51,8 @@ static FULL_TILES: TileConfig = TileConfig {
 };
 
 impl Amx {
-    /// `None` on a CPU or system without AMX-BF16. The first call asks Linux for leave to use tiles, for the whole process.
+    /// `None` on a CPU or system without AMX-BF16. The first call asks Linux for leave to use tiles, for the whole
+    /// process.
     pub fn detect() -> Option<Self> {
         static FOUND: OnceLock<bool> = OnceLock::new();
         let base = Avx512Bf16::detect()?;
@@ -64,7 +65,8 @@ impl Amx {
         self.base
     }
 
-    /// Calls `work` with tile registers, and frees them after it: a thread that holds none costs the system less at each switch.
+    /// Calls `work` with tile registers, and frees them after it: a thread that holds none costs the system less at
+    /// each switch.
     #[inline(always)]
     pub fn with_tiles<R>(self, work: impl FnOnce(&Tiles) -> R) -> R {
         /// Frees the tiles also where `work` panics.

@@ -1,6 +1,6 @@
 //! AVX2 with FMA and F16C: 16 registers of 8 floats. Intel from Haswell (2013), AMD from Zen.
 
-use super::{Isa, Kernel, Tier, sealed};
+use super::{Isa, Kernel, RegisterTile, Tier, sealed};
 use core::arch::x86_64::*;
 
 /// Proves AVX2, FMA and F16C.
@@ -18,8 +18,9 @@ impl Avx2 {
 
 impl sealed::Sealed for Avx2 {}
 
-/// The trampoline: what is inlined into it is compiled with these features. It is not inlined itself: a kernel inside another would compete
-/// with it for registers (a register tile inlined into the loops around it: three quarters of its speed).
+/// The trampoline: what is inlined into it is compiled with these features. It is not inlined itself: a kernel inside
+/// another would compete with it for registers (a register tile inlined into the loops around it: three quarters of its
+/// speed).
 #[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn trampoline<K: Kernel>(isa: Avx2, kernel: K) -> K::Out {
@@ -57,15 +58,15 @@ fn round_to_bf16(v: __m256) -> __m256i {
     }
 }
 
-// SAFETY of every block below: an `Avx2` value exists only on a CPU with AVX2, FMA and F16C (`detect`), and pointers are what the
-// callers of the unsafe methods promise.
+// SAFETY of every block below: an `Avx2` value exists only on a CPU with AVX2, FMA and F16C (`detect`), and pointers
+// are what the callers of the unsafe methods promise.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Isa for Avx2 {
     type V = __m256;
     type M = __m256;
     const LANES: usize = 8;
     // 6 x 16: 12 accumulators, 2 of B, 1 broadcast of A; 12 ≥ 2 FMA a cycle x 5 cycles of latency.
-    const MR: usize = 6;
+    const TILE: RegisterTile = RegisterTile::Rows6;
     const PANELS: usize = 1;
     const TIER: Tier = Tier::Avx2;
 
@@ -189,7 +190,8 @@ impl Isa for Avx2 {
     #[inline(always)]
     fn transpose(self, rows: &mut [__m256; 16]) {
         unsafe {
-            // 4 x 4 within each half register: half `h` of register `4 g + c` becomes column `4 h + c` of rows `4 g ..`.
+            // 4 x 4 within each half register: half `h` of register `4 g + c` becomes column `4 h + c` of rows `4 g
+            // ..`.
             for g in [0, 4] {
                 let (r0, r1, r2, r3) = (rows[g], rows[g + 1], rows[g + 2], rows[g + 3]);
                 let (lo01, hi01) = (_mm256_unpacklo_ps(r0, r1), _mm256_unpackhi_ps(r0, r1));

@@ -1,6 +1,7 @@
-//! AVX-512 F, BW, DQ and VL: 32 registers of 16 floats and mask registers. Intel from Skylake-SP (2017), AMD from Zen 4.
+//! AVX-512 F, BW, DQ and VL: 32 registers of 16 floats and mask registers. Intel from Skylake-SP (2017), AMD from Zen
+//! 4.
 
-use super::{Isa, Kernel, Table, Tier, sealed};
+use super::{Isa, Kernel, RegisterTile, Table, Tier, sealed};
 use core::arch::x86_64::*;
 
 /// Proves AVX-512 F, BW, DQ and VL.
@@ -22,8 +23,9 @@ impl Avx512 {
 
 impl sealed::Sealed for Avx512 {}
 
-/// The trampoline: what is inlined into it is compiled with these features. It is not inlined itself: a kernel inside another would compete
-/// with it for registers (a register tile inlined into the loops around it: three quarters of its speed).
+/// The trampoline: what is inlined into it is compiled with these features. It is not inlined itself: a kernel inside
+/// another would compete with it for registers (a register tile inlined into the loops around it: three quarters of its
+/// speed).
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 fn trampoline<K: Kernel>(isa: Avx512, kernel: K) -> K::Out {
@@ -59,15 +61,15 @@ fn round_to_bf16(v: __m512) -> __m512i {
     }
 }
 
-// SAFETY of every block below: an `Avx512` value exists only on a CPU with the four extensions (`detect`), and pointers are what
-// the callers of the unsafe methods promise.
+// SAFETY of every block below: an `Avx512` value exists only on a CPU with the four extensions (`detect`), and pointers
+// are what the callers of the unsafe methods promise.
 #[allow(clippy::undocumented_unsafe_blocks)]
 impl Isa for Avx512 {
     type V = __m512;
     type M = __mmask16;
     const LANES: usize = 16;
     // 14 x 32: 28 accumulators, 2 of B, 1 broadcast of A.
-    const MR: usize = 14;
+    const TILE: RegisterTile = RegisterTile::Rows14;
     const PANELS: usize = 2;
     const TIER: Tier = Tier::Avx512;
     const LOOKS_UP: bool = true;
@@ -152,7 +154,8 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn div_near(self, a: __m512, b: __m512) -> __m512 {
         unsafe {
-            // 14 bits of the reciprocal, then one Newton step of the quotient: 4 instructions for the divider's 16 cycles.
+            // 14 bits of the reciprocal, then one Newton step of the quotient: 4 instructions for the divider's 16
+            // cycles.
             let reciprocal = _mm512_rcp14_ps(b);
             let quotient = _mm512_mul_ps(a, reciprocal);
             _mm512_fmadd_ps(_mm512_fnmadd_ps(b, quotient, a), reciprocal, quotient)

@@ -1,8 +1,8 @@
-//! AVX-512 BF16: `vdpbf16ps` multiplies 32 pairs of bf16 and adds each two neighbouring products to a lane of f32. Intel from Cooper
-//! Lake (2020), AMD from Zen 4.
+//! AVX-512 BF16: `vdpbf16ps` multiplies 32 pairs of bf16 and adds each two neighbouring products to a lane of f32.
+//! Intel from Cooper Lake (2020), AMD from Zen 4.
 //!
-//! The instruction rounds after each of its two additions, to nearest even; it reads subnormal bf16 as zero and flushes sums that
-//! are subnormal to zero, whatever MXCSR says (Intel SDM, volume 2, VDPBF16PS). NaN and infinities propagate.
+//! The instruction rounds after each of its two additions, to nearest even; it reads subnormal bf16 as zero and flushes
+//! sums that are subnormal to zero, whatever MXCSR says (Intel SDM, volume 2, VDPBF16PS). NaN and infinities propagate.
 
 use super::{Avx512, Isa};
 use core::arch::x86_64::*;
@@ -14,7 +14,7 @@ pub struct Avx512Bf16 {
 }
 
 /// Work that one thread does with `vdpbf16ps`.
-pub trait PairKernel {
+pub trait Bf16Kernel {
     /// What it returns.
     type Out;
     /// Does the work. Implementations are `#[inline(always)]`.
@@ -24,7 +24,7 @@ pub trait PairKernel {
 /// The trampoline: what is inlined into it is compiled with these features.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")]
 #[inline(never)]
-fn trampoline<K: PairKernel>(isa: Avx512Bf16, kernel: K) -> K::Out {
+fn trampoline<K: Bf16Kernel>(isa: Avx512Bf16, kernel: K) -> K::Out {
     kernel.call(isa)
 }
 
@@ -43,7 +43,7 @@ impl Avx512Bf16 {
 
     /// Runs `kernel` compiled for this instruction set.
     #[inline(always)]
-    pub fn run<K: PairKernel>(self, kernel: K) -> K::Out {
+    pub fn run<K: Bf16Kernel>(self, kernel: K) -> K::Out {
         // SAFETY: a value exists only on a CPU with the features (`detect`).
         unsafe { trampoline(self, kernel) }
     }

@@ -12,14 +12,16 @@
 //! Tier::best().run(Scale { x, by: 2.0 });
 //! ```
 //!
-//! [`Isa::run`] is the only function with a `#[target_feature]`: the trampoline. Everything between it and the intrinsics is
-//! `#[inline(always)]`, so that it is compiled with the features of the trampoline. A closure or an un-inlined function in
-//! between loses them (3 to 5 times slower), so threads split the work outside of `run`, never inside.
+//! [`Isa::run`] is the only function with a `#[target_feature]`: the trampoline. Everything between it and the
+//! intrinsics is `#[inline(always)]`, so that it is compiled with the features of the trampoline. A closure or an
+//! un-inlined function in between loses them (3 to 5 times slower), so threads split the work outside of `run`, never
+//! inside.
 //!
 //! A value of an `Isa` type proves that the CPU has the instructions: only its `detect` makes one.
 //!
 //! Instructions that multiply bf16 and sum f32 do nothing else, so they are no [`Isa`]: on the tiers that have them
-//! (`Avx512Bf16`, `Amx`) every kernel runs on `Avx512`, and products of two bf16 matrices take the tokens of those types.
+//! (`Avx512Bf16`, `Amx`) every kernel runs on `Avx512`, and products of two bf16 matrices take the tokens of those
+//! types.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -29,7 +31,9 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avx512bf16;
+mod detect;
 mod portable;
+mod register_tile;
 #[doc(hidden)]
 pub mod testing;
 mod tier;
@@ -41,8 +45,9 @@ pub use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use avx512::Avx512;
 #[cfg(target_arch = "x86_64")]
-pub use avx512bf16::{Avx512Bf16, PairKernel};
+pub use avx512bf16::{Avx512Bf16, Bf16Kernel};
 pub use portable::Portable;
+pub use register_tile::RegisterTile;
 pub use tier::{Tier, UnknownTier};
 
 mod sealed {
@@ -60,8 +65,8 @@ pub trait Kernel {
 
 /// An instruction set: operations on one register of f32. A value proves that the CPU has it.
 ///
-/// Comparisons and [`Isa::max`] / [`Isa::min`] follow x86: a comparison with NaN is false, and `max` and `min` give the second
-/// operand when either is NaN.
+/// Comparisons and [`Isa::max`] / [`Isa::min`] follow x86: a comparison with NaN is false, and `max` and `min` give the
+/// second operand when either is NaN.
 pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// One register of f32.
     type V: Copy;
@@ -69,9 +74,10 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     type M: Copy;
     /// Floats a register.
     const LANES: usize;
-    /// Rows of the register tile of a matrix product; its columns are [`crate::simd::PANEL`] times [`Isa::PANELS`].
-    /// Accumulators fill the register file less what holds one row of B and a broadcast of A.
-    const MR: usize;
+    /// The register tile of a matrix product; its columns are [`crate::simd::PANEL`] times [`Isa::PANELS`].
+    const TILE: RegisterTile;
+    /// Rows of the register tile.
+    const MR: usize = Self::TILE.rows();
     /// Panels of B beside each other in the register tile.
     const PANELS: usize;
     /// The tier that this is.
@@ -139,7 +145,8 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
             self.load(lanes.as_ptr())
         }
     }
-    /// `a / b` within 1 ulp where 2⁻¹⁰⁰ ≤ |b| ≤ 2¹⁰⁰ and the quotient is not subnormal; without the divider where that is faster.
+    /// `a / b` within 1 ulp where 2⁻¹⁰⁰ ≤ |b| ≤ 2¹⁰⁰ and the quotient is not subnormal; without the divider where that
+    /// is faster.
     #[inline(always)]
     fn div_near(self, a: Self::V, b: Self::V) -> Self::V {
         self.div(a, b)
@@ -149,8 +156,8 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn div_coarse(self, a: Self::V, b: Self::V) -> Self::V {
         self.div_near(a, b)
     }
-    /// `a`, which the compiler may neither compute later than what is held after it nor earlier than what is held before: it
-    /// otherwise puts independent chains one behind the other, to save registers.
+    /// `a`, which the compiler may neither compute later than what is held after it nor earlier than what is held
+    /// before: it otherwise puts independent chains one behind the other, to save registers.
     #[inline(always)]
     fn hold(self, a: Self::V) -> Self::V {
         a
@@ -165,8 +172,8 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn reduce_add(self, a: Self::V) -> f32;
     /// Largest lane; unspecified when one is NaN.
     fn reduce_max(self, a: Self::V) -> f32;
-    /// Transposes the square of the first `LANES` registers: lane `j` of register `i` becomes lane `i` of register `j`. The
-    /// other registers of the array are scratch.
+    /// Transposes the square of the first `LANES` registers: lane `j` of register `i` becomes lane `i` of register `j`.
+    /// The other registers of the array are scratch.
     fn transpose(self, rows: &mut [Self::V; 16]);
 
     /// # Safety
@@ -191,7 +198,8 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// # Safety
     /// `p` is writable for `LANES` 16-bit values.
     unsafe fn store_bf16(self, p: *mut u16, v: Self::V);
-    /// Widens `2 · LANES` bf16: those at even places, then those at odd ones, as [`Isa::split`] orders them. No lane moves.
+    /// Widens `2 · LANES` bf16: those at even places, then those at odd ones, as [`Isa::split`] orders them. No lane
+    /// moves.
     /// # Safety
     /// `p` is readable for `2 · LANES` 16-bit values.
     #[inline(always)]
@@ -199,16 +207,17 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
         // SAFETY: the caller's promise.
         unsafe { self.split([self.load_bf16(p), self.load_bf16(p.add(Self::LANES))]) }
     }
-    /// Rounds to bf16 what [`Isa::load_bf16_split`] reads. A NaN must have 0 in its low 16 bits, as NaN that arithmetic makes
-    /// and those of bf16 operands have. `STREAM` writes past the caches where the instruction set can.
+    /// Rounds to bf16 what [`Isa::load_bf16_split`] reads. A NaN must have 0 in its low 16 bits, as NaN that arithmetic
+    /// makes and those of bf16 operands have. `STREAM` makes it a non-temporal store where the instruction set has one.
     /// # Safety
     /// `p` is writable for `2 · LANES` 16-bit values; for `STREAM` it is a multiple of 64.
     unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, v: [Self::V; 2]);
-    /// A number whose high half is the bf16 nearest to `a`, of two the one farther from 0. NaN: as for [`Isa::store_bf16_split`].
+    /// A number whose high half is the bf16 nearest to `a`, of two the one farther from 0. NaN: as for
+    /// [`Isa::store_bf16_split`].
     fn raise_bf16(self, a: Self::V) -> Self::V;
     /// The lanes at even places of two registers behind each other, and those at odd places.
     fn split(self, v: [Self::V; 2]) -> [Self::V; 2];
-    /// Stores past the caches where the instruction set can: [`Isa::fence`] before others may read it.
+    /// A non-temporal store where the instruction set has one: [`Isa::fence`] before others may read it.
     /// # Safety
     /// `p` is writable for `LANES` floats and a multiple of 64.
     #[inline(always)]
@@ -231,13 +240,14 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn even_bf16(self, pairs: Self::V) -> Self::V;
     /// Widens the odd bf16 of `LANES` pairs: the high half of each lane.
     fn odd_bf16(self, pairs: Self::V) -> Self::V;
-    /// Pairs of the high halves of `even` and `odd`: the inverse of [`Isa::even_bf16`] and [`Isa::odd_bf16`], bit for bit.
+    /// Pairs of the high halves of `even` and `odd`: the inverse of [`Isa::even_bf16`] and [`Isa::odd_bf16`], bit for
+    /// bit.
     fn pair_bf16(self, even: Self::V, odd: Self::V) -> Self::V;
     /// Lanes alternate between the two floats at `p`.
     /// # Safety
     /// `p` is readable for two floats; it need not be aligned.
     unsafe fn splat_two(self, p: *const f32) -> Self::V;
-    /// Asks for the cache line at `p` to be brought near. Any address is allowed.
+    /// Prefetches the cache line at `p`. Any address is allowed.
     fn prefetch(self, p: *const u8);
 }
 
@@ -246,6 +256,6 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
 #[repr(align(64))]
 pub struct Table(pub [f32; 16]);
 
-/// Columns of one packed panel of B: a whole number of registers on every tier (portable and AVX2: two of 8, AVX-512: one of
-/// 16), so that one packed layout serves them all.
+/// Columns of one packed panel of B: a whole number of registers on every tier (portable and AVX2: two of 8, AVX-512:
+/// one of 16), so that one packed layout serves them all.
 pub const PANEL: usize = 16;

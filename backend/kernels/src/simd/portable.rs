@@ -1,7 +1,7 @@
-//! The portable tier: registers of the `wide` crate, which picks the instructions at compile time (SSE2 on a plain x86-64 build,
-//! NEON on aarch64, scalar elsewhere).
+//! The portable tier: registers of the `wide` crate, which picks the instructions at compile time (SSE2 on a plain
+//! x86-64 build, NEON on aarch64, scalar elsewhere).
 
-use super::{Isa, Kernel, Tier, sealed};
+use super::{Isa, Kernel, RegisterTile, Tier, sealed};
 use half::{bf16, f16};
 use wide::{f32x8, i32x8, u32x8};
 
@@ -62,8 +62,9 @@ impl Isa for Portable {
     type V = f32x8;
     type M = f32x8;
     const LANES: usize = 8;
-    // 16 registers of 4 floats on SSE2: 3 x 16 would need 12 accumulators and 4 for B; 2 x 16 leaves room for the product.
-    const MR: usize = 2;
+    // 16 registers of 4 floats on SSE2: 3 x 16 would need 12 accumulators and 4 for B; 2 x 16 leaves room for the
+    // product.
+    const TILE: RegisterTile = RegisterTile::Rows2;
     const PANELS: usize = 1;
     const TIER: Tier = Tier::Portable;
 

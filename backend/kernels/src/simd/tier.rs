@@ -1,17 +1,13 @@
-//! Which instruction set runs: detected once, forced by `KILN_ISA` or by a model's configuration.
+//! The instruction sets by name.
 
-#[cfg(target_arch = "x86_64")]
-use super::{Amx, Avx2, Avx512, Avx512Bf16};
-use super::{Isa, Kernel, Portable};
-use crate::config::IsaChoice;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
-use std::sync::OnceLock;
 
 /// An instruction set that this build knows. A value does not prove that the CPU has it: [`Tier::run`] checks.
 ///
-/// Each tier has all that the ones before it have. The last two differ from AVX-512 only in products of two bf16 matrices.
+/// Each tier has all that the ones before it have. The last two differ from AVX-512 only in products of two bf16
+/// matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
@@ -57,85 +53,5 @@ impl FromStr for Tier {
             "amx" => Ok(Self::Amx),
             _ => Err(UnknownTier(name.into())),
         }
-    }
-}
-
-impl Tier {
-    /// Every tier, lowest first.
-    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
-
-    /// Whether this CPU has it.
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => Avx2::detect().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => Avx512::detect().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Avx512Bf16 => Avx512Bf16::detect().is_some(),
-            #[cfg(target_arch = "x86_64")]
-            Self::Amx => Amx::detect().is_some(),
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
-        }
-    }
-
-    /// The tiers of this CPU, lowest first.
-    pub fn available() -> Vec<Self> {
-        Self::ALL.into_iter().filter(|t| t.is_available()).collect()
-    }
-
-    /// The tier that runs by default: the one that `KILN_ISA` names if the CPU has it, else the highest available. A name that is
-    /// unknown or not available is reported once, as a `tracing` warning.
-    pub fn best() -> Self {
-        static BEST: OnceLock<Tier> = OnceLock::new();
-        *BEST.get_or_init(|| {
-            let highest = *Self::available().last().expect("the portable tier is always there");
-            let Ok(name) = std::env::var("KILN_ISA") else { return highest };
-            match name.parse::<Self>() {
-                Ok(tier) if tier.is_available() => tier,
-                Ok(tier) => {
-                    tracing::warn!("KILN_ISA={name}: this CPU has no {tier}; running on {highest}");
-                    highest
-                }
-                Err(error) => {
-                    tracing::warn!("KILN_ISA: {error}; running on {highest}");
-                    highest
-                }
-            }
-        })
-    }
-
-    /// The tier for a configuration. What the CPU lacks falls back to [`Tier::best`].
-    pub fn choose(choice: IsaChoice) -> Self {
-        let wanted = match choice {
-            IsaChoice::Auto => return Self::best(),
-            IsaChoice::Portable => Self::Portable,
-            IsaChoice::Avx2 => Self::Avx2,
-            IsaChoice::Avx512 => Self::Avx512,
-            IsaChoice::Avx512Bf16 => Self::Avx512Bf16,
-            IsaChoice::Amx => Self::Amx,
-        };
-        if wanted.is_available() { wanted } else { Self::best() }
-    }
-
-    /// Runs `kernel` on this tier, or on the portable one where the CPU lacks it. The tiers above AVX-512 run it as that one does.
-    pub fn run<K: Kernel>(self, kernel: K) -> K::Out {
-        #[cfg(target_arch = "x86_64")]
-        match self {
-            Self::Avx512 | Self::Avx512Bf16 | Self::Amx => {
-                if let Some(isa) = Avx512::detect() {
-                    return isa.run(kernel);
-                }
-            }
-            Self::Avx2 => {
-                if let Some(isa) = Avx2::detect() {
-                    return isa.run(kernel);
-                }
-            }
-            Self::Portable => {}
-        }
-        Portable::detect().expect("the portable tier is always there").run(kernel)
     }
 }

@@ -9,9 +9,9 @@
 
 use super::rows::{Part, add_rest, decay, exponentials, maximum, scale};
 use crate::Storage;
-use crate::gemm::scratch::Lent;
 use crate::math::{Several, Vector};
 use crate::rows::{BESIDE, prefetch_block, spans};
+use crate::scratch::Lent;
 use crate::simd::Isa;
 
 /// A row whose exponentials are known.

@@ -8,10 +8,10 @@
 //!   before; a second pass computes the results. Two reads and a write instead of three and two.
 
 use super::SoftmaxKind;
-use crate::gemm::Caches;
-use crate::gemm::scratch::Lent;
+use crate::Caches;
 use crate::math::{Several, Vector, decay_any, decay_any_16bit};
 use crate::rows::{BESIDE, GRAIN, Source, Target, load, load_or, share, spans, store, streams_rows};
+use crate::scratch::Lent;
 use crate::simd::{Isa, Kernel};
 use crate::{Launch, Storage};
 use core::any::TypeId;

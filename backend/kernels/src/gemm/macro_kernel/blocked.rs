@@ -1,0 +1,124 @@
+//! The three outer loops of a blocked product, the same for every arithmetic.
+
+use crate::gemm::left::LeftOperand;
+use crate::gemm::macro_kernel::blocking::Blocking;
+use crate::gemm::macro_kernel::packed_left::LeftPanels;
+use crate::gemm::macro_kernel::part::ProductPart;
+use crate::gemm::macro_kernel::store::Store;
+use crate::gemm::region::{DepthBlock, Region};
+use crate::scratch::{Scratch, round_to_line};
+
+/// How one arithmetic packs blocks, and multiplies packed ones: what the loops around it need of it. Sizes of buffers
+/// are floats.
+pub(in crate::gemm) trait BlockKernel: Copy {
+    /// A packed block of B; of a gated product, of both of its operands.
+    type Right: Copy;
+
+    /// The sizes of blocks for a part of `[m, n, k]`, in whole register tiles.
+    fn fit(self, blocking: Blocking, shape: [usize; 3]) -> Blocking;
+
+    /// What packing `[m, k]` of A writes at most.
+    fn left_len(self, m: usize, k: usize) -> usize;
+
+    /// From one panel of A of depth `k` to the next.
+    fn left_stride(self, k: usize) -> usize;
+
+    /// What packing `[k, n]` of one operand of B writes at most; 0 where `part` has it in panels that the register tile
+    /// reads.
+    fn right_len(self, part: &ProductPart, k: usize, n: usize) -> usize;
+
+    /// Packs the first rows and columns, `[m, k]`, of `a`.
+    ///
+    /// # Safety
+    /// `a` is the operand of a [`ProductPart`], readable for them; `out` is writable for [`BlockKernel::left_len`]
+    /// floats.
+    unsafe fn pack_left(self, a: LeftOperand, shape: [usize; 2], out: *mut f32);
+
+    /// The block of B: packed where it has to be.
+    ///
+    /// # Safety
+    /// The block lies in `part`, and each of its buffers has [`BlockKernel::right_len`] floats.
+    unsafe fn prepare_right(self, part: &ProductPart, block: RightBlock) -> Self::Right;
+
+    /// The two inner loops: a micropanel of B stays in the L1 cache while those of A pass by.
+    ///
+    /// # Safety
+    /// The panels of A hold the rows of the region and those of B its columns, over the depth; the region is as
+    /// [`Store::finish`] needs it.
+    unsafe fn multiply(self, block: &PackedBlock<'_>, right: Self::Right);
+}
+
+/// A block of B, `depth` rows from `pc` on and the columns of `region`, and a buffer for each of its operands.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gemm) struct RightBlock {
+    pub(in crate::gemm) region: Region,
+    pub(in crate::gemm) pc: usize,
+    pub(in crate::gemm) depth: usize,
+    pub(in crate::gemm) buffers: [*mut f32; 2],
+}
+
+/// A block of A and of the output, while a block of B is in the caches.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gemm) struct PackedBlock<'a> {
+    pub(in crate::gemm) a: LeftPanels,
+    pub(in crate::gemm) depth: usize,
+    pub(in crate::gemm) region: Region,
+    pub(in crate::gemm) depth_block: DepthBlock,
+    pub(in crate::gemm) store: &'a Store,
+    /// Whether tiles prefetch the columns after theirs, and the output before they store.
+    pub(in crate::gemm) prefetch: bool,
+}
+
+/// The blocked algorithm (see [`crate::gemm`]).
+///
+/// # Safety
+/// `part` keeps the promise of a [`ProductPart`], and its operands are such as `kernel` takes.
+#[inline(always)]
+pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: &ProductPart) {
+    let Region { row, col, rows, cols } = part.region;
+    let factors = part.b.factors();
+    let blocking = Blocking { nc: (part.blocking.nc / factors).max(1), ..part.blocking };
+    let Blocking { mc, kc, nc } = kernel.fit(blocking, [rows, cols, part.depth]);
+    let a_len = if part.left.is_some() { 0 } else { round_to_line(kernel.left_len(mc, kc)) };
+    let b_len = round_to_line(kernel.right_len(part, kc, nc));
+    let partial_len = if part.depth > kc && part.store.needs_partial() { rows * nc * factors } else { 0 };
+    let mut scratch = Scratch::take(a_len + b_len * factors + partial_len);
+    let a_buffer = scratch.as_mut_ptr();
+    let b_buffer = a_buffer.wrapping_add(a_len);
+    let buffers = [b_buffer, b_buffer.wrapping_add(b_len)];
+    let partial = b_buffer.wrapping_add(b_len * factors);
+    let prefetch = part.prefetch_distance() > 0;
+
+    for jc in (0..cols).step_by(nc) {
+        let wide = Region { row, col: col + jc, rows, cols: nc.min(cols - jc) };
+        let store = if partial_len == 0 { part.store } else { part.store.with_partial(partial, wide, nc) };
+        let mut pc = 0;
+        loop {
+            let depth = kc.min(part.depth - pc);
+            let depth_block = DepthBlock { first: pc == 0, last: pc + depth == part.depth };
+            // SAFETY: the caller's promise: the block lies in the part; each buffer has `right_len` of the largest
+            // block.
+            let right = unsafe { kernel.prepare_right(part, RightBlock { region: wide, pc, depth, buffers }) };
+            for ic in (0..rows).step_by(mc) {
+                let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
+                let a = match part.left {
+                    Some(left) => left.block(region.row, pc, depth),
+                    None => LeftPanels { data: a_buffer.cast_const(), stride: kernel.left_stride(depth) },
+                };
+                let block = PackedBlock { a, depth, region, depth_block, store: &store, prefetch };
+                // SAFETY: the buffer has `left_len` of the largest block; the caller's promise for A and the region.
+                unsafe {
+                    if part.left.is_none() {
+                        kernel.pack_left(part.a.from(region.row, pc), [region.rows, depth], a_buffer);
+                    }
+                    kernel.multiply(&block, right);
+                }
+            }
+            pc += depth;
+            // A depth of 0 takes one block, of nothing: the epilogue still runs.
+            if pc >= part.depth {
+                break;
+            }
+        }
+    }
+}

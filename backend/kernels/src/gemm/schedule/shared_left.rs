@@ -1,0 +1,181 @@
+//! The left operand, packed once for every part of a product.
+//!
+//! Parts that lie beside each other multiply the same rows of A. Each could pack them for itself, which costs as much
+//! as 16 multiply-adds an element and each part: with many threads more than the product. So A is packed first, in
+//! parallel by panels, and then the parts run, which only read it: two phases, each joined before the next, and nobody
+//! waits inside of one. A norm of the rows is measured and applied in the first phase, while a panel of them is in the
+//! cache.
+
+use crate::Caches;
+use crate::Launch;
+use crate::gemm::bf16::Bf16Isa;
+use crate::gemm::left::{LeftOperand, Measure};
+use crate::gemm::macro_kernel::packed_left::PackedLeft;
+use crate::gemm::macro_kernel::packing::{SLACK, pack};
+use crate::scratch::{Lent, round_to_line};
+use crate::simd::{Isa, Kernel};
+use core::ops::Range;
+
+/// The largest packed operand, in L2 caches of the threads that share it: beyond it parts pack for themselves, as each
+/// then has much to do with what it packed. (2 threads with 1 MB each, n = 1024 to 2048, against packing in each part:
+/// 1.02 to 1.08 at 1 to 4 MB, 1.00 at 5 MB, 0.92 to 0.96 at 8 to 12 MB, 0.83 to 0.91 at 16 MB.)
+const L2_CACHES: usize = 2;
+
+/// Panels that one thread packs at a time.
+const PANELS_PER_TURN: usize = 4;
+
+/// The layout of panels: what the register tile reads.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gemm) enum LeftLayout {
+    /// `[depth][mr]` of f32.
+    Floats {
+        /// Rows of a panel.
+        mr: usize,
+    },
+    /// Pairs of bf16.
+    Bf16(Bf16Isa),
+}
+
+impl LeftLayout {
+    /// Rows of a panel.
+    fn rows(self) -> usize {
+        match self {
+            Self::Floats { mr } => mr,
+            Self::Bf16(isa) => isa.rows(),
+        }
+    }
+
+    /// Floats from one panel to the next.
+    fn stride(self, depth: usize) -> usize {
+        match self {
+            Self::Floats { mr } => round_to_line(mr * depth + SLACK),
+            Self::Bf16(isa) => round_to_line(isa.left_len(isa.rows(), depth)),
+        }
+    }
+}
+
+/// How A is packed for all parts: the layout of panels, and the depth of a block.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gemm) struct LeftPacking {
+    pub(in crate::gemm) layout: LeftLayout,
+    pub(in crate::gemm) kc: usize,
+}
+
+impl LeftPacking {
+    /// Where the panels of `[rows, k]` lie in a buffer that begins at `data`.
+    fn place([rows, k]: [usize; 2], Self { layout, kc }: Self, data: *mut f32) -> PackedLeft {
+        let panel_rows = layout.rows();
+        let strides = [kc, k % kc].map(|depth| layout.stride(depth));
+        PackedLeft { data, panels: rows.div_ceil(panel_rows), panel_rows, kc, strides }
+    }
+}
+
+/// Floats of `rows` rows of depth `k` in blocks of `kc`.
+fn packed_len([rows, k]: [usize; 2], LeftPacking { layout, kc }: LeftPacking) -> usize {
+    let (whole, rest) = (k / kc, k % kc);
+    let column = whole * layout.stride(kc) + if rest > 0 { layout.stride(rest) } else { 0 };
+    rows.div_ceil(layout.rows()).saturating_mul(column)
+}
+
+/// Whether packing `[rows, k]` as a whole pays for `threads` threads.
+pub(in crate::gemm) fn pays(shape: [usize; 2], packing: LeftPacking, threads: usize) -> bool {
+    let largest = L2_CACHES * threads * Caches::detect().l2;
+    shape[1] > 0 && packed_len(shape, packing) <= largest / size_of::<f32>()
+}
+
+/// Packs `[rows, k]` in panels and blocks of the depth, on the threads of `launch`, measuring rows first where `a` has
+/// scales, and calls `work` with them.
+///
+/// # Safety
+/// `a` is readable for `rows` x `k`; the layout is that of the tier, and `measure` that of the scales of `a`.
+pub(in crate::gemm) unsafe fn with_packed_left<R>(
+    launch: Launch,
+    a: LeftOperand,
+    shape: [usize; 2],
+    packing: LeftPacking,
+    measure: Option<&Measure<'_>>,
+    work: impl FnOnce(PackedLeft) -> R,
+) -> R {
+    let mut lent = Lent::take(packed_len(shape, packing));
+    let left = LeftPacking::place(shape, packing, lent.as_mut_ptr());
+    launch.split(left.panels, PANELS_PER_TURN, |panels| {
+        for panel in panels {
+            let rows = panel * left.panel_rows..((panel + 1) * left.panel_rows).min(shape[0]);
+            if let Some(measure) = measure {
+                launch.tier.run(measure.of(rows.clone()));
+            }
+            let panel = PackPanel { left, a: a.from(rows.start, 0), rows: rows.len(), k: shape[1], panel };
+            match packing.layout {
+                LeftLayout::Floats { .. } => launch.tier.run(panel),
+                // SAFETY: the caller's promise for A; `packed_len` has room for each panel.
+                LeftLayout::Bf16(isa) => panel.blocks().for_each(|(pc, depth, out)| unsafe {
+                    isa.pack_left(panel.a.from(0, pc), [panel.rows, depth], out);
+                }),
+            }
+        }
+    });
+    work(left)
+}
+
+/// One panel, over the whole depth. Only [`with_packed_left`] makes one, by its promise.
+#[derive(Clone, Copy)]
+struct PackPanel {
+    left: PackedLeft,
+    /// From the panel's first row on.
+    a: LeftOperand,
+    rows: usize,
+    k: usize,
+    panel: usize,
+}
+
+impl PackPanel {
+    /// First step, depth and place of each block.
+    fn blocks(self) -> impl Iterator<Item = (usize, usize, *mut f32)> {
+        let blocks: Range<usize> = 0..self.k.div_ceil(self.left.kc);
+        blocks.map(move |block| {
+            let pc = block * self.left.kc;
+            let depth = self.left.kc.min(self.k - pc);
+            (pc, depth, self.left.data.wrapping_add(self.left.place(self.panel, pc, depth).at))
+        })
+    }
+}
+
+impl Kernel for PackPanel {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        for (pc, depth, out) in self.blocks() {
+            // SAFETY: the promise of `with_packed_left`: A is readable, and the panel is as wide as this tier's; it has
+            // room for its slack.
+            unsafe { pack(isa, self.a.from(0, pc), [self.rows, depth], I::MR, out) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No panel reaches into another one or past the end.
+    #[test]
+    fn panels_tile_the_buffer() {
+        for (rows, k, mr, kc) in [(1, 1, 6, 4), (100, 300, 14, 152), (28, 704, 14, 704), (13, 1409, 2, 704)] {
+            let packing = LeftPacking { layout: LeftLayout::Floats { mr }, kc };
+            let left = LeftPacking::place([rows, k], packing, core::ptr::null_mut());
+            let mut spans: Vec<_> = (0..k)
+                .step_by(kc)
+                .flat_map(|pc| (0..left.panels).map(move |panel| (pc, panel)))
+                .map(|(pc, panel)| {
+                    let depth = kc.min(k - pc);
+                    let at = left.place(panel, pc, depth).at;
+                    assert!(at.is_multiple_of(16));
+                    (at, at + mr * depth + SLACK)
+                })
+                .collect();
+            spans.sort_unstable();
+            assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0));
+            assert!(spans.last().is_some_and(|last| last.1 <= packed_len([rows, k], packing)));
+        }
+    }
+}
