@@ -3,9 +3,9 @@
 //! The bench `kernels` measures against limits and other libraries; this keeps what criterion is good at, a comparison with the last run.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kiln_benches::args::Isa;
 use kiln_benches::case::{Case, Dtype, Op, Shape, Unit};
 use kiln_benches::engines::{self, FLEX, KILN, KILN_PACKED, Place};
+use kiln_benches::isa::Isa;
 use kiln_benches::operands::Operands;
 use kiln_benches::session::configure;
 use rayon::ThreadPoolBuilder;

@@ -80,7 +80,7 @@ fn make(arguments: &Arguments) -> Result<(), Error> {
     }
     let vision = VisionConfig::new(2, 128, 256, 2, 1024, vec![0]);
     let config = Qwen3VlConfig::new(text, vision, 31_000, 31_001, 31_002, 31_003);
-    Ok(write_random(&config, &arguments.model, burn::tensor::DType::BF16, 1)?)
+    Ok(write_random(&config, &arguments.model, burn_tensor::DType::BF16, 1)?)
 }
 
 struct Measure<'a>(&'a Arguments);

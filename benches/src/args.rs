@@ -2,10 +2,9 @@
 
 use crate::cachegrind::Loops;
 use crate::case::{Case, Dtype, Op, Shapes};
-use burn_kiln_fusion::config::IsaChoice;
+use crate::isa::{Isa, parse_isa};
 use clap::{Parser, ValueEnum};
 use kiln_kernels::Caches;
-use kiln_kernels::simd::Tier;
 use std::path::PathBuf;
 
 /// Measures Kiln's CPU kernels against this machine's limits and against plain Flex, the gemm crate, candle and PyTorch.
@@ -72,36 +71,6 @@ pub struct Args {
     /// a cache simulator; see benches/cachegrind.sh.
     #[arg(long, value_name = "LOOPS", requires = "op")]
     pub cachegrind: Option<Loops>,
-}
-
-/// An instruction set that this CPU has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Isa {
-    /// For peaks.
-    pub tier: Tier,
-    /// For Kiln's configuration.
-    pub choice: IsaChoice,
-}
-
-impl Isa {
-    /// The one that runs by default.
-    pub fn best() -> Self {
-        Self { tier: Tier::best(), choice: IsaChoice::Auto }
-    }
-
-    /// Whether this is AVX2 or less, so that peers are held to AVX2.
-    pub fn is_held(self) -> bool {
-        self.tier <= Tier::Avx2
-    }
-}
-
-pub(crate) fn parse_isa(name: &str) -> Result<Isa, String> {
-    let tier: Tier = name.parse().map_err(|error: kiln_kernels::simd::UnknownTier| error.to_string())?;
-    if !tier.is_available() {
-        return Err(format!("this CPU has no {tier}"));
-    }
-    let choice = serde_json::from_value(tier.to_string().into()).map_err(|error| error.to_string())?;
-    Ok(Isa { tier, choice })
 }
 
 pub(crate) fn parse_threads(text: &str) -> Result<usize, String> {
@@ -171,6 +140,7 @@ impl Args {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn_kiln_fusion::config::IsaChoice;
 
     fn parse(line: &str) -> Result<Args, clap::Error> {
         Args::try_parse_from(std::iter::once("kernels").chain(line.split_whitespace()))

@@ -4,8 +4,8 @@
 //! its 6 MB of L3, and is what tiling and blocking are for: a product, attention of a long sequence, and softmax along a dimension that is
 //! not the last.
 
-use crate::args::Isa;
 use crate::case::{Case, Dtype, Op, Shape};
+use crate::isa::Isa;
 use crate::operands::Operands;
 use crate::session::configure;
 use burn::tensor::{Tensor, TensorPrimitive, activation};

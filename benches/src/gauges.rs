@@ -4,8 +4,8 @@
 //! - Arithmetic: the limit is the highest rate of the run and of the row's rounds. Noise only lowers it.
 //! - Bandwidth: the limit is the median over the rounds, and the percent of it that Kiln reaches the median of the rounds' ratios.
 
-use crate::args::Isa;
 use crate::case::{Case, Op, Unit};
+use crate::isa::Isa;
 use crate::measure::{Engine, Failure, Samples, median};
 use crate::peaks::{Arithmetic, CachedCopy, Memory, Peaks, Way, copy_in_cache};
 use crate::roofline::{Limit, limit};

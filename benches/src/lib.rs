@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! args.rs        command line
+//! isa.rs         the instruction set of a run
 //! case/          what is measured: operations, shapes, their FLOP and bytes
 //! peaks/         the machine: arithmetic in registers, bandwidth of caches and memory
 //! gauges.rs      the same beside the engines, in the rounds of a case
@@ -33,6 +34,7 @@ pub mod case;
 pub mod engines;
 pub mod gauges;
 pub mod gpu;
+pub mod isa;
 pub mod machine;
 pub mod measure;
 pub mod operands;

@@ -1,9 +1,9 @@
 //! One case against every engine, and what stays the same from case to case.
 
-use crate::args::Isa;
 use crate::case::{Case, Op, Shape};
 use crate::engines::{self, KILN, KILN_PACKED, Place};
 use crate::gauges::{self, Gauge, Reading};
+use crate::isa::Isa;
 use crate::measure::{Effort, Engine, interleave};
 use crate::operands::Operands;
 use crate::peaks::{Memory, Peaks};

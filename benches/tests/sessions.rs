@@ -1,7 +1,7 @@
 //! Cases in this process: every operation runs on Kiln and on Flex, and gives a whole row.
 
-use kiln_benches::args::Isa;
 use kiln_benches::case::{Case, Dtype, Op, Shape};
+use kiln_benches::isa::Isa;
 use kiln_benches::measure::Effort;
 use kiln_benches::peaks::{Bandwidth, Peaks};
 use kiln_benches::session::Session;

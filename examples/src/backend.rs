@@ -1,18 +1,19 @@
 //! `--backend`, `--dtype`, `--threads`, `--memory-limit` and `--gpu-memory`, and how a program runs on what they name.
 
 use crate::Error;
-use burn::tensor::DType;
 use burn_flex::Flex;
 use burn_kiln::{Engine, Kiln, OptimizationConfig};
 use burn_kiln_fusion::FusedOps;
+#[cfg(feature = "ndarray")]
 use burn_ndarray::NdArray;
+use burn_tensor::DType;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use qwen3_vl_burn::LoadOptions;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-/// Backends; those of GPUs are in a program only where it was built with their feature.
+/// Backends; all but the first two are in a program only where it was built with their feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
     /// Kiln's kernels over Flex, on the CPU.
@@ -20,9 +21,9 @@ pub enum Backend {
     Kiln,
     /// Plain Flex, Burn's own CPU backend.
     Flex,
-    /// Plain NdArray.
+    /// Plain NdArray. Needs feature `ndarray`.
     Ndarray,
-    /// Kiln's kernels over NdArray.
+    /// Kiln's kernels over NdArray. Needs feature `ndarray`.
     KilnNdarray,
     /// Kiln's CubeCL kernels through Vulkan, Metal or DX12. Needs feature `wgpu`.
     Wgpu,
@@ -52,6 +53,7 @@ impl Backend {
     fn not_built_in(self) -> Error {
         let command = match self {
             Self::Cuda => "CUDARC_CUDA_VERSION=12080 cargo run --release --features cuda",
+            Self::Ndarray | Self::KilnNdarray => "cargo run --release --features ndarray",
             _ => "cargo run --release --features wgpu",
         };
         Error::NotBuiltIn { backend: self.name(), command }
@@ -178,14 +180,16 @@ impl Place {
         self.start_pool()?.install(|| match self.backend {
             Backend::Kiln => program.run::<Kiln<Flex>>(),
             Backend::Flex => program.run::<Flex>(),
+            #[cfg(feature = "ndarray")]
             Backend::Ndarray => program.run::<NdArray>(),
+            #[cfg(feature = "ndarray")]
             Backend::KilnNdarray => program.run::<Kiln<NdArray>>(),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu => program.run::<burn_kiln::gpu::KilnWgpu>(),
             #[cfg(feature = "cuda")]
             Backend::Cuda => program.run::<burn_kiln::gpu::KilnCuda>(),
-            #[allow(unreachable_patterns)] // where both are built in
-            Backend::Wgpu | Backend::Cuda => Err(self.backend.not_built_in()),
+            #[allow(unreachable_patterns)] // where all are built in
+            other => Err(other.not_built_in()),
         })
     }
 
@@ -196,21 +200,22 @@ impl Place {
     pub fn run_kiln<P: KilnProgram>(&self, program: P) -> Result<P::Out, Error> {
         self.start_pool()?.install(|| match self.backend {
             Backend::Kiln => run_decorated(PhantomData::<Kiln<Flex>>, program),
+            #[cfg(feature = "ndarray")]
             Backend::KilnNdarray => run_decorated(PhantomData::<Kiln<NdArray>>, program),
-            Backend::Flex | Backend::Ndarray => Err(Error::NoKernels { backend: self.backend }),
+            Backend::Flex | Backend::Ndarray => Err(Error::NoKernels { backend: self.backend.name() }),
             #[cfg(feature = "wgpu")]
             Backend::Wgpu => run_decorated(PhantomData::<burn_kiln::gpu::KilnWgpu>, program),
             #[cfg(feature = "cuda")]
             Backend::Cuda => run_decorated(PhantomData::<burn_kiln::gpu::KilnCuda>, program),
-            #[allow(unreachable_patterns)] // where both are built in
-            Backend::Wgpu | Backend::Cuda => Err(self.backend.not_built_in()),
+            #[allow(unreachable_patterns)] // where all are built in
+            other => Err(other.not_built_in()),
         })
     }
 
     /// Threads as asked for, where the options fit the backend.
     fn start_pool(&self) -> Result<rayon::ThreadPool, Error> {
         if self.gpu_memory.is_some() && !self.backend.is_card() {
-            return Err(Error::NoCard { backend: self.backend });
+            return Err(Error::NoCard { backend: self.backend.name() });
         }
         let threads = self.threads.map_or(0, usize::from);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();

@@ -1,6 +1,5 @@
 //! What can go wrong in a program.
 
-use crate::backend::Backend;
 use std::path::PathBuf;
 
 /// A failure that ends a program.
@@ -27,16 +26,18 @@ pub enum Error {
         command: &'static str,
     },
     /// A backend without Kiln, where its kernels are asked for.
-    #[error("--backend {} has none of Kiln's kernels: give another one", backend.name())]
+    #[error("--backend {backend} has none of Kiln's kernels: give another one")]
     NoKernels {
         /// The backend.
-        backend: Backend,
+        backend: &'static str,
     },
     /// `--gpu-memory` without a card.
-    #[error("--gpu-memory limits a card's memory, and --backend {} computes in host memory: give --memory-limit, or --backend wgpu or cuda", backend.name())]
+    #[error(
+        "--gpu-memory limits a card's memory, and --backend {backend} computes in host memory: give --memory-limit, or --backend wgpu or cuda"
+    )]
     NoCard {
         /// The backend.
-        backend: Backend,
+        backend: &'static str,
     },
     /// Standard output is gone.
     #[error("standard output: {0}")]

@@ -2,14 +2,15 @@
 
 use crate::Error;
 use std::process::ExitCode;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::{Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// Runs a program: what it logs goes to standard error (`RUST_LOG` chooses), its error too, and its exit status tells scripts what was
+/// Runs a program: what it logs goes to standard error (`RUST_LOG` chooses: `warn`, or `qwen3_vl_burn=debug,warn`), its error too, and its exit status tells scripts what was
 /// wrong ([`Error::exit_code`]).
 pub fn run(program: impl FnOnce() -> Result<(), Error>) -> ExitCode {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse().ok());
+    let chosen: Targets = chosen.unwrap_or_else(|| Targets::new().with_default(LevelFilter::ERROR));
+    tracing_subscriber::registry().with(fmt::layer().with_writer(std::io::stderr).with_filter(chosen)).init();
     match program() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

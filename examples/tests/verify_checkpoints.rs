@@ -48,6 +48,7 @@ fn every_checkpoint_passes_on_flex() {
     check_all(Backend::Flex);
 }
 
+#[cfg(feature = "ndarray")]
 #[test]
 fn every_checkpoint_passes_on_kiln_over_ndarray() {
     check_all(Backend::KilnNdarray);

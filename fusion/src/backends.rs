@@ -1,9 +1,10 @@
 //! Burn's own backends: the default compositions, on plain tensors.
 
 use crate::{FusedOps, KernelConfig};
-use burn_backend::Backend;
 use burn_flex::Flex;
+#[cfg(feature = "fusion")]
 use burn_fusion::{Fusion, FusionBackend};
+#[cfg(feature = "ndarray")]
 use burn_ndarray::{FloatNdArrayElement, IntNdArrayElement, NdArray, NdArrayTensor, QuantElement, SharedArray};
 use burn_tensor::Tensor;
 
@@ -19,6 +20,7 @@ impl FusedOps for Flex {
     }
 }
 
+#[cfg(feature = "ndarray")]
 impl<E, I, Q> FusedOps for NdArray<E, I, Q>
 where
     E: FloatNdArrayElement,
@@ -37,9 +39,10 @@ where
     }
 }
 
+#[cfg(feature = "fusion")]
 impl<B: FusionBackend> FusedOps for Fusion<B>
 where
-    Self: Backend,
+    Self: burn_backend::Backend,
 {
     type Packed = Tensor<Self, 2>;
 

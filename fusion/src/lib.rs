@@ -2,16 +2,17 @@
 //!
 //! A model calls [`FusedOps`]; what runs depends on the backend:
 //!
-//! - on `Flex`, `NdArray`, `CubeBackend` and `Fusion<B>`: the default compositions of [`compose`], in plain Burn ops. They
-//!   are the baseline that every kernel is measured against;
+//! - on `Flex`, `NdArray`, `CubeBackend` and `Fusion<B>` (all but the first by features of those names): the default compositions
+//!   of [`compose`], in plain Burn ops. They are the baseline that every kernel is measured against;
 //! - on `Kiln<B>` (crate `burn-kiln`): Kiln's kernels, with the same compositions where no kernel serves the operands;
-//! - on `Autodiff<B>`: the forward of `B` and the hand-written backward passes of [`FusedOps`].
+//! - on `Autodiff<B>` (feature `autodiff`): the forward of `B` and the hand-written backward passes of [`FusedOps`].
 //!
 //! [`mod@reference`] holds the same operations in plain `f64` loops: the oracle of every test. The feature `testing` adds
 //! `conformance`, which holds any backend against it.
 //!
 //! Its configuration is that of the kernels: the arrows go `kiln-kernels <- fusion <- backend <- model`.
 
+#[cfg(feature = "autodiff")]
 mod autodiff;
 mod backends;
 pub mod compose;

@@ -4,6 +4,7 @@ pub use crate::checkpoint::CheckpointError;
 pub use crate::config::ConfigError;
 pub use crate::generate::GenerateError;
 pub use crate::grounding::GroundingError;
+#[cfg(feature = "hub")]
 pub use crate::hub::HubError;
 pub use crate::inputs::InputError;
 pub use crate::processor::ImageError;
@@ -34,6 +35,7 @@ pub enum Error {
     #[error(transparent)]
     Transfer(#[from] burn_kiln::TransferError),
     /// A checkpoint cannot be had from the Hugging Face Hub.
+    #[cfg(feature = "hub")]
     #[error(transparent)]
     Hub(#[from] HubError),
     /// A picture or video cannot be decoded or processed.

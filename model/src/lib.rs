@@ -4,8 +4,10 @@ mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+mod fill;
 pub mod generate;
 pub mod grounding;
+#[cfg(feature = "hub")]
 pub mod hub;
 mod inputs;
 pub mod layers;
@@ -13,6 +15,7 @@ mod load;
 pub mod optimized;
 pub mod positions;
 mod prefix;
+mod prepare;
 mod prepared;
 pub mod processor;
 pub mod prompt;

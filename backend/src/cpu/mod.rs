@@ -1,4 +1,4 @@
-//! The CPU engine: tensors of `Flex` and `NdArray` as slices, and the kernels on them.
+//! The CPU engine: tensors of `Flex` and (feature `ndarray`) `NdArray` as slices, and the kernels on them.
 //!
 //! One implementation of [`crate::Engine`] for every [`CpuBackend`]. Files are named after what they route:
 //! each decides whether a kernel takes the operands, and hands them back if not.
@@ -12,6 +12,7 @@ mod flex;
 mod linear;
 mod matmul;
 mod moe;
+#[cfg(feature = "ndarray")]
 mod ndarray;
 mod norm;
 mod rope;

@@ -2,7 +2,7 @@
 
 use super::{TransferError, transfer};
 use crate::{ConfigError, Engine, Kiln, OptimizationConfig};
-use burn::module::Module;
+use burn_core::module::Module;
 use burn_kiln_fusion::KernelConfig;
 use std::sync::Arc;
 

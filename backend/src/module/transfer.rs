@@ -4,9 +4,9 @@
 //! one, by path, and put into a second one of the same sizes. `Kiln<B>` keeps `B`'s tensors, so none is copied.
 
 use super::TransferError;
-use burn::module::{Module, ModuleMapper, Param};
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
 use burn_backend::{Backend, TensorMetadata};
+use burn_core::module::{Module, ModuleMapper, Param};
 use burn_std::Shape;
 use burn_tensor::{Bool, Int, Tensor, TensorPrimitive};
 use std::collections::BTreeMap;

@@ -2,9 +2,10 @@
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use kiln_benches::args::{Args, Isa};
+use kiln_benches::args::Args;
 use kiln_benches::case::{Case, Dtype, Op, Shape};
 use kiln_benches::engines::hide_panics_of_engines;
+use kiln_benches::isa::Isa;
 use kiln_benches::machine::Machine;
 use kiln_benches::measure::Effort;
 use kiln_benches::peaks::Peaks;

@@ -2,8 +2,8 @@
 
 use burn_kiln_fusion::KernelConfig;
 use clap::{Parser, ValueEnum};
-use kiln_benches::args::Isa;
 use kiln_benches::case::Dtype;
+use kiln_benches::isa::Isa;
 use kiln_benches::machine::Machine;
 use kiln_benches::planning::args::Args;
 use kiln_benches::planning::compare::{Row, Settings, compare};

@@ -1,8 +1,9 @@
 //! The command line of `planning`.
 
 use super::products::Group;
-use crate::args::{Isa, parse_isa, parse_seconds, parse_threads};
+use crate::args::{parse_seconds, parse_threads};
 use crate::case::Dtype;
+use crate::isa::{Isa, parse_isa};
 use clap::Parser;
 use std::path::PathBuf;
 

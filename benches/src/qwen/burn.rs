@@ -1,7 +1,7 @@
 //! Kiln, and the backend that it decorates.
 
 use super::args::Args;
-use super::worker::{Runner, Times};
+use super::runner::{Runner, Times};
 use super::{Result, workload::Workload};
 use burn::tensor::Tensor;
 use burn_kiln::{Engine, Kiln, OptimizationConfig};

@@ -3,7 +3,7 @@
 //! Its layers keep their cache and cannot forget it, so each prompt begins with a model made anew from the mapped checkpoint: that is not timed.
 
 use super::args::Args;
-use super::worker::{Runner, Times};
+use super::runner::{Runner, Times};
 use super::{Result, workload::Workload};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;

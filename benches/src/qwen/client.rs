@@ -1,7 +1,7 @@
 //! Starting engines and asking them.
 
 use super::args::{Args, Backend, Worker};
-use super::worker::Times;
+use super::runner::Times;
 use super::{Result, workload::Workload};
 use crate::torch::{Child, HELD_TO_AVX2, SETTLE, TorchDevice};
 use serde_json::{Value, json};

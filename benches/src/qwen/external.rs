@@ -1,7 +1,7 @@
 //! Engines with a bench of their own: text only, and a process for each round, which loads the model and warms up again.
 
 use super::args::{Args, Dtype, Peer};
-use super::worker::Times;
+use super::runner::Times;
 use super::{Result, workload::Workload};
 use serde_json::Value;
 use std::path::Path;

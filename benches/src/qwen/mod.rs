@@ -6,6 +6,7 @@
 //! ```text
 //! args.rs      command line
 //! workload.rs  the prompt: the same numbers for every engine
+//! runner.rs    what a worker asks of an engine
 //! worker.rs    an engine's side: requests and answers; `qwen --worker ENGINE`
 //! burn.rs      Kiln and plain Flex
 //! candle.rs    candle's Qwen3-VL (feature `peers`)
@@ -26,6 +27,7 @@ pub mod client;
 pub mod external;
 pub mod plot;
 pub mod report;
+pub mod runner;
 pub mod session;
 pub mod worker;
 pub mod workload;

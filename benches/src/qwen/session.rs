@@ -3,7 +3,7 @@
 use super::args::{Args, Backend, Dtype, Peer, Worker};
 use super::client::Client;
 use super::report::{Figures, Ratios, Row};
-use super::worker::Times;
+use super::runner::Times;
 use super::{Result, external, workload::Workload};
 use crate::peaks::{Memory, REGION, Way};
 use qwen3_vl_burn::Qwen3VlConfig;

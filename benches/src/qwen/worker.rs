@@ -11,6 +11,7 @@
 
 use super::args::{Args, Backend, Worker};
 use super::burn::{KilnRunner, PlainRunner};
+use super::runner::{Runner, Times};
 use super::{Result, workload::Workload};
 use crate::engines::catch;
 use burn_flex::Flex;
@@ -20,30 +21,6 @@ use qwen3_vl_burn::Qwen3VlConfig;
 use serde_json::{Value, json};
 use std::io::{BufRead, Write};
 use std::path::Path;
-
-/// Seconds of one run.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Times {
-    /// The vision tower.
-    pub vision_s: f64,
-    /// From the prompt to the first token, the vision tower included.
-    pub prefill_s: f64,
-    /// From the first token to the last.
-    pub decode_s: f64,
-}
-
-/// An engine with a loaded checkpoint.
-pub trait Runner {
-    /// The whole prompt, then new tokens one by one.
-    fn run(&mut self, workload: &Workload) -> Result<Times>;
-    /// Seconds to the first token of a prompt of as many tokens, all text.
-    fn run_text(&mut self, workload: &Workload) -> Result<f64>;
-    /// Changes the configuration.
-    fn configure(&mut self, toml: &str) -> Result<()> {
-        let _ = toml;
-        Err("this engine has no configuration".into())
-    }
-}
 
 /// Runs as an engine until the requests end.
 ///

@@ -3,8 +3,8 @@
 use super::pixels::compare_pixels;
 use super::{Case, Report, Row, Verdict};
 use crate::Error;
-use burn::tensor::{DType, Tensor};
 use burn_kiln_fusion::FusedOps;
+use burn_tensor::{DType, Tensor};
 use qwen3_vl_burn::generate::{GenerateOptions, generate};
 use qwen3_vl_burn::processor::{DecodeLimits, ImageProcessor, ProcessedImages, decode_path};
 use qwen3_vl_burn::{Logits, Qwen3Vl};

@@ -3,24 +3,13 @@
 use super::convert::{Float, OutOfRange, convert};
 use super::fp8::{RowOf, dequantize};
 use super::scales::Scales;
+use super::stored::StoredBytes;
 use super::{Checkpoint, CheckpointError};
 use crate::Result;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_std::{AllocationProperty, Bytes};
 use safetensors::Dtype;
-
-/// Where the stored bytes of a checkpoint's tensors are.
-pub(crate) trait StoredBytes {
-    /// The bytes of the tensor `name` as they lie in its file, without a copy.
-    fn stored(&self, name: &str) -> Result<bytes::Bytes>;
-}
-
-impl StoredBytes for Checkpoint {
-    fn stored(&self, name: &str) -> Result<bytes::Bytes> {
-        self.bytes(name)
-    }
-}
 
 impl Checkpoint {
     /// The tensor `name` as data of shape `expected_shape` and dtype `target` (`None`: as it is stored).

@@ -23,17 +23,21 @@ mod mapping;
 pub(crate) mod open;
 mod progress;
 mod random;
+mod report;
 mod scales;
 mod shards;
+mod stored;
 
 pub use error::CheckpointError;
 pub(crate) use expected::{EMBEDDING, HEAD};
-pub use expected::{ExpectedTensor, MisshapedTensor, ShapeReport, expected_tensors};
-pub(crate) use load::{StoredBytes, put_weight};
+pub use expected::{ExpectedTensor, expected_tensors};
+pub(crate) use load::put_weight;
 pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
 pub use random::{RandomOptions, write_random, write_random_with};
+pub use report::{MisshapedTensor, ShapeReport};
 pub(crate) use scales::Scales;
+pub(crate) use stored::StoredBytes;
 
 use crate::Result;
 use crate::config::Fp8Config;

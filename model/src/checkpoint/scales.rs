@@ -6,7 +6,7 @@
 //! scales `[expert, ⌈in / b_in⌉, ⌈out / b_out⌉]`; without blocks one for all, `[expert, 1, 1]`, or `[expert, 1, out]`.
 
 use super::convert::{Float, convert};
-use super::load::StoredBytes;
+use super::stored::StoredBytes;
 use super::{Checkpoint, CheckpointError, Entry};
 use crate::Result;
 use crate::config::Fp8Config;

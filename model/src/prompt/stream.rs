@@ -13,11 +13,14 @@ pub struct TokenStream<'a> {
     pending: Vec<u8>,
 }
 
-impl<'a> TokenStream<'a> {
-    pub(super) fn new(tokenizer: &'a Tokenizer, skip_special: bool) -> Self {
-        Self { tokenizer, skip_special, pending: Vec::new() }
+impl Tokenizer {
+    /// Starts decoding ids one at a time.
+    pub fn stream(&self, skip_special: bool) -> TokenStream<'_> {
+        TokenStream { tokenizer: self, skip_special, pending: Vec::new() }
     }
+}
 
+impl TokenStream<'_> {
     /// Takes the next id; returns the text that it completes, which may be empty.
     pub fn push(&mut self, id: u32) -> String {
         self.tokenizer.append_token(id, self.skip_special, &mut self.pending);

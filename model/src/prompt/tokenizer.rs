@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tokenizers::DecoderWrapper;
 
+use super::PromptError;
 use super::byte_level::append_bytes;
-use super::{PromptError, TokenStream};
 
 /// A byte-level BPE tokenizer as Qwen's, read from `tokenizer.json`.
 #[derive(Clone, Debug)]
@@ -38,8 +38,11 @@ impl Tokenizer {
     /// [`PromptError::Tokenizer`] for damaged contents, [`PromptError::Decoder`] for a tokenizer that isn't byte-level.
     pub fn from_bytes(data: &[u8], origin: impl AsRef<Path>) -> Result<Self, PromptError> {
         let path = origin.as_ref();
-        let inner = tokenizers::Tokenizer::from_bytes(data)
-            .map_err(|error| PromptError::Tokenizer { path: path.to_owned(), reason: error.to_string() })?;
+        let damaged = |reason| PromptError::Tokenizer { path: path.to_owned(), reason };
+        let text = std::str::from_utf8(data).map_err(|error| damaged(error.to_string()))?;
+        // `parse` and not the library's own `from_bytes`, which is generic: it would compile every model's reader here once more.
+        let inner: tokenizers::Tokenizer =
+            text.parse().map_err(|error: tokenizers::Error| damaged(error.to_string()))?;
         match inner.get_decoder() {
             Some(DecoderWrapper::ByteLevel(_)) => Ok(Self { inner }),
             other => Err(PromptError::Decoder { path: path.to_owned(), found: name_decoder(other).to_owned() }),
@@ -66,11 +69,6 @@ impl Tokenizer {
             self.append_token(id, skip_special, &mut bytes);
         }
         String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// Starts decoding ids one at a time.
-    pub fn stream(&self, skip_special: bool) -> TokenStream<'_> {
-        TokenStream::new(self, skip_special)
     }
 
     /// The id of a token given by its spelling.

@@ -3,7 +3,7 @@
 use super::load::load_within;
 use super::{CardError, CardReport, Limits};
 use crate::checkpoint::Checkpoint;
-use crate::load::WeightSource;
+use crate::fill::WeightSource;
 use crate::processor::{Grid, ProcessedImages};
 use crate::{Error, LoadOptions, Logits, ModelInputs, Qwen3Vl, Qwen3VlConfig};
 use burn_flex::Flex;

@@ -1,9 +1,6 @@
 //! Experts that are read when tokens choose them.
 
-use crate::layers::WEIGHT_INITIALIZER;
-use crate::text::{DecoderLayer, Experts, Mlp};
 use crate::{Error, Result};
-use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorData, activation::softmax};
 use burn_kiln_fusion::{Epilogue, FusedOps, KernelConfig, MoeOptions, Weight};
 use burn_std::{AllocationProperty, Bytes};
@@ -58,22 +55,10 @@ impl StreamedExperts {
         Ok(Some(Self { choices, layers: numbers, dtype, faults: Mutex::default(), _held: held }))
     }
 
-    /// Makes the experts of the lazy layer `index` these, if it has experts and they are here, and it has not done so before.
-    pub(super) fn attach<B: Backend>(self: &Arc<Self>, index: usize, layer: &mut DecoderLayer<B>) {
-        let (Mlp::Sparse(mlp), Some(&numbers)) = (&mut layer.mlp, self.layers.get(&index)) else { return };
-        if mlp.source.is_some() {
-            return;
-        }
-        let [_, hidden, width] = mlp.experts.gate_up_proj.lazy_shape().dims();
-        let [_, intermediate, _] = mlp.experts.down_proj.lazy_shape().dims();
-        let device = mlp.gate.weight.lazy_device();
-        let hollow = || WEIGHT_INITIALIZER.init([0, 0, 0], &device);
-        mlp.experts = Experts { gate_up_proj: hollow(), down_proj: hollow() };
-        mlp.source = Some(ExpertSource {
-            experts: self.clone(),
-            layer: numbers,
-            shapes: [[hidden, width], [intermediate, hidden]],
-        });
+    /// Those of layer `index`, whose arrays have these shapes for each expert; `None` where they are not here.
+    pub(super) fn source(self: &Arc<Self>, index: usize, shapes: [[usize; 2]; 2]) -> Option<ExpertSource> {
+        let &layer = self.layers.get(&index)?;
+        Some(ExpertSource { experts: self.clone(), layer, shapes })
     }
 
     /// The error of a layer that this thread ran, if there was one.

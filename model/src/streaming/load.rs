@@ -3,13 +3,14 @@
 use super::card::Card;
 use super::error::CardError;
 use super::experts::StreamedExperts;
-use super::parts::{Part, PartKind, list_parts, measure_weights};
+use super::part::{Part, PartKind};
+use super::parts::{list_parts, measure_weights};
 use super::plan::{BUFFERS, LEAST_BUFFERS, Plan, make_plan};
 use super::table::Table;
 use super::weights::{PartBytes, StreamedWeights};
 use super::{Limits, StreamLimit};
 use crate::checkpoint::{EMBEDDING, expected_tensors};
-use crate::load::{WeightSource, wanted_dtype};
+use crate::fill::{WeightSource, wanted_dtype};
 use crate::{Qwen3Vl, Result};
 use burn::module::Module;
 use burn::tensor::backend::Backend;

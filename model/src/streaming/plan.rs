@@ -1,7 +1,8 @@
 //! What is pinned and what is streamed, under a limit.
 
 use super::StreamLimit;
-use super::parts::{Part, PartKind, Parts};
+use super::part::{Part, PartKind};
+use super::parts::Parts;
 use kiln_kernels::prefetch::{Choices, Keep, PrefetchError};
 
 /// Buffers of the ring where there is room: one in use, one that is ready, one that is being read into.

@@ -1,6 +1,6 @@
 //! Matrices of the vocabulary: the token embedding and the head.
 
-use super::parts::{Part, PartKind};
+use super::part::{Part, PartKind};
 use crate::checkpoint::{Checkpoint, Scales};
 use crate::{Error, Result};
 use burn::tensor::{DType, TensorData};

@@ -1,11 +1,11 @@
 //! How a part comes into the module for a moment.
 
-use super::parts::PartKind;
+use super::part::PartKind;
 use super::slots::Slot;
 use super::weights::{PATIENCE, PartBytes, StreamedWeights};
 use crate::Result;
 use crate::checkpoint::{StoredBytes, put_weight};
-use crate::load::WeightSource;
+use crate::fill::WeightSource;
 use crate::text::DecoderLayer;
 use crate::vision::{PatchMerger, VisionBlock};
 use burn::module::Module;

@@ -2,14 +2,12 @@
 
 use super::card::{Card, CardReport};
 use super::experts::StreamedExperts;
-use super::parts::{Part, PartKind};
+use super::part::{Part, PartKind};
 use super::table::Table;
+use crate::Result;
 use crate::checkpoint::{Checkpoint, CheckpointError, StoredBytes};
 use crate::config::Qwen3VlConfig;
-use crate::text::DecoderLayer;
-use crate::{Qwen3Vl, Result};
 use burn::tensor::DType;
-use burn::tensor::backend::Backend;
 use kiln_kernels::prefetch::{ChoiceStats, Files, Held, Lease, Ledger, StreamStats, Streamer};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -93,13 +91,6 @@ impl StoredBytes for PartBytes<'_> {
 }
 
 impl StreamedWeights {
-    /// Makes the experts of layer `index` those that are read by choice, where they are.
-    pub(crate) fn attach_experts<B: Backend>(&self, index: usize, layer: &mut DecoderLayer<B>) {
-        if let Some(experts) = &self.experts {
-            experts.attach(index, layer);
-        }
-    }
-
     /// Why the experts of a layer that this thread ran could not be read.
     pub(crate) fn check_experts(&self) -> Result<()> {
         self.experts.as_ref().map_or(Ok(()), |experts| experts.take_fault())
@@ -123,33 +114,6 @@ impl StreamedWeights {
     /// Whether the head is read in pieces.
     pub(crate) fn streams_head(&self) -> bool {
         self.streamed.keys().any(|kind| matches!(kind, PartKind::Head(..)))
-    }
-
-    /// Takes out of a model whose parameters are lazy what is streamed.
-    pub(crate) fn thin_out<B: Backend>(self: &Arc<Self>, model: &mut Qwen3Vl<B>) {
-        let device = model.device();
-        for (index, layer) in model.language_model.layers.iter_mut().enumerate() {
-            self.attach_experts(index, layer);
-        }
-        let layers = std::mem::take(&mut model.language_model.layers).into_iter().enumerate();
-        model.language_model.layers =
-            layers.filter(|(i, _)| !self.streams(&PartKind::Layer(*i))).map(|(_, layer)| layer).collect();
-        let tower = &mut model.visual;
-        let blocks = std::mem::take(&mut tower.blocks).into_iter().enumerate();
-        tower.blocks = blocks.filter(|(i, _)| !self.streams(&PartKind::Block(*i))).map(|(_, block)| block).collect();
-        let taps = std::mem::take(&mut tower.deepstack_merger_list).into_iter().enumerate();
-        tower.deepstack_merger_list =
-            taps.filter(|(i, _)| !self.streams(&PartKind::Tap(*i))).map(|(_, tap)| tap).collect();
-        if self.streams(&PartKind::Merger) {
-            tower.hollow_merger(&device);
-        }
-        if self.table.is_some() {
-            model.language_model.hollow_table(&device);
-        }
-        if self.streams_head() {
-            model.lm_head = None;
-        }
-        model.set_stream(self);
     }
 
     /// How it gets on.

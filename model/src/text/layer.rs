@@ -1,25 +1,12 @@
 //! One decoder layer.
 
-use super::{Mlp, TextAttention};
+use super::{LayerContext, Mlp, TextAttention};
 use crate::config::TextConfig;
 use crate::layers::{RmsNorm, RmsNormConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, KvCache, Rotary};
-
-/// What all layers of a forward pass share.
-#[derive(Debug)]
-pub struct LayerContext<'a, B: Backend> {
-    /// Angles of the positions of this pass.
-    pub rotary: &'a Rotary<B>,
-    /// Which keys a query sees.
-    pub attention: &'a AttentionOptions<B>,
-    /// Rows of each sequence, one behind the other.
-    pub lengths: &'a [usize],
-    /// What the kernels may use.
-    pub kernels: &'a KernelConfig,
-}
+use burn_kiln_fusion::{FusedOps, KvCache};
 
 /// Attention and MLP, each behind an RMS norm and beside a residual.
 #[derive(Module, Debug)]

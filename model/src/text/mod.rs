@@ -8,6 +8,7 @@
 
 mod attention;
 mod cache;
+mod context;
 mod decoder;
 mod layer;
 mod mlp;
@@ -17,8 +18,9 @@ mod visual_rows;
 
 pub use attention::TextAttention;
 pub use cache::Cache;
+pub use context::LayerContext;
 pub use decoder::{DecoderInputs, TextModel};
-pub use layer::{DecoderLayer, LayerContext};
+pub use layer::DecoderLayer;
 pub use mlp::{GatedMlp, Mlp};
 pub use moe::{Experts, SparseMlp};
 pub use rotary::MultimodalRotary;

@@ -4,6 +4,7 @@
 mod files;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+#[cfg(feature = "hub")]
 #[path = "../hub_server/mod.rs"]
 mod hub_server;
 
@@ -11,5 +12,7 @@ mod bad_checkpoints;
 mod bad_configs;
 mod checkpoints;
 mod configs;
+#[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "hub")]
 mod hub_options;

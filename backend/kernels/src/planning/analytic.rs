@@ -14,7 +14,8 @@
 //!
 //! The depth of a block orders the sums of f32. It follows from the shape class, tile and caches, never from the number of threads.
 
-use crate::gemm::{Blocking, Caches, GEMV_ROWS, Tile};
+use crate::Caches;
+use crate::gemm::{Blocking, GEMV_ROWS, Tile};
 
 /// Bytes of C a cycle: rows of a tile are loaded and stored at strides that share sets of L1. (Fitted, with the other three, to products of
 /// 64 to 512 rows and depths of 512 to 6144 with `kc` of 256 to 2048 on Zen 3, AVX2, one thread and two.)

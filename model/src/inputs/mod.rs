@@ -1,5 +1,9 @@
 //! What a model is given: plain data on the host, the same for every backend.
 
+mod error;
+
+pub use error::InputError;
+
 use crate::Result;
 use crate::config::{Qwen3VlConfig, VisionConfig};
 use crate::positions::{Positions, position_ids};
@@ -15,47 +19,6 @@ pub struct ModelInputs {
     pub images: ProcessedImages,
     /// The videos, in the order of their pads.
     pub videos: ProcessedImages,
-}
-
-/// Inputs that don't fit the model, or each other.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum InputError {
-    /// There is no token.
-    #[error("the prompt is empty")]
-    Empty,
-    /// A token id that has no embedding.
-    #[error("token {index} is {id}, but the vocabulary has {vocab_size} tokens")]
-    TokenId {
-        /// Its place in the prompt.
-        index: usize,
-        /// The id.
-        id: u32,
-        /// Tokens that have an embedding.
-        vocab_size: usize,
-    },
-    /// The pixel values are not those of the grids.
-    #[error("the {modality} grids need {expected} pixel values ({patches} patches), {found} were given")]
-    PixelCount {
-        /// Pictures or videos.
-        modality: Modality,
-        /// Patches of all grids.
-        patches: usize,
-        /// Values that they need.
-        expected: usize,
-        /// Values given.
-        found: usize,
-    },
-    /// The prompt, with what is to be generated, exceeds the model's context.
-    #[error("{prompt} prompt tokens and {added} to be generated exceed the context of {limit} tokens")]
-    TooLong {
-        /// Tokens of the prompt.
-        prompt: usize,
-        /// Tokens to be generated.
-        added: usize,
-        /// `max_position_embeddings`.
-        limit: usize,
-    },
 }
 
 /// Inputs that have been checked against a model: what each token stands for, and its position.

@@ -1,0 +1,17 @@
+//! What a pass brings to every layer.
+
+use burn::tensor::backend::Backend;
+use burn_kiln_fusion::{AttentionOptions, KernelConfig, Rotary};
+
+/// What all layers of a forward pass share.
+#[derive(Debug)]
+pub struct LayerContext<'a, B: Backend> {
+    /// Angles of the positions of this pass.
+    pub rotary: &'a Rotary<B>,
+    /// Which keys a query sees.
+    pub attention: &'a AttentionOptions<B>,
+    /// Rows of each sequence, one behind the other.
+    pub lengths: &'a [usize],
+    /// What the kernels may use.
+    pub kernels: &'a KernelConfig,
+}
