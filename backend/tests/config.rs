@@ -45,6 +45,7 @@ fn values_out_of_range_name_their_field() {
         ("[tiling]\nattention_q = 0", "tiling.attention_q"),
         ("[tiling]\nattention_k = 100000", "tiling.attention_k"),
         ("[prefetch]\ndistance = 100000000", "prefetch.distance"),
+        ("[blocking]\nrows = 100", "blocking.rows"),
         ("[threads]\nmax = 0", "threads.max"),
         ("[streaming]\nmemory_limit = \"1 KiB\"", "streaming.memory_limit"),
         ("[gpu]\nmemory_limit = 0", "gpu.memory_limit"),

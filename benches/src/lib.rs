@@ -25,7 +25,7 @@
 //! planning/      products with and without plans
 //! gpu/           kernels on a card
 //! sm61/          a decoder layer on a Pascal card, on paper, and weights that are sent to it
-//! cachegrind.rs  naive and tiled loops for a cache simulator
+//! cachegrind/     naive, tiled and blocked loops for a cache simulator
 //! ```
 
 pub mod args;

@@ -45,6 +45,7 @@ pub fn configure(isa: Isa, caches: Option<Caches>, threads: usize, case: &Case) 
     config.tiling.mc = Some(blocking.mc);
     config.tiling.kc = Some(blocking.kc);
     config.tiling.nc = Some(blocking.nc);
+    config.blocking.rows = Some(kiln_kernels::Launch::block_of(caches));
     if let Shape::Heads { dim, .. } = case.shape {
         let tiles = Tiles::derive(caches, dim, dim);
         config.tiling.attention_q = Some(tiles.rows);

@@ -60,11 +60,15 @@ impl Default for TilingConfig {
 pub struct BlockingConfig {
     /// Off: norms and softmax run as the decorated backend runs them.
     pub enabled: bool,
+    /// Bytes of the first-level cache that a block fills between two passes over it: what is read, the results and the weights. `None` is that
+    /// cache. Sizes the column blocks in which norms write long rows, the blocks of a softmax that reads its row twice, and the strips of
+    /// a softmax over a dimension that is not the last.
+    pub rows: Option<usize>,
 }
 
 impl Default for BlockingConfig {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, rows: None }
     }
 }
 
@@ -114,7 +118,7 @@ impl Default for SimdConfig {
 pub struct PrefetchConfig {
     /// Off: only the hardware prefetcher works.
     pub enabled: bool,
-    /// How far ahead of its use a streamed line is prefetched, bytes.
+    /// How far ahead of its use a line is requested, bytes. `None` is the distance that each kernel was measured with; 0 is off.
     pub distance: Option<usize>,
 }
 
@@ -208,7 +212,7 @@ impl KernelConfig {
     pub fn none() -> Self {
         Self {
             tiling: TilingConfig { enabled: false, ..Default::default() },
-            blocking: BlockingConfig { enabled: false },
+            blocking: BlockingConfig { enabled: false, rows: None },
             simd: SimdConfig { enabled: false, bf16_activations: false, ..Default::default() },
             prefetch: PrefetchConfig { enabled: false, ..Default::default() },
             fusion: FusionConfig {

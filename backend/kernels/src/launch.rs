@@ -1,34 +1,63 @@
 //! How one kernel runs.
 
+use crate::Caches;
 use crate::config::KernelConfig;
 use crate::simd::Tier;
 
-/// How one kernel runs: its instruction set and how many threads may share it.
+/// How one kernel runs: its instruction set, how many threads may share it, and the sizes that row-wise kernels obey.
+///
+/// Results do not depend on any of it beyond rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Launch {
     /// The instruction set.
     pub tier: Tier,
     /// At most this many parts run at one time; 1 never enters the thread pool.
     pub threads: usize,
+    /// How far software prefetch runs ahead of its use, bytes: 0 issues none, [`Launch::OWN_PREFETCH`] leaves the distance to each kernel.
+    pub prefetch: usize,
+    /// Bytes of the first-level cache that a row-wise kernel (norms, softmax) fills with a block between two passes over it: what is read,
+    /// the results and the weights.
+    pub block: usize,
 }
 
 impl Default for Launch {
+    /// The best instruction set, the threads of the current pool, and the sizes of this machine.
     fn default() -> Self {
-        Self { tier: Tier::best(), threads: rayon::current_num_threads() }
+        Self { threads: rayon::current_num_threads(), ..Self::single(Tier::best()) }
     }
 }
 
 impl From<&KernelConfig> for Launch {
+    /// What a configuration says, the rest as [`Launch::default`].
     fn from(config: &KernelConfig) -> Self {
         let pool = rayon::current_num_threads();
-        Self { tier: Tier::choose(config.simd.isa), threads: config.threads.max.map_or(pool, |max| max.clamp(1, pool)) }
+        let own = Self::single(Tier::choose(config.simd.isa));
+        Self {
+            threads: config.threads.max.map_or(pool, |max| max.clamp(1, pool)),
+            prefetch: if config.prefetch.enabled { config.prefetch.distance.unwrap_or(own.prefetch) } else { 0 },
+            block: config.blocking.rows.unwrap_or(own.block),
+            ..own
+        }
     }
 }
 
 impl Launch {
-    /// One thread on `tier`.
+    /// The value of [`Launch::prefetch`] by which each kernel takes the distance that it was measured with.
+    pub const OWN_PREFETCH: usize = usize::MAX;
+
+    /// One thread on `tier`, with the sizes of this machine.
     pub fn single(tier: Tier) -> Self {
-        Self { tier, threads: 1 }
+        Self { tier, threads: 1, prefetch: Self::OWN_PREFETCH, block: Self::block_of(Caches::detect()) }
+    }
+
+    /// [`Launch::block`] for these caches: the first level.
+    pub const fn block_of(caches: Caches) -> usize {
+        caches.l1d
+    }
+
+    /// The distance of software prefetch in a kernel whose own is `own`, bytes; 0 for none.
+    pub(crate) fn prefetch_bytes(self, own: usize) -> usize {
+        if self.prefetch == Self::OWN_PREFETCH { own } else { self.prefetch }
     }
 
     /// The same with at most `threads` threads.

@@ -272,7 +272,7 @@ fn whole_keys_give_the_same_bits_on_any_number_of_threads() {
         let run = |threads, split_keys| {
             let mut out = vec![0.0f32; 4 * 64];
             let options = AttentionOptions { split_keys, ..AttentionOptions::new(case.scale()) };
-            attention(Launch { tier, threads }, views, &options, FloatsMut::F32(&mut out), None);
+            attention(Launch { threads, ..Launch::single(tier) }, views, &options, FloatsMut::F32(&mut out), None);
             out
         };
         assert_eq!(run(1, false), run(2, false), "{tier}");

@@ -31,7 +31,7 @@ fn tiers() -> Vec<Tier> {
 
 /// Each of them on one thread and on two.
 fn launches() -> Vec<Launch> {
-    tiers().into_iter().flat_map(|tier| [1, 2].map(|threads| Launch { tier, threads })).collect()
+    tiers().into_iter().flat_map(|tier| [1, 2].map(|threads| Launch { threads, ..Launch::single(tier) })).collect()
 }
 
 /// Small blocks, so that small products have edges of all of them. The depth of a block is twice `kc`.
@@ -217,7 +217,8 @@ fn threads_change_no_bit() {
             let product = |threads| {
                 let mut out = vec![0.0; m * n];
                 let mut view = OutMatrix::row_major(FloatsMut::F32(&mut out), m, n).unwrap();
-                gemm(&Launch { tier, threads }.into(), &a, &b, &mut view, &Epilogue::default()).unwrap();
+                gemm(&Launch { threads, ..Launch::single(tier) }.into(), &a, &b, &mut view, &Epilogue::default())
+                    .unwrap();
                 out
             };
             let one = product(1);
@@ -312,7 +313,7 @@ proptest! {
         let case = Case { a_transposed, b_transposed, bias, accumulate, step, seed, out, ..halves(m, n, k) };
         for tier in tiers() {
             let variant = blocked.then_some(Variant::Blocked);
-            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { tier, threads }.into() };
+            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { threads, ..Launch::single(tier) }.into() };
             case.check(&plan);
             case.check_packed(&plan);
         }

@@ -15,7 +15,10 @@ use proptest::prelude::*;
 
 /// Every tier on one thread and on two.
 fn launches() -> Vec<Launch> {
-    Tier::available().into_iter().flat_map(|tier| [1, 2].map(|threads| Launch { tier, threads })).collect()
+    Tier::available()
+        .into_iter()
+        .flat_map(|tier| [1, 2].map(|threads| Launch { threads, ..Launch::single(tier) }))
+        .collect()
 }
 
 /// Small blocks, so that small products have edges of all of them.
@@ -248,7 +251,8 @@ fn threads_change_no_bit() {
             let product = |threads| {
                 let mut out = vec![0.0; m * n];
                 let mut view = OutMatrix::row_major(FloatsMut::F32(&mut out), m, n).unwrap();
-                gemm(&Launch { tier, threads }.into(), &a, &b, &mut view, &Epilogue::default()).unwrap();
+                gemm(&Launch { threads, ..Launch::single(tier) }.into(), &a, &b, &mut view, &Epilogue::default())
+                    .unwrap();
                 out
             };
             let one = product(1);
@@ -399,7 +403,7 @@ proptest! {
         };
         for tier in Tier::available() {
             let variant = blocked.then_some(Variant::Blocked);
-            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { tier, threads }.into() };
+            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { threads, ..Launch::single(tier) }.into() };
             case.check(&plan);
             case.check_packed(&plan);
         }

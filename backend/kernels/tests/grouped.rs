@@ -18,7 +18,8 @@ fn random(seed: u64, len: usize) -> Vec<f32> {
 
 /// Every tier on one thread and on two, with blocks for this machine and with small ones.
 fn plans() -> Vec<Plan> {
-    let launches = Tier::available().into_iter().flat_map(|tier| [1, 2].map(|threads| Launch { tier, threads }));
+    let launches =
+        Tier::available().into_iter().flat_map(|tier| [1, 2].map(|threads| Launch { threads, ..Launch::single(tier) }));
     launches
         .flat_map(|launch| {
             let small = Blocking { mc: 16, kc: 12, nc: 40 };
@@ -325,7 +326,7 @@ fn threads_change_no_bit() {
             let view = Matrix::row_major(Floats::F32(&a), m, k).unwrap();
             let norm = RowNorm::Rms(RmsNorm { gamma: Floats::F32(&gamma), epsilon: 1e-6 });
             let run = |threads| {
-                let plan = Plan { bf16_activations: true, ..Launch { tier, threads }.into() };
+                let plan = Plan { bf16_activations: true, ..Launch { threads, ..Launch::single(tier) }.into() };
                 let mut outs = [vec![0.0; m * n], vec![0.0; m * n]];
                 let [first, second] = &mut outs;
                 let mut products = [

@@ -106,6 +106,48 @@ fn norms_of_every_length_and_type() {
     }
 }
 
+/// Bytes from less than one step of the walk to more than any row.
+const BLOCKS: [usize; 6] = [1, 256, 1000, 4096, 40_000, usize::MAX];
+
+#[test]
+fn norms_and_softmax_of_every_block() {
+    for launch in launches() {
+        for block in BLOCKS {
+            let launch = Launch { block, ..launch };
+            for d in [1, 63, 64, 65, 127, 1000, 4099, 9001] {
+                check_norms::<f32, f32>(launch, 2, d, d % 3);
+                check_norms::<bf16, bf16>(launch, 2, d, 0);
+                let axis = Axis { outer: 2, n: d, inner: 1 };
+                check_softmax::<f32>(launch, axis, &random(axis.len(), 6));
+                check_softmax::<f16>(launch, axis, &random(axis.len(), 6));
+            }
+            for inner in [2, 63, 65, 511, 513, 1100] {
+                let axis = Axis { outer: 2, n: 37, inner };
+                check_softmax::<f32>(launch, axis, &random(axis.len(), 7));
+            }
+        }
+    }
+}
+
+/// Sums are in one order whatever the blocks of columns.
+#[test]
+fn norms_are_the_same_bits_for_every_block() {
+    let d = 5003;
+    let (x, gamma) = (random::<f32>(3 * d, 1), random::<f32>(d, 2));
+    for launch in launches() {
+        let results = BLOCKS.map(|block| {
+            let launch = Launch { block, ..launch };
+            let (mut rms, mut layer) = (x.clone(), x.clone());
+            let norm = RmsNorm { gamma: Floats::F32(&gamma), epsilon: EPSILON };
+            rms_norm_in_place(launch, norm, Normed::only(FloatsMut::F32(&mut rms)));
+            let norm = LayerNorm { gamma: Floats::F32(&gamma), beta: Some(Floats::F32(&gamma)), epsilon: EPSILON };
+            layer_norm_in_place(launch, norm, FloatsMut::F32(&mut layer));
+            (rms, layer)
+        });
+        assert!(results.iter().all(|result| *result == results[0]), "{launch:?}");
+    }
+}
+
 #[test]
 fn a_large_mean_costs_layer_norm_no_digits() {
     let d = 1000;
@@ -263,7 +305,7 @@ fn aligned<S>(buffer: &mut [S], len: usize) -> &mut [S] {
 /// A kernel from rows to results and sums.
 type Run<'a, S> = &'a dyn Fn(&[S], &mut [S], &mut [S]);
 
-/// Results too large for the caches are stored past them: they are what some of the rows alone are.
+/// Results too large for the caches are stored non-temporally: they are what some of the rows alone are.
 fn check_streamed<S: Element>(launch: Launch) {
     let (d, each) = (1056, 500);
     let rows = (34 << 20) / size_of::<S>() / d + 1;
@@ -296,10 +338,11 @@ fn check_streamed<S: Element>(launch: Launch) {
 }
 
 #[test]
-fn large_results_go_past_the_caches() {
+fn large_results_are_stored_non_temporally() {
     for launch in launches() {
         check_streamed::<f32>(launch);
-        check_streamed::<bf16>(launch);
+        check_streamed::<bf16>(Launch { block: 4096, ..launch });
+        check_streamed::<bf16>(Launch { prefetch: 0, ..launch });
     }
 }
 

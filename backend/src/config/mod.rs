@@ -76,6 +76,7 @@ impl OptimizationConfig {
     pub fn i5_10210u() -> Self {
         Self {
             tiling: TilingConfig { mc: Some(126), kc: Some(256), nc: Some(768), ..TilingConfig::default() },
+            blocking: BlockingConfig { rows: Some(32 << 10), ..BlockingConfig::default() },
             simd: SimdConfig { isa: IsaChoice::Avx2, ..SimdConfig::default() },
             threads: ThreadsConfig { max: Some(4) },
             ..Self::default()

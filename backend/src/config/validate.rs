@@ -10,7 +10,10 @@ const BLOCK: RangeInclusive<usize> = 1..=65_536;
 /// Queries or keys of an attention tile.
 const ATTENTION_TILE: RangeInclusive<usize> = 1..=8_192;
 
-/// Bytes that a line may be asked for ahead of its use.
+/// Bytes of a block of rows: from a few cache lines to more than any first-level cache.
+const ROW_BLOCK: RangeInclusive<usize> = 256..=16 << 20;
+
+/// Bytes that a line may be prefetched ahead of its use.
 const PREFETCH_DISTANCE: RangeInclusive<usize> = 0..=1 << 20;
 
 /// Threads of one operation.
@@ -34,6 +37,7 @@ impl OptimizationConfig {
         check("tiling.nc", tiling.nc, BLOCK)?;
         check("tiling.attention_q", tiling.attention_q, ATTENTION_TILE)?;
         check("tiling.attention_k", tiling.attention_k, ATTENTION_TILE)?;
+        check("blocking.rows", self.blocking.rows, ROW_BLOCK)?;
         check("prefetch.distance", self.prefetch.distance, PREFETCH_DISTANCE)?;
         check("threads.max", self.threads.max, THREADS)?;
         check_limit("streaming.memory_limit", self.streaming.memory_limit, LEAST_MEMORY)?;

@@ -8,7 +8,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
 use kiln_kernels::attention::{AttentionOptions, Scores, Tiles, attention};
-use kiln_kernels::{Floats, Launch};
+use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// The output, and the log-sum-exp if wanted.
 #[allow(clippy::type_complexity)]
@@ -71,10 +71,17 @@ fn run<B: CpuBackend>(
     };
     let shape = [q.batch, q.heads, q.length, v.head_dim];
     let mut out = B::allocate(q_view.dtype(), shape.iter().product())?;
-    let mut lse = fused.with_lse.then(|| vec![0.0f32; q.batch * q.heads * q.length]);
-    attention(Launch::from(config), [q, k, v], &options, out.as_floats_mut(), lse.as_deref_mut());
+    let mut lse = match fused.with_lse {
+        true => Some(B::allocate(ElementType::F32, q.batch * q.heads * q.length)?),
+        false => None,
+    };
+    let lse_floats = match lse.as_mut().map(OwnedFloats::as_floats_mut) {
+        Some(FloatsMut::F32(floats)) => Some(floats),
+        _ => None,
+    };
+    attention(Launch::from(config), [q, k, v], &options, out.as_floats_mut(), lse_floats);
     let lse = match lse {
-        Some(lse) => Some(B::from_floats(OwnedFloats::F32(lse), Shape::from([shape[0], shape[1], shape[2], 1]))?),
+        Some(lse) => Some(B::from_floats(lse, Shape::from([shape[0], shape[1], shape[2], 1]))?),
         None => None,
     };
     Some((B::from_floats(out, Shape::from(shape))?, lse))

@@ -26,9 +26,9 @@ pub(super) trait Arithmetic: Copy {
 
 /// A word is one f32.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Single<I>(pub(super) I);
+pub(super) struct F32Words<I>(pub(super) I);
 
-impl<I: Isa> Arithmetic for Single<I> {
+impl<I: Isa> Arithmetic for F32Words<I> {
     type Isa = I;
     const DEPTH: usize = 1;
 
@@ -49,10 +49,10 @@ impl<I: Isa> Arithmetic for Single<I> {
 /// A word is two bf16.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pairs(pub(super) Avx512Bf16);
+pub(super) struct Bf16Pairs(pub(super) Avx512Bf16);
 
 #[cfg(target_arch = "x86_64")]
-impl Arithmetic for Pairs {
+impl Arithmetic for Bf16Pairs {
     type Isa = Avx512;
     const DEPTH: usize = 2;
 

@@ -14,9 +14,9 @@
 //! - Grouped-query attention: the query heads of one key head are rows of one unit, so that each tile of K and V is read and
 //!   packed once for all of them. Rows of one query lie beside each other: they see the same keys.
 //! - Many rows (prefill): rows lie in lanes, in panels of up to three registers, and everything is computed transposed (panel.rs):
-//!   `Sᵀ = K·Qᵀ` reads K where it lies, the softmax runs down the lanes, `Oᵀ += Vᵀ·Pᵀ` reads V in packed columns. Causal limits
+//!   `Sᵀ = K·Qᵀ` reads K in its own layout, the softmax runs down the lanes, `Oᵀ += Vᵀ·Pᵀ` reads V in packed columns. Causal limits
 //!   are those of a panel, and only its last keys are masked.
-//! - Few rows (decode): K and V are read where they lie, once, and what comes next is asked for meanwhile (few_products.rs).
+//! - Few rows (decode): K and V are read in their own layout, once, and what comes next is prefetched meanwhile (decode_products.rs).
 //! - Fewer units than threads (a long cache, few heads), or a number that leaves threads waiting: the keys are split too, and
 //!   the partial `m, l, O` merged at the end.
 //! - Queries, keys and values in bf16, on a tier that multiplies pairs of it: both products do, see below.
@@ -37,15 +37,16 @@
 //! place of a bf16 result of that size. Subnormal elements count as zero.
 
 mod arithmetic;
+mod decode;
+mod decode_products;
+mod decode_softmax;
 mod exponent;
-mod few;
-mod few_products;
-mod few_softmax;
-mod many;
 mod merge;
 mod packing;
 mod panel;
 mod panel_softmax;
+mod partials;
+mod prefill;
 mod problem;
 mod tiles;
 mod unit;
@@ -56,13 +57,15 @@ pub use tiles::Tiles;
 use super::rope::Heads;
 use super::rows::{AnySource, AnyTarget, Source, Target};
 use super::{Floats, FloatsMut, Launch, Storage};
+use crate::probe::{self, Probe};
 use crate::simd::Tier;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use few::Few;
-use many::{Many, run_pairs, run_wide};
-use merge::{Merge, Partials};
+use decode::DecodeUnit;
+use merge::Merge;
+use partials::Partials;
+use prefill::{PrefillUnit, run_bf16, run_f32};
 use problem::Problem;
-use tiles::FEW_ROWS;
+use tiles::DECODE_ROWS;
 use unit::Unit;
 
 /// Multiply-adds for which a thread is worth its start: 10 µs at 50 GFLOP/s.
@@ -80,7 +83,7 @@ const FLOATS_PER_MERGE: usize = 1 << 16;
 /// Whether queries of bf16, against keys and values of bf16, are multiplied as they are: so many `rows` are the queries of the heads that share
 /// a key head. Elsewhere they are widened, and rounding them to bf16 gains nothing.
 pub fn multiplies_bf16(tier: Tier, d: usize, rows: usize) -> bool {
-    tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && rows > FEW_ROWS
+    tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && rows > DECODE_ROWS
 }
 
 /// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v`, see [`AttentionOptions`].
@@ -100,23 +103,30 @@ pub fn attention(
     lse: Option<&mut [f32]>,
 ) {
     let problem = Problem::new([&q, &k, &v], options, out.len(), lse.as_ref().map(|lse| lse.len()));
-    let operands = (AnySource::new(q.data), AnyTarget::new(out), lse.map(Target::new));
+    let operands = Operands { q: AnySource::new(q.data), out: AnyTarget::new(out), lse: lse.map(Target::new) };
     match (k.data, v.data) {
-        (Floats::F32(k), Floats::F32(v)) => run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_wide),
+        (Floats::F32(k), Floats::F32(v)) => run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_f32),
         (Floats::Bf16(k), Floats::Bf16(v)) => {
-            run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_pairs)
+            run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_bf16)
         }
-        (Floats::F16(k), Floats::F16(v)) => run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_wide),
+        (Floats::F16(k), Floats::F16(v)) => run(launch, &problem, operands, [Source::new(k), Source::new(v)], run_f32),
         (k, v) => panic!("one element type for keys and values, not {:?} and {:?}", k.dtype(), v.dtype()),
     }
+}
+
+/// What is read and written whatever the type of keys and values.
+struct Operands {
+    q: AnySource,
+    out: AnyTarget,
+    lse: Option<Target<f32>>,
 }
 
 fn run<S: Storage>(
     launch: Launch,
     problem: &Problem<'_>,
-    (q, out, lse): (AnySource, AnyTarget, Option<Target<f32>>),
+    Operands { q, out, lse }: Operands,
     [k, v]: [Source<S>; 2],
-    run_many: for<'a> fn(Many<'a, S>, Tier),
+    run_prefill: for<'a> fn(PrefillUnit<'a, S>, Tier),
 ) {
     let work = problem.batch * problem.heads * problem.queries * problem.keys * (problem.d + problem.dv);
     let launch = launch.limit(work / WORK_PER_THREAD);
@@ -125,7 +135,11 @@ fn run<S: Storage>(
     if units == 0 || problem.queries == 0 {
         return;
     }
-    let few = problem.has_few_rows();
+    let decode = problem.is_decode();
+    let prefetch = if decode { launch.prefetch_bytes(usize::MAX) } else { 0 };
+    if prefetch > 0 {
+        probe::report(Probe::Prefetch);
+    }
     // Where threads would wait for the last units, parts of the keys are shared out as well.
     let splits =
         if units.is_multiple_of(launch.threads) || units >= UNITS_WITHOUT_SPLIT * launch.threads || !problem.split_keys
@@ -147,6 +161,7 @@ fn run<S: Storage>(
         span: cut.span(problem, index),
         keys: problem.keys * split / splits..problem.keys * (split + 1) / splits,
         partial: (splits > 1).then(|| blocks.of(index * splits + split)),
+        prefetch,
     };
     let next = AtomicUsize::new(0);
     // One part a thread: each takes the next unit that nobody has, as units differ in work.
@@ -158,10 +173,10 @@ fn run<S: Storage>(
                     break;
                 }
                 let unit = unit(item / splits, item % splits);
-                if few {
-                    launch.tier.run(Few(unit));
+                if decode {
+                    launch.tier.run(DecodeUnit(unit));
                 } else {
-                    run_many(Many(unit), launch.tier);
+                    run_prefill(PrefillUnit(unit), launch.tier);
                 }
             }
         }

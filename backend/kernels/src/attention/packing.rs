@@ -2,7 +2,7 @@
 
 use super::arithmetic::Arithmetic;
 use super::panel::left_columns;
-use super::problem::{Problem, Span};
+use super::problem::{Problem, UnitRows};
 use crate::Storage;
 use crate::rows::{AnySource, load, store};
 use crate::simd::{Isa, PANEL};
@@ -21,19 +21,29 @@ pub(super) const fn pad_columns(columns: usize) -> usize {
     columns.next_multiple_of(PANEL)
 }
 
+/// A panel of queries to pack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PanelQueries<'a> {
+    pub(super) problem: &'a Problem<'a>,
+    pub(super) span: &'a UnitRows,
+    pub(super) q: AnySource,
+    /// First row of the panel in its unit.
+    pub(super) first: usize,
+    /// Rows of the panel, a whole number of registers.
+    pub(super) width: usize,
+}
+
 /// Queries of a panel, transposed: `[d in words][width]`, rows beyond the unit's zero. Words of f32 are scaled.
 ///
 /// Squares of `LANES` rows by `LANES` words are transposed in registers.
 ///
 /// # Safety
-/// `out` is writable for `width` times the words of a row; `width` is a whole number of registers. The queries are bf16, and `d`
+/// `out` is writable for `width` times the words of a row. The queries are bf16, and `d`
 /// is even, where a word holds two.
 #[inline(always)]
 pub(super) unsafe fn pack_queries<A: Arithmetic>(
     arithmetic: A,
-    (problem, span): (&Problem<'_>, &Span),
-    q: AnySource,
-    [first, width]: [usize; 2],
+    PanelQueries { problem, span, q, first, width }: PanelQueries<'_>,
     out: *mut f32,
 ) {
     let isa = arithmetic.isa();
@@ -108,7 +118,7 @@ pub(super) unsafe fn pack_values<A: Arithmetic, S: Storage>(arithmetic: A, value
             if A::DEPTH == 2 {
                 let mut odd = isa.splat(0.0);
                 if at < d && word * 2 + 1 < n {
-                    // SAFETY: as above.
+                    // SAFETY: the caller's promise; lanes beyond d are zero.
                     odd = unsafe { load(isa, data.add((word * 2 + 1) * stride + at), lanes.min(d - at)) };
                 }
                 row = arithmetic.pair(row, odd);

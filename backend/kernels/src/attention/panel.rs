@@ -4,7 +4,7 @@
 //! to the sums. Both products then have the same form, with the panel as the right operand:
 //!
 //! ```text
-//! Sᵀ [keys][panel] = K [keys][d]  · Qᵀ [d][panel]          left: rows of K, where they lie
+//! Sᵀ [keys][panel] = K [keys][d]  · Qᵀ [d][panel]          left: rows of K, in their own layout
 //! Oᵀ [dv][panel]  += Vᵀ [dv][keys] · Pᵀ [keys][panel]      left: some columns of V beside each other, packed
 //! ```
 //!

@@ -3,7 +3,7 @@
 use super::arithmetic::Arithmetic;
 use super::exponent::power_of_two;
 use super::panel::MAX_PANEL_ROWS;
-use super::problem::{Problem, Shared, Span};
+use super::problem::{CheckedScores, Problem, UnitRows};
 use crate::math::tanh;
 use crate::simd::Isa;
 use core::f32::consts::LOG2_E;
@@ -31,16 +31,24 @@ pub(super) struct PanelSums {
     pub(super) columns: usize,
 }
 
+/// Products of a panel that are to become scores.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RawScores<'a> {
+    pub(super) problem: &'a Problem<'a>,
+    pub(super) span: &'a UnitRows,
+    pub(super) scores: &'a PanelScores,
+    /// Makes products scores where these are special.
+    pub(super) factor: Option<f32>,
+}
+
 /// Finishes scores: softcap, bias, base 2 where they are special, and -∞ where a key is hidden. Returns the largest of each row.
-/// The factor makes products scores where these are special.
 ///
 /// # Safety
 /// The scores are writable; `visible` has the keys that causal order and segments leave to each row of the unit.
 #[inline(always)]
 pub(super) unsafe fn finish_scores<I: Isa, const REGS: usize>(
     isa: I,
-    (problem, span): (&Problem<'_>, &Span),
-    (scores, factor): (&PanelScores, Option<f32>),
+    RawScores { problem, span, scores, factor }: RawScores<'_>,
     visible: &[(usize, usize)],
 ) -> [I::V; REGS] {
     let hidden = isa.splat(f32::NEG_INFINITY);
@@ -103,7 +111,7 @@ struct Square {
 impl Square {
     /// Reads numbers of these scores: a register a key, a lane a row. Rows that do not exist have 0.
     #[inline(always)]
-    fn read<I: Isa, T: Number>(&self, isa: I, span: &Span, from: &Shared<T>, square: &mut [I::V; 16]) {
+    fn read<I: Isa, T: Number>(&self, isa: I, span: &UnitRows, from: &CheckedScores<T>, square: &mut [I::V; 16]) {
         for (lane, to) in square[..I::LANES].iter_mut().enumerate() {
             if self.first + lane >= span.rows() {
                 break;

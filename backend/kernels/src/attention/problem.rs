@@ -1,7 +1,7 @@
 //! What is to be computed: shapes, options, and which keys a query sees.
 
 use super::panel::MAX_PANEL_ROWS;
-use super::tiles::{FEW_ROWS, MAX_ROWS, Tiles};
+use super::tiles::{DECODE_ROWS, MAX_ROWS, Tiles};
 use crate::rope::Heads;
 use crate::rows::Source;
 use core::f32::consts::LOG2_E;
@@ -63,12 +63,12 @@ impl AttentionOptions<'_> {
 
 /// [`Scores`] whose bounds were checked.
 #[derive(Debug)]
-pub(super) struct Shared<T> {
+pub(super) struct CheckedScores<T> {
     data: Source<T>,
     strides: [usize; 4],
 }
 
-impl<T> Shared<T> {
+impl<T> CheckedScores<T> {
     fn new(scores: Scores<'_, T>, shape: [usize; 4]) -> Self {
         if shape.iter().all(|&n| n > 0) {
             let last: usize = shape.iter().zip(scores.strides).map(|(n, stride)| (n - 1) * stride).sum();
@@ -110,8 +110,8 @@ pub(super) struct Problem<'a> {
     /// Includes the division by the softcap.
     pub(super) scale: f32,
     pub(super) softcap: Option<f32>,
-    pub(super) mask: Option<Shared<u8>>,
-    pub(super) bias: Option<Shared<f32>>,
+    pub(super) mask: Option<CheckedScores<u8>>,
+    pub(super) bias: Option<CheckedScores<f32>>,
     pub(super) split_keys: bool,
     pub(super) tiles: Tiles,
     pub(super) by_position: bool,
@@ -163,8 +163,8 @@ impl<'a> Problem<'a> {
             v_strides: v.strides,
             scale: options.softcap.map_or(options.scale, |cap| options.scale / cap),
             softcap: options.softcap,
-            mask: options.mask.map(|mask| Shared::new(mask, shape)),
-            bias: options.bias.map(|bias| Shared::new(bias, shape)),
+            mask: options.mask.map(|mask| CheckedScores::new(mask, shape)),
+            bias: options.bias.map(|bias| CheckedScores::new(bias, shape)),
             split_keys: options.split_keys,
             tiles: options.tiles.unwrap_or_else(|| Tiles::detect(q.head_dim, v.head_dim)),
             by_position: options.by_position,
@@ -210,8 +210,8 @@ impl<'a> Problem<'a> {
     }
 
     /// Whether all rows of a key head are few.
-    pub(super) fn has_few_rows(&self) -> bool {
-        self.group * self.queries <= FEW_ROWS && self.group <= self.tiles.rows
+    pub(super) fn is_decode(&self) -> bool {
+        self.group * self.queries <= DECODE_ROWS && self.group <= self.tiles.rows
     }
 
     /// How heads and queries are cut into units of at most [`Tiles::rows`] rows: all heads of a group first, then as many
@@ -240,7 +240,7 @@ pub(super) struct Cut {
 
 /// Rows of one unit: `queries` x `heads`, in this order, so that rows beside each other see about the same keys.
 #[derive(Debug, Clone)]
-pub(super) struct Span {
+pub(super) struct UnitRows {
     pub(super) batch: usize,
     pub(super) kv_head: usize,
     pub(super) heads: Range<usize>,
@@ -250,12 +250,12 @@ pub(super) struct Span {
 impl Cut {
     /// The rows of a unit. Later queries come first: under a causal order they see more keys, and the longest work should not
     /// begin last.
-    pub(super) fn span(self, problem: &Problem<'_>, unit: usize) -> Span {
+    pub(super) fn span(self, problem: &Problem<'_>, unit: usize) -> UnitRows {
         let (unit, tile) = (unit / self.query_parts, self.query_parts - 1 - unit % self.query_parts);
         let (unit, part) = (unit / self.head_parts, unit % self.head_parts);
         let (batch, kv_head) = (unit / problem.kv_heads, unit % problem.kv_heads);
         let first = kv_head * problem.group;
-        Span {
+        UnitRows {
             batch,
             kv_head,
             heads: first + part * self.heads..first + ((part + 1) * self.heads).min(problem.group),
@@ -264,7 +264,7 @@ impl Cut {
     }
 }
 
-impl Span {
+impl UnitRows {
     /// Number of rows.
     pub(super) fn rows(&self) -> usize {
         self.heads.len() * self.queries.len()

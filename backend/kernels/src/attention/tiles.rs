@@ -8,7 +8,7 @@ use crate::config::TilingConfig;
 pub(super) const MAX_ROWS: usize = 384;
 
 /// At most this many rows are worth no panel: lanes would be empty, and each key is read once anyway.
-pub(super) const FEW_ROWS: usize = 8;
+pub(super) const DECODE_ROWS: usize = 8;
 
 /// Tile sizes of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

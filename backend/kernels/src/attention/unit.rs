@@ -1,11 +1,11 @@
 //! One unit: rows of one key head against part of the keys.
 
-use super::few_softmax::Running;
-use super::merge::Block;
+use super::decode_softmax::Running;
 use super::packing::{TileRows, pad_columns};
 use super::panel::MAX_PANEL_ROWS;
 use super::panel_softmax::PanelSums;
-use super::problem::{Problem, Span};
+use super::partials::PartialSums;
+use super::problem::{Problem, UnitRows};
 use crate::Storage;
 use crate::rows::{AnySource, AnyTarget, Source, Target};
 use crate::simd::Isa;
@@ -21,10 +21,12 @@ pub(super) struct Unit<'a, S> {
     pub(super) v: Source<S>,
     pub(super) out: AnyTarget,
     pub(super) lse: Option<Target<f32>>,
-    pub(super) span: Span,
+    pub(super) span: UnitRows,
     pub(super) keys: Range<usize>,
     /// Where sums go that are to be merged; none writes the result.
-    pub(super) partial: Option<Block>,
+    pub(super) partial: Option<PartialSums>,
+    /// Most bytes of the operand that is read next which a decode prefetches; 0 for none.
+    pub(super) prefetch: usize,
 }
 
 impl<S: Storage> Unit<'_, S> {

@@ -1,7 +1,7 @@
 //! Arithmetic of two operands, the second one possibly broadcast.
 
-use crate::math::{Several, Vector};
-use crate::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
+use crate::math::{LaneOps, Unrolled};
+use crate::rows::{GRAIN, Source, Target, UNROLL, by_dtype, load, share, spans, store, streams};
 use crate::simd::{Isa, Kernel};
 use crate::{Floats, FloatsMut, Launch, Storage};
 use core::ops::Range;
@@ -110,7 +110,7 @@ fn run<S: Storage>(launch: Launch, op: BinaryOp, a: Source<S>, by: By<S>, dst: T
     let launch = share(launch, 3 * size_of::<S>() * len);
     let in_place = a.start() == dst.source().start();
     let stream = !in_place && streams(size_of::<S>() * len);
-    let part = |part: Range<usize>| Part { op, by, a: a.part(&part), dst: dst.part(&part), d, part, stream };
+    let part = |part: Range<usize>| BinaryElements { op, by, a: a.part(&part), dst: dst.part(&part), d, part, stream };
     if rows == 1 {
         launch.split(len, GRAIN, |elements| launch.tier.run(part(elements)));
     } else {
@@ -120,7 +120,7 @@ fn run<S: Storage>(launch: Launch, op: BinaryOp, a: Source<S>, by: By<S>, dst: T
 }
 
 /// Elements `part` of an op: whole rows if there are several.
-struct Part<S> {
+struct BinaryElements<S> {
     op: BinaryOp,
     by: By<S>,
     a: *const S,
@@ -130,7 +130,7 @@ struct Part<S> {
     stream: bool,
 }
 
-impl<S: Storage> Kernel for Part<S> {
+impl<S: Storage> Kernel for BinaryElements<S> {
     type Out = ();
 
     #[inline(always)]
@@ -144,7 +144,7 @@ impl<S: Storage> Kernel for Part<S> {
     }
 }
 
-impl<S: Storage> Part<S> {
+impl<S: Storage> BinaryElements<S> {
     /// One loop for each op.
     #[inline(always)]
     fn run_op<I: Isa, const STREAM: bool>(self, isa: I) {
@@ -186,7 +186,7 @@ impl<S: Storage> Part<S> {
 }
 
 #[inline(always)]
-fn combine<I: Vector, const OP: u8>(isa: I, a: I::V, b: I::V) -> I::V {
+fn combine<I: LaneOps, const OP: u8>(isa: I, a: I::V, b: I::V) -> I::V {
     match OP {
         0 => isa.add(a, b),
         1 => isa.sub(a, b),
@@ -206,11 +206,11 @@ unsafe fn against_slice<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
     len: usize,
 ) {
     let span = spans::<I, S, STREAM>(isa, dst, len);
-    for at in (span.blocks..span.rest).step_by(BESIDE * I::LANES) {
+    for at in (span.blocks..span.rest).step_by(UNROLL * I::LANES) {
         // SAFETY: the caller's promise; a block ends at `rest` or before.
         unsafe {
-            let (a, b) = (S::load_block::<I, BESIDE>(isa, a.add(at)), S::load_block::<I, BESIDE>(isa, b.add(at)));
-            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), combine::<_, OP>(Several(isa), a, b));
+            let (a, b) = (S::load_block::<I, UNROLL>(isa, a.add(at)), S::load_block::<I, UNROLL>(isa, b.add(at)));
+            S::store_block::<I, UNROLL, STREAM>(isa, dst.add(at), combine::<_, OP>(Unrolled(isa), a, b));
         }
     }
     for (begin, end) in span.singles() {
@@ -238,11 +238,11 @@ unsafe fn against_scalar<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
     // The canonical NaN, which 16-bit stores need.
     let b = Isa::splat(isa, if b.is_nan() { f32::NAN } else { b });
     let span = spans::<I, S, STREAM>(isa, dst, len);
-    for at in (span.blocks..span.rest).step_by(BESIDE * I::LANES) {
+    for at in (span.blocks..span.rest).step_by(UNROLL * I::LANES) {
         // SAFETY: the caller's promise; a block ends at `rest` or before.
         unsafe {
-            let a = S::load_block::<I, BESIDE>(isa, a.add(at));
-            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), combine::<_, OP>(Several(isa), a, [b; BESIDE]));
+            let a = S::load_block::<I, UNROLL>(isa, a.add(at));
+            S::store_block::<I, UNROLL, STREAM>(isa, dst.add(at), combine::<_, OP>(Unrolled(isa), a, [b; UNROLL]));
         }
     }
     for (begin, end) in span.singles() {

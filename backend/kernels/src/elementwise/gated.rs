@@ -1,8 +1,8 @@
 //! The product in the middle of a gated MLP (Shazeer 2020, "GLU variants improve transformer").
 
 use crate::ElementType;
-use crate::math::{Several, Vector, silu, silu_bf16};
-use crate::rows::{BESIDE, GRAIN, Source, Target, by_dtype, load, share, spans, store, streams};
+use crate::math::{LaneOps, Unrolled, silu, silu_bf16};
+use crate::rows::{GRAIN, Source, Target, UNROLL, by_dtype, load, share, spans, store, streams};
 use crate::simd::{Isa, Kernel};
 use crate::{Floats, FloatsMut, Launch, Storage};
 
@@ -34,12 +34,12 @@ fn run<S: Storage>(launch: Launch, gate: Source<S>, up: Source<S>, out: Target<S
     let stream = !in_place && streams(size_of::<S>() * out.len());
     share(launch, 3 * size_of::<S>() * out.len()).split(out.len(), GRAIN, |part| {
         let (gate, up, out, len) = (gate.part(&part), up.part(&part), out.part(&part), part.len());
-        launch.tier.run(Gated { gate, up, out, len, stream });
+        launch.tier.run(GatedElements { gate, up, out, len, stream });
     });
 }
 
 /// `len` elements; `gate` and `out` are the same or do not overlap.
-struct Gated<S> {
+struct GatedElements<S> {
     gate: *const S,
     up: *const S,
     out: *mut S,
@@ -47,7 +47,7 @@ struct Gated<S> {
     stream: bool,
 }
 
-impl<S: Storage> Kernel for Gated<S> {
+impl<S: Storage> Kernel for GatedElements<S> {
     type Out = ();
 
     #[inline(always)]
@@ -63,28 +63,28 @@ impl<S: Storage> Kernel for Gated<S> {
 
 /// `silu(gate) · up`, to what rounding to `S` leaves of it.
 #[inline(always)]
-fn multiply<I: Vector, S: Storage>(isa: I, gate: I::V, up: I::V) -> I::V {
+fn multiply<I: LaneOps, S: Storage>(isa: I, gate: I::V, up: I::V) -> I::V {
     let open = if matches!(S::TYPE, ElementType::Bf16) { silu_bf16(isa, gate) } else { silu(isa, gate) };
     isa.mul(open, up)
 }
 
-impl<S: Storage> Gated<S> {
+impl<S: Storage> GatedElements<S> {
     #[inline(always)]
     fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
         let Self { gate, up, out, len, .. } = *self;
         let span = spans::<I, S, STREAM>(isa, out, len);
-        for at in (span.blocks..span.rest).step_by(BESIDE * I::LANES) {
+        for at in (span.blocks..span.rest).step_by(UNROLL * I::LANES) {
             // SAFETY: `run` took the pointers from checked parts of `len` elements; a block ends at `rest` or before.
             unsafe {
-                let gate = S::load_block::<I, BESIDE>(isa, gate.add(at));
-                let up = S::load_block::<I, BESIDE>(isa, up.add(at));
-                S::store_block_near::<I, BESIDE, STREAM>(isa, out.add(at), multiply::<_, S>(Several(isa), gate, up));
+                let gate = S::load_block::<I, UNROLL>(isa, gate.add(at));
+                let up = S::load_block::<I, UNROLL>(isa, up.add(at));
+                S::store_block_near::<I, UNROLL, STREAM>(isa, out.add(at), multiply::<_, S>(Unrolled(isa), gate, up));
             }
         }
         for (begin, end) in span.singles() {
             for at in (begin..end).step_by(I::LANES) {
                 let n = I::LANES.min(end - at);
-                // SAFETY: as above; at + n ≤ len.
+                // SAFETY: `run` took the pointers from checked parts of `len` elements; at + n ≤ len.
                 unsafe {
                     let product = multiply::<_, S>(isa, load(isa, gate.add(at), n), load(isa, up.add(at), n));
                     store(isa, out.add(at), S::round_near(isa, product), n);

@@ -1,6 +1,6 @@
 //! The exponential and what follows from it.
 
-use super::{Vector, polynomial};
+use super::{LaneOps, polynomial};
 
 /// `ln 2` in two parts: the first has 10 significant bits, so that its product with an exponent (8 bits) is exact.
 const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
@@ -22,7 +22,7 @@ const TANH: [f32; 5] = [-0.333_332_78, 0.133_313_3, -0.053_730_007, 0.020_606_17
 ///
 /// `x = n ln 2 + r` (Cody and Waite), `eˣ = 2ⁿ eʳ`, eʳ by a polynomial.
 #[inline(always)]
-pub fn exp<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn exp<I: LaneOps>(isa: I, x: I::V) -> I::V {
     // A NaN is the second operand, which both give.
     let x = isa.min(isa.splat(HIGHEST), isa.max(isa.splat(LOWEST), x));
     let n = isa.round(isa.mul(x, isa.splat(core::f32::consts::LOG2_E)));
@@ -37,7 +37,7 @@ pub fn exp<I: Vector>(isa: I, x: I::V) -> I::V {
 /// As [`exp`], with the signs of odd powers turned, without bounds, and with a scale that need not reach large numbers: a third
 /// fewer instructions on AVX2.
 #[inline(always)]
-pub(crate) fn decay<I: Vector>(isa: I, t: I::V) -> I::V {
+pub(crate) fn decay<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let n = isa.round(isa.mul(t, isa.splat(-core::f32::consts::LOG2_E)));
     let u = isa.mul_add(n, isa.splat(LN2[0]), t);
     let u = isa.mul_add(n, isa.splat(LN2[1]), u);
@@ -47,20 +47,20 @@ pub(crate) fn decay<I: Vector>(isa: I, t: I::V) -> I::V {
 
 /// `e⁻ᵗ` for t ≥ -40, infinite too: [`decay`] with its bound.
 #[inline(always)]
-pub(crate) fn decay_any<I: Vector>(isa: I, t: I::V) -> I::V {
+pub(crate) fn decay_any<I: LaneOps>(isa: I, t: I::V) -> I::V {
     decay(isa, isa.min(isa.splat(-LOWEST), t))
 }
 
 /// [`decay_any`] for 16-bit results, within a relative 2⁻¹⁷ (1/64 of the rounding to f16, 1/512 of that to bf16): three multiply-adds of
 /// nine less. 1 at 0.
 #[inline(always)]
-pub(crate) fn decay_any_16bit<I: Vector>(isa: I, t: I::V) -> I::V {
+pub(crate) fn decay_any_16bit<I: LaneOps>(isa: I, t: I::V) -> I::V {
     decay_16bit(isa, isa.min(isa.splat(-LOWEST), t))
 }
 
 /// [`decay_any_16bit`] without its bound, for t ≤ 112.
 #[inline(always)]
-fn decay_16bit<I: Vector>(isa: I, t: I::V) -> I::V {
+fn decay_16bit<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let n = isa.round(isa.mul(t, isa.splat(-core::f32::consts::LOG2_E)));
     let u = isa.mul_add(n, isa.splat(core::f32::consts::LN_2), t);
     let [a, b, c, d] = EXP_16BIT;
@@ -69,14 +69,14 @@ fn decay_16bit<I: Vector>(isa: I, t: I::V) -> I::V {
 
 /// `1 / (1 + eᵗ)`, the sigmoid of -t, for 0 ≤ t ≤ 112.
 #[inline(always)]
-pub(super) fn sigmoid_tail<I: Vector>(isa: I, t: I::V) -> I::V {
+pub(super) fn sigmoid_tail<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let e = decay(isa, t);
     isa.div_near(e, isa.add(isa.splat(1.0), e))
 }
 
 /// [`sigmoid_tail`] of which bf16 is stored: within a relative 2⁻¹³·⁷.
 #[inline(always)]
-pub(super) fn sigmoid_tail_bf16<I: Vector>(isa: I, t: I::V) -> I::V {
+pub(super) fn sigmoid_tail_bf16<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let e = decay_16bit(isa, t);
     isa.div_coarse(e, isa.add(isa.splat(1.0), e))
 }
@@ -85,7 +85,7 @@ pub(super) fn sigmoid_tail_bf16<I: Vector>(isa: I, t: I::V) -> I::V {
 ///
 /// A polynomial near 0, where the quotient would cancel; `1 - 2 e^{-2|x|} / (1 + e^{-2|x|})` elsewhere.
 #[inline(always)]
-pub fn tanh<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn tanh<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let square = isa.mul(x, x);
     let near = isa.mul_add(isa.mul(polynomial(isa, square, TANH), square), x, x);
     let t = isa.abs(x);
@@ -98,14 +98,14 @@ pub fn tanh<I: Vector>(isa: I, x: I::V) -> I::V {
 
 /// `1 / (1 + e⁻ˣ)`, within 2.5 ulp.
 #[inline(always)]
-pub fn sigmoid<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn sigmoid<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let tail = sigmoid_tail(isa, isa.min(isa.splat(-LOWEST), isa.abs(x)));
     isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
 }
 
 /// [`sigmoid`] of which bf16 is stored: within a relative 2⁻¹³·⁷, 1/26 of what rounding the result adds.
 #[inline(always)]
-pub fn sigmoid_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn sigmoid_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let tail = sigmoid_tail_bf16(isa, isa.min(isa.splat(-LOWEST), isa.abs(x)));
     isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
 }
@@ -113,14 +113,14 @@ pub fn sigmoid_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
 /// `x / (1 + e⁻ˣ)`, within 3 ulp for x ≥ -80. Further left the exponential is nearly subnormal: within 60 units of
 /// 2⁻¹⁴⁹. `silu(-∞) = -0`, the limit; the formula, and PyTorch, give NaN there.
 #[inline(always)]
-pub fn silu<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn silu<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail(isa, t))
 }
 
 /// [`silu`] of which bf16 is stored: within a relative 2⁻¹³·⁷ where the result is not subnormal. Two thirds of the instructions.
 #[inline(always)]
-pub fn silu_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn silu_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail_bf16(isa, t))
 }
@@ -128,7 +128,7 @@ pub fn silu_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
 /// `max(x, 0) - t · tail`: `x · F(x)` for `t = |x|`, bounded, and `tail = F(-t) = 1 - F(t)`. Rounded once for a positive x, and
 /// -0 where a negative x leaves nothing.
 #[inline(always)]
-pub(super) fn positive_less<I: Vector>(isa: I, x: I::V, t: I::V, tail: I::V) -> I::V {
+pub(super) fn positive_less<I: LaneOps>(isa: I, x: I::V, t: I::V, tail: I::V) -> I::V {
     // `max` gives its second operand for NaN and for two zeros.
     let positive = isa.max(isa.splat(-0.0), x);
     isa.neg_mul_add(t, tail, positive)

@@ -4,7 +4,7 @@
 
 use super::exp::{EXP, positive_less, sigmoid_tail, sigmoid_tail_bf16};
 use super::mills::normal_tail;
-use super::{Vector, polynomial};
+use super::{LaneOps, polynomial};
 use core::f32::consts::{LN_2, LOG2_E};
 
 /// From here on to the left the forms round to 0; the bounds also keep -∞ · 0 out.
@@ -25,21 +25,21 @@ const TAIL_UNDER: [f32; 6] = [1.0, 1.676_452_5, 1.205_549_2, 0.471_409_3, 0.102_
 /// that the exponential multiplies the rounding of its argument 2u: up to 200 ulp where the result is near 10⁻⁴⁰, while the
 /// absolute error is below 2⁻²⁴ for all x ≤ 0. (The formula with the hyperbolic tangent has no correct digit there in f32.)
 #[inline(always)]
-pub fn gelu_tanh<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn gelu_tanh<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(TANH_HIGHEST), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail(isa, tanh_argument(isa, t)))
 }
 
 /// [`gelu_tanh`] of which bf16 is stored: within a relative 2⁻¹³·⁷.
 #[inline(always)]
-pub fn gelu_tanh_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn gelu_tanh_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(TANH_HIGHEST), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail_bf16(isa, tanh_argument(isa, t)))
 }
 
 /// Twice the argument of the hyperbolic tangent.
 #[inline(always)]
-fn tanh_argument<I: Vector>(isa: I, t: I::V) -> I::V {
+fn tanh_argument<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let slope = isa.mul_add(isa.splat(TANH_ARGUMENT[1]), isa.mul(t, t), isa.splat(TANH_ARGUMENT[0]));
     isa.mul(t, slope)
 }
@@ -61,7 +61,7 @@ const COARSE_HALF_DECAY: [f32; 5] = [1.0, -0.499_983_4, 0.125_007_55, -0.020_984
 /// x ≥ -1, within 12 ulp everywhere; without FMA (the portable tier) within 200 ulp in the tail. The absolute error is below
 /// 2⁻²⁴ for all x ≤ 0. (A formula with erf, PyTorch's, has no correct digit left of -5.5.)
 #[inline(always)]
-pub fn gelu_erf<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn gelu_erf<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(ERF_HIGHEST), isa.abs(x));
     let tail = if I::LOOKS_UP { normal_tail(isa, t) } else { normal_tail_by_quotient(isa, t) };
     positive_less(isa, x, t, tail)
@@ -69,7 +69,7 @@ pub fn gelu_erf<I: Vector>(isa: I, x: I::V) -> I::V {
 
 /// `Φ(-t)` for 0 ≤ t ≤ 15.
 #[inline(always)]
-fn normal_tail_by_quotient<I: Vector>(isa: I, t: I::V) -> I::V {
+fn normal_tail_by_quotient<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let square = isa.mul(t, t);
     // What the rounding of t² added: with FMA exact; without, 0, and the error of the tail grows with t².
     let added = isa.neg_mul_add(t, t, square);
@@ -82,7 +82,7 @@ fn normal_tail_by_quotient<I: Vector>(isa: I, t: I::V) -> I::V {
 /// [`gelu_erf`] of a bf16, of which bf16 is stored: relative error below 2⁻¹³·⁴, 1/21 of what rounding the result adds, with two thirds
 /// of the instructions. The square of a bf16 is exact.
 #[inline(always)]
-pub fn gelu_erf_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn gelu_erf_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(ERF_HIGHEST), isa.abs(x));
     let (n, u) = reduce_half(isa, isa.mul(t, t));
     let e = polynomial(isa, u, COARSE_HALF_DECAY);
@@ -94,7 +94,7 @@ pub fn gelu_erf_bf16<I: Vector>(isa: I, x: I::V) -> I::V {
 ///
 /// One multiply-add: the constant is off by 2⁻²⁸, and n times half of that, 150 at the most, is 2.5 ulp of the farthest tail.
 #[inline(always)]
-fn reduce_half<I: Vector>(isa: I, s: I::V) -> (I::V, I::V) {
+fn reduce_half<I: LaneOps>(isa: I, s: I::V) -> (I::V, I::V) {
     let n = isa.round(isa.mul(s, isa.splat(-0.5 * LOG2_E)));
     (n, isa.mul_add(n, isa.splat(2.0 * LN_2), s))
 }

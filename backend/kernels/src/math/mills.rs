@@ -5,7 +5,7 @@
 //! The two chains of multiply-adds are written in turn: the CPU looks ahead over too few instructions to find the second behind the
 //! first (10.0 cycles a register in place of 10.8 on AMD Zen 5; by quotient, [`super::gelu`], 12.9).
 
-use super::Vector;
+use super::LaneOps;
 use crate::simd::Table;
 use core::f32::consts::{LN_2, LOG2_E};
 
@@ -60,27 +60,27 @@ const SIXTEENTHS: f32 = 786_432.0;
 
 /// `Φ(-t)` for 0 ≤ t ≤ 14.9.
 #[inline(always)]
-pub(super) fn normal_tail<I: Vector>(isa: I, t: I::V) -> I::V {
+pub(super) fn normal_tail<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let place = isa.add(t, isa.splat(1.0));
     let tail = |i: usize| isa.lookup::<BELOW_QUARTERS>(&TAIL[i], place);
     let square = isa.mul(t, t);
     // e^{-t²/2} = 2ⁿ e^{-u/2} for n in sixteenths: |u| ≤ ln 2 / 16. Why one multiply-add: see `reduce_half`.
-    let sixteenths = isa.pipelined(isa.mul_add(square, isa.splat(-0.5 * LOG2_E), isa.splat(SIXTEENTHS)));
-    let d = isa.pipelined(isa.sub(t, isa.lookup::<BELOW_QUARTERS>(&MIDDLES, place)));
+    let sixteenths = isa.interleave(isa.mul_add(square, isa.splat(-0.5 * LOG2_E), isa.splat(SIXTEENTHS)));
+    let d = isa.interleave(isa.sub(t, isa.lookup::<BELOW_QUARTERS>(&MIDDLES, place)));
     let n = isa.sub(sixteenths, isa.splat(SIXTEENTHS));
-    let r = isa.pipelined(isa.mul_add(tail(5), d, tail(4)));
+    let r = isa.interleave(isa.mul_add(tail(5), d, tail(4)));
     // What the rounding of t² added, exactly.
     let added = isa.neg_mul_add(t, t, square);
-    let u = isa.pipelined(isa.mul_add(n, isa.splat(2.0 * LN_2), square));
-    let r = isa.pipelined(isa.mul_add(r, d, tail(3)));
-    let u = isa.pipelined(isa.sub(u, added));
-    let r = isa.pipelined(isa.mul_add(r, d, tail(2)));
+    let u = isa.interleave(isa.mul_add(n, isa.splat(2.0 * LN_2), square));
+    let r = isa.interleave(isa.mul_add(r, d, tail(3)));
+    let u = isa.interleave(isa.sub(u, added));
+    let r = isa.interleave(isa.mul_add(r, d, tail(2)));
     // e^{-u/2} - 1 = u (-1/2 + u/8 - u²/48 + ..): what is left out is below 2⁻²⁶·⁶.
-    let e = isa.pipelined(isa.mul_add(u, isa.splat(-1.0 / 48.0), isa.splat(1.0 / 8.0)));
-    let r = isa.pipelined(isa.mul_add(r, d, tail(1)));
-    let e = isa.pipelined(isa.mul_add(e, u, isa.splat(-0.5)));
-    let r = isa.pipelined(isa.mul_add(r, d, tail(0)));
-    let e = isa.pipelined(isa.mul(e, u));
-    let r = isa.pipelined(isa.mul(r, isa.lookup::<0>(&ROOTS, sixteenths)));
+    let e = isa.interleave(isa.mul_add(u, isa.splat(-1.0 / 48.0), isa.splat(1.0 / 8.0)));
+    let r = isa.interleave(isa.mul_add(r, d, tail(1)));
+    let e = isa.interleave(isa.mul_add(e, u, isa.splat(-0.5)));
+    let r = isa.interleave(isa.mul_add(r, d, tail(0)));
+    let e = isa.interleave(isa.mul(e, u));
+    let r = isa.interleave(isa.mul(r, isa.lookup::<0>(&ROOTS, sixteenths)));
     isa.mul_pow2_low(isa.mul_add(r, e, r), n)
 }

@@ -5,13 +5,13 @@
 
 mod exp;
 mod gelu;
+mod lanes;
 mod mills;
-mod vector;
 
 pub(crate) use exp::{decay_any, decay_any_16bit};
 pub use exp::{exp, sigmoid, sigmoid_bf16, silu, silu_bf16, tanh};
 pub use gelu::{gelu_erf, gelu_erf_bf16, gelu_tanh, gelu_tanh_bf16};
-pub use vector::{Several, Vector};
+pub use lanes::{LaneOps, Unrolled};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub enum Activation {
 
 /// `activation(x)`.
 #[inline(always)]
-pub fn activate<I: Vector>(isa: I, activation: Activation, x: I::V) -> I::V {
+pub fn activate<I: LaneOps>(isa: I, activation: Activation, x: I::V) -> I::V {
     match activation {
         Activation::GeluTanh => gelu_tanh(isa, x),
         Activation::GeluErf => gelu_erf(isa, x),
@@ -38,17 +38,17 @@ pub fn activate<I: Vector>(isa: I, activation: Activation, x: I::V) -> I::V {
 
 /// `max(x, 0)`; 0 for NaN, as Burn's CPU backends give.
 #[inline(always)]
-pub fn relu<I: Vector>(isa: I, x: I::V) -> I::V {
+pub fn relu<I: LaneOps>(isa: I, x: I::V) -> I::V {
     // `max` gives its second operand for NaN.
     isa.max(x, isa.splat(0.0))
 }
 
 /// `c₀ + c₁ x + c₂ x² + ..`, by Horner's rule.
 #[inline(always)]
-fn polynomial<I: Vector, const N: usize>(isa: I, x: I::V, coefficients: [f32; N]) -> I::V {
+fn polynomial<I: LaneOps, const N: usize>(isa: I, x: I::V, coefficients: [f32; N]) -> I::V {
     let mut sum = isa.splat(coefficients[N - 1]);
     for c in coefficients.into_iter().rev().skip(1) {
-        sum = isa.pipelined(isa.mul_add(sum, x, isa.splat(c)));
+        sum = isa.interleave(isa.mul_add(sum, x, isa.splat(c)));
     }
     sum
 }

@@ -2,7 +2,7 @@
 
 use super::block::Block;
 use super::class::Class;
-use super::pool::Pool;
+use super::counters::COUNTERS;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering;
 
@@ -25,23 +25,23 @@ thread_local! {
 }
 
 /// A block of `class` that this thread kept.
-pub(super) fn take(pool: &Pool, class: Class) -> Option<Block> {
+pub(super) fn take(class: Class) -> Option<Block> {
     if class.bytes() > LARGEST {
         return None;
     }
     // A thread that is ending has no cache any more.
-    CACHE.try_with(|cache| cache.borrow_mut().of(pool, class).pop()).ok().flatten()
+    CACHE.try_with(|cache| cache.borrow_mut().of(class).pop()).ok().flatten()
 }
 
 /// Keeps `block`, or hands it back where it is too large, one too many, or the thread is ending.
-pub(super) fn put(pool: &Pool, class: Class, block: Block) -> Option<Block> {
+pub(super) fn put(class: Class, block: Block) -> Option<Block> {
     if class.bytes() > LARGEST {
         return Some(block);
     }
     let mut block = Some(block);
     let _ = CACHE.try_with(|cache| {
         let mut cache = cache.borrow_mut();
-        let blocks = cache.of(pool, class);
+        let blocks = cache.of(class);
         if blocks.len() < PER_CLASS {
             blocks.extend(block.take());
         }
@@ -50,30 +50,30 @@ pub(super) fn put(pool: &Pool, class: Class, block: Block) -> Option<Block> {
 }
 
 /// Gives back to the system what this thread keeps.
-pub(super) fn clear(pool: &Pool) {
-    let _ = CACHE.try_with(|cache| cache.borrow_mut().clear(pool));
+pub(super) fn clear() {
+    let _ = CACHE.try_with(|cache| cache.borrow_mut().clear());
 }
 
 impl Cache {
     /// The blocks of a class, after doing what a trim by another thread asked for.
-    fn of(&mut self, pool: &Pool, class: Class) -> &mut Vec<Block> {
-        let trims = pool.trims.load(Ordering::Acquire);
+    fn of(&mut self, class: Class) -> &mut Vec<Block> {
+        let trims = COUNTERS.trims.load(Ordering::Acquire);
         if self.trims != trims {
-            self.clear(pool);
+            self.clear();
             self.trims = trims;
         }
         &mut self.blocks[class.index()]
     }
 
-    fn clear(&mut self, pool: &Pool) {
+    fn clear(&mut self) {
         for block in self.blocks.iter_mut().flat_map(|blocks| blocks.drain(..)) {
-            pool.forget(block);
+            COUNTERS.release(block);
         }
     }
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        self.clear(Pool::global());
+        self.clear();
     }
 }

@@ -19,6 +19,7 @@ mod aligned;
 mod block;
 mod cache;
 mod class;
+mod counters;
 mod floats;
 mod pool;
 mod pooled;

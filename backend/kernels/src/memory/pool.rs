@@ -3,6 +3,7 @@
 use super::block::Block;
 use super::cache;
 use super::class::Class;
+use super::counters::COUNTERS;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed, Ordering::Release};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
@@ -33,14 +34,7 @@ pub struct PoolStats {
 #[derive(Debug)]
 pub struct Pool {
     shelves: [Mutex<Vec<Block>>; Class::COUNT],
-    hits: AtomicUsize,
-    misses: AtomicUsize,
-    held: AtomicUsize,
-    in_use: AtomicUsize,
-    high_water: AtomicUsize,
     cap: AtomicUsize,
-    /// Number of trims: a thread whose cache has seen fewer empties it.
-    pub(super) trims: AtomicUsize,
 }
 
 impl Pool {
@@ -48,13 +42,7 @@ impl Pool {
     pub fn global() -> &'static Self {
         static POOL: LazyLock<Pool> = LazyLock::new(|| Pool {
             shelves: [const { Mutex::new(Vec::new()) }; Class::COUNT],
-            hits: AtomicUsize::new(0),
-            misses: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
-            in_use: AtomicUsize::new(0),
-            high_water: AtomicUsize::new(0),
             cap: AtomicUsize::new(Pool::default_cap()),
-            trims: AtomicUsize::new(0),
         });
         &POOL
     }
@@ -67,11 +55,11 @@ impl Pool {
     /// A block of at least `bytes`: every byte is initialised, to what nobody should rely on.
     pub fn take(&self, bytes: usize) -> Block {
         let class = Class::of(bytes);
-        let found = class.and_then(|class| cache::take(self, class).or_else(|| self.shelf(class).pop()));
+        let found = class.and_then(|class| cache::take(class).or_else(|| self.shelf(class).pop()));
         let block = match found {
             Some(mut block) => {
-                self.hits.fetch_add(1, Relaxed);
-                self.held.fetch_sub(block.len(), Relaxed);
+                COUNTERS.hits.fetch_add(1, Relaxed);
+                COUNTERS.held.fetch_sub(block.len(), Relaxed);
                 if cfg!(debug_assertions) {
                     // NaN in each float type: a kernel that leaves an element out shows.
                     block.as_mut_slice().fill(0xff);
@@ -79,29 +67,29 @@ impl Pool {
                 block
             }
             None => {
-                self.misses.fetch_add(1, Relaxed);
+                COUNTERS.misses.fetch_add(1, Relaxed);
                 Block::zeroed(class.map_or(bytes, Class::bytes))
             }
         };
-        let in_use = self.in_use.fetch_add(block.len(), Relaxed) + block.len();
-        self.high_water.fetch_max(in_use + self.held.load(Relaxed), Relaxed);
+        let in_use = COUNTERS.in_use.fetch_add(block.len(), Relaxed) + block.len();
+        COUNTERS.high_water.fetch_max(in_use + COUNTERS.held.load(Relaxed), Relaxed);
         block
     }
 
     /// Takes a block back, to hand it out again or to return it to the system.
     pub fn put(&self, block: Block) {
-        self.in_use.fetch_sub(block.len(), Relaxed);
+        COUNTERS.in_use.fetch_sub(block.len(), Relaxed);
         let (bytes, cap) = (block.len(), self.cap.load(Relaxed));
         let Some(class) = Class::of(bytes).filter(|_| bytes <= cap) else { return };
-        if self.held.fetch_add(bytes, Relaxed) + bytes > cap {
+        if COUNTERS.held.fetch_add(bytes, Relaxed) + bytes > cap {
             // What is held did not serve; the sizes in use have changed.
             self.clear_shelves();
-            if self.held.load(Relaxed) > cap {
-                self.forget(block);
+            if COUNTERS.held.load(Relaxed) > cap {
+                COUNTERS.release(block);
                 return;
             }
         }
-        if let Some(block) = cache::put(self, class, block) {
+        if let Some(block) = cache::put(class, block) {
             self.shelf(class).push(block);
         }
     }
@@ -109,15 +97,15 @@ impl Pool {
     /// Returns to the system what lies free: at once what is on the shelves and in this thread's cache, and what other threads cached when
     /// each next takes or drops a buffer.
     pub fn trim(&self) {
-        self.trims.fetch_add(1, Release);
-        cache::clear(self);
+        COUNTERS.trims.fetch_add(1, Release);
+        cache::clear();
         self.clear_shelves();
     }
 
     /// Sets the most bytes that may lie free; 0 keeps none. What is beyond is returned to the system.
     pub fn set_cap(&self, bytes: usize) {
         self.cap.store(bytes, Relaxed);
-        if self.held.load(Relaxed) > bytes {
+        if COUNTERS.held.load(Relaxed) > bytes {
             self.trim();
         }
     }
@@ -125,24 +113,19 @@ impl Pool {
     /// Counters, each right by itself while other threads work.
     pub fn stats(&self) -> PoolStats {
         PoolStats {
-            hits: self.hits.load(Relaxed),
-            misses: self.misses.load(Relaxed),
-            held: self.held.load(Relaxed),
-            in_use: self.in_use.load(Relaxed),
-            high_water: self.high_water.load(Relaxed),
+            hits: COUNTERS.hits.load(Relaxed),
+            misses: COUNTERS.misses.load(Relaxed),
+            held: COUNTERS.held.load(Relaxed),
+            in_use: COUNTERS.in_use.load(Relaxed),
+            high_water: COUNTERS.high_water.load(Relaxed),
             cap: self.cap.load(Relaxed),
         }
-    }
-
-    /// Returns a held block to the system.
-    pub(super) fn forget(&self, block: Block) {
-        self.held.fetch_sub(block.len(), Relaxed);
     }
 
     fn clear_shelves(&self) {
         for shelf in &self.shelves {
             let blocks = std::mem::take(&mut *lock(shelf));
-            blocks.into_iter().for_each(|block| self.forget(block));
+            blocks.into_iter().for_each(|block| COUNTERS.release(block));
         }
     }
 

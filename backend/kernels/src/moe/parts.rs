@@ -85,7 +85,7 @@ mod tests {
                     })
                     .collect();
                 for n in [1, 16, 130, 768] {
-                    let launch = Launch { tier: Tier::Portable, threads };
+                    let launch = Launch { threads, ..Launch::single(Tier::Portable) };
                     let parts = Parts::divide(launch, &groups, [4096, n]);
                     for group in 0..groups.len() {
                         let mut own: Vec<_> = parts.items.iter().filter(|item| item.group == group).collect();

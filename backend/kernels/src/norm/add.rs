@@ -1,10 +1,12 @@
 //! A residual addition and the RMS norm of its sum, in one pass over memory.
 
 use super::operand::Normed;
-use super::rms::{RmsNorm, reciprocal_root, scale};
-use crate::math::{Several, Vector};
+use super::rms::{RmsNorm, Scaling, reciprocal_root, scale};
+use crate::math::{LaneOps, Unrolled};
+use crate::memory::PooledBytes;
 use crate::rows::{
-    BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
+    BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
+    prefetch_elements, share, spans, store, streams_rows,
 };
 use crate::simd::{Isa, Kernel};
 use crate::{Floats, FloatsMut, Launch, Storage};
@@ -65,9 +67,14 @@ fn run<S: Storage>(
     let gamma = Source::new(gamma.get());
     let in_place = x.start() == sum.source().start();
     let stream = !in_place && [sum, normed].iter().all(|to| streams_rows(to.source().start(), d, rows));
-    share(launch, 4 * size_of::<S>() * len).split(rows, GRAIN.div_ceil(d.max(1)), |part| {
+    if len == 0 {
+        return;
+    }
+    let ahead = if stream { prefetch_elements::<S>(launch, d) } else { 0 };
+    let columns = norm_columns::<S>(launch, d, 1);
+    share(launch, 4 * size_of::<S>() * len).split(rows, GRAIN.div_ceil(d), |part| {
         let elements = part.start * d..part.end * d;
-        launch.tier.run(Part {
+        launch.tier.run(AddNormRows {
             x: x.part(&elements),
             residual: residual.part(&elements),
             sum: sum.part(&elements),
@@ -77,13 +84,15 @@ fn run<S: Storage>(
             epsilon: norm.epsilon,
             rows: part.len(),
             d,
+            columns,
             stream,
+            ahead,
         });
     });
 }
 
 /// Rows of one thread.
-struct Part<S> {
+struct AddNormRows<S> {
     x: *const S,
     residual: *const S,
     sum: *mut S,
@@ -94,39 +103,59 @@ struct Part<S> {
     epsilon: f64,
     rows: usize,
     d: usize,
+    /// Of the blocks in which a row is written.
+    columns: usize,
     stream: bool,
+    /// Elements ahead of which rows are prefetched while results are streamed; 0 for none.
+    ahead: usize,
 }
 
-impl<S: Storage> Kernel for Part<S> {
+impl<S: Storage> Kernel for AddNormRows<S> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
+        match (self.stream, self.ahead > 0) {
+            (true, true) => self.run::<I, true, true>(isa),
+            (true, false) => self.run::<I, true, false>(isa),
+            (false, _) => self.run::<I, false, false>(isa),
+        }
+        if self.stream {
+            isa.fence();
+        }
+    }
+}
+
+impl<S: Storage> AddNormRows<S> {
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool, const PREFETCH: bool>(&self, isa: I) {
         // What is streamed must not be read back: the sum stays here until its norm is known.
-        let mut kept = vec![S::zeroed(); if self.stream { self.d } else { 0 }];
+        let mut kept = STREAM.then(|| PooledBytes::take(size_of::<S>() * self.d));
+        let kept = kept.as_mut().map(|kept| kept.as_mut_slice().as_mut_ptr().cast::<S>());
+        let blocks = BackwardBlocks::new(self.d, self.columns);
         for row in 0..self.rows {
             let at = row * self.d;
-            // SAFETY: `run` took the pointers from parts checked to hold these rows; gamma holds d elements, and so does `kept`
-            // where it is used.
+            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d elements, and so does
+            // `kept`, aligned to 64 bytes; blocks are within them.
             unsafe {
                 let (x, residual, sum) = (self.x.add(at), self.residual.add(at), self.sum.add(at));
-                let row_sum = if self.stream { kept.as_mut_ptr() } else { sum };
+                let row_sum = kept.unwrap_or(sum);
                 let squares = add(isa, x, residual, row_sum, self.d);
                 let rstd = reciprocal_root(squares, self.d, self.epsilon);
-                let scaled = (rstd, self.gamma, x.wrapping_add(self.d));
-                if self.stream {
-                    copy(isa, row_sum, sum, self.d, residual.wrapping_add(self.d));
-                    scale::<I, S, true>(isa, row_sum, self.normed.add(at), self.d, scaled);
-                } else {
-                    scale::<I, S, false>(isa, row_sum, self.normed.add(at), self.d, scaled);
+                let scaling = Scaling { rstd, gamma: self.gamma, next: x.wrapping_add(self.ahead) };
+                let next = residual.wrapping_add(self.ahead);
+                for (column, n) in blocks {
+                    let from = row_sum.add(column);
+                    if STREAM {
+                        copy::<I, S, PREFETCH>(isa, from, sum.add(column), n, next.wrapping_add(column));
+                    }
+                    let to = self.normed.add(at + column);
+                    scale::<I, S, STREAM, PREFETCH>(isa, from, to, n, scaling.from(column));
                 }
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
                 }
             }
-        }
-        if self.stream {
-            isa.fence();
         }
     }
 }
@@ -137,15 +166,15 @@ impl<S: Storage> Kernel for Part<S> {
 /// All three hold `d` elements; `x` and `sum` are the same or do not overlap.
 #[inline(always)]
 unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S, d: usize) -> f32 {
-    let mut squares = [isa.splat(0.0); BESIDE];
+    let mut squares = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            let (x, y) = (S::load_block::<I, BESIDE>(isa, x.add(at)), S::load_block::<I, BESIDE>(isa, y.add(at)));
-            S::store_block::<I, BESIDE, false>(isa, sum.add(at), Several(isa).add(x, y));
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            let (x, y) = (S::load_block::<I, UNROLL>(isa, x.add(at)), S::load_block::<I, UNROLL>(isa, y.add(at)));
+            S::store_block::<I, UNROLL, false>(isa, sum.add(at), Unrolled(isa).add(x, y));
             // Read back, as the norm is that of the rounded sum.
-            let v = S::load_block::<I, BESIDE>(isa, sum.add(at));
+            let v = S::load_block::<I, UNROLL>(isa, sum.add(at));
             for (squares, v) in squares.iter_mut().zip(v) {
                 *squares = Isa::mul_add(isa, v, v, *squares);
             }
@@ -161,19 +190,21 @@ unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S,
     isa.reduce_add(Isa::add(isa, Isa::add(isa, squares[0], squares[1]), Isa::add(isa, squares[2], squares[3])))
 }
 
-/// `to = from`, past the caches; the row at `next` is asked for.
+/// `to = from` by non-temporal stores; with `PREFETCH` as many elements at `next` are prefetched.
 ///
 /// # Safety
 /// Both hold `d` elements and do not overlap; `to` is a multiple of 64.
 #[inline(always)]
-unsafe fn copy<I: Isa, S: Storage>(isa: I, from: *const S, to: *mut S, d: usize, next: *const S) {
+unsafe fn copy<I: Isa, S: Storage, const PREFETCH: bool>(isa: I, from: *const S, to: *mut S, d: usize, next: *const S) {
     let span = spans::<I, S, false>(isa, from, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            let v = S::load_block::<I, BESIDE>(isa, from.add(at));
-            prefetch_block(isa, next.wrapping_add(at));
-            S::store_block::<I, BESIDE, true>(isa, to.add(at), v);
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            let v = S::load_block::<I, UNROLL>(isa, from.add(at));
+            if PREFETCH {
+                prefetch_block(isa, next.wrapping_add(at));
+            }
+            S::store_block::<I, UNROLL, true>(isa, to.add(at), v);
         }
         core::ptr::copy_nonoverlapping(from.add(span.rest), to.add(span.rest), d - span.rest);
     }

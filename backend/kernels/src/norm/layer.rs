@@ -3,10 +3,12 @@
 use super::operand::{Rows, Strided};
 use super::rms::reciprocal_root;
 use crate::rows::{
-    BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
+    BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
+    prefetch_elements, share, spans, store, streams_rows,
 };
 use crate::simd::{Isa, Kernel};
 use crate::{Floats, FloatsMut, Launch, Storage};
+use core::ops::Range;
 
 /// Weights of `(x - mean(x)) / √(var(x) + epsilon) · gamma + beta`.
 #[derive(Debug, Clone, Copy)]
@@ -56,8 +58,10 @@ fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Targ
     let (gamma, beta) = (Widened::new::<S>(launch, norm.gamma), norm.beta.map(|b| Widened::new::<S>(launch, b)));
     let (gamma, beta) = (Source::new(gamma.get()), beta.as_ref().map(|beta| Source::new(beta.get())));
     let stream = x.start() != out.source().start() && streams_rows(out.source().start(), d, rows);
+    let ahead = if stream { prefetch_elements::<S>(launch, stride) } else { 0 };
+    let columns = norm_columns::<S>(launch, d, 1 + usize::from(beta.is_some()));
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
-        launch.tier.run(Part {
+        launch.tier.run(LayerNormRows {
             x: x.part(&(part.start * stride..(part.end - 1) * stride + d)),
             stride,
             out: out.part(&(part.start * d..part.end * d)),
@@ -66,13 +70,15 @@ fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Targ
             epsilon: norm.epsilon,
             rows: part.len(),
             d,
+            columns,
             stream,
+            ahead,
         });
     });
 }
 
 /// Rows of one thread.
-struct Part<S> {
+struct LayerNormRows<S> {
     x: *const S,
     stride: usize,
     out: *mut S,
@@ -82,19 +88,22 @@ struct Part<S> {
     epsilon: f64,
     rows: usize,
     d: usize,
+    /// Of the blocks in which a row is written.
+    columns: usize,
     stream: bool,
+    /// Elements ahead of which rows are prefetched while results are streamed; 0 for none.
+    ahead: usize,
 }
 
-impl<S: Storage> Kernel for Part<S> {
+impl<S: Storage> Kernel for LayerNormRows<S> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        match (self.stream, self.beta) {
-            (true, Some(_)) => self.run::<I, true, true>(isa),
-            (true, None) => self.run::<I, true, false>(isa),
-            (false, Some(_)) => self.run::<I, false, true>(isa),
-            (false, None) => self.run::<I, false, false>(isa),
+        match (self.stream, self.ahead > 0) {
+            (true, true) => self.run_beta::<I, true, true>(isa),
+            (true, false) => self.run_beta::<I, true, false>(isa),
+            (false, _) => self.run_beta::<I, false, false>(isa),
         }
         if self.stream {
             isa.fence();
@@ -102,52 +111,71 @@ impl<S: Storage> Kernel for Part<S> {
     }
 }
 
-impl<S: Storage> Part<S> {
+impl<S: Storage> LayerNormRows<S> {
     #[inline(always)]
-    fn run<I: Isa, const STREAM: bool, const BETA: bool>(&self, isa: I) {
+    fn run_beta<I: Isa, const STREAM: bool, const PREFETCH: bool>(&self, isa: I) {
+        if self.beta.is_some() {
+            self.run::<I, STREAM, PREFETCH, true>(isa);
+        } else {
+            self.run::<I, STREAM, PREFETCH, false>(isa);
+        }
+    }
+
+    #[inline(always)]
+    fn run<I: Isa, const STREAM: bool, const PREFETCH: bool, const BETA: bool>(&self, isa: I) {
+        let blocks = BackwardBlocks::new(self.d, self.columns);
         for row in 0..self.rows {
-            // SAFETY: the caller's `run` took the pointers from parts checked to hold these rows; gamma and beta hold d elements.
+            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma and beta hold d elements.
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let measured = measure_layer(isa, x, self.d, self.epsilon);
-                self.write::<I, STREAM, BETA>(isa, x, measured, self.out.add(row * self.d));
+                for (at, n) in blocks {
+                    let out = self.out.add(row * self.d);
+                    self.write::<I, STREAM, PREFETCH, BETA>(isa, x, measured, out, at..at + n);
+                }
             }
         }
     }
 
-    /// `out = ((x - mean) · rstd + shift) · gamma + beta`.
+    /// `out = ((x - mean) · rstd + shift) · gamma + beta` in these columns.
     ///
     /// # Safety
-    /// `x` and `out` hold `d` elements and are the same or do not overlap; with `BETA` there is a beta, with `STREAM` `out` is a
-    /// multiple of 64.
+    /// `x` and `out` hold `d` elements and are the same or do not overlap; the columns are within d and begin at a multiple of all
+    /// blocks of registers. With `BETA` there is a beta, with `STREAM` `out` is a multiple of 64.
     #[inline(always)]
-    unsafe fn write<I: Isa, const STREAM: bool, const BETA: bool>(
+    unsafe fn write<I: Isa, const STREAM: bool, const PREFETCH: bool, const BETA: bool>(
         &self,
         isa: I,
         x: *const S,
         [mean, rstd, shift]: [f32; 3],
         out: *mut S,
+        columns: Range<usize>,
     ) {
         let (mean, rstd, shift) = (isa.splat(mean), isa.splat(rstd), isa.splat(shift));
-        let (gamma, beta) = (self.gamma, self.beta.unwrap_or(self.gamma));
-        let span = spans::<I, S, false>(isa, out, self.d);
+        // SAFETY: the caller's promise for the columns, and for gamma and beta, which hold d elements.
+        let (x, out, gamma, beta, d) = unsafe {
+            let (gamma, beta) = (self.gamma, self.beta.unwrap_or(self.gamma));
+            let at = columns.start;
+            (x.add(at), out.add(at), gamma.add(at), beta.add(at), columns.len())
+        };
+        let span = spans::<I, S, false>(isa, out, d);
         // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
         unsafe {
-            for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-                let mut v = S::load_block::<I, BESIDE>(isa, x.add(at));
+            for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+                let mut v = S::load_block::<I, UNROLL>(isa, x.add(at));
                 for (i, v) in v.iter_mut().enumerate() {
                     let normed = isa.mul_add(isa.sub(*v, mean), rstd, shift);
                     let at = at + i * I::LANES;
                     let gamma = isa.load(gamma.add(at));
                     *v = if BETA { isa.mul_add(normed, gamma, isa.load(beta.add(at))) } else { isa.mul(normed, gamma) };
                 }
-                if STREAM {
-                    prefetch_block(isa, x.wrapping_add(self.stride + at));
+                if PREFETCH {
+                    prefetch_block(isa, x.wrapping_add(self.ahead + at));
                 }
-                S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), v);
+                S::store_block::<I, UNROLL, STREAM>(isa, out.add(at), v);
             }
-            for at in (span.rest..self.d).step_by(I::LANES) {
-                let n = I::LANES.min(self.d - at);
+            for at in (span.rest..d).step_by(I::LANES) {
+                let n = I::LANES.min(d - at);
                 let normed = isa.mul_add(isa.sub(load(isa, x.add(at), n), mean), rstd, shift);
                 let gamma = load(isa, gamma.add(at), n);
                 let y =
@@ -171,7 +199,7 @@ pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: u
     let len = d as f32;
     // SAFETY: the caller's promise.
     let (mean, rest, squares) = unsafe {
-        let beginning = d.div_ceil(BEGINNING).next_multiple_of(BESIDE * I::LANES).min(d);
+        let beginning = d.div_ceil(BEGINNING).next_multiple_of(UNROLL * I::LANES).min(d);
         let mean = sum(isa, x, beginning) / beginning as f32;
         let (rest, squares) = sum_centred(isa, x, mean, d);
         (mean, rest / len, squares)
@@ -189,12 +217,12 @@ pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: u
 /// `x` holds `d` elements.
 #[inline(always)]
 unsafe fn sum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
-    let mut sums = [isa.splat(0.0); BESIDE];
+    let mut sums = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            for (sum, v) in sums.iter_mut().zip(S::load_block::<I, BESIDE>(isa, x.add(at))) {
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            for (sum, v) in sums.iter_mut().zip(S::load_block::<I, UNROLL>(isa, x.add(at))) {
                 *sum = isa.add(*sum, v);
             }
         }
@@ -212,14 +240,14 @@ unsafe fn sum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
 #[inline(always)]
 unsafe fn sum_centred<I: Isa, S: Storage>(isa: I, x: *const S, mean: f32, d: usize) -> (f32, f32) {
     let centre = isa.splat(mean);
-    let mut sums = [isa.splat(0.0); BESIDE];
-    let mut squares = [isa.splat(0.0); BESIDE];
+    let mut sums = [isa.splat(0.0); UNROLL];
+    let mut squares = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
     let (mut sum_left, mut squares_left) = (0.0, 0.0);
     // SAFETY: the caller's promise; a block ends at `rest` or before, a register at `whole`.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            for (i, v) in S::load_block::<I, BESIDE>(isa, x.add(at)).into_iter().enumerate() {
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            for (i, v) in S::load_block::<I, UNROLL>(isa, x.add(at)).into_iter().enumerate() {
                 let v = isa.sub(v, centre);
                 sums[i] = isa.add(sums[i], v);
                 squares[i] = isa.mul_add(v, v, squares[i]);
@@ -243,6 +271,6 @@ unsafe fn sum_centred<I: Isa, S: Storage>(isa: I, x: *const S, mean: f32, d: usi
 
 /// The sum of all lanes.
 #[inline(always)]
-fn add_up<I: Isa>(isa: I, v: [I::V; BESIDE]) -> f32 {
+fn add_up<I: Isa>(isa: I, v: [I::V; UNROLL]) -> f32 {
     isa.reduce_add(isa.add(isa.add(v[0], v[1]), isa.add(v[2], v[3])))
 }

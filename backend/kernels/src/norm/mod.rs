@@ -1,8 +1,15 @@
 //! Norms over the last dimension.
 //!
-//! Threads take blocks of rows. A row comes from memory once: the passes after the first (layer norm: mean, centred squares,
-//! result; RMS norm: squares, result) find it in the first-level cache, which holds rows of up to 8192 f32 (32 KiB); longer
-//! rows come from the second level. Sums are f32, four registers wide: each of the 32 to 64 partial sums adds d/32 or fewer
+//! Threads take blocks of rows, and a row comes from memory once:
+//!
+//! ```text
+//! statistics     forwards, one pass (layer norm: centred sums, after the mean of the row's beginning; RMS norm: squares)
+//! result         a row that fits the first-level cache with its result and its weights: in one piece;
+//!                a longer one: in blocks of columns that do, the last block first
+//! ```
+//!
+//! Backwards, as the end of a long row is what the first pass left in the caches: forwards, each element would be evicted just before it
+//! is read again. The sizes follow from the caches (rows/blocks.rs). Sums are f32, four registers wide: each of the 32 to 64 partial sums adds d/32 or fewer
 //! terms, so the error of a sum of d terms is that of d/32.
 
 mod add;

@@ -2,7 +2,8 @@
 
 use super::operand::{Normed, Rows, Strided};
 use crate::rows::{
-    BESIDE, GRAIN, Source, Target, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
+    BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
+    prefetch_elements, share, spans, store, streams_rows,
 };
 use crate::simd::{Isa, Kernel};
 use crate::{Floats, FloatsMut, Launch, Storage};
@@ -53,9 +54,11 @@ fn run<S: Storage>(launch: Launch, norm: RmsNorm<'_>, x: Strided<S>, out: Target
     let widened = Widened::new::<S>(launch, norm.gamma);
     let gamma = Source::new(widened.get());
     let stream = x.start() != out.source().start() && streams_rows(out.source().start(), d, rows);
+    let ahead = if stream { prefetch_elements::<S>(launch, stride) } else { 0 };
+    let columns = norm_columns::<S>(launch, d, 1);
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
         let rows = part.len();
-        launch.tier.run(Part {
+        launch.tier.run(RmsNormRows {
             x: x.part(&(part.start * stride..(part.end - 1) * stride + d)),
             stride,
             out: out.part(&(part.start * d..part.end * d)),
@@ -64,13 +67,15 @@ fn run<S: Storage>(launch: Launch, norm: RmsNorm<'_>, x: Strided<S>, out: Target
             epsilon: norm.epsilon,
             rows,
             d,
+            columns,
             stream,
+            ahead,
         });
     });
 }
 
 /// Rows of one thread.
-struct Part<S> {
+struct RmsNormRows<S> {
     x: *const S,
     stride: usize,
     out: *mut S,
@@ -80,33 +85,44 @@ struct Part<S> {
     epsilon: f64,
     rows: usize,
     d: usize,
+    /// Of the blocks in which a row is written.
+    columns: usize,
     stream: bool,
+    /// Elements ahead of which rows are prefetched while results are streamed; 0 for none.
+    ahead: usize,
 }
 
-impl<S: Storage> Kernel for Part<S> {
+impl<S: Storage> Kernel for RmsNormRows<S> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
+        match (self.stream, self.ahead > 0) {
+            (true, true) => self.run::<I, true, true>(isa),
+            (true, false) => self.run::<I, true, false>(isa),
+            (false, _) => self.run::<I, false, false>(isa),
+        }
         if self.stream {
-            self.run::<I, true>(isa);
             isa.fence();
-        } else {
-            self.run::<I, false>(isa);
         }
     }
 }
 
-impl<S: Storage> Part<S> {
+impl<S: Storage> RmsNormRows<S> {
     #[inline(always)]
-    fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
+    fn run<I: Isa, const STREAM: bool, const PREFETCH: bool>(&self, isa: I) {
+        let blocks = BackwardBlocks::new(self.d, self.columns);
         for row in 0..self.rows {
-            // SAFETY: `run` took the pointers from parts checked to hold these rows; gamma holds d elements.
+            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d elements, and blocks are
+            // within them.
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let rstd = measure_rms(isa, x, self.d, self.epsilon);
-                let next = x.wrapping_add(self.stride);
-                scale::<I, S, STREAM>(isa, x, self.out.add(row * self.d), self.d, (rstd, self.gamma, next));
+                let scaling = Scaling { rstd, gamma: self.gamma, next: x.wrapping_add(self.ahead) };
+                for (at, n) in blocks {
+                    let out = self.out.add(row * self.d + at);
+                    scale::<I, S, STREAM, PREFETCH>(isa, x.add(at), out, n, scaling.from(at));
+                }
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
                 }
@@ -137,12 +153,12 @@ pub(crate) fn reciprocal_root(sum: f32, d: usize, epsilon: f64) -> f32 {
 /// `x` holds `d` elements.
 #[inline(always)]
 pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
-    let mut sums = [isa.splat(0.0); BESIDE];
+    let mut sums = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            let v = S::load_block::<I, BESIDE>(isa, x.add(at));
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            let v = S::load_block::<I, UNROLL>(isa, x.add(at));
             for (sum, v) in sums.iter_mut().zip(v) {
                 *sum = isa.mul_add(v, v, *sum);
             }
@@ -155,32 +171,54 @@ pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usi
     isa.reduce_add(isa.add(isa.add(sums[0], sums[1]), isa.add(sums[2], sums[3])))
 }
 
-/// `out = x · rstd · gamma`.
+/// What [`scale`] multiplies by, and what it prefetches.
+#[derive(Clone, Copy)]
+pub(super) struct Scaling<S> {
+    pub(super) rstd: f32,
+    /// As [`Widened`].
+    pub(super) gamma: *const f32,
+    /// An address that is only prefetched.
+    pub(super) next: *const S,
+}
+
+impl<S> Scaling<S> {
+    /// The same for the columns from `at` on.
+    ///
+    /// # Safety
+    /// Gamma holds as many elements.
+    #[inline(always)]
+    pub(super) unsafe fn from(self, at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let gamma = unsafe { self.gamma.add(at) };
+        Self { gamma, next: self.next.wrapping_add(at), ..self }
+    }
+}
+
+/// `out = x · rstd · gamma`; with `PREFETCH` as many elements at `next` are prefetched.
 ///
 /// # Safety
-/// `x`, `gamma` (as [`Widened`]) and `out` hold `d` elements; `x` and `out` are the same or do not overlap. With
-/// `STREAM`, `out` is a multiple of 64, and the row at `next` is asked for.
+/// `x`, `gamma` and `out` hold `d` elements; `x` and `out` are the same or do not overlap. With `STREAM`, `out` is a multiple of 64.
 #[inline(always)]
-pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
+pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool, const PREFETCH: bool>(
     isa: I,
     x: *const S,
     out: *mut S,
     d: usize,
-    (rstd, gamma, next): (f32, *const f32, *const S),
+    Scaling { rstd, gamma, next }: Scaling<S>,
 ) {
     let rstd = isa.splat(rstd);
     let span = spans::<I, S, false>(isa, out, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            let mut v = S::load_block::<I, BESIDE>(isa, x.add(at));
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            let mut v = S::load_block::<I, UNROLL>(isa, x.add(at));
             for (i, v) in v.iter_mut().enumerate() {
                 *v = isa.mul(isa.mul(*v, rstd), isa.load(gamma.add(at + i * I::LANES)));
             }
-            if STREAM {
+            if PREFETCH {
                 prefetch_block(isa, next.wrapping_add(at));
             }
-            S::store_block::<I, BESIDE, STREAM>(isa, out.add(at), v);
+            S::store_block::<I, UNROLL, STREAM>(isa, out.add(at), v);
         }
         for at in (span.rest..d).step_by(I::LANES) {
             let n = I::LANES.min(d - at);

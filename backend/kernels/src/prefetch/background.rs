@@ -2,27 +2,27 @@
 
 use super::PageBuffer;
 use super::reader::read_unit;
-use super::streamer::{Keep, Residence, Shared, State};
+use super::ring::{Keep, Residence, Ring, State};
 use std::mem::replace;
 use std::time::Instant;
 
 /// Reads until the streamer stops.
-pub(super) fn run(shared: &Shared) {
-    let mut state = shared.lock();
+pub(super) fn run(ring: &Ring) {
+    let mut state = ring.lock();
     while !state.stop {
-        let Some((number, mut buffer)) = pick(&mut state, shared.options.keep) else {
-            state = shared.wait(state);
+        let Some((number, mut buffer)) = pick(&mut state, ring.options.keep) else {
+            state = ring.wait(state);
             continue;
         };
         state.units[number] = Residence::Loading;
         drop(state);
         let began = Instant::now();
-        let outcome = read_unit(&shared.files, &shared.units[number], buffer.as_mut_slice());
-        state = shared.lock();
+        let outcome = read_unit(&ring.files, &ring.units[number], buffer.as_mut_slice());
+        state = ring.lock();
         state.stats.reading += began.elapsed();
         state.units[number] = match outcome {
             Ok(()) => {
-                state.stats.bytes_read += shared.units[number].len() as u64;
+                state.stats.bytes_read += ring.units[number].len() as u64;
                 Residence::Ready { buffer, asked: 0 }
             }
             Err(error) => {
@@ -30,7 +30,7 @@ pub(super) fn run(shared: &Shared) {
                 Residence::Failed(error)
             }
         };
-        shared.tell();
+        ring.tell();
     }
 }
 

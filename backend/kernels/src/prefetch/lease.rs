@@ -1,12 +1,12 @@
 //! A unit in memory.
 
 use super::files::Files;
-use super::ledger::{Held, Ledger};
+use super::ledger::Ledger;
 use super::reader::read_unit;
-use super::streamer::Shared;
+use super::ring::{Filled, Home, Ring};
 use super::{PageBuffer, PrefetchError, Unit};
 use std::ops::Range;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// A unit that is in memory as long as this, a clone or a part of it lives.
 #[derive(Debug, Clone)]
@@ -17,24 +17,6 @@ pub struct Lease(pub(super) Arc<Filled>);
 pub struct LeasedPiece {
     lease: Lease,
     place: Range<usize>,
-}
-
-/// A buffer with a unit in it.
-#[derive(Debug)]
-pub(super) struct Filled {
-    unit: Arc<Unit>,
-    /// `None` only while it is dropped.
-    buffer: Option<PageBuffer>,
-    home: Home,
-}
-
-/// Where a buffer goes afterwards.
-#[derive(Debug)]
-enum Home {
-    /// Back to the ring that lent it, as the unit of this number.
-    Ring(Weak<Shared>, usize),
-    /// To the system.
-    Own(#[allow(dead_code, reason = "counts until it is dropped")] Held),
 }
 
 impl Lease {
@@ -50,7 +32,7 @@ impl Lease {
     }
 
     /// A buffer of a ring.
-    pub(super) fn lend(unit: Arc<Unit>, buffer: PageBuffer, ring: &Arc<Shared>, number: usize) -> Self {
+    pub(super) fn lend(unit: Arc<Unit>, buffer: PageBuffer, ring: &Arc<Ring>, number: usize) -> Self {
         Self(Arc::new(Filled { unit, buffer: Some(buffer), home: Home::Ring(Arc::downgrade(ring), number) }))
     }
 
@@ -72,15 +54,5 @@ impl AsRef<[u8]> for LeasedPiece {
     fn as_ref(&self) -> &[u8] {
         let buffer = self.lease.0.buffer.as_ref();
         buffer.map_or(&[], |buffer| &buffer.as_slice()[self.place.clone()])
-    }
-}
-
-impl Drop for Filled {
-    fn drop(&mut self) {
-        if let (Home::Ring(ring, number), Some(buffer)) = (&self.home, self.buffer.take())
-            && let Some(ring) = ring.upgrade()
-        {
-            ring.give_back(*number, buffer);
-        }
     }
 }

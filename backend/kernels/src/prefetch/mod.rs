@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! unit          byte ranges that are used together (a layer), side by side in a page-aligned buffer      unit.rs
-//! ask(unit)     at hand: lent; being read: waited for; else read at once                                 streamer.rs
+//! ask(unit)     at hand: lent; being read: waited for; else read at once                                 streamer.rs, ring.rs
 //!               learn: after the unit asked before comes this one                                        predictor.rs
 //! background    follow the predicted order from the unit asked last; read what is not at hand
 //!               into the buffers that are free: several large requests at a time, past the page cache    reader.rs, files.rs
@@ -35,6 +35,7 @@ mod lease;
 mod ledger;
 mod predictor;
 mod reader;
+mod ring;
 mod stack;
 mod streamer;
 mod unit;
@@ -46,5 +47,6 @@ pub use files::{Files, drop_cached};
 pub use lease::{Lease, LeasedPiece};
 pub use ledger::{Held, Ledger};
 pub use predictor::Predictor;
-pub use streamer::{Keep, StreamStats, Streamer, StreamerOptions};
+pub use ring::{Keep, StreamStats, StreamerOptions};
+pub use streamer::Streamer;
 pub use unit::{Piece, Unit};

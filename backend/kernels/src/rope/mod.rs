@@ -14,7 +14,7 @@ pub use place::{Place, Placement, place_heads};
 use super::norm::{Normed, RmsNorm};
 use super::rows::{GRAIN, Source, Target, Widened, by_dtype, share};
 use super::{Floats, FloatsMut, Launch, Storage};
-use rotation::{Destination, HeadNorm, Part, Rotation, Turn};
+use rotation::{Destination, HeadAngles, HeadNorm, HeadRows, Rotation, TypedHeads};
 
 /// A strided view `[batch, heads, length, head_dim]` whose last dimension is contiguous.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,7 @@ pub struct Angles<'a> {
 /// If `head_dim` is odd, the lengths do not fit or the element types of `x` and `out` differ.
 pub fn rope(launch: Launch, x: Heads<'_>, angles: Angles<'_>, out: FloatsMut<'_>) {
     let data = x.data;
-    by_dtype!((data: Floats, out: FloatsMut) => run(launch, None, (x, Source::new(data)), angles, Target::new(out)));
+    by_dtype!((data: Floats, out: FloatsMut) => run(launch, None, TypedHeads { view: x, data: Source::new(data) }, angles, Target::new(out)));
 }
 
 /// RMS norm of each head of `x` at each position with `norm`, then [`rope`]: `to` is `[batch, heads, length, head_dim]`, its
@@ -82,26 +82,27 @@ pub fn rope(launch: Launch, x: Heads<'_>, angles: Angles<'_>, out: FloatsMut<'_>
 pub fn qk_norm_rope(launch: Launch, norm: RmsNorm<'_>, x: Heads<'_>, angles: Angles<'_>, to: Normed<'_>) {
     let (data, Normed { out, rstd }) = (x.data, to);
     let norm = Some((norm, rstd.map(Target::new)));
-    by_dtype!((data: Floats, out: FloatsMut) => run(launch, norm, (x, Source::new(data)), angles, Target::new(out)));
+    by_dtype!((data: Floats, out: FloatsMut) => run(launch, norm, TypedHeads { view: x, data: Source::new(data) }, angles, Target::new(out)));
 }
 
 fn run<S: Storage>(
     launch: Launch,
     norm: Option<(RmsNorm<'_>, Option<Target<f32>>)>,
-    (x, data): (Heads<'_>, Source<S>),
+    heads: TypedHeads<'_, S>,
     angles: Angles<'_>,
     out: Target<S>,
 ) {
+    let x = heads.view;
     assert_eq!(x.count(), out.len(), "elements of the result");
     let widened = norm.as_ref().map(|(RmsNorm { gamma, .. }, _)| Widened::new::<f32>(launch, *gamma));
     let norm = norm
         .zip(widened.as_ref())
         .map(|((RmsNorm { epsilon, .. }, rstd), gamma)| HeadNorm::new(Source::new(gamma.get()), epsilon, rstd, &x));
-    let rotation = Rotation::new(norm, (x, data), Some(Turn::new(angles, &x)), Destination::whole(out, x.length));
+    let rotation = Rotation::new(norm, heads, Some(HeadAngles::new(angles, &x)), Destination::whole(out, x.length));
     if out.len() == 0 {
         return;
     }
     share(launch, 2 * size_of::<S>() * out.len()).split(rotation.rows(), GRAIN.div_ceil(x.head_dim), |part| {
-        launch.tier.run(Part { rotation: &rotation, rows: part });
+        launch.tier.run(HeadRows { rotation: &rotation, rows: part });
     });
 }

@@ -1,7 +1,7 @@
 //! Heads of a projection, each written once to where attention reads it: rotated queries into scratch memory, rotated keys and
 //! values behind the positions of a cache.
 
-use super::rotation::{Destination, HeadNorm, Part, Rotation, Turn};
+use super::rotation::{Destination, HeadAngles, HeadNorm, HeadRows, Rotation, TypedHeads};
 use super::{Angles, Heads};
 use crate::norm::RmsNorm;
 use crate::rows::{GRAIN, Source, Target, Widened, share};
@@ -52,9 +52,9 @@ pub fn place_heads<const N: usize>(launch: Launch, placements: [Placement<'_>; N
     let jobs = placements.map(|Placement { x, angles, to, .. }| {
         let norm = norms.next().and_then(|norm| norm.as_ref());
         let norm = norm.map(|(gamma, epsilon)| HeadNorm::new(Source::new(gamma.get()), *epsilon, None, &x));
-        Job::new(norm, x, angles.map(|angles| Turn::new(angles, &x)), to)
+        PlacementJob::new(norm, x, angles.map(|angles| HeadAngles::new(angles, &x)), to)
     });
-    let rows: usize = jobs.iter().map(Job::rows).sum();
+    let rows: usize = jobs.iter().map(PlacementJob::rows).sum();
     if rows == 0 {
         return;
     }
@@ -73,7 +73,7 @@ pub fn place_heads<const N: usize>(launch: Launch, placements: [Placement<'_>; N
 }
 
 /// A placement of checked operands.
-struct Job {
+struct PlacementJob {
     rotation: AnyRotation,
     /// Elements of a row.
     width: usize,
@@ -90,25 +90,33 @@ enum AnyRotation {
     ToF16(Rotation<f32, f16>),
 }
 
-impl Job {
-    fn new(norm: Option<HeadNorm>, x: Heads<'_>, turn: Option<Turn>, to: Place<'_>) -> Self {
+/// What a rotation has beside its slices.
+struct Factors<'a> {
+    norm: Option<HeadNorm>,
+    angles: Option<HeadAngles>,
+    view: Heads<'a>,
+    capacity: usize,
+    start: usize,
+}
+
+impl Factors<'_> {
+    fn rotation<S: Storage, T: Storage>(self, data: &[S], out: &mut [T]) -> Rotation<S, T> {
+        let to = Destination { out: Target::new(out), capacity: self.capacity, start: self.start };
+        Rotation::new(self.norm, TypedHeads { view: self.view, data: Source::new(data) }, self.angles, to)
+    }
+}
+
+impl PlacementJob {
+    fn new(norm: Option<HeadNorm>, x: Heads<'_>, angles: Option<HeadAngles>, to: Place<'_>) -> Self {
         let Place { data, capacity, start } = to;
         let sizes = x.data.dtype().size() + data.dtype().size();
-        fn rotation<S: Storage, T: Storage>(
-            (norm, turn): (Option<HeadNorm>, Option<Turn>),
-            x: (Heads<'_>, &[S]),
-            (out, capacity, start): (&mut [T], usize, usize),
-        ) -> Rotation<S, T> {
-            let to = Destination { out: Target::new(out), capacity, start };
-            Rotation::new(norm, (x.0, Source::new(x.1)), turn, to)
-        }
-        let how = (norm, turn);
+        let how = Factors { norm, angles, view: x, capacity, start };
         let rotation = match (x.data, data) {
-            (Floats::F32(s), FloatsMut::F32(t)) => AnyRotation::F32(rotation(how, (x, s), (t, capacity, start))),
-            (Floats::Bf16(s), FloatsMut::Bf16(t)) => AnyRotation::Bf16(rotation(how, (x, s), (t, capacity, start))),
-            (Floats::F16(s), FloatsMut::F16(t)) => AnyRotation::F16(rotation(how, (x, s), (t, capacity, start))),
-            (Floats::F32(s), FloatsMut::Bf16(t)) => AnyRotation::ToBf16(rotation(how, (x, s), (t, capacity, start))),
-            (Floats::F32(s), FloatsMut::F16(t)) => AnyRotation::ToF16(rotation(how, (x, s), (t, capacity, start))),
+            (Floats::F32(s), FloatsMut::F32(t)) => AnyRotation::F32(how.rotation(s, t)),
+            (Floats::Bf16(s), FloatsMut::Bf16(t)) => AnyRotation::Bf16(how.rotation(s, t)),
+            (Floats::F16(s), FloatsMut::F16(t)) => AnyRotation::F16(how.rotation(s, t)),
+            (Floats::F32(s), FloatsMut::Bf16(t)) => AnyRotation::ToBf16(how.rotation(s, t)),
+            (Floats::F32(s), FloatsMut::F16(t)) => AnyRotation::ToF16(how.rotation(s, t)),
             (s, t) => panic!("heads of {:?} have no way into {:?}", s.dtype(), t.dtype()),
         };
         Self { rotation, width: x.head_dim, bytes: sizes * x.count() }
@@ -126,11 +134,11 @@ impl Job {
 
     fn run(&self, launch: Launch, rows: Range<usize>) {
         match &self.rotation {
-            AnyRotation::F32(rotation) => launch.tier.run(Part { rotation, rows }),
-            AnyRotation::Bf16(rotation) => launch.tier.run(Part { rotation, rows }),
-            AnyRotation::F16(rotation) => launch.tier.run(Part { rotation, rows }),
-            AnyRotation::ToBf16(rotation) => launch.tier.run(Part { rotation, rows }),
-            AnyRotation::ToF16(rotation) => launch.tier.run(Part { rotation, rows }),
+            AnyRotation::F32(rotation) => launch.tier.run(HeadRows { rotation, rows }),
+            AnyRotation::Bf16(rotation) => launch.tier.run(HeadRows { rotation, rows }),
+            AnyRotation::F16(rotation) => launch.tier.run(HeadRows { rotation, rows }),
+            AnyRotation::ToBf16(rotation) => launch.tier.run(HeadRows { rotation, rows }),
+            AnyRotation::ToF16(rotation) => launch.tier.run(HeadRows { rotation, rows }),
         }
     }
 }

@@ -31,14 +31,14 @@ impl HeadNorm {
 
 /// The angles of the rotation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Turn {
+pub(super) struct HeadAngles {
     cos: Source<f32>,
     sin: Source<f32>,
     /// From one sequence to the next.
     stride: usize,
 }
 
-impl Turn {
+impl HeadAngles {
     /// Angles of the positions of `x`.
     ///
     /// # Panics
@@ -52,6 +52,13 @@ impl Turn {
         let stride = if cos.len() == each { 0 } else { each };
         Self { cos: Source::new(cos), sin: Source::new(sin), stride }
     }
+}
+
+/// [`Heads`] of a known element type.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TypedHeads<'a, S> {
+    pub(super) view: Heads<'a>,
+    pub(super) data: Source<S>,
 }
 
 /// Where rows go: positions `start ..` of a contiguous `[batch, heads, capacity, head_dim]`.
@@ -72,7 +79,7 @@ impl<T> Destination<T> {
 /// All rows: heads at positions, in the order of the result.
 pub(super) struct Rotation<S, T> {
     norm: Option<HeadNorm>,
-    turn: Option<Turn>,
+    angles: Option<HeadAngles>,
     x: Source<S>,
     strides: [usize; 3],
     batch: usize,
@@ -83,22 +90,22 @@ pub(super) struct Rotation<S, T> {
 }
 
 impl<S, T> Rotation<S, T> {
-    /// Rows of `x` with what is done to them. Without a turn they are stored as they are: there is no norm then.
+    /// Rows of `x` with what is done to them. Without angles they are stored as they are: there is no norm then.
     ///
     /// # Panics
     /// If the view reaches past its slice, or the destination has no room.
     pub(super) fn new(
         norm: Option<HeadNorm>,
-        (x, data): (Heads<'_>, Source<S>),
-        turn: Option<Turn>,
+        TypedHeads { view: x, data }: TypedHeads<'_, S>,
+        angles: Option<HeadAngles>,
         to: Destination<T>,
     ) -> Self {
         x.check();
-        assert!(norm.is_none() || turn.is_some(), "a norm comes before a rotation");
+        assert!(norm.is_none() || angles.is_some(), "a norm comes before a rotation");
         assert!(to.start + x.length <= to.capacity, "{} positions from {} of {}", x.length, to.start, to.capacity);
         assert_eq!(x.batch * x.heads * to.capacity * x.head_dim, to.out.len(), "elements of the destination");
         let Heads { batch, heads, length, head_dim: d, strides, .. } = x;
-        Self { norm, turn, x: data, strides, batch, heads, length, d, to }
+        Self { norm, angles, x: data, strides, batch, heads, length, d, to }
     }
 
     /// Their number.
@@ -108,17 +115,17 @@ impl<S, T> Rotation<S, T> {
 }
 
 /// Rows of one thread.
-pub(super) struct Part<'a, S, T> {
+pub(super) struct HeadRows<'a, S, T> {
     pub(super) rotation: &'a Rotation<S, T>,
     pub(super) rows: Range<usize>,
 }
 
-impl<S: Storage, T: Storage> Kernel for Part<'_, S, T> {
+impl<S: Storage, T: Storage> Kernel for HeadRows<'_, S, T> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        match (self.rotation.norm.is_some(), self.rotation.turn.is_some()) {
+        match (self.rotation.norm.is_some(), self.rotation.angles.is_some()) {
             (true, _) => self.run::<I, true, true>(isa),
             (false, true) => self.run::<I, false, true>(isa),
             (false, false) => self.run::<I, false, false>(isa),
@@ -126,9 +133,9 @@ impl<S: Storage, T: Storage> Kernel for Part<'_, S, T> {
     }
 }
 
-impl<S: Storage, T: Storage> Part<'_, S, T> {
+impl<S: Storage, T: Storage> HeadRows<'_, S, T> {
     #[inline(always)]
-    fn run<I: Isa, const NORM: bool, const TURN: bool>(self, isa: I) {
+    fn run<I: Isa, const NORM: bool, const ROTATE: bool>(self, isa: I) {
         let all = self.rotation;
         let (d, half) = (all.d, all.d / 2);
         let mut position = self.rows.start % all.length;
@@ -139,9 +146,9 @@ impl<S: Storage, T: Storage> Part<'_, S, T> {
             let x = all.x.part(&(at..at + d));
             let to = ((batch * all.heads + head) * all.to.capacity + all.to.start + position) * d;
             let out = all.to.out.part(&(to..to + d));
-            if TURN && let Some(turn) = all.turn {
-                let angle = batch * turn.stride + position * half;
-                let angles = [turn.cos, turn.sin].map(|source| source.part(&(angle..angle + half)));
+            if ROTATE && let Some(source) = all.angles {
+                let angle = batch * source.stride + position * half;
+                let [cos, sin] = [source.cos, source.sin].map(|source| source.part(&(angle..angle + half)));
                 let (mut rstd, mut gamma) = (1.0, core::ptr::null());
                 if NORM && let Some(norm) = all.norm {
                     gamma = norm.gamma.part(&(0..d));
@@ -153,7 +160,7 @@ impl<S: Storage, T: Storage> Part<'_, S, T> {
                     }
                 }
                 // SAFETY: the parts were checked to hold d and half elements; gamma holds d for NORM.
-                unsafe { rotate::<I, S, T, NORM>(isa, x, out, half, (rstd, gamma, angles)) };
+                unsafe { rotate::<I, S, T, NORM>(isa, x, out, half, HeadFactors { rstd, gamma, cos, sin }) };
             } else {
                 for i in (0..d).step_by(I::LANES) {
                     let n = I::LANES.min(d - i);
@@ -172,6 +179,15 @@ impl<S: Storage, T: Storage> Part<'_, S, T> {
     }
 }
 
+/// What one head at one position is multiplied by.
+#[derive(Clone, Copy)]
+struct HeadFactors {
+    rstd: f32,
+    gamma: *const f32,
+    cos: *const f32,
+    sin: *const f32,
+}
+
 /// One head at one position.
 ///
 /// # Safety
@@ -182,7 +198,7 @@ unsafe fn rotate<I: Isa, S: Storage, T: Storage, const NORM: bool>(
     x: *const S,
     out: *mut T,
     half: usize,
-    (rstd, gamma, [cos, sin]): (f32, *const f32, [*const f32; 2]),
+    HeadFactors { rstd, gamma, cos, sin }: HeadFactors,
 ) {
     let (rstd, zero) = (isa.splat(rstd), isa.splat(0.0));
     for i in (0..half).step_by(I::LANES) {

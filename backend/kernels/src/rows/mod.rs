@@ -1,19 +1,25 @@
-//! What row-wise and element-wise kernels share: slices of which each thread has its own part, how many threads a part is
-//! worth, and loads of registers that may be partial.
+//! What row-wise and element-wise kernels share: slices of which each thread has its own part, how many threads a part is worth,
+//! the sizes of blocks, and loads of registers that may be partial.
 
+mod blocks;
 mod registers;
 mod shared;
 mod spans;
 mod stream;
 mod weights;
 
+pub(crate) use blocks::{MAX_STRIP, StripBlock, longest_kept_row, norm_columns, softmax_elements, softmax_strip};
 pub(crate) use registers::{load, load_or, store};
 pub(crate) use shared::{AnySource, AnyTarget, Source, Target};
-pub(crate) use spans::{BESIDE, spans};
-pub(crate) use stream::{prefetch_block, streams, streams_rows};
+pub(crate) use spans::{BackwardBlocks, spans};
+pub(crate) use stream::{prefetch_block, prefetch_elements, streams, streams_rows};
 pub(crate) use weights::Widened;
 
 use super::Launch;
+
+/// Registers of a block: enough chains beside each other to fill the arithmetic units (4 cycles of latency, 2 units), while block
+/// and constants fit 16 registers or nearly so. Even, as pairs of 16-bit registers are split.
+pub(crate) const UNROLL: usize = 4;
 
 /// Bytes that a thread must move for its start to pay. Waking a pool thread costs 5 to 10 µs; one core moves 256 KiB in 4 µs
 /// between caches (60 GB/s) and in 20 µs from memory (12 GB/s), and the costlier functions (GELU on AVX2) take 20 µs for it.

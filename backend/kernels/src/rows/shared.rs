@@ -35,11 +35,11 @@ impl<S> Copy for Target<S> {}
 
 // SAFETY: a pointer alone; whoever dereferences it promises that no other thread writes what it reads.
 unsafe impl<S: Sync> Send for Source<S> {}
-// SAFETY: as above.
+// SAFETY: a pointer alone; whoever dereferences it promises that no other thread writes what it reads.
 unsafe impl<S: Sync> Sync for Source<S> {}
 // SAFETY: a pointer alone; whoever dereferences it promises that threads touch disjoint parts.
 unsafe impl<S: Send> Send for Target<S> {}
-// SAFETY: as above.
+// SAFETY: a pointer alone; whoever dereferences it promises that threads touch disjoint parts.
 unsafe impl<S: Send> Sync for Target<S> {}
 
 impl<S> Source<S> {

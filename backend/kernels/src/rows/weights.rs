@@ -1,6 +1,6 @@
 //! Weights of a row, widened once for all rows.
 
-use super::{BESIDE, load};
+use super::{UNROLL, load};
 use crate::simd::{Isa, Kernel};
 use crate::{Floats, Launch, Storage};
 use std::borrow::Cow;
@@ -44,7 +44,7 @@ impl<W: Storage> Kernel for Widen<'_, W> {
         let (from, out) = (from.as_ptr(), to.as_mut_ptr());
         // A NaN with any low half would not survive the rounding of 16-bit stores.
         let canonical = |v| isa.select(isa.is_nan(v), isa.splat(f32::NAN), v);
-        let pairs = len / (BESIDE * I::LANES) * (BESIDE * I::LANES);
+        let pairs = len / (UNROLL * I::LANES) * (UNROLL * I::LANES);
         // SAFETY: both hold `len` elements; every register ends at `len` or before.
         unsafe {
             for at in (0..pairs).step_by(2 * I::LANES) {

@@ -1,34 +1,29 @@
 //! Over a dimension that is not the last: each register holds neighbouring columns, and no lane ever meets another.
 //!
-//! A strip of [`STRIP`] columns goes down its dimension twice, whole row pieces at a time, so that memory is read in long runs
+//! A strip of columns goes down its dimension twice, whole row pieces at a time, so that memory is read in long runs
 //! whatever the distance of the rows (which is often a power of two, where single columns would fight for one cache set):
-//! 1. in blocks of [`ROWS`] rows: the block's maxima, what came before relative to them, the block's exponentials;
+//! 1. in blocks of a few rows, which stay in the first-level cache (rows/blocks.rs): the block's maxima, what came before relative to them, the block's exponentials;
 //! 2. the results.
 //!
-//! Maxima and sums of the strip stay in the first-level cache.
+//! Maxima and sums of the strip stay there too.
 
 use super::{Axis, SoftmaxKind};
 use crate::math::decay_any;
-use crate::rows::{Source, Target, load, share, store};
+use crate::rows::{MAX_STRIP, Source, StripBlock, Target, load, share, softmax_strip, store};
 use crate::simd::{Isa, Kernel};
 use crate::{Launch, Storage};
 
-/// Columns of a strip: 2 KiB a row piece, long enough for the hardware's prefetch.
-const STRIP: usize = 512;
-
-/// Rows of a block: 16 KiB with the strip, and no more than the 8 ways of a first-level cache if all fall into the same sets.
-const ROWS: usize = 8;
-
 pub(super) fn run<S: Storage>(launch: Launch, kind: SoftmaxKind, axis: Axis, src: Source<S>, dst: Target<S>) {
-    let strips = axis.inner.div_ceil(STRIP);
+    let StripBlock { columns, rows } = softmax_strip(launch, axis.inner);
+    let strips = axis.inner.div_ceil(columns);
     share(launch, 2 * size_of::<S>() * axis.len()).split(axis.outer * strips, 1, |part| {
         for strip in part {
-            let (outer, column) = (strip / strips, strip % strips * STRIP);
-            let width = STRIP.min(axis.inner - column);
+            let (outer, column) = (strip / strips, strip % strips * columns);
+            let width = columns.min(axis.inner - column);
             let begin = outer * axis.n * axis.inner + column;
             let elements = begin..begin + (axis.n - 1) * axis.inner + width;
             let (src, dst) = (src.part(&elements), dst.part(&elements));
-            launch.tier.run(Strip { kind, src, dst, n: axis.n, stride: axis.inner, width });
+            launch.tier.run(Strip { kind, src, dst, n: axis.n, stride: axis.inner, width, rows });
         }
     });
 }
@@ -41,13 +36,15 @@ struct Strip<S> {
     n: usize,
     stride: usize,
     width: usize,
+    /// Rows of a block.
+    rows: usize,
 }
 
 /// What is known of the columns of a strip.
 struct Columns {
-    max: [f32; STRIP],
+    max: [f32; MAX_STRIP],
     /// `Σ e^{x - max}`; at the end its reciprocal or logarithm.
-    sum: [f32; STRIP],
+    sum: [f32; MAX_STRIP],
 }
 
 impl<S: Storage> Kernel for Strip<S> {
@@ -55,9 +52,9 @@ impl<S: Storage> Kernel for Strip<S> {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        let mut columns = Columns { max: [f32::NEG_INFINITY; STRIP], sum: [0.0; STRIP] };
-        for row in (0..self.n).step_by(ROWS) {
-            self.take_block(isa, row..(row + ROWS).min(self.n), &mut columns);
+        let mut columns = Columns { max: [f32::NEG_INFINITY; MAX_STRIP], sum: [0.0; MAX_STRIP] };
+        for row in (0..self.n).step_by(self.rows) {
+            self.take_block(isa, row..(row + self.rows).min(self.n), &mut columns);
         }
         for sum in &mut columns.sum[..self.width] {
             *sum = match self.kind {
@@ -97,7 +94,7 @@ impl<S: Storage> Strip<S> {
         }
         for row in rows {
             for at in (0..self.width).step_by(I::LANES) {
-                // SAFETY: as above.
+                // SAFETY: `run` took the pointer from a checked part of n rows; the arrays hold whole registers.
                 unsafe {
                     let x = load(isa, self.src.add(row * self.stride + at), I::LANES.min(self.width - at));
                     let e = decay_any(isa, isa.sub(isa.max(isa.load(max.add(at)), lowest), x));

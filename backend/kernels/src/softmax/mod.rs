@@ -7,7 +7,7 @@
 //! As in the composition of Burn's own ops, NaN or +∞ anywhere makes the whole row NaN, and so does a row of nothing but -∞.
 
 mod columns;
-mod in_turn;
+mod pipelined;
 mod rows;
 
 use crate::rows::{Source, Target, by_dtype};

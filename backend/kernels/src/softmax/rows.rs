@@ -3,31 +3,21 @@
 //! Two ways through a row:
 //! - *short*: maximum, exponentials with their sum, scaling: three passes, of which only the first reads memory, as the row stays
 //!   in a cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where the
-//!   result has 16 bits (which would round twice) or goes past the caches (in_turn.rs).
-//! - *long*: blocks of [`BLOCK`] elements give maximum and sum together, each block from memory once and rescaling what came
+//!   result has 16 bits (which would round twice) or is stored non-temporally (pipelined.rs).
+//! - *long*: blocks that stay in the first-level cache (rows/blocks.rs) give maximum and sum together, each block from memory once and rescaling what came
 //!   before; a second pass computes the results. Two reads and a write instead of three and two.
 
 use super::SoftmaxKind;
-use crate::Caches;
-use crate::math::{Several, Vector, decay_any, decay_any_16bit};
-use crate::rows::{BESIDE, GRAIN, Source, Target, load, load_or, share, spans, store, streams_rows};
+use crate::math::{LaneOps, Unrolled, decay_any, decay_any_16bit};
+use crate::rows::{
+    GRAIN, Source, Target, UNROLL, load, load_or, longest_kept_row, prefetch_elements, share, softmax_elements, spans,
+    store, streams_rows,
+};
 use crate::scratch::Lent;
 use crate::simd::{Isa, Kernel};
 use crate::{Launch, Storage};
 use core::any::TypeId;
 use core::ops::Range;
-
-/// Elements of a block of a long row: 16 KiB of f32, half of the smallest first-level cache (32 KiB). It also bounds the terms of
-/// a partial sum to 256.
-const BLOCK: usize = 4096;
-
-/// Elements of the longest short row: with 4 bytes each of source, result and exponentials it takes three quarters of the last-level cache.
-/// Computing each exponential once pays wherever it is kept. (Against twice, one thread and two: 32 K elements, in L2 of 1 MiB, 1.5 to 1.7
-/// times as fast on AVX-512 and 1.5 to 2.1 on AVX2; 256 K and 1 M in L3 of 32 MiB the same; 64 rows of 256 K from memory 1.4 to 1.6.)
-fn longest_short() -> usize {
-    let Caches { l2, l3, .. } = Caches::detect();
-    l2.max(l3) / 16
-}
 
 pub(super) fn run<S: Storage>(
     launch: Launch,
@@ -37,10 +27,13 @@ pub(super) fn run<S: Storage>(
     dst: Target<S>,
 ) {
     let stream = src.start() != dst.source().start() && streams_rows(dst.source().start(), d, rows);
-    let keeps = d <= longest_short() && kind == SoftmaxKind::Plain;
+    let keeps = d <= longest_kept_row() && kind == SoftmaxKind::Plain;
+    let ahead = if stream && keeps { prefetch_elements::<S>(launch, d) } else { 0 };
+    // A row whose exponentials are kept is one block.
+    let block = if keeps { d } else { softmax_elements(launch, d) };
     share(launch, 2 * size_of::<S>() * rows * d).split(rows, GRAIN.div_ceil(d), |part| {
         let elements = part.start * d..part.end * d;
-        launch.tier.run(Part {
+        launch.tier.run(SoftmaxRows {
             kind,
             src: src.part(&elements),
             dst: dst.part(&elements),
@@ -48,12 +41,14 @@ pub(super) fn run<S: Storage>(
             d,
             stream,
             keeps,
+            block,
+            ahead,
         });
     });
 }
 
 /// Rows of one thread.
-pub(super) struct Part<S> {
+pub(super) struct SoftmaxRows<S> {
     kind: SoftmaxKind,
     pub(super) src: *const S,
     pub(super) dst: *mut S,
@@ -62,9 +57,13 @@ pub(super) struct Part<S> {
     stream: bool,
     /// Each exponential is computed once.
     keeps: bool,
+    /// Elements of the blocks of rows that are read twice.
+    block: usize,
+    /// Elements ahead of which rows are prefetched while results are streamed; 0 for none.
+    pub(super) ahead: usize,
 }
 
-impl<S: Storage> Kernel for Part<S> {
+impl<S: Storage> Kernel for SoftmaxRows<S> {
     type Out = ();
 
     #[inline(always)]
@@ -78,13 +77,15 @@ impl<S: Storage> Kernel for Part<S> {
     }
 }
 
-impl<S: Storage> Part<S> {
+impl<S: Storage> SoftmaxRows<S> {
     #[inline(always)]
     fn run<I: Isa, const STREAM: bool>(&self, isa: I) {
         let Self { kind, d, keeps, .. } = *self;
         if STREAM && keeps {
             // SAFETY: `run` took the pointers from checked parts of `rows · d` elements, the results on cache lines.
-            return unsafe { self.run_in_turn(isa) };
+            return unsafe {
+                if self.ahead > 0 { self.run_pipelined::<I, true>(isa) } else { self.run_pipelined::<I, false>(isa) }
+            };
         }
         let beside = TypeId::of::<S>() != TypeId::of::<f32>();
         let mut kept = (keeps && beside).then(|| Lent::take(d));
@@ -99,7 +100,7 @@ impl<S: Storage> Part<S> {
                     let sum = exponentials::<I, S, true>(isa, src, max, terms, d);
                     scale::<I, S, false>(isa, terms, 1.0 / sum, dst, d);
                 } else {
-                    let (max, sum) = normaliser(isa, src, d);
+                    let (max, sum) = normaliser(isa, src, d, self.block);
                     match kind {
                         SoftmaxKind::Plain => write::<I, S, true, STREAM>(isa, src, [max, 1.0 / sum], dst, d),
                         SoftmaxKind::Log => write::<I, S, false, STREAM>(isa, src, [max, sum.ln()], dst, d),
@@ -116,13 +117,13 @@ impl<S: Storage> Part<S> {
 /// `x` holds `d` elements.
 #[inline(always)]
 pub(super) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
-    let mut most = [Isa::splat(isa, f32::NEG_INFINITY); BESIDE];
+    let mut most = [Isa::splat(isa, f32::NEG_INFINITY); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             // The second operand stays where the first is NaN.
-            most = Several(isa).max(S::load_block::<I, BESIDE>(isa, x.add(at)), most);
+            most = Unrolled(isa).max(S::load_block::<I, UNROLL>(isa, x.add(at)), most);
         }
         for at in (span.rest..d).step_by(I::LANES) {
             let v = load_or(isa, x.add(at), I::LANES.min(d - at), f32::NEG_INFINITY);
@@ -145,20 +146,28 @@ pub(super) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
     d: usize,
 ) -> f32 {
     let most = Isa::splat(isa, max);
-    let mut sums = [Isa::splat(isa, 0.0); BESIDE];
+    let mut sums = [Isa::splat(isa, 0.0); UNROLL];
     let rest = spans::<I, S, false>(isa, x, d).rest;
     // SAFETY: the caller's promise; a block ends at `rest` or before.
     unsafe {
-        for at in (0..rest).step_by(BESIDE * I::LANES) {
-            let t = Several(isa).sub([most; BESIDE], S::load_block::<I, BESIDE>(isa, x.add(at)));
-            let e = decay::<_, S>(Several(isa), t);
-            sums = Several(isa).add(sums, e);
+        for at in (0..rest).step_by(UNROLL * I::LANES) {
+            let t = Unrolled(isa).sub([most; UNROLL], S::load_block::<I, UNROLL>(isa, x.add(at)));
+            let e = decay::<_, S>(Unrolled(isa), t);
+            sums = Unrolled(isa).add(sums, e);
             if STORE {
-                f32::store_block::<I, BESIDE, false>(isa, terms.add(at), e);
+                f32::store_block::<I, UNROLL, false>(isa, terms.add(at), e);
             }
         }
-        add_rest::<I, S, STORE>(isa, (x, terms), max, rest..d, sums)
+        add_rest::<I, S, STORE>(isa, RestOfRow { x, terms, max }, rest..d, sums)
     }
+}
+
+/// A row of which [`add_rest`] does the end.
+#[derive(Clone, Copy)]
+pub(super) struct RestOfRow<S> {
+    pub(super) x: *const S,
+    pub(super) terms: *mut f32,
+    pub(super) max: f32,
 }
 
 /// The sum that [`exponentials`] began, with what no block holds.
@@ -168,10 +177,9 @@ pub(super) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
 #[inline(always)]
 pub(super) unsafe fn add_rest<I: Isa, S: Storage, const STORE: bool>(
     isa: I,
-    (x, terms): (*const S, *mut f32),
-    max: f32,
+    RestOfRow { x, terms, max }: RestOfRow<S>,
     rest: Range<usize>,
-    mut sums: [I::V; BESIDE],
+    mut sums: [I::V; UNROLL],
 ) -> f32 {
     for at in rest.clone().step_by(I::LANES) {
         let n = I::LANES.min(rest.end - at);
@@ -189,22 +197,22 @@ pub(super) unsafe fn add_rest<I: Isa, S: Storage, const STORE: bool>(
     isa.reduce_add(Isa::add(isa, Isa::add(isa, sums[0], sums[1]), Isa::add(isa, sums[2], sums[3])))
 }
 
-/// `m` and `s` of a row, block by block.
+/// `m` and `s` of a row, block by block of `block` elements.
 ///
 /// # Safety
 /// `x` holds `d` elements.
 #[inline(always)]
-unsafe fn normaliser<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> (f32, f32) {
+unsafe fn normaliser<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, block: usize) -> (f32, f32) {
     let (mut max, mut sum) = (f32::NEG_INFINITY, 0.0f32);
-    for at in (0..d).step_by(BLOCK) {
-        let n = BLOCK.min(d - at);
+    for at in (0..d).step_by(block) {
+        let n = block.min(d - at);
         // SAFETY: at + n ≤ d.
         unsafe {
-            let block = maximum(isa, x.add(at), n);
-            if block > max {
+            let highest = maximum(isa, x.add(at), n);
+            if highest > max {
                 // Nothing came before a first block, whose factor e^{-∞} is 0.
-                sum *= (max - block).exp();
-                max = block;
+                sum *= (max - highest).exp();
+                max = highest;
             }
             // Where all so far is -∞, subtracting a finite number gives the 0 that the exponential of -∞ is.
             sum += exponentials::<I, S, false>(isa, x.add(at), max.max(f32::MIN), core::ptr::null_mut(), n);
@@ -229,9 +237,9 @@ pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
     let span = spans::<I, S, false>(isa, dst, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            let y = Several(isa).mul(f32::load_block::<I, BESIDE>(isa, terms.add(at)), [by; BESIDE]);
-            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), y);
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            let y = Unrolled(isa).mul(f32::load_block::<I, UNROLL>(isa, terms.add(at)), [by; UNROLL]);
+            S::store_block::<I, UNROLL, STREAM>(isa, dst.add(at), y);
         }
         for at in (span.rest..d).step_by(I::LANES) {
             let n = I::LANES.min(d - at);
@@ -256,10 +264,10 @@ unsafe fn write<I: Isa, S: Storage, const PLAIN: bool, const STREAM: bool>(
     let span = spans::<I, S, false>(isa, dst, d);
     // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
-        for at in (0..span.rest).step_by(BESIDE * I::LANES) {
-            let x = S::load_block::<I, BESIDE>(isa, x.add(at));
-            let y = result::<_, S, PLAIN>(Several(isa), x, [max; BESIDE], [last; BESIDE]);
-            S::store_block::<I, BESIDE, STREAM>(isa, dst.add(at), y);
+        for at in (0..span.rest).step_by(UNROLL * I::LANES) {
+            let x = S::load_block::<I, UNROLL>(isa, x.add(at));
+            let y = result::<_, S, PLAIN>(Unrolled(isa), x, [max; UNROLL], [last; UNROLL]);
+            S::store_block::<I, UNROLL, STREAM>(isa, dst.add(at), y);
         }
         for at in (span.rest..d).step_by(I::LANES) {
             let n = I::LANES.min(d - at);
@@ -269,12 +277,12 @@ unsafe fn write<I: Isa, S: Storage, const PLAIN: bool, const STREAM: bool>(
 }
 
 #[inline(always)]
-fn result<V: Vector, S, const PLAIN: bool>(isa: V, x: V::V, max: V::V, last: V::V) -> V::V {
+fn result<V: LaneOps, S, const PLAIN: bool>(isa: V, x: V::V, max: V::V, last: V::V) -> V::V {
     if PLAIN { isa.mul(decay::<_, S>(isa, isa.sub(max, x)), last) } else { isa.sub(isa.sub(x, max), last) }
 }
 
 /// `e⁻ᵗ`, as exact as a result of type S needs.
 #[inline(always)]
-pub(super) fn decay<V: Vector, S>(isa: V, t: V::V) -> V::V {
+pub(super) fn decay<V: LaneOps, S>(isa: V, t: V::V) -> V::V {
     if size_of::<S>() == 2 { decay_any_16bit(isa, t) } else { decay_any(isa, t) }
 }

@@ -50,7 +50,7 @@ impl Element for f16 {
 
 /// Each tier of this machine with 1 and with 2 threads.
 pub fn launches() -> Vec<Launch> {
-    let both = |tier| [Launch { tier, threads: 1 }, Launch { tier, threads: 2 }];
+    let both = |tier| [Launch { threads: 1, ..Launch::single(tier) }, Launch { threads: 2, ..Launch::single(tier) }];
     Tier::available().into_iter().flat_map(both).collect()
 }
 

@@ -1,35 +1,35 @@
-//! A unit of few rows: tiles of keys read where they lie.
+//! A unit of few rows: tiles of keys read in their own layout.
 
-use super::few_products::{Rows, add_values, scores};
-use super::few_softmax::{RowOfTile, Running, finish_scores};
+use super::decode_products::{PaddedRows, ScoredTile, WeightedTile, add_values, scores};
+use super::decode_softmax::{RowOfTile, Running, finish_scores};
 use super::packing::{TileRows, pad_columns};
 use super::problem::Problem;
-use super::tiles::FEW_ROWS;
+use super::tiles::DECODE_ROWS;
 use super::unit::Unit;
 use crate::Storage;
 use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 
-/// At most [`FEW_ROWS`] rows.
-pub(super) struct Few<'a, S>(pub(super) Unit<'a, S>);
+/// At most [`DECODE_ROWS`] rows.
+pub(super) struct DecodeUnit<'a, S>(pub(super) Unit<'a, S>);
 
 /// Addresses of a unit's operands in its scratch memory.
 #[derive(Debug, Clone, Copy)]
-struct Buffers {
-    q: Rows<*mut f32>,
-    s: Rows<*mut f32>,
+struct DecodeBuffers {
+    q: PaddedRows<*mut f32>,
+    s: PaddedRows<*mut f32>,
     running: Running,
 }
 
-impl<S: Storage> Kernel for Few<'_, S> {
+impl<S: Storage> Kernel for DecodeUnit<'_, S> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
         let unit = &self.0;
         let rows = unit.span.rows();
-        let (mut visible, mut begin, mut end) = ([(0, 0); FEW_ROWS], unit.keys.end, unit.keys.start);
+        let (mut visible, mut begin, mut end) = ([(0, 0); DECODE_ROWS], unit.keys.end, unit.keys.start);
         for (row, visible) in visible[..rows].iter_mut().enumerate() {
             let keys = unit.problem.visible(unit.span.row(row).1);
             *visible = (keys.start, keys.end);
@@ -47,12 +47,12 @@ impl<S: Storage> Kernel for Few<'_, S> {
         let mut first = begin;
         while first < end {
             let keys = first..(first + unit.problem.tiles.keys).min(end);
-            // SAFETY: as above; the keys are within the problem's.
+            // SAFETY: the buffers were laid out for these rows; the keys are within the problem's.
             unsafe { self.run_tile(isa, keys.clone(), &visible[..rows], buffers) };
             first = keys.end;
         }
         if unit.partial.is_none() {
-            // SAFETY: as above.
+            // SAFETY: the buffers were laid out for these rows.
             unsafe { unit.write(isa, buffers.running) };
         }
         // Kept until here for the addresses.
@@ -60,10 +60,10 @@ impl<S: Storage> Kernel for Few<'_, S> {
     }
 }
 
-impl<S: Storage> Few<'_, S> {
+impl<S: Storage> DecodeUnit<'_, S> {
     /// Takes this thread's scratch memory and divides it.
     #[inline(always)]
-    fn lay_out(&self, rows: usize) -> (Scratch, Buffers) {
+    fn lay_out(&self, rows: usize) -> (Scratch, DecodeBuffers) {
         let Problem { d, dv, tiles, .. } = *self.0.problem;
         let (q_stride, columns) = (pad_columns(d), pad_columns(dv));
         let line = round_to_line(rows);
@@ -78,7 +78,14 @@ impl<S: Storage> Few<'_, S> {
         });
         let own = Running { max, sum, out, columns };
         let running = self.0.partial.map_or(own, |block| block.running(columns));
-        (scratch, Buffers { q: Rows { data: q, stride: q_stride }, s: Rows { data: s, stride: tiles.keys }, running })
+        (
+            scratch,
+            DecodeBuffers {
+                q: PaddedRows { data: q, stride: q_stride },
+                s: PaddedRows { data: s, stride: tiles.keys },
+                running,
+            },
+        )
     }
 
     /// Q, scaled, as f32, padded with zeros.
@@ -86,7 +93,7 @@ impl<S: Storage> Few<'_, S> {
     /// # Safety
     /// `to` is writable for `rows` rows.
     #[inline(always)]
-    unsafe fn pack_queries<I: Isa>(&self, isa: I, to: Rows<*mut f32>, rows: usize) {
+    unsafe fn pack_queries<I: Isa>(&self, isa: I, to: PaddedRows<*mut f32>, rows: usize) {
         let unit = &self.0;
         let Problem { d, q_strides: [batch, head, position], .. } = *unit.problem;
         let scale = isa.splat(unit.problem.q_factor());
@@ -109,17 +116,18 @@ impl<S: Storage> Few<'_, S> {
     /// # Safety
     /// The buffers are laid out for this unit, and `keys` are at most a tile of the problem's.
     #[inline(always)]
-    unsafe fn run_tile<I: Isa>(&self, isa: I, keys: Range<usize>, visible: &[(usize, usize)], buffers: Buffers) {
+    unsafe fn run_tile<I: Isa>(&self, isa: I, keys: Range<usize>, visible: &[(usize, usize)], buffers: DecodeBuffers) {
         let unit = &self.0;
         let problem = unit.problem;
         let (rows, n) = (visible.len(), keys.len());
         let padded = pad_columns(n);
         let k: TileRows<S> = unit.rows_of(unit.k, problem.k_strides, problem.d, &keys);
         let v = unit.rows_of(unit.v, problem.v_strides, problem.dv, &keys);
-        let Buffers { q, s, running } = buffers;
+        let DecodeBuffers { q, s, running } = buffers;
+        let ahead = unit.prefetch.div_ceil(size_of::<S>() * problem.dv.max(1)).min(n);
         // SAFETY: the tiles of K and V were checked; the buffers hold padded columns.
         unsafe {
-            scores(isa, q.cast_const(), [k, v], s, rows);
+            scores(isa, q.cast_const(), ScoredTile { keys: k, values: TileRows { n: ahead, ..v } }, s, rows);
             for (row, &(begin, end)) in visible.iter().enumerate() {
                 let s = s.data.add(row * s.stride);
                 if begin.max(keys.start) >= end.min(keys.end) {
@@ -130,12 +138,12 @@ impl<S: Storage> Few<'_, S> {
                 finish_scores(isa, problem, &unit.span, place, s);
                 running.take(isa, row, s, padded);
             }
-            let out = Rows { data: running.out, stride: running.columns };
-            // Addresses that are only asked for, and may lie behind the last key. One thread reads 16-bit keys of 4096 positions
-            // 8 to 12% faster so; f32 keys, which keep the hardware's own prefetch busy, 6 to 10% slower.
-            let ahead = if size_of::<S>() == 2 { n } else { 0 };
-            let next = TileRows { data: k.data.wrapping_add(n * k.stride), n: ahead, ..k };
-            add_values(isa, s.cast_const(), [v, next], out, rows);
+            let out = PaddedRows { data: running.out, stride: running.columns };
+            // One thread reads 16-bit keys of 4096 positions 8 to 12% faster with their prefetch; f32 keys, which keep the hardware's own
+            // busy, 6 to 10% slower.
+            let ahead = if size_of::<S>() == 2 { ahead } else { 0 };
+            let next_keys = TileRows { data: k.data.wrapping_add(n * k.stride), n: ahead, ..k };
+            add_values(isa, s.cast_const(), WeightedTile { values: v, next_keys }, out, rows);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The online softmax of few rows: scores of one row lie beside each other.
 
 use super::exponent::power_of_two;
-use super::problem::{Problem, Span};
+use super::problem::{Problem, UnitRows};
 use crate::math::tanh;
 use crate::rows::{load, store};
 use crate::simd::Isa;
@@ -98,7 +98,7 @@ pub(super) struct RowOfTile {
 pub(super) unsafe fn finish_scores<I: Isa>(
     isa: I,
     problem: &Problem<'_>,
-    span: &Span,
+    span: &UnitRows,
     RowOfTile { row, keys, visible, padded }: RowOfTile,
     s: *mut f32,
 ) {

@@ -1,14 +1,14 @@
 //! What functions need of an instruction set, for one register and for several beside each other.
 //!
 //! A polynomial is one chain of dependent instructions: with one register at a time, the CPU's schedulers fill with waiting
-//! instructions before the arithmetic units do. [`Several`] runs each step on a few registers in turn, whose chains do not wait for
+//! instructions before the arithmetic units do. [`Unrolled`] runs each step on a few registers in turn, whose chains do not wait for
 //! each other.
 
 use crate::simd::{Isa, Table};
 
 /// Arithmetic on lanes. Every [`Isa`] has it; see there for the meaning of each operation.
 #[allow(missing_docs)]
-pub trait Vector: Copy {
+pub trait LaneOps: Copy {
     /// The lanes.
     type V: Copy;
     /// A truth value a lane.
@@ -32,14 +32,14 @@ pub trait Vector: Copy {
     fn mul_pow2(self, a: Self::V, n: Self::V) -> Self::V;
     fn mul_pow2_low(self, a: Self::V, n: Self::V) -> Self::V;
     /// Keeps the steps of several chains in turn.
-    fn pipelined(self, a: Self::V) -> Self::V;
+    fn interleave(self, a: Self::V) -> Self::V;
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
     fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
 }
 
 /// `U` registers of an instruction set beside each other.
 #[derive(Debug, Clone, Copy)]
-pub struct Several<I, const U: usize>(pub I);
+pub struct Unrolled<I, const U: usize>(pub I);
 
 /// The operations whose operands and result are lanes, on one register and on each of several.
 macro_rules! lanewise {
@@ -58,7 +58,7 @@ macro_rules! lanewise {
     )+};
 }
 
-impl<I: Isa> Vector for I {
+impl<I: Isa> LaneOps for I {
     type V = <I as Isa>::V;
     type M = <I as Isa>::M;
     const LOOKS_UP: bool = I::LOOKS_UP;
@@ -71,7 +71,7 @@ impl<I: Isa> Vector for I {
         Isa::splat(self, x)
     }
     #[inline(always)]
-    fn pipelined(self, a: <I as Isa>::V) -> <I as Isa>::V {
+    fn interleave(self, a: <I as Isa>::V) -> <I as Isa>::V {
         a
     }
     #[inline(always)]
@@ -87,7 +87,7 @@ impl<I: Isa> Vector for I {
     abs(a); copysign(a, b); mul_pow2(a, n); mul_pow2_low(a, n); }
 }
 
-impl<I: Isa, const U: usize> Vector for Several<I, U> {
+impl<I: Isa, const U: usize> LaneOps for Unrolled<I, U> {
     type V = [<I as Isa>::V; U];
     type M = [<I as Isa>::M; U];
     const LOOKS_UP: bool = I::LOOKS_UP;
@@ -103,7 +103,7 @@ impl<I: Isa, const U: usize> Vector for Several<I, U> {
         [Isa::splat(self.0, x); U]
     }
     #[inline(always)]
-    fn pipelined(self, mut a: Self::V) -> Self::V {
+    fn interleave(self, mut a: Self::V) -> Self::V {
         for a in &mut a {
             *a = Isa::hold(self.0, *a);
         }

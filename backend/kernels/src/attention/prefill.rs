@@ -1,13 +1,13 @@
 //! A unit of many rows: panels of rows against tiles of keys, both products in the register tile.
 
 #[cfg(target_arch = "x86_64")]
-use super::arithmetic::Pairs;
-use super::arithmetic::{Arithmetic, Single};
+use super::arithmetic::Bf16Pairs;
+use super::arithmetic::{Arithmetic, F32Words};
 #[cfg(target_arch = "x86_64")]
 use super::multiplies_bf16;
-use super::packing::{pack_queries, pack_values, widen_keys};
+use super::packing::{PanelQueries, pack_queries, pack_values, widen_keys};
 use super::panel::{Left, MAX_HEIGHT, left_columns, multiply, panel_rows};
-use super::panel_softmax::{PanelScores, PanelSums, finish_scores};
+use super::panel_softmax::{PanelScores, PanelSums, RawScores, finish_scores};
 use super::problem::Problem;
 use super::tiles::MAX_ROWS;
 use super::unit::Unit;
@@ -21,11 +21,11 @@ use core::ops::Range;
 use half::bf16;
 
 /// Rows of a unit in panels.
-pub(super) struct Many<'a, S>(pub(super) Unit<'a, S>);
+pub(super) struct PrefillUnit<'a, S>(pub(super) Unit<'a, S>);
 
 /// Addresses of a unit's operands in its scratch memory.
 #[derive(Debug, Clone, Copy)]
-struct Buffers {
+struct PrefillBuffers {
     q: *mut f32,
     s: *mut f32,
     k: *mut f32,
@@ -56,32 +56,32 @@ struct Panel {
     all: Range<usize>,
 }
 
-impl<S: Storage> Kernel for Many<'_, S> {
+impl<S: Storage> Kernel for PrefillUnit<'_, S> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        self.run(Single(isa));
+        self.run(F32Words(isa));
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Bf16Kernel for Many<'_, bf16> {
+impl Bf16Kernel for PrefillUnit<'_, bf16> {
     type Out = ();
 
     #[inline(always)]
     fn call(self, isa: Avx512Bf16) {
-        self.run(Pairs(isa));
+        self.run(Bf16Pairs(isa));
     }
 }
 
 /// Runs in f32.
-pub(super) fn run_wide<S: Storage>(unit: Many<'_, S>, tier: Tier) {
+pub(super) fn run_f32<S: Storage>(unit: PrefillUnit<'_, S>, tier: Tier) {
     tier.run(unit);
 }
 
 /// Runs in bf16 where the tier multiplies pairs and the queries are bf16 as well, in f32 elsewhere.
-pub(super) fn run_pairs(unit: Many<'_, bf16>, tier: Tier) {
+pub(super) fn run_bf16(unit: PrefillUnit<'_, bf16>, tier: Tier) {
     #[cfg(target_arch = "x86_64")]
     if multiplies_bf16(tier, unit.0.problem.d, MAX_ROWS)
         && matches!(unit.0.q, AnySource::Bf16(_))
@@ -89,10 +89,10 @@ pub(super) fn run_pairs(unit: Many<'_, bf16>, tier: Tier) {
     {
         return isa.run(unit);
     }
-    run_wide(unit, tier);
+    run_f32(unit, tier);
 }
 
-impl<S: Storage> Many<'_, S> {
+impl<S: Storage> PrefillUnit<'_, S> {
     #[inline(always)]
     fn run<A: Arithmetic>(self, arithmetic: A) {
         let isa = arithmetic.isa();
@@ -118,7 +118,8 @@ impl<S: Storage> Many<'_, S> {
             // SAFETY: the buffers were laid out for these rows.
             unsafe {
                 let q = buffers.q.add(first * (problem.d / A::DEPTH));
-                pack_queries(arithmetic, (problem, &unit.span), unit.q, [first, panel.width], q);
+                let width = panel.width;
+                pack_queries(arithmetic, PanelQueries { problem, span: &unit.span, q: unit.q, first, width }, q);
                 self.sums::<A::Isa>(&buffers, first).clear(panel.width);
             }
         }
@@ -127,7 +128,7 @@ impl<S: Storage> Many<'_, S> {
         let mut at = begin;
         while at < end {
             let keys = at / size * size..(at / size * size + size).min(problem.keys).min(end);
-            // SAFETY: as above; the keys are within the problem's.
+            // SAFETY: the buffers were laid out for these rows; the keys are within the problem's.
             unsafe {
                 let tile = self.prepare(arithmetic, keys.clone(), &buffers);
                 for first in (0..padded).step_by(whole) {
@@ -139,7 +140,7 @@ impl<S: Storage> Many<'_, S> {
         }
         for first in (0..padded).step_by(whole) {
             let panel = Panel::new(first, whole.min(padded - first), visible);
-            // SAFETY: as above.
+            // SAFETY: the buffers were laid out for these rows, and hold the sums of all of them.
             unsafe { unit.write_panel(isa, [first, panel.width], self.sums::<A::Isa>(&buffers, first)) };
         }
         // Kept until here for the addresses.
@@ -148,7 +149,7 @@ impl<S: Storage> Many<'_, S> {
 
     /// Takes this thread's scratch memory and divides it.
     #[inline(always)]
-    fn lay_out<A: Arithmetic>(&self, padded: usize) -> (Scratch, Buffers) {
+    fn lay_out<A: Arithmetic>(&self, padded: usize) -> (Scratch, PrefillBuffers) {
         let Problem { d, dv, tiles, .. } = *self.0.problem;
         let columns = dv.next_multiple_of(left_columns::<A::Isa>());
         let scores = (tiles.keys + MAX_HEIGHT) * panel_rows::<A::Isa>();
@@ -170,17 +171,17 @@ impl<S: Storage> Many<'_, S> {
             at = at.wrapping_add(round_to_line(floats));
             begin
         });
-        (scratch, Buffers { q, s, k, v, max, sum, out })
+        (scratch, PrefillBuffers { q, s, k, v, max, sum, out })
     }
 
-    /// Whether words of keys are read where they lie.
+    /// Whether words of keys are read in their own layout.
     const fn reads_keys<A: Arithmetic>() -> bool {
         size_of::<S>() * A::DEPTH == 4
     }
 
     /// The sums of the panel at `first`.
     #[inline(always)]
-    fn sums<I: Isa>(&self, buffers: &Buffers, first: usize) -> PanelSums {
+    fn sums<I: Isa>(&self, buffers: &PrefillBuffers, first: usize) -> PanelSums {
         let columns = self.0.problem.dv.next_multiple_of(left_columns::<I>());
         PanelSums {
             max: buffers.max.wrapping_add(first),
@@ -190,12 +191,12 @@ impl<S: Storage> Many<'_, S> {
         }
     }
 
-    /// Packs what of a tile is not read where it lies.
+    /// Packs what of a tile is not read in its own layout.
     ///
     /// # Safety
     /// The buffers are laid out for this unit, and `keys` are at most a tile of the problem's.
     #[inline(always)]
-    unsafe fn prepare<A: Arithmetic>(&self, arithmetic: A, keys: Range<usize>, buffers: &Buffers) -> KeyTile {
+    unsafe fn prepare<A: Arithmetic>(&self, arithmetic: A, keys: Range<usize>, buffers: &PrefillBuffers) -> KeyTile {
         let unit = &self.0;
         let problem = unit.problem;
         let k = unit.rows_of(unit.k, problem.k_strides, problem.d, &keys);
@@ -214,14 +215,14 @@ impl<S: Storage> Many<'_, S> {
     }
 
     /// # Safety
-    /// As [`Many::prepare`], which made the tile.
+    /// As [`PrefillUnit::prepare`], which made the tile.
     #[inline(always)]
     unsafe fn run_panel<A: Arithmetic>(
         &self,
         arithmetic: A,
         panel: &Panel,
         tile: &KeyTile,
-        buffers: &Buffers,
+        buffers: &PrefillBuffers,
         visible: &[(usize, usize)],
     ) {
         // SAFETY: the caller's promise.
@@ -241,14 +242,14 @@ impl<S: Storage> Many<'_, S> {
     /// Takes a tile of keys in, for a panel of `REGS` registers.
     ///
     /// # Safety
-    /// As [`Many::run_panel`].
+    /// As [`PrefillUnit::run_panel`].
     #[inline(always)]
     unsafe fn run_tile<A: Arithmetic, const HEIGHT: usize, const REGS: usize>(
         &self,
         arithmetic: A,
         panel: &Panel,
         tile: &KeyTile,
-        buffers: &Buffers,
+        buffers: &PrefillBuffers,
         visible: &[(usize, usize)],
     ) {
         let isa = arithmetic.isa();
@@ -301,7 +302,8 @@ impl<S: Storage> Many<'_, S> {
             if plain < keys.len() {
                 let data = scores.data.add(plain * width);
                 let rest = PanelScores { data, keys: keys.start + plain..keys.end, ..scores };
-                let others: [_; REGS] = finish_scores(isa, (problem, &unit.span), (&rest, scale), visible);
+                let raw = RawScores { problem, span: &unit.span, scores: &rest, factor: scale };
+                let others: [_; REGS] = finish_scores(isa, raw, visible);
                 for (most, &x) in most.iter_mut().zip(&others) {
                     *most = isa.max(x, *most);
                 }

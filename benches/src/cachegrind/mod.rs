@@ -1,8 +1,10 @@
 //! Loops for a cache simulator: the same operation by its definition and by our kernels, once, on one thread.
 //!
 //! `benches/cachegrind.sh` runs them under Valgrind with the caches of the i5-10210U and compares the misses. Each problem is larger than
-//! its 6 MB of L3, and is what tiling and blocking are for: a product, attention of a long sequence, and softmax along a dimension that is
-//! not the last.
+//! its 6 MB of L3, and is what tiling and blocking are for: a product, attention of a long sequence, softmax along a dimension that is
+//! not the last, and norms of many rows and of one long row.
+
+mod norms;
 
 use crate::case::{Case, Dtype, Op, Shape};
 use crate::isa::Isa;
@@ -15,6 +17,7 @@ use burn_kiln_fusion::config::IsaChoice;
 use burn_kiln_fusion::{AttentionInputs, AttentionOptions, FusedOps};
 use kiln_kernels::Caches;
 use kiln_kernels::simd::Tier;
+use norms::{MATRIX, Norm, NormOperands, ROW};
 use rayon::ThreadPoolBuilder;
 use std::hint::black_box;
 use std::sync::Arc;
@@ -28,14 +31,24 @@ pub enum Loops {
     Naive,
     /// Our tiled kernels (products, attention).
     Tiled,
-    /// Our cache-blocked kernels (softmax).
+    /// Our cache-blocked kernels (softmax, norms).
     Blocked,
+    /// As `none`, for the problem of one long row (norms).
+    NoneRow,
+    /// As `naive`, for one long row.
+    NaiveRow,
+    /// As `blocked`, for one long row.
+    BlockedRow,
+    /// Our kernel of one long row with a block as large as the row.
+    WholeRow,
 }
 
 /// No kernel for this operation here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cachegrind compares gemm, attention and softmax, not {0}")]
-pub struct NotCompared(pub Op);
+#[error(
+    "cachegrind compares gemm, attention, softmax, layer_norm and rms_norm (these two also for one long row), not {0} by {1:?}"
+)]
+pub struct NotCompared(pub Op, pub Loops);
 
 /// The caches that are simulated.
 pub const CACHES: Caches = Caches { l1d: 32 << 10, l2: 256 << 10, l3: 6 << 20 };
@@ -50,14 +63,22 @@ const COLUMNS: [usize; 2] = [120_000, 40];
 /// Runs `op` once as `loops` says.
 ///
 /// # Errors
-/// [`NotCompared`] for an operation without naive loops.
+/// [`NotCompared`] for an operation without such loops.
 pub fn run(op: Op, loops: Loops) -> Result<(), NotCompared> {
+    match op {
+        Op::LayerNorm => return run_norm(Norm::Layer, loops).ok_or(NotCompared(op, loops)),
+        Op::RmsNorm => return run_norm(Norm::Rms, loops).ok_or(NotCompared(op, loops)),
+        _ => {}
+    }
     let shape = match op {
         Op::Attention => ATTENTION,
         Op::Gemm => Shape::Linear { m: PRODUCT[0], n: PRODUCT[1], k: PRODUCT[2] },
         Op::Softmax => Shape::Rows { rows: COLUMNS[0], d: COLUMNS[1] },
-        other => return Err(NotCompared(other)),
+        other => return Err(NotCompared(other, loops)),
     };
+    if !matches!(loops, Loops::None | Loops::Naive | Loops::Tiled | Loops::Blocked) {
+        return Err(NotCompared(op, loops));
+    }
     let op_of_case = if op == Op::Attention { Op::Vision } else { op };
     let case = Case { op: op_of_case, shape, dtype: Dtype::F32, cold: false };
     let pool = ThreadPoolBuilder::new().num_threads(1).build().expect("one thread can be started");
@@ -69,7 +90,7 @@ pub fn run(op: Op, loops: Loops) -> Result<(), NotCompared> {
         match loops {
             Loops::None => drop(black_box(operands)),
             Loops::Naive => drop(black_box(run_naive(op, set))),
-            Loops::Tiled | Loops::Blocked => burn_kiln::scope(&config, || match op {
+            _ => burn_kiln::scope(&config, || match op {
                 Op::Gemm => {
                     let b = set[1].reshape([PRODUCT[2], PRODUCT[1]].into());
                     drop(black_box(lift::<2>(&set[0]).matmul(lift(&b))));
@@ -83,6 +104,20 @@ pub fn run(op: Op, loops: Loops) -> Result<(), NotCompared> {
         }
     });
     Ok(())
+}
+
+/// Runs a norm as `loops` says; none where it has no such loops.
+fn run_norm(norm: Norm, loops: Loops) -> Option<()> {
+    let row = matches!(loops, Loops::NoneRow | Loops::NaiveRow | Loops::BlockedRow | Loops::WholeRow);
+    let mut operands = NormOperands::new(if row { ROW } else { MATRIX });
+    match loops {
+        Loops::None | Loops::NoneRow => drop(black_box(operands)),
+        Loops::Naive | Loops::NaiveRow => drop(black_box(operands.run_naive(norm).len())),
+        Loops::Blocked | Loops::BlockedRow => drop(black_box(operands.run_kernel(norm, None).len())),
+        Loops::WholeRow => drop(black_box(operands.run_kernel(norm, Some(usize::MAX)).len())),
+        Loops::Tiled => return None,
+    }
+    Some(())
 }
 
 fn lift<const D: usize>(tensor: &FlexTensor) -> Tensor<Kiln<Flex>, D> {
@@ -157,7 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn only_three_operations_are_compared() {
-        assert_eq!(run(Op::Add, Loops::None), Err(NotCompared(Op::Add)));
+    fn other_operations_and_loops_are_refused() {
+        assert_eq!(run(Op::Add, Loops::None), Err(NotCompared(Op::Add, Loops::None)));
+        assert_eq!(run(Op::Softmax, Loops::NaiveRow), Err(NotCompared(Op::Softmax, Loops::NaiveRow)));
+        assert_eq!(run(Op::RmsNorm, Loops::Tiled), Err(NotCompared(Op::RmsNorm, Loops::Tiled)));
     }
 }

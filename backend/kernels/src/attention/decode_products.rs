@@ -1,8 +1,8 @@
-//! Both products for few rows: K and V are read where they lie.
+//! Both products for few rows: K and V are read in their own layout.
 //!
 //! A decode step is one query for each head: its work is reading the cache. Each key of a tile is read once for up to four
 //! rows at a time (then from the first-level cache for four more), with the dot product along the head; meanwhile the row of V
-//! that is needed next is asked for.
+//! that is needed next is prefetched.
 
 use super::packing::TileRows;
 use crate::Storage;
@@ -11,17 +11,33 @@ use crate::simd::Isa;
 
 /// Padded rows of f32.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rows<P> {
+pub(super) struct PaddedRows<P> {
     pub(super) data: P,
     pub(super) stride: usize,
 }
 
-impl Rows<*mut f32> {
+impl PaddedRows<*mut f32> {
     /// The same to read.
     #[inline(always)]
-    pub(super) fn cast_const(self) -> Rows<*const f32> {
-        Rows { data: self.data.cast_const(), stride: self.stride }
+    pub(super) fn cast_const(self) -> PaddedRows<*const f32> {
+        PaddedRows { data: self.data.cast_const(), stride: self.stride }
     }
+}
+
+/// Keys that are multiplied, and the values that are prefetched meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScoredTile<S> {
+    pub(super) keys: TileRows<S>,
+    /// Addresses that are only prefetched: at most as many rows as there are keys.
+    pub(super) values: TileRows<S>,
+}
+
+/// Values that are summed, and the keys that are prefetched meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WeightedTile<S> {
+    pub(super) values: TileRows<S>,
+    /// Addresses that are only prefetched, and may lie behind the last key.
+    pub(super) next_keys: TileRows<S>,
 }
 
 /// `S[r][j] = q[r] · k[j]` for `rows` rows.
@@ -32,21 +48,21 @@ impl Rows<*mut f32> {
 #[inline(always)]
 pub(super) unsafe fn scores<I: Isa, S: Storage>(
     isa: I,
-    q: Rows<*const f32>,
-    [keys, values]: [TileRows<S>; 2],
-    s: Rows<*mut f32>,
+    q: PaddedRows<*const f32>,
+    ScoredTile { keys, values }: ScoredTile<S>,
+    s: PaddedRows<*mut f32>,
     rows: usize,
 ) {
     let mut row = 0;
     while row < rows {
         // SAFETY: the caller's promise: each call has its number of rows left.
         unsafe {
-            let q = Rows { data: q.data.add(row * q.stride), ..q };
-            let s = Rows { data: s.data.add(row * s.stride), ..s };
+            let q = PaddedRows { data: q.data.add(row * q.stride), ..q };
+            let s = PaddedRows { data: s.data.add(row * s.stride), ..s };
             row += match rows - row {
-                1 => scores_of::<I, S, 1>(isa, q, [keys, values], s),
-                2 | 3 => scores_of::<I, S, 2>(isa, q, [keys, values], s),
-                _ => scores_of::<I, S, 4>(isa, q, [keys, values], s),
+                1 => scores_of::<I, S, 1>(isa, q, ScoredTile { keys, values }, s),
+                2 | 3 => scores_of::<I, S, 2>(isa, q, ScoredTile { keys, values }, s),
+                _ => scores_of::<I, S, 4>(isa, q, ScoredTile { keys, values }, s),
             };
         }
     }
@@ -57,9 +73,9 @@ pub(super) unsafe fn scores<I: Isa, S: Storage>(
 #[inline(always)]
 unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
     isa: I,
-    q: Rows<*const f32>,
-    [keys, values]: [TileRows<S>; 2],
-    s: Rows<*mut f32>,
+    q: PaddedRows<*const f32>,
+    ScoredTile { keys, values }: ScoredTile<S>,
+    s: PaddedRows<*mut f32>,
 ) -> usize {
     // Elements of a cache line.
     let line = 64 / size_of::<S>();
@@ -68,8 +84,10 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
         // SAFETY: the caller's promise: key j of n, at + lanes ≤ d.
         unsafe {
             let key = keys.data.add(j * keys.stride);
-            for at in (0..values.d).step_by(line) {
-                isa.prefetch(values.data.wrapping_add(j * values.stride + at).cast());
+            if j < values.n {
+                for at in (0..values.d).step_by(line) {
+                    isa.prefetch(values.data.wrapping_add(j * values.stride + at).cast());
+                }
             }
             for at in (0..keys.d).step_by(I::LANES) {
                 let x = load(isa, key.add(at), I::LANES.min(keys.d - at));
@@ -85,7 +103,7 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
     ROWS
 }
 
-/// `O[r] += Σ P[r][j] · v[j]` for `rows` rows. Meanwhile the keys that are read next are asked for.
+/// `O[r] += Σ P[r][j] · v[j]` for `rows` rows. Meanwhile the keys that are read next are prefetched.
 ///
 /// # Safety
 /// `p` holds `rows` rows of `values.n`, `values` is readable, and `o` is writable for `rows` rows of `values.d` padded to a
@@ -93,23 +111,24 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
 #[inline(always)]
 pub(super) unsafe fn add_values<I: Isa, S: Storage>(
     isa: I,
-    p: Rows<*const f32>,
-    [values, next]: [TileRows<S>; 2],
-    o: Rows<*mut f32>,
+    p: PaddedRows<*const f32>,
+    WeightedTile { values, next_keys }: WeightedTile<S>,
+    o: PaddedRows<*mut f32>,
     rows: usize,
 ) {
     let mut row = 0;
     while row < rows {
-        // Asked for once.
-        let next = TileRows { n: if row == 0 { next.n } else { 0 }, ..next };
+        // Once.
+        let next_keys = TileRows { n: if row == 0 { next_keys.n } else { 0 }, ..next_keys };
+        let tile = WeightedTile { values, next_keys };
         // SAFETY: the caller's promise: each call has its number of rows left.
         unsafe {
-            let p = Rows { data: p.data.add(row * p.stride), ..p };
-            let o = Rows { data: o.data.add(row * o.stride), ..o };
+            let p = PaddedRows { data: p.data.add(row * p.stride), ..p };
+            let o = PaddedRows { data: o.data.add(row * o.stride), ..o };
             row += match rows - row {
-                1 => add_values_of::<I, S, 1>(isa, p, [values, next], o),
-                2 | 3 => add_values_of::<I, S, 2>(isa, p, [values, next], o),
-                _ => add_values_of::<I, S, 4>(isa, p, [values, next], o),
+                1 => add_values_of::<I, S, 1>(isa, p, tile, o),
+                2 | 3 => add_values_of::<I, S, 2>(isa, p, tile, o),
+                _ => add_values_of::<I, S, 4>(isa, p, tile, o),
             };
         }
     }
@@ -120,19 +139,19 @@ pub(super) unsafe fn add_values<I: Isa, S: Storage>(
 #[inline(always)]
 unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
     isa: I,
-    p: Rows<*const f32>,
-    [values, next]: [TileRows<S>; 2],
-    o: Rows<*mut f32>,
+    p: PaddedRows<*const f32>,
+    tile: WeightedTile<S>,
+    o: PaddedRows<*mut f32>,
 ) -> usize {
-    let mut at = 0;
-    while at < values.d {
+    let (d, mut at) = (tile.values.d, 0);
+    while at < d {
         // Two registers of columns while there are two: 8 accumulators for 4 rows.
         // SAFETY: the caller's promise: at least one column, or a whole second register, is left.
         unsafe {
-            at += if values.d - at >= 2 * I::LANES {
-                add_columns::<I, S, ROWS, 2>(isa, p, [values, next], o, at)
+            at += if d - at >= 2 * I::LANES {
+                add_columns::<I, S, ROWS, 2>(isa, p, tile, o, at)
             } else {
-                add_columns::<I, S, ROWS, 1>(isa, p, [values, next], o, at)
+                add_columns::<I, S, ROWS, 1>(isa, p, tile, o, at)
             };
         }
     }
@@ -145,9 +164,9 @@ unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
 #[inline(always)]
 unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
     isa: I,
-    p: Rows<*const f32>,
-    [values, next]: [TileRows<S>; 2],
-    o: Rows<*mut f32>,
+    p: PaddedRows<*const f32>,
+    WeightedTile { values, next_keys: next }: WeightedTile<S>,
+    o: PaddedRows<*mut f32>,
     at: usize,
 ) -> usize {
     // Elements of a cache line.
@@ -156,7 +175,7 @@ unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         for j in 0..values.n {
-            // The same columns of the next keys: every turn over V asks for its part.
+            // The same columns of the next keys: each pass over V prefetches its part.
             if j < next.n {
                 for ahead in (at..at + REGS * I::LANES).step_by(line) {
                     isa.prefetch(next.data.wrapping_add(j * next.stride + ahead).cast());
