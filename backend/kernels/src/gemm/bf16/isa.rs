@@ -133,9 +133,9 @@ impl Bf16Isa {
 
     /// Block sizes of as many bytes as those of f32 that `blocking` is for.
     ///
-    /// A turn of the depth reads and writes C once more, and that costs `vdpbf16ps` more than micropanels of B which
+    /// A block of the depth reads and writes C once more, and that costs `vdpbf16ps` more than micropanels of B which
     /// stream from L2: the block of A is only eight tiles high and as deep as its bytes allow (512 x 2048 x 2048: 95 %
-    /// of the peak in one turn, 87 % in two). Tiles of AMX would wait for such a stream, so there a micropanel of B
+    /// of the peak in one block, 87 % in two). Tiles of AMX would wait for such a stream, so there a micropanel of B
     /// takes two thirds of the L1 cache.
     pub(in crate::gemm) fn fit(self, blocking: Blocking, [m, n, k]: [usize; 3]) -> Blocking {
         let Tile { mr, nr } = self.tile();

@@ -52,10 +52,10 @@ impl Blocking {
     /// ```
     ///
     /// Where the first of these leaves `kc < 12 · nr`, as with wide registers, micropanels stream from L2 in any case,
-    /// and then `kc` is `22 · nr`: each turn of the depth reads and writes C once more, which the arithmetic of a turn
-    /// has to hide, and wide registers do that arithmetic in less time. (On 48 KB of L1 and 1 MB of L2, tile 14 x 32,
-    /// 512 x 2048 x 2048 with a packed weight: 85 % of the FMA peak with `kc = 384`, 88 % with 512, 91 % with 704, no
-    /// more with 1024.)
+    /// and then `kc` is `22 · nr`: each block of the depth reads and writes C once more, which the arithmetic of a
+    /// block has to hide, and wide registers do that arithmetic in less time. (On 48 KB of L1 and 1 MB of L2, tile 14 x
+    /// 32, 512 x 2048 x 2048 with a packed weight: 85 % of the FMA peak with `kc = 384`, 88 % with 512, 91 % with 704,
+    /// no more with 1024.)
     ///
     /// The i5-10210U (32 KB, 256 KB, 6 MB; tile 6 x 16) gets `kc = 256`, `mc = 126` and, with 4 threads, `nc = 768`.
     pub fn derive(caches: Caches, tile: Tile, threads: usize) -> Self {
