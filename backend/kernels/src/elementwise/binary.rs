@@ -110,18 +110,21 @@ fn run<S: Storage>(launch: Launch, op: BinaryOp, a: Source<S>, by: By<S>, dst: T
     let launch = share(launch, 3 * size_of::<S>() * len);
     let in_place = a.start() == dst.source().start();
     let stream = !in_place && streams(size_of::<S>() * len);
-    let part = |part: Range<usize>| BinaryElements { op, by, a: a.part(&part), dst: dst.part(&part), d, part, stream };
+    let run_part = |part: Range<usize>| {
+        let elements = BinaryElements::<S, 0> { by, a: a.part(&part), dst: dst.part(&part), d, part, stream };
+        elements.run_as(launch, op);
+    };
     if rows == 1 {
-        launch.split(len, GRAIN, |elements| launch.tier.run(part(elements)));
+        launch.split(len, GRAIN, run_part);
     } else {
         // Whole rows, at least a cache line of them.
-        launch.split(rows, GRAIN.div_ceil(d), |r| launch.tier.run(part(r.start * d..r.end * d)));
+        launch.split(rows, GRAIN.div_ceil(d), |r| run_part(r.start * d..r.end * d));
     }
 }
 
-/// Elements `part` of an op: whole rows if there are several.
-struct BinaryElements<S> {
-    op: BinaryOp,
+/// Elements `part` of the op `OP` (see [`combine`]): whole rows if there are several. One function for each op and instruction set: the compiler
+/// takes much longer for one with all of them.
+struct BinaryElements<S, const OP: u8> {
     by: By<S>,
     a: *const S,
     dst: *mut S,
@@ -130,34 +133,40 @@ struct BinaryElements<S> {
     stream: bool,
 }
 
-impl<S: Storage> Kernel for BinaryElements<S> {
+impl<S: Storage> BinaryElements<S, 0> {
+    /// Runs `op` on them.
+    fn run_as(self, launch: Launch, op: BinaryOp) {
+        match op {
+            BinaryOp::Add => launch.tier.run(self.with_op::<0>()),
+            BinaryOp::Sub => launch.tier.run(self.with_op::<1>()),
+            BinaryOp::Mul => launch.tier.run(self.with_op::<2>()),
+            BinaryOp::Div => launch.tier.run(self.with_op::<3>()),
+        }
+    }
+
+    fn with_op<const OP: u8>(self) -> BinaryElements<S, OP> {
+        let Self { by, a, dst, d, part, stream } = self;
+        BinaryElements { by, a, dst, d, part, stream }
+    }
+}
+
+impl<S: Storage, const OP: u8> Kernel for BinaryElements<S, OP> {
     type Out = ();
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
         if self.stream {
-            self.run_op::<I, true>(isa);
+            self.run::<I, true>(isa);
             isa.fence();
         } else {
-            self.run_op::<I, false>(isa);
+            self.run::<I, false>(isa);
         }
     }
 }
 
-impl<S: Storage> BinaryElements<S> {
-    /// One loop for each op.
+impl<S: Storage, const OP: u8> BinaryElements<S, OP> {
     #[inline(always)]
-    fn run_op<I: Isa, const STREAM: bool>(self, isa: I) {
-        match self.op {
-            BinaryOp::Add => self.run::<I, 0, STREAM>(isa),
-            BinaryOp::Sub => self.run::<I, 1, STREAM>(isa),
-            BinaryOp::Mul => self.run::<I, 2, STREAM>(isa),
-            BinaryOp::Div => self.run::<I, 3, STREAM>(isa),
-        }
-    }
-
-    #[inline(always)]
-    fn run<I: Isa, const OP: u8, const STREAM: bool>(self, isa: I) {
+    fn run<I: Isa, const STREAM: bool>(self, isa: I) {
         let Self { by, a, dst, d, part, .. } = self;
         // SAFETY: `run` took `a` and `dst` from checked parts of `part.len()` elements; the addresses in b are checked here.
         unsafe {

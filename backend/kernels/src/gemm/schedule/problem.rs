@@ -12,7 +12,7 @@ use crate::gemm::right::RightOperand;
 use crate::gemm::schedule::grid::{Grid, GridRequest};
 use crate::gemm::schedule::offsets::Offsets;
 use crate::gemm::schedule::raw_product::RawProduct;
-use crate::gemm::schedule::run_part::RunPart;
+use crate::gemm::schedule::run_part::run_part;
 use crate::gemm::schedule::shared_left::{LeftLayout, LeftPacking, pays, with_packed_left};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -151,7 +151,7 @@ impl Problem<'_> {
         unsafe {
             match self.bf16 {
                 Some(isa) => isa.multiply_part(&part, self.variant),
-                None => plan.launch.tier.run(RunPart::new(part, self.variant)),
+                None => run_part(plan.launch.tier, part, self.variant),
             }
         }
     }
