@@ -1,4 +1,4 @@
-//! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
+//! [`FusedOps`] and [`TrainingOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
 //! reach the kernels again.
 
 mod attention;
@@ -12,9 +12,9 @@ use crate::op_shape::OpShape;
 use crate::{Engine, Kiln};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
-    AddNorm, AttentionForward, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, FusedOps, GatedMlpWeights,
-    KernelConfig, KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary, RotaryInputs, Weight,
-    compose,
+    AddNorm, AddNormForward, AttentionForward, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, FusedOps,
+    GatedMlpWeights, KernelConfig, KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary,
+    RotaryInputs, TrainingOps, Weight, compose,
 };
 use burn_tensor::{Int, Tensor, TensorPrimitive};
 use std::sync::Arc;
@@ -127,18 +127,6 @@ impl<B: Engine> FusedOps for Kiln<B> {
         }
     }
 
-    fn rms_norm_forward<const D: usize>(
-        x: Tensor<Self, D>,
-        gamma: Tensor<Self, 1>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> RmsNormForward<Self, D> {
-        match B::try_rms_norm(lower(x), lower(gamma), epsilon, config) {
-            Ok((output, rstd)) => RmsNormForward { output: lift(output), rstd: lift(rstd) },
-            Err((x, gamma)) => compose::norm::rms_norm_forward(lift(x), lift(gamma), epsilon, config),
-        }
-    }
-
     fn layer_norm<const D: usize>(
         x: Tensor<Self, D>,
         gamma: Tensor<Self, 1>,
@@ -202,7 +190,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
             return compose::norm::add_norm(x, residual, gamma, epsilon, config);
         }
         match B::try_add_norm(lower(x), lower(residual), lower(gamma), epsilon, config) {
-            Ok([sum, normed, rstd]) => AddNorm { sum: lift(sum), normed: lift(normed), rstd: lift(rstd) },
+            Ok([sum, normed, _]) => AddNorm { sum: lift(sum), normed: lift(normed) },
             Err([x, residual, gamma]) => compose::norm::add_norm(lift(x), lift(residual), lift(gamma), epsilon, config),
         }
     }
@@ -316,6 +304,38 @@ impl<B: Engine> FusedOps for Kiln<B> {
         config: &KernelConfig,
     ) -> Tensor<Self, 3> {
         rotary::attention_rotary(inputs, options, caches, config)
+    }
+}
+
+impl<B: Engine> TrainingOps for Kiln<B> {
+    fn rms_norm_forward<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> RmsNormForward<Self, D> {
+        match B::try_rms_norm(lower(x), lower(gamma), epsilon, config) {
+            Ok((output, rstd)) => RmsNormForward { output: lift(output), rstd: lift(rstd) },
+            Err((x, gamma)) => compose::norm::rms_norm_forward(lift(x), lift(gamma), epsilon, config),
+        }
+    }
+
+    fn add_norm_forward<const D: usize>(
+        x: Tensor<Self, D>,
+        residual: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> AddNormForward<Self, D> {
+        if !config.fusion.add_norm {
+            return compose::norm::add_norm_forward(x, residual, gamma, epsilon, config);
+        }
+        match B::try_add_norm(lower(x), lower(residual), lower(gamma), epsilon, config) {
+            Ok([sum, normed, rstd]) => AddNormForward { sum: lift(sum), normed: lift(normed), rstd: lift(rstd) },
+            Err([x, residual, gamma]) => {
+                compose::norm::add_norm_forward(lift(x), lift(residual), lift(gamma), epsilon, config)
+            }
+        }
     }
 
     fn attention_forward(

@@ -9,7 +9,7 @@ use burn_kiln::{
     routes::{Route, count},
 };
 use burn_kiln_fusion::{
-    AttentionInputs, AttentionOptions, FusedOps, KernelConfig,
+    AttentionInputs, AttentionOptions, FusedOps, KernelConfig, TrainingOps,
     conformance::{Suite, attention_rotary, rope},
 };
 use burn_tensor::{Tensor, TensorData, Tolerance, activation, module, ops::AttentionModuleOptions};

@@ -1,6 +1,6 @@
 //! Burn's own backends: the default compositions, on plain tensors.
 
-use crate::{FusedOps, KernelConfig};
+use crate::{FusedOps, KernelConfig, TrainingOps};
 use burn_backend::Backend;
 use burn_flex::Flex;
 use burn_fusion::{Fusion, FusionBackend};
@@ -18,6 +18,8 @@ impl FusedOps for Flex {
         packed.clone()
     }
 }
+
+impl TrainingOps for Flex {}
 
 impl<E, I, Q> FusedOps for NdArray<E, I, Q>
 where
@@ -37,6 +39,15 @@ where
     }
 }
 
+impl<E, I, Q> TrainingOps for NdArray<E, I, Q>
+where
+    E: FloatNdArrayElement,
+    I: IntNdArrayElement,
+    Q: QuantElement,
+    NdArrayTensor: From<SharedArray<E>> + From<SharedArray<I>>,
+{
+}
+
 impl<B: FusionBackend> FusedOps for Fusion<B>
 where
     Self: Backend,
@@ -51,3 +62,5 @@ where
         packed.clone()
     }
 }
+
+impl<B: FusionBackend> TrainingOps for Fusion<B> where Self: Backend {}

@@ -1,11 +1,11 @@
 //! The fused-operation vocabulary of Kiln.
 //!
-//! A model calls [`FusedOps`]; what runs depends on the backend:
+//! A model calls [`FusedOps`], its training [`TrainingOps`] as well; what runs depends on the backend:
 //!
 //! - on `Flex`, `NdArray`, `CubeBackend` and `Fusion<B>`: the default compositions of [`compose`], in plain Burn ops. They
 //!   are the baseline that every kernel is measured against;
 //! - on `Kiln<B>` (crate `burn-kiln`): Kiln's kernels, with the same compositions where no kernel serves the operands;
-//! - on `Autodiff<B>`: the forward of `B` and the hand-written backward passes of [`FusedOps`].
+//! - on `Autodiff<B>`: the forward of `B` and the hand-written backward passes of [`TrainingOps`].
 //!
 //! [`mod@reference`] holds the same operations in plain `f64` loops: the oracle of every test. The feature `testing` adds
 //! `conformance`, which holds any backend against it.
@@ -21,22 +21,23 @@ pub mod conformance;
 pub mod cube;
 mod device;
 mod kv_cache;
+mod operands;
 mod ops;
-mod options;
 pub mod reference;
+mod training;
 mod weight;
 
 pub use device::{DeviceLayout, DeviceMemory};
 pub use kiln_kernels::config::{self, KernelConfig};
 pub use kv_cache::{CacheFull, CacheRoom, KvCache};
-pub use ops::FusedOps;
-pub use options::{
-    Activation, AdamWOptions, AdamWState, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, HeadNorms,
-    LinearWeights, LossOptions, MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, RotaryInputs, Targets,
+pub use operands::{
+    Activation, AddNorm, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, HeadNorms, LinearWeights,
+    MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, RotaryInputs,
 };
-pub use options::{
-    AddNorm, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward, GatedMlpGrads, LayerNormForward,
-    LinearForward, LinearGrads, LossForward, LossGrads, MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward,
-    PlainMlpGrads, QkGrads, RmsNormForward,
+pub use ops::FusedOps;
+pub use training::{
+    AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward,
+    GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossOptions, MoeGrads,
+    NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, Targets, TrainingOps,
 };
 pub use weight::Weight;

@@ -1,11 +1,8 @@
-//! The vocabulary.
+//! The vocabulary of inference.
 
 use crate::{
-    Activation, AdamWOptions, AdamWState, AddNorm, AddNormGrads, AttentionForward, AttentionGrads, AttentionInputs,
-    AttentionOptions, DeviceMemory, Epilogue, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig, KvCache,
-    LayerNormForward, LinearForward, LinearGrads, LinearWeights, LossForward, LossGrads, LossOptions, MoeGrads,
-    MoeOptions, MoeWeights, Norm, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, QkGrads,
-    RmsNormForward, Rotary, RotaryInputs, Targets, Weight, compose,
+    AddNorm, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, GatedMlpWeights, KernelConfig, KvCache,
+    LinearWeights, MoeOptions, MoeWeights, Norm, PlainMlpWeights, Rotary, RotaryInputs, Weight, compose,
 };
 use burn_backend::Backend;
 use burn_tensor::{Int, Tensor};
@@ -19,8 +16,7 @@ use std::sync::Arc;
 /// Shapes are the caller's contract: an op panics when they don't fit, as Burn's own ops do. Lower-level
 /// reasons not to run a kernel (dtype, layout, device) are no errors: the composition runs.
 ///
-/// Trainable ops come in three: the op, a `*_forward` that also returns what the backward needs where that is not among the
-/// operands, and a `*_backward`. `Autodiff<B>` calls the latter two on its inner backend.
+/// What training needs beside them is in [`TrainingOps`](crate::TrainingOps).
 pub trait FusedOps: Backend {
     /// How this backend wants a constant weight: register-tile panels, quantised blocks, a device layout, or just the tensor.
     type Packed: Clone + core::fmt::Debug + Send + Sync + 'static;
@@ -56,27 +52,6 @@ pub trait FusedOps: Backend {
         compose::linear::linear(x, weight, epilogue, config)
     }
 
-    /// [`FusedOps::linear`], keeping the pre-activation.
-    fn linear_forward<const D: usize>(
-        x: Tensor<Self, D>,
-        weight: &Weight<Self>,
-        epilogue: Epilogue<Self, D>,
-        config: &KernelConfig,
-    ) -> LinearForward<Self, D> {
-        compose::linear::linear_forward(x, weight, epilogue, config)
-    }
-
-    /// Gradients of [`FusedOps::linear`]; `pre_activation` as kept, `activation` as given to the forward.
-    fn linear_backward<const D: usize>(
-        x: Tensor<Self, D>,
-        weight: &Weight<Self>,
-        activation: Option<(Activation, Tensor<Self, D>)>,
-        grad: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> LinearGrads<Self, D> {
-        compose::linear::linear_backward(x, weight, activation, grad, config)
-    }
-
     /// `x / √(mean(x²) + epsilon) · gamma` over the last dimension (Zhang and Sennrich 2019).
     ///
     /// # Shapes
@@ -88,28 +63,6 @@ pub trait FusedOps: Backend {
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
         compose::norm::rms_norm(x, gamma, epsilon, config)
-    }
-
-    /// [`FusedOps::rms_norm`], keeping the reciprocal deviations.
-    fn rms_norm_forward<const D: usize>(
-        x: Tensor<Self, D>,
-        gamma: Tensor<Self, 1>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> RmsNormForward<Self, D> {
-        compose::norm::rms_norm_forward(x, gamma, epsilon, config)
-    }
-
-    /// Gradients of [`FusedOps::rms_norm`]: with `n = x · rstd` and `h = grad · gamma`,
-    /// `dx = rstd · (h - n · mean(h · n))`, `dgamma = Σ grad · n`.
-    fn rms_norm_backward<const D: usize>(
-        x: Tensor<Self, D>,
-        gamma: Tensor<Self, 1>,
-        rstd: Tensor<Self, D>,
-        grad: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> NormGrads<Self, D> {
-        compose::norm::rms_norm_backward(x, gamma, rstd, grad, config)
     }
 
     /// `(x - mean(x)) / √(var(x) + epsilon) · gamma + beta` over the last dimension, biased variance (Ba et al. 2016).
@@ -124,28 +77,6 @@ pub trait FusedOps: Backend {
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
         compose::norm::layer_norm(x, gamma, beta, epsilon, config)
-    }
-
-    /// [`FusedOps::layer_norm`], keeping means and reciprocal deviations.
-    fn layer_norm_forward<const D: usize>(
-        x: Tensor<Self, D>,
-        gamma: Tensor<Self, 1>,
-        beta: Option<Tensor<Self, 1>>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> LayerNormForward<Self, D> {
-        compose::norm::layer_norm_forward(x, gamma, beta, epsilon, config)
-    }
-
-    /// Gradients of [`FusedOps::layer_norm`]; `forward` holds the mean and rstd that it kept.
-    fn layer_norm_backward<const D: usize>(
-        x: Tensor<Self, D>,
-        gamma: Tensor<Self, 1>,
-        forward: LayerNormForward<Self, D>,
-        grad: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> NormGrads<Self, D> {
-        compose::norm::layer_norm_backward(x, gamma, forward, grad, config)
     }
 
     /// `norm(x)·Wᵀ + bias`.
@@ -177,17 +108,6 @@ pub trait FusedOps: Backend {
         compose::norm::norm_linears(x, norm, layers, config)
     }
 
-    /// Gradients of [`FusedOps::norm_linear`]; the norm is computed again.
-    fn norm_linear_backward<const D: usize>(
-        x: Tensor<Self, D>,
-        norm: &Norm<Self>,
-        weight: &Weight<Self>,
-        grad: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> NormLinearGrads<Self, D> {
-        compose::norm::norm_linear_backward(x, norm, weight, grad, config)
-    }
-
     /// `sum = x + residual` and the RMS norm of `sum`, in one pass.
     fn add_norm<const D: usize>(
         x: Tensor<Self, D>,
@@ -197,17 +117,6 @@ pub trait FusedOps: Backend {
         config: &KernelConfig,
     ) -> AddNorm<Self, D> {
         compose::norm::add_norm(x, residual, gamma, epsilon, config)
-    }
-
-    /// Gradients of [`FusedOps::add_norm`] from those of `sum` and of `normed`.
-    fn add_norm_backward<const D: usize>(
-        forward: AddNorm<Self, D>,
-        gamma: Tensor<Self, 1>,
-        grad_sum: Option<Tensor<Self, D>>,
-        grad_normed: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> AddNormGrads<Self, D> {
-        compose::norm::add_norm_backward(forward, gamma, grad_sum, grad_normed, config)
     }
 
     /// [`Activation::GeluTanh`].
@@ -223,16 +132,6 @@ pub trait FusedOps: Backend {
     /// [`Activation::Silu`].
     fn silu<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
         compose::activation::silu(x, config)
-    }
-
-    /// `grad · activation'(x)`.
-    fn activation_backward<const D: usize>(
-        activation: Activation,
-        x: Tensor<Self, D>,
-        grad: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> Tensor<Self, D> {
-        compose::activation::backward(activation, x, grad, config)
     }
 
     /// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual`.
@@ -266,27 +165,6 @@ pub trait FusedOps: Backend {
         compose::mlp::add_norm_mlp_gated(x, residual, norm, weights, config)
     }
 
-    /// [`FusedOps::mlp_gated`], keeping both products.
-    fn mlp_gated_forward<const D: usize>(
-        x: Tensor<Self, D>,
-        weights: &GatedMlpWeights<Self>,
-        residual: Option<Tensor<Self, D>>,
-        config: &KernelConfig,
-    ) -> GatedMlpForward<Self, D> {
-        compose::mlp::mlp_gated_forward(x, weights, residual, config)
-    }
-
-    /// Gradients of [`FusedOps::mlp_gated`]; `forward` holds the products that it kept.
-    fn mlp_gated_backward<const D: usize>(
-        x: Tensor<Self, D>,
-        weights: &GatedMlpWeights<Self>,
-        forward: GatedMlpForward<Self, D>,
-        grad: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> GatedMlpGrads<Self, D> {
-        compose::mlp::mlp_gated_backward(x, weights, forward, grad, config)
-    }
-
     /// `activation(x·fc1ᵀ + fc1_bias)·fc2ᵀ + fc2_bias + residual`.
     ///
     /// # Shapes
@@ -298,27 +176,6 @@ pub trait FusedOps: Backend {
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
         compose::mlp::mlp_plain(x, weights, residual, config)
-    }
-
-    /// [`FusedOps::mlp_plain`], keeping the pre-activation.
-    fn mlp_plain_forward<const D: usize>(
-        x: Tensor<Self, D>,
-        weights: &PlainMlpWeights<Self>,
-        residual: Option<Tensor<Self, D>>,
-        config: &KernelConfig,
-    ) -> PlainMlpForward<Self, D> {
-        compose::mlp::mlp_plain_forward(x, weights, residual, config)
-    }
-
-    /// Gradients of [`FusedOps::mlp_plain`]; `pre_activation` as kept.
-    fn mlp_plain_backward<const D: usize>(
-        x: Tensor<Self, D>,
-        weights: &PlainMlpWeights<Self>,
-        pre_activation: Tensor<Self, D>,
-        grad: Tensor<Self, D>,
-        config: &KernelConfig,
-    ) -> PlainMlpGrads<Self, D> {
-        compose::mlp::mlp_plain_backward(x, weights, pre_activation, grad, config)
     }
 
     /// A mixture of gated MLPs: `Σ p_e · mlp_e(x)` over the `top_k` experts of each token, `p = softmax(x·routerᵀ)`.
@@ -334,28 +191,12 @@ pub trait FusedOps: Backend {
         compose::moe::moe(x, weights, options, config)
     }
 
-    /// Gradients of [`FusedOps::moe`]; routing and products are computed again.
-    fn moe_backward(
-        x: Tensor<Self, 2>,
-        weights: &MoeWeights<Self>,
-        options: MoeOptions,
-        grad: Tensor<Self, 2>,
-        config: &KernelConfig,
-    ) -> MoeGrads<Self> {
-        compose::moe::moe_backward(x, weights, options, grad, config)
-    }
-
     /// Rotary embedding: `x · cos + rotate_half(x) · sin` (Su et al. 2021).
     ///
     /// # Shapes
     /// `x` and output `[batch, heads, length, head_dim]`.
     fn rope(x: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
         compose::rope::rope(x, rotary, config)
-    }
-
-    /// Gradient of [`FusedOps::rope`]: the rotation by the negative angle.
-    fn rope_backward(grad: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
-        compose::rope::rope_backward(grad, rotary, config)
     }
 
     /// RMS norm of each head of `q` and `k`, then rotary embedding.
@@ -372,34 +213,12 @@ pub trait FusedOps: Backend {
         compose::rope::qk_norm_rope(qk, gammas, epsilon, rotary, config)
     }
 
-    /// Gradients of [`FusedOps::qk_norm_rope`]; the norms are computed again.
-    fn qk_norm_rope_backward(
-        qk: (Tensor<Self, 4>, Tensor<Self, 4>),
-        gammas: (Tensor<Self, 1>, Tensor<Self, 1>),
-        epsilon: f64,
-        rotary: &Rotary<Self>,
-        grads: (Tensor<Self, 4>, Tensor<Self, 4>),
-        config: &KernelConfig,
-    ) -> QkGrads<Self> {
-        compose::rope::qk_norm_rope_backward(qk, gammas, epsilon, rotary, grads, config)
-    }
-
     /// Rows of `weight` by id, as f32. A packed (tied) head gives its rows from the panels.
     ///
     /// # Shapes
     /// `weight` `[vocab, hidden]`, `ids` `[batch, length]`, output `[batch, length, hidden]`.
     fn embedding(weight: &Weight<Self>, ids: Tensor<Self, 2, Int>, config: &KernelConfig) -> Tensor<Self, 3> {
         compose::embedding::embedding(weight, ids, config)
-    }
-
-    /// Gradient of [`FusedOps::embedding`]: `grad` summed into the rows, `[vocab, hidden]`.
-    fn embedding_backward(
-        weight: &Weight<Self>,
-        ids: Tensor<Self, 2, Int>,
-        grad: Tensor<Self, 3>,
-        config: &KernelConfig,
-    ) -> Tensor<Self, 2> {
-        compose::embedding::embedding_backward(weight, ids, grad, config)
     }
 
     /// Scaled dot-product attention; see [`AttentionOptions`]. With a cache, `k` and `v` are appended to it first and the
@@ -437,61 +256,5 @@ pub trait FusedOps: Backend {
         config: &KernelConfig,
     ) -> Tensor<Self, 3> {
         compose::attention_rotary::attention_rotary(inputs, options, caches, config)
-    }
-
-    /// [`FusedOps::attention`] without a cache, keeping the log-sum-exp of each query.
-    fn attention_forward(
-        inputs: AttentionInputs<Self>,
-        options: &AttentionOptions<Self>,
-        config: &KernelConfig,
-    ) -> AttentionForward<Self> {
-        compose::attention::attention_forward(inputs, options, config)
-    }
-
-    /// Gradients of [`FusedOps::attention`] (Dao et al. 2022, algorithm 4).
-    fn attention_backward(
-        inputs: AttentionInputs<Self>,
-        options: &AttentionOptions<Self>,
-        forward: AttentionForward<Self>,
-        grad: Tensor<Self, 4>,
-        config: &KernelConfig,
-    ) -> AttentionGrads<Self> {
-        compose::attention::attention_backward(inputs, options, forward, grad, config)
-    }
-
-    /// Mean of `-log softmax(hidden·Wᵀ)[target]`; logits exist `options.chunk` positions at a time.
-    ///
-    /// # Shapes
-    /// `hidden` `[tokens, hidden]`, `weight` `[vocab, hidden]`, `targets` `[tokens]`.
-    fn lm_head_cross_entropy(
-        hidden: Tensor<Self, 2>,
-        weight: &Weight<Self>,
-        targets: Targets<Self>,
-        options: LossOptions,
-        config: &KernelConfig,
-    ) -> LossForward<Self> {
-        compose::loss::lm_head_cross_entropy(hidden, weight, targets, options, config)
-    }
-
-    /// Gradients of [`FusedOps::lm_head_cross_entropy`]; logits are computed again from `lse`. `grad` is the loss's, `[1]`.
-    fn lm_head_cross_entropy_backward(
-        operands: (Tensor<Self, 2>, &Weight<Self>, Targets<Self>),
-        lse: Tensor<Self, 2>,
-        grad: Tensor<Self, 1>,
-        options: LossOptions,
-        config: &KernelConfig,
-    ) -> LossGrads<Self> {
-        compose::loss::lm_head_cross_entropy_backward(operands, lse, grad, options, config)
-    }
-
-    /// One AdamW step: the new parameter and moments.
-    fn adamw_step<const D: usize>(
-        parameter: Tensor<Self, D>,
-        grad: Tensor<Self, D>,
-        state: AdamWState<Self, D>,
-        options: AdamWOptions,
-        config: &KernelConfig,
-    ) -> (Tensor<Self, D>, AdamWState<Self, D>) {
-        compose::optim::adamw_step(parameter, grad, state, options, config)
     }
 }

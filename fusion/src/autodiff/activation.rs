@@ -1,7 +1,7 @@
 //! Activations as nodes.
 
 use super::tape::{is_any_tracked, lift, parent, record, register};
-use crate::{Activation, FusedOps, KernelConfig, compose};
+use crate::{Activation, KernelConfig, TrainingOps, compose};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -12,13 +12,13 @@ use burn_tensor::Tensor;
 struct ActivationNode<const D: usize>;
 
 #[derive(Debug, Clone)]
-struct ActivationState<B: FusedOps, const D: usize> {
+struct ActivationState<B: TrainingOps, const D: usize> {
     activation: Activation,
     x: Tensor<B, D>,
     config: KernelConfig,
 }
 
-pub(super) fn activate<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn activate<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     activation: Activation,
     x: Tensor<Autodiff<B, C>, D>,
     config: &KernelConfig,
@@ -32,7 +32,7 @@ pub(super) fn activate<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     record(ActivationNode::<D>, parents, ActivationState { activation, x, config: config.clone() }, output)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 1> for ActivationNode<D> {
+impl<B: TrainingOps, const D: usize> Backward<B, 1> for ActivationNode<D> {
     type State = ActivationState<B, D>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {

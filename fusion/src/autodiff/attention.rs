@@ -1,7 +1,9 @@
 //! Attention as a node.
 
 use super::tape::{is_any_tracked, lift, lower, parent, record, register};
-use crate::{AttentionForward, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, compose};
+use crate::{
+    AttentionForward, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, TrainingOps, compose,
+};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -13,14 +15,14 @@ use burn_tensor::Tensor;
 struct AttentionNode;
 
 #[derive(Debug, Clone)]
-struct AttentionState<B: FusedOps> {
+struct AttentionState<B: TrainingOps> {
     inputs: AttentionInputs<B>,
     options: AttentionOptions<B>,
     forward: AttentionForward<B>,
     config: KernelConfig,
 }
 
-pub(super) fn attention<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn attention<B: TrainingOps, C: CheckpointStrategy>(
     inputs: AttentionInputs<Autodiff<B, C>>,
     options: &AttentionOptions<Autodiff<B, C>>,
     cache: Option<&mut KvCache<Autodiff<B, C>>>,
@@ -49,7 +51,7 @@ pub(super) fn attention<B: FusedOps, C: CheckpointStrategy>(
     record(AttentionNode, parents, AttentionState { inputs, options, forward, config: config.clone() }, output)
 }
 
-impl<B: FusedOps> Backward<B, 3> for AttentionNode {
+impl<B: TrainingOps> Backward<B, 3> for AttentionNode {
     type State = AttentionState<B>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -57,7 +59,7 @@ impl<B: FusedOps> Backward<B, 3> for AttentionNode {
         let AttentionState { inputs, options, forward, config } = ops.state;
         let [q_id, k_id, v_id] = ops.parents.map(|node| node.map(|node| node.id));
         let (q, k, v) = (inputs.q.dtype(), inputs.k.dtype(), inputs.v.dtype());
-        let attention = FusedOps::attention_backward(inputs, &options, forward, grad, &config);
+        let attention = TrainingOps::attention_backward(inputs, &options, forward, grad, &config);
         register(grads, q_id, attention.q, q);
         register(grads, k_id, attention.k, k);
         register(grads, v_id, attention.v, v);

@@ -1,7 +1,7 @@
 //! Embedding rows as a node.
 
 use super::tape::{is_any_tracked, lift, lower_weight, parent, record, register};
-use crate::{FusedOps, KernelConfig, Weight};
+use crate::{FusedOps, KernelConfig, TrainingOps, Weight};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -13,13 +13,13 @@ use burn_tensor::{Int, Tensor};
 struct EmbeddingNode;
 
 #[derive(Debug, Clone)]
-struct EmbeddingState<B: FusedOps> {
+struct EmbeddingState<B: TrainingOps> {
     weight: Weight<B>,
     ids: Tensor<B, 2, Int>,
     config: KernelConfig,
 }
 
-pub(super) fn embedding<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn embedding<B: TrainingOps, C: CheckpointStrategy>(
     weight: &Weight<Autodiff<B, C>>,
     ids: Tensor<Autodiff<B, C>, 2, Int>,
     config: &KernelConfig,
@@ -33,7 +33,7 @@ pub(super) fn embedding<B: FusedOps, C: CheckpointStrategy>(
     record(EmbeddingNode, parents, EmbeddingState { weight, ids, config: config.clone() }, output)
 }
 
-impl<B: FusedOps> Backward<B, 1> for EmbeddingNode {
+impl<B: TrainingOps> Backward<B, 1> for EmbeddingNode {
     type State = EmbeddingState<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -41,6 +41,6 @@ impl<B: FusedOps> Backward<B, 1> for EmbeddingNode {
         let EmbeddingState { weight, ids, config } = ops.state;
         let [weight_id] = ops.parents.map(|node| node.map(|node| node.id));
         let dtype = weight.unpack().dtype();
-        register(grads, weight_id, FusedOps::embedding_backward(&weight, ids, grad, &config), dtype);
+        register(grads, weight_id, TrainingOps::embedding_backward(&weight, ids, grad, &config), dtype);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::tape::{is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record, register};
 use crate::compose::linear::{bias_gradient, input_gradient};
-use crate::{Activation, Epilogue, FusedOps, KernelConfig, Weight};
+use crate::{Activation, Epilogue, FusedOps, KernelConfig, TrainingOps, Weight};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -15,7 +15,7 @@ use burn_tensor::Tensor;
 struct LinearNode<const D: usize>;
 
 #[derive(Debug, Clone)]
-struct LinearState<B: FusedOps, const D: usize> {
+struct LinearState<B: TrainingOps, const D: usize> {
     /// Kept only for a weight that trains.
     x: Option<Tensor<B, D>>,
     weight: Weight<B>,
@@ -24,7 +24,7 @@ struct LinearState<B: FusedOps, const D: usize> {
     config: KernelConfig,
 }
 
-pub(super) fn linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn linear<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     weight: &Weight<Autodiff<B, C>>,
     epilogue: Epilogue<Autodiff<B, C>, D>,
@@ -51,7 +51,7 @@ pub(super) fn linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     record(LinearNode::<D>, parents, state, forward.output)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 4> for LinearNode<D> {
+impl<B: TrainingOps, const D: usize> Backward<B, 4> for LinearNode<D> {
     type State = LinearState<B, D>;
 
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {

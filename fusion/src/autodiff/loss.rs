@@ -2,7 +2,7 @@
 
 use super::tape::{is_any_tracked, lift, lower_weight, parent, record, register};
 use crate::compose::loss::lm_head_cross_entropy_input_gradient;
-use crate::{FusedOps, KernelConfig, LossForward, LossOptions, Targets, Weight};
+use crate::{KernelConfig, LossForward, LossOptions, Targets, TrainingOps, Weight};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -14,7 +14,7 @@ use burn_tensor::Tensor;
 struct LossNode;
 
 #[derive(Debug, Clone)]
-struct LossState<B: FusedOps> {
+struct LossState<B: TrainingOps> {
     hidden: Tensor<B, 2>,
     weight: Weight<B>,
     targets: Targets<B>,
@@ -23,7 +23,7 @@ struct LossState<B: FusedOps> {
     config: KernelConfig,
 }
 
-pub(super) fn lm_head_cross_entropy<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn lm_head_cross_entropy<B: TrainingOps, C: CheckpointStrategy>(
     hidden: Tensor<Autodiff<B, C>, 2>,
     weight: &Weight<Autodiff<B, C>>,
     targets: Targets<Autodiff<B, C>>,
@@ -41,7 +41,7 @@ pub(super) fn lm_head_cross_entropy<B: FusedOps, C: CheckpointStrategy>(
     LossForward { loss: record(LossNode, parents, state, loss), lse: taped_lse }
 }
 
-impl<B: FusedOps> Backward<B, 2> for LossNode {
+impl<B: TrainingOps> Backward<B, 2> for LossNode {
     type State = LossState<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {

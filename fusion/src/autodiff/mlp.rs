@@ -3,7 +3,7 @@
 use super::tape::{is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record, register};
 use crate::compose::linear::bias_gradient;
 use crate::compose::mlp::{mlp_gated_input_gradient, mlp_plain_input_gradient};
-use crate::{FusedOps, GatedMlpForward, GatedMlpWeights, KernelConfig, PlainMlpWeights};
+use crate::{GatedMlpForward, GatedMlpWeights, KernelConfig, PlainMlpWeights, TrainingOps};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -15,7 +15,7 @@ use burn_tensor::Tensor;
 struct GatedNode<const D: usize>;
 
 #[derive(Debug, Clone)]
-struct GatedState<B: FusedOps, const D: usize> {
+struct GatedState<B: TrainingOps, const D: usize> {
     /// Kept only for matrices that train.
     x: Option<Tensor<B, D>>,
     weights: GatedMlpWeights<B>,
@@ -23,7 +23,7 @@ struct GatedState<B: FusedOps, const D: usize> {
     config: KernelConfig,
 }
 
-pub(super) fn mlp_gated<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn mlp_gated<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     weights: &GatedMlpWeights<Autodiff<B, C>>,
     residual: Option<Tensor<Autodiff<B, C>, D>>,
@@ -48,7 +48,7 @@ pub(super) fn mlp_gated<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     record(GatedNode::<D>, parents, GatedState { x, weights, forward, config: config.clone() }, output)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 5> for GatedNode<D> {
+impl<B: TrainingOps, const D: usize> Backward<B, 5> for GatedNode<D> {
     type State = GatedState<B, D>;
 
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -74,7 +74,7 @@ impl<B: FusedOps, const D: usize> Backward<B, 5> for GatedNode<D> {
 struct PlainNode<const D: usize>;
 
 #[derive(Debug, Clone)]
-struct PlainState<B: FusedOps, const D: usize> {
+struct PlainState<B: TrainingOps, const D: usize> {
     /// Kept only for matrices that train.
     x: Option<Tensor<B, D>>,
     weights: PlainMlpWeights<B>,
@@ -82,7 +82,7 @@ struct PlainState<B: FusedOps, const D: usize> {
     config: KernelConfig,
 }
 
-pub(super) fn mlp_plain<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn mlp_plain<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     weights: &PlainMlpWeights<Autodiff<B, C>>,
     residual: Option<Tensor<Autodiff<B, C>, D>>,
@@ -116,7 +116,7 @@ pub(super) fn mlp_plain<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     record(PlainNode::<D>, parents, state, forward.output)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 6> for PlainNode<D> {
+impl<B: TrainingOps, const D: usize> Backward<B, 6> for PlainNode<D> {
     type State = PlainState<B, D>;
 
     fn backward(self, ops: Ops<Self::State, 6>, grads: &mut Gradients, _: &mut Checkpointer) {

@@ -26,13 +26,13 @@ mod tape;
 use crate::{
     Activation, AdamWOptions, AdamWState, AddNorm, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, FusedOps,
     GatedMlpWeights, KernelConfig, KvCache, LinearWeights, LossForward, LossOptions, MoeOptions, MoeWeights, Norm,
-    PlainMlpWeights, Rotary, Targets, Weight,
+    PlainMlpWeights, Rotary, Targets, TrainingOps, Weight,
 };
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_tensor::{Int, Tensor};
 use std::sync::Arc;
 
-impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
+impl<B: TrainingOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     type Packed = Tensor<Self, 2>;
 
     fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
@@ -173,7 +173,9 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     ) -> Tensor<Self, 4> {
         attention::attention(inputs, options, cache, config)
     }
+}
 
+impl<B: TrainingOps, C: CheckpointStrategy> TrainingOps for Autodiff<B, C> {
     fn lm_head_cross_entropy(
         hidden: Tensor<Self, 2>,
         weight: &Weight<Self>,

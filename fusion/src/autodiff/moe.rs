@@ -1,7 +1,7 @@
 //! A mixture of experts as one node.
 
 use super::tape::{is_any_tracked, lift, lower_weight, parent, record, register};
-use crate::{FusedOps, KernelConfig, MoeOptions, MoeWeights, compose};
+use crate::{KernelConfig, MoeOptions, MoeWeights, TrainingOps, compose};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -13,14 +13,14 @@ use burn_tensor::Tensor;
 struct MoeNode;
 
 #[derive(Debug, Clone)]
-struct MoeState<B: FusedOps> {
+struct MoeState<B: TrainingOps> {
     x: Tensor<B, 2>,
     weights: MoeWeights<B>,
     options: MoeOptions,
     config: KernelConfig,
 }
 
-pub(super) fn moe<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn moe<B: TrainingOps, C: CheckpointStrategy>(
     x: Tensor<Autodiff<B, C>, 2>,
     weights: &MoeWeights<Autodiff<B, C>>,
     options: MoeOptions,
@@ -46,7 +46,7 @@ pub(super) fn moe<B: FusedOps, C: CheckpointStrategy>(
     record(MoeNode, parents, MoeState { x, weights, options, config: config.clone() }, output)
 }
 
-impl<B: FusedOps> Backward<B, 4> for MoeNode {
+impl<B: TrainingOps> Backward<B, 4> for MoeNode {
     type State = MoeState<B>;
 
     fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {

@@ -12,7 +12,7 @@
 //! tape.
 
 use super::tape::{Taped, is_any_tracked, lift, lower, optional_parent, parent, record, register};
-use crate::{AddNorm, FusedOps, KernelConfig, LayerNormForward};
+use crate::{AddNorm, AddNormForward, FusedOps, KernelConfig, LayerNormForward, TrainingOps};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -25,14 +25,14 @@ use std::sync::Arc;
 struct RmsNormNode<const D: usize>;
 
 #[derive(Debug, Clone)]
-struct RmsNormState<B: FusedOps, const D: usize> {
+struct RmsNormState<B: TrainingOps, const D: usize> {
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     rstd: Tensor<B, D>,
     config: KernelConfig,
 }
 
-pub(super) fn rms_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn rms_norm<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     gamma: Tensor<Autodiff<B, C>, 1>,
     epsilon: f64,
@@ -48,7 +48,7 @@ pub(super) fn rms_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     record(RmsNormNode::<D>, parents, state, forward.output)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 2> for RmsNormNode<D> {
+impl<B: TrainingOps, const D: usize> Backward<B, 2> for RmsNormNode<D> {
     type State = RmsNormState<B, D>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -67,7 +67,7 @@ impl<B: FusedOps, const D: usize> Backward<B, 2> for RmsNormNode<D> {
 struct LayerNormNode<const D: usize>;
 
 #[derive(Debug, Clone)]
-struct LayerNormState<B: FusedOps, const D: usize> {
+struct LayerNormState<B: TrainingOps, const D: usize> {
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     beta_dtype: Option<DType>,
@@ -75,7 +75,7 @@ struct LayerNormState<B: FusedOps, const D: usize> {
     config: KernelConfig,
 }
 
-pub(super) fn layer_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn layer_norm<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     gamma: Tensor<Autodiff<B, C>, 1>,
     beta: Option<Tensor<Autodiff<B, C>, 1>>,
@@ -96,7 +96,7 @@ pub(super) fn layer_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     record(LayerNormNode::<D>, parents, state, output)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 3> for LayerNormNode<D> {
+impl<B: TrainingOps, const D: usize> Backward<B, 3> for LayerNormNode<D> {
     type State = LayerNormState<B, D>;
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -104,7 +104,7 @@ impl<B: FusedOps, const D: usize> Backward<B, 3> for LayerNormNode<D> {
         let LayerNormState { x, gamma, beta_dtype, forward, config } = ops.state;
         let [x_id, gamma_id, beta_id] = ops.parents.map(|node| node.map(|node| node.id));
         let dtypes = (x.dtype(), gamma.dtype());
-        let norm = FusedOps::layer_norm_backward(x, gamma, forward, grad, &config);
+        let norm = TrainingOps::layer_norm_backward(x, gamma, forward, grad, &config);
         register(grads, x_id, norm.x, dtypes.0);
         register(grads, gamma_id, norm.gamma, dtypes.1);
         if let Some(beta) = norm.beta {
@@ -117,7 +117,7 @@ impl<B: FusedOps, const D: usize> Backward<B, 3> for LayerNormNode<D> {
 #[derive(Debug)]
 struct SumNode;
 
-impl<B: FusedOps> Backward<B, 2> for SumNode {
+impl<B: TrainingOps> Backward<B, 2> for SumNode {
     type State = ();
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -133,15 +133,15 @@ impl<B: FusedOps> Backward<B, 2> for SumNode {
 struct AddNormNode<C, const D: usize>(core::marker::PhantomData<C>);
 
 #[derive(Debug, Clone)]
-struct AddNormState<B: FusedOps, C: CheckpointStrategy, const D: usize> {
-    forward: AddNorm<B, D>,
+struct AddNormState<B: TrainingOps, C: CheckpointStrategy, const D: usize> {
+    forward: AddNormForward<B, D>,
     gamma: Tensor<B, 1>,
     /// Names `sum` to the tape; see [`name_without_holding`].
     sum: Taped<B, C>,
     config: KernelConfig,
 }
 
-pub(super) fn add_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn add_norm<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     residual: Tensor<Autodiff<B, C>, D>,
     gamma: Tensor<Autodiff<B, C>, 1>,
@@ -150,9 +150,12 @@ pub(super) fn add_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
 ) -> AddNorm<Autodiff<B, C>, D> {
     let summands = [parent(&x), parent(&residual)];
     let gamma_parent = parent(&gamma);
-    let gamma = gamma.inner();
-    let forward = B::add_norm(x.inner(), residual.inner(), gamma.clone(), epsilon, config);
-    let rstd = Tensor::from_inner(forward.rstd.clone());
+    let (x, residual, gamma) = (x.inner(), residual.inner(), gamma.inner());
+    if !is_any_tracked::<B, C>(&summands) && !gamma_parent.is_tracked() {
+        let AddNorm { sum, normed } = B::add_norm(x, residual, gamma, epsilon, config);
+        return AddNorm { sum: Tensor::from_inner(sum), normed: Tensor::from_inner(normed) };
+    }
+    let forward = B::add_norm_forward(x, residual, gamma.clone(), epsilon, config);
     let sum = if is_any_tracked::<B, C>(&summands) {
         record(SumNode, summands, (), forward.sum.clone())
     } else {
@@ -167,10 +170,10 @@ pub(super) fn add_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     } else {
         Tensor::from_inner(forward.normed)
     };
-    AddNorm { sum, normed, rstd }
+    AddNorm { sum, normed }
 }
 
-impl<B: FusedOps, C: CheckpointStrategy, const D: usize> Backward<B, 2> for AddNormNode<C, D> {
+impl<B: TrainingOps, C: CheckpointStrategy, const D: usize> Backward<B, 2> for AddNormNode<C, D> {
     type State = AddNormState<B, C, D>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -187,7 +190,7 @@ impl<B: FusedOps, C: CheckpointStrategy, const D: usize> Backward<B, 2> for AddN
 
 /// A name for the gradient of `tensor`, with a reference count of its own: the tape frees what nobody outside it holds, and
 /// a tape that held itself would never be freed.
-fn name_without_holding<B: FusedOps, C: CheckpointStrategy>(tensor: &Taped<B, C>) -> Taped<B, C> {
+fn name_without_holding<B: TrainingOps, C: CheckpointStrategy>(tensor: &Taped<B, C>) -> Taped<B, C> {
     let mut name = tensor.clone();
     name.rc = Arc::new(name.node.id);
     name

@@ -3,7 +3,7 @@
 use super::tape::{is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record, register};
 use crate::compose::linear::bias_gradient;
 use crate::compose::norm::norm_linear_input_gradient;
-use crate::{FusedOps, KernelConfig, LinearWeights, Norm, NormGrads, Weight, compose};
+use crate::{KernelConfig, LinearWeights, Norm, NormGrads, TrainingOps, Weight, compose};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -16,7 +16,7 @@ use burn_tensor::Tensor;
 struct NormLinearNode<const D: usize>;
 
 #[derive(Debug, Clone)]
-struct NormLinearState<B: FusedOps, const D: usize> {
+struct NormLinearState<B: TrainingOps, const D: usize> {
     x: Tensor<B, D>,
     norm: Norm<B>,
     weight: Weight<B>,
@@ -24,7 +24,7 @@ struct NormLinearState<B: FusedOps, const D: usize> {
     config: KernelConfig,
 }
 
-pub(super) fn norm_linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn norm_linear<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     norm: &Norm<Autodiff<B, C>>,
     weight: &Weight<Autodiff<B, C>>,
@@ -47,7 +47,7 @@ pub(super) fn norm_linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
 }
 
 /// The op of `B` where nothing is tracked; else the norm and each layer as nodes of their own.
-pub(super) fn norm_linears<B: FusedOps, C: CheckpointStrategy, const D: usize, const N: usize>(
+pub(super) fn norm_linears<B: TrainingOps, C: CheckpointStrategy, const D: usize, const N: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     norm: &Norm<Autodiff<B, C>>,
     layers: [LinearWeights<Autodiff<B, C>>; N],
@@ -67,11 +67,11 @@ pub(super) fn norm_linears<B: FusedOps, C: CheckpointStrategy, const D: usize, c
 }
 
 /// The norm of `B`.
-fn lower_norm<B: FusedOps, C: CheckpointStrategy>(norm: &Norm<Autodiff<B, C>>) -> Norm<B> {
+fn lower_norm<B: TrainingOps, C: CheckpointStrategy>(norm: &Norm<Autodiff<B, C>>) -> Norm<B> {
     Norm { kind: norm.kind, gamma: norm.gamma.clone().inner(), beta: lower(norm.beta.clone()), epsilon: norm.epsilon }
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 5> for NormLinearNode<D> {
+impl<B: TrainingOps, const D: usize> Backward<B, 5> for NormLinearNode<D> {
     type State = NormLinearState<B, D>;
 
     fn backward(self, ops: Ops<Self::State, 5>, grads: &mut Gradients, _: &mut Checkpointer) {

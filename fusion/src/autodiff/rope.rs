@@ -3,7 +3,7 @@
 //! QK-norm with rotation has two outputs that share nothing: one fused forward, and a node for each of them.
 
 use super::tape::{Taped, is_any_tracked, lift, parent, record, register};
-use crate::{FusedOps, KernelConfig, Rotary, compose};
+use crate::{KernelConfig, Rotary, TrainingOps, compose};
 use burn_autodiff::ops::{Backward, Ops};
 use burn_autodiff::{
     Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
@@ -18,12 +18,12 @@ type Pair<B, const D: usize> = (Tensor<B, D>, Tensor<B, D>);
 struct RopeNode;
 
 #[derive(Debug, Clone)]
-struct RopeState<B: FusedOps> {
+struct RopeState<B: TrainingOps> {
     rotary: Rotary<B>,
     config: KernelConfig,
 }
 
-pub(super) fn rope<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn rope<B: TrainingOps, C: CheckpointStrategy>(
     x: Tensor<Autodiff<B, C>, 4>,
     rotary: &Rotary<Autodiff<B, C>>,
     config: &KernelConfig,
@@ -37,7 +37,7 @@ pub(super) fn rope<B: FusedOps, C: CheckpointStrategy>(
     record(RopeNode, parents, RopeState { rotary, config: config.clone() }, output)
 }
 
-impl<B: FusedOps> Backward<B, 1> for RopeNode {
+impl<B: TrainingOps> Backward<B, 1> for RopeNode {
     type State = RopeState<B>;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -54,7 +54,7 @@ impl<B: FusedOps> Backward<B, 1> for RopeNode {
 struct NormRopeNode;
 
 #[derive(Debug, Clone)]
-struct NormRopeState<B: FusedOps> {
+struct NormRopeState<B: TrainingOps> {
     x: Tensor<B, 4>,
     gamma: Tensor<B, 1>,
     epsilon: f64,
@@ -62,7 +62,7 @@ struct NormRopeState<B: FusedOps> {
     config: KernelConfig,
 }
 
-pub(super) fn qk_norm_rope<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn qk_norm_rope<B: TrainingOps, C: CheckpointStrategy>(
     (q, k): Pair<Autodiff<B, C>, 4>,
     (q_gamma, k_gamma): Pair<Autodiff<B, C>, 1>,
     epsilon: f64,
@@ -84,7 +84,7 @@ pub(super) fn qk_norm_rope<B: FusedOps, C: CheckpointStrategy>(
     (finish(q_parents, q, q_gamma, q_output), finish(k_parents, k, k_gamma, k_output))
 }
 
-impl<B: FusedOps> Backward<B, 2> for NormRopeNode {
+impl<B: TrainingOps> Backward<B, 2> for NormRopeNode {
     type State = NormRopeState<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
@@ -99,6 +99,6 @@ impl<B: FusedOps> Backward<B, 2> for NormRopeNode {
 }
 
 /// Angles are constants: no gradient leads to them.
-fn lower_rotary<B: FusedOps, C: CheckpointStrategy>(rotary: &Rotary<Autodiff<B, C>>) -> Rotary<B> {
+fn lower_rotary<B: TrainingOps, C: CheckpointStrategy>(rotary: &Rotary<Autodiff<B, C>>) -> Rotary<B> {
     Rotary { cos: rotary.cos.clone().inner(), sin: rotary.sin.clone().inner() }
 }

@@ -1,6 +1,6 @@
 //! Recording a node on Burn's tape.
 
-use crate::{FusedOps, Weight};
+use crate::{TrainingOps, Weight};
 use burn_autodiff::ops::{Backward, OpsKind};
 use burn_autodiff::{Autodiff, NodeId, checkpoint::strategy::CheckpointStrategy, grads::Gradients};
 use burn_backend::{DType, backend::AutodiffBackend, tensor::FloatTensor};
@@ -10,7 +10,7 @@ use burn_tensor::{Tensor, TensorPrimitive};
 pub(super) type Taped<B, C> = FloatTensor<Autodiff<B, C>>;
 
 /// `tensor` as an operand of a node.
-pub(super) fn parent<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn parent<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     tensor: &Tensor<Autodiff<B, C>, D>,
 ) -> Taped<B, C> {
     tensor.clone().into_primitive().tensor()
@@ -18,7 +18,7 @@ pub(super) fn parent<B: FusedOps, C: CheckpointStrategy, const D: usize>(
 
 /// An operand that may not be there. An absent one is an untracked parent, which gets no gradient; its value, that of
 /// `stand_in`, is never read.
-pub(super) fn optional_parent<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn optional_parent<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     tensor: &Option<Tensor<Autodiff<B, C>, D>>,
     stand_in: &Taped<B, C>,
 ) -> Taped<B, C> {
@@ -29,7 +29,7 @@ pub(super) fn optional_parent<B: FusedOps, C: CheckpointStrategy, const D: usize
 }
 
 /// Whether any of the operands wants a gradient, or leads to one that does.
-pub(super) fn is_any_tracked<B: FusedOps, C: CheckpointStrategy>(parents: &[Taped<B, C>]) -> bool {
+pub(super) fn is_any_tracked<B: TrainingOps, C: CheckpointStrategy>(parents: &[Taped<B, C>]) -> bool {
     parents.iter().any(|parent| parent.is_tracked())
 }
 
@@ -41,7 +41,7 @@ pub(super) fn record<B, C, N, const P: usize, const D: usize>(
     output: Tensor<B, D>,
 ) -> Tensor<Autodiff<B, C>, D>
 where
-    B: FusedOps,
+    B: TrainingOps,
     C: CheckpointStrategy,
     N: Backward<B, P>,
 {
@@ -55,7 +55,7 @@ where
 }
 
 /// Adds `grad` to the gradient of a parent, where it wants one, in the dtype that the parent has.
-pub(super) fn register<B: FusedOps, const D: usize>(
+pub(super) fn register<B: TrainingOps, const D: usize>(
     grads: &mut Gradients,
     parent: Option<NodeId>,
     grad: Tensor<B, D>,
@@ -67,18 +67,18 @@ pub(super) fn register<B: FusedOps, const D: usize>(
 }
 
 /// A gradient as a tensor.
-pub(super) fn lift<B: FusedOps, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
+pub(super) fn lift<B: TrainingOps, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))
 }
 
 /// The tensor of `B`, where there is one.
-pub(super) fn lower<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn lower<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     tensor: Option<Tensor<Autodiff<B, C>, D>>,
 ) -> Option<Tensor<B, D>> {
     tensor.map(Tensor::inner)
 }
 
 /// The weight of `B`. On `Autodiff` both forms hold the plain tensor.
-pub(super) fn lower_weight<B: FusedOps, C: CheckpointStrategy>(weight: &Weight<Autodiff<B, C>>) -> Weight<B> {
+pub(super) fn lower_weight<B: TrainingOps, C: CheckpointStrategy>(weight: &Weight<Autodiff<B, C>>) -> Weight<B> {
     Weight::Plain(weight.unpack().inner())
 }

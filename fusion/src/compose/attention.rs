@@ -13,7 +13,9 @@
 //! Grouped queries: the heads of one key head are stacked as rows of one product, so that keys are never repeated.
 
 use super::attention_blocks::{Block, MAX_SCORES, Problem, cut_block, hide, plan};
-use crate::{AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache};
+use crate::{
+    AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, TrainingOps,
+};
 use burn_tensor::Tensor;
 
 /// Default of [`FusedOps::attention`].
@@ -35,8 +37,8 @@ pub fn attention<B: FusedOps>(
     attend(AttentionInputs { q, k, v }, options, MAX_SCORES).output
 }
 
-/// Default of [`FusedOps::attention_forward`].
-pub fn attention_forward<B: FusedOps>(
+/// Default of [`TrainingOps::attention_forward`].
+pub fn attention_forward<B: TrainingOps>(
     inputs: AttentionInputs<B>,
     options: &AttentionOptions<B>,
     _config: &KernelConfig,
@@ -119,9 +121,9 @@ fn score_block<B: FusedOps>(
     Scores { scores, tanh }
 }
 
-/// Default of [`FusedOps::attention_backward`]: with `p = exp(s - lse)` and `δ = Σ grad ⊙ out`,
+/// Default of [`TrainingOps::attention_backward`]: with `p = exp(s - lse)` and `δ = Σ grad ⊙ out`,
 /// `dv = pᵀ·grad`, `ds = p ⊙ (grad·vᵀ - δ)`, `dz = ds ⊙ (1 - t²)`, `dq = scale · dz·k`, `dk = scale · dzᵀ·q`.
-pub fn attention_backward<B: FusedOps>(
+pub fn attention_backward<B: TrainingOps>(
     inputs: AttentionInputs<B>,
     options: &AttentionOptions<B>,
     forward: AttentionForward<B>,

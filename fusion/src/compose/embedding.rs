@@ -1,6 +1,6 @@
 //! Rows of a table by id.
 
-use crate::{FusedOps, KernelConfig, Weight};
+use crate::{FusedOps, KernelConfig, TrainingOps, Weight};
 use burn_backend::DType;
 use burn_tensor::{IndexingUpdateOp, Int, Tensor};
 
@@ -17,8 +17,8 @@ pub fn embedding<B: FusedOps>(weight: &Weight<B>, ids: Tensor<B, 2, Int>, _confi
     rows.reshape([batch, length, hidden])
 }
 
-/// Default of [`FusedOps::embedding_backward`], f32.
-pub fn embedding_backward<B: FusedOps>(
+/// Default of [`TrainingOps::embedding_backward`], f32.
+pub fn embedding_backward<B: TrainingOps>(
     weight: &Weight<B>,
     ids: Tensor<B, 2, Int>,
     grad: Tensor<B, 3>,

@@ -3,11 +3,11 @@
 //! A vocabulary of 151936 makes logits of 0.6 MB a position in f32; only `chunk` positions have theirs at a time.
 
 use super::linear::input_gradient;
-use crate::{Epilogue, FusedOps, KernelConfig, LossForward, LossGrads, LossOptions, Targets, Weight};
+use crate::{Epilogue, FusedOps, KernelConfig, LossForward, LossGrads, LossOptions, Targets, TrainingOps, Weight};
 use burn_tensor::{Bool, IndexingUpdateOp, Int, Tensor};
 
-/// Default of [`FusedOps::lm_head_cross_entropy`].
-pub fn lm_head_cross_entropy<B: FusedOps>(
+/// Default of [`TrainingOps::lm_head_cross_entropy`].
+pub fn lm_head_cross_entropy<B: TrainingOps>(
     hidden: Tensor<B, 2>,
     weight: &Weight<B>,
     targets: Targets<B>,
@@ -32,8 +32,8 @@ pub fn lm_head_cross_entropy<B: FusedOps>(
     LossForward { loss: total / count, lse }
 }
 
-/// Default of [`FusedOps::lm_head_cross_entropy_backward`]: `dlogits = (exp(logits - lse) - onehot) · grad / count`.
-pub fn lm_head_cross_entropy_backward<B: FusedOps>(
+/// Default of [`TrainingOps::lm_head_cross_entropy_backward`]: `dlogits = (exp(logits - lse) - onehot) · grad / count`.
+pub fn lm_head_cross_entropy_backward<B: TrainingOps>(
     (hidden, weight, targets): (Tensor<B, 2>, &Weight<B>, Targets<B>),
     lse: Tensor<B, 2>,
     grad: Tensor<B, 1>,
@@ -55,7 +55,7 @@ pub fn lm_head_cross_entropy_backward<B: FusedOps>(
 }
 
 /// The gradient of `hidden` alone: what a frozen head needs.
-pub fn lm_head_cross_entropy_input_gradient<B: FusedOps>(
+pub fn lm_head_cross_entropy_input_gradient<B: TrainingOps>(
     (hidden, weight, targets): (Tensor<B, 2>, &Weight<B>, Targets<B>),
     lse: Tensor<B, 2>,
     grad: Tensor<B, 1>,
@@ -70,7 +70,7 @@ pub fn lm_head_cross_entropy_input_gradient<B: FusedOps>(
 }
 
 /// Calls `sink` with the hidden states of each chunk and the gradient of its logits.
-fn differentiate_chunks<B: FusedOps>(
+fn differentiate_chunks<B: TrainingOps>(
     (hidden, weight, targets): (Tensor<B, 2>, &Weight<B>, Targets<B>),
     lse: Tensor<B, 2>,
     grad: Tensor<B, 1>,

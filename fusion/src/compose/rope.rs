@@ -1,7 +1,7 @@
 //! Rotary position embedding and the head norms before it.
 
 use super::rows::reshape;
-use crate::{FusedOps, KernelConfig, NormGrads, QkGrads, Rotary};
+use crate::{FusedOps, KernelConfig, NormGrads, QkGrads, Rotary, TrainingOps};
 use burn_tensor::Tensor;
 
 /// Default of [`FusedOps::rope`]: with halves `a` and `b` of a head, `(a·cos - b·sin, b·cos + a·sin)`.
@@ -18,8 +18,8 @@ pub fn rope<B: FusedOps>(x: Tensor<B, 4>, rotary: &Rotary<B>, _config: &KernelCo
     Tensor::cat(vec![first, second], 3)
 }
 
-/// Default of [`FusedOps::rope_backward`].
-pub fn rope_backward<B: FusedOps>(grad: Tensor<B, 4>, rotary: &Rotary<B>, config: &KernelConfig) -> Tensor<B, 4> {
+/// Default of [`TrainingOps::rope_backward`].
+pub fn rope_backward<B: TrainingOps>(grad: Tensor<B, 4>, rotary: &Rotary<B>, config: &KernelConfig) -> Tensor<B, 4> {
     B::rope(grad, &Rotary { cos: rotary.cos.clone(), sin: -rotary.sin.clone() }, config)
 }
 
@@ -36,8 +36,8 @@ pub fn qk_norm_rope<B: FusedOps>(
     (B::rope(q, rotary, config), B::rope(k, rotary, config))
 }
 
-/// Default of [`FusedOps::qk_norm_rope_backward`].
-pub fn qk_norm_rope_backward<B: FusedOps>(
+/// Default of [`TrainingOps::qk_norm_rope_backward`].
+pub fn qk_norm_rope_backward<B: TrainingOps>(
     (q, k): (Tensor<B, 4>, Tensor<B, 4>),
     (q_gamma, k_gamma): (Tensor<B, 1>, Tensor<B, 1>),
     epsilon: f64,
@@ -51,7 +51,7 @@ pub fn qk_norm_rope_backward<B: FusedOps>(
 }
 
 /// Gradients of the norm and rotation of one of the two: the rotation back, then the norm's.
-pub fn norm_rope_backward<B: FusedOps>(
+pub fn norm_rope_backward<B: TrainingOps>(
     x: Tensor<B, 4>,
     gamma: Tensor<B, 1>,
     epsilon: f64,

@@ -4,13 +4,13 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{reshape, upload_ids};
 use super::{Sampler, Suite};
 use crate::reference::{Array, measure_cross_entropy};
-use crate::{FusedOps, LossForward, LossOptions, Targets, Weight};
+use crate::{LossForward, LossOptions, Targets, TrainingOps, Weight};
 use burn_tensor::Tensor;
 
 const IGNORED: i64 = -100;
 
-/// Checks [`FusedOps::lm_head_cross_entropy`] and its gradients, with ignored targets, none that counts, and no position.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`TrainingOps::lm_head_cross_entropy`] and its gradients, with ignored targets, none that counts, and no position.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for chunk in [1, 3, 100] {
         check_case(suite, &LossCase::new([5, 4], 7, chunk, |position| position != 1));
         check_output(suite, &LossCase::new([19, 33], 131, chunk, |position| position % 4 != 0));
@@ -41,7 +41,7 @@ impl LossCase {
         LossOptions { ignore_index: IGNORED, chunk: self.chunk }
     }
 
-    fn build<B: FusedOps>(
+    fn build<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         setting: &Setting<'_>,
@@ -67,7 +67,7 @@ impl Case for LossCase {
         Array::new(&[1], vec![measure_cross_entropy(&operands[0], &operands[1], &self.targets, IGNORED)])
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let (hidden, head, targets) = self.build(operands, setting);
         let LossForward { loss, lse } =
             B::lm_head_cross_entropy(hidden, &head, targets, self.options(), setting.config);
@@ -75,7 +75,7 @@ impl Case for LossCase {
         loss
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,

@@ -1,4 +1,4 @@
-//! Checks of a backend's [`FusedOps`] against the `f64` reference.
+//! Checks of a backend's [`FusedOps`] and [`TrainingOps`] against the `f64` reference.
 //!
 //! One [`Suite`] says what is checked (device, configuration, forms of weights, tolerance); each op has a module with its
 //! cases and a `check`. A case runs three ways:
@@ -35,7 +35,7 @@ mod sample;
 
 pub use sample::Sampler;
 
-use crate::{FusedOps, KernelConfig, Weight};
+use crate::{FusedOps, KernelConfig, TrainingOps, Weight};
 use burn_backend::{Backend, DType};
 use burn_tensor::Tensor;
 
@@ -134,7 +134,7 @@ impl<B: Backend> Suite<B> {
 ///
 /// # Panics
 /// At the first result that is off, naming the op, its case and the worst element.
-pub fn check_all<B: FusedOps>(suite: &Suite<B>) {
+pub fn check_all<B: TrainingOps>(suite: &Suite<B>) {
     linear::check(suite);
     norm::check(suite);
     activation::check(suite);

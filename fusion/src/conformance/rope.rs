@@ -4,13 +4,13 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{reshape, upload_shaped};
 use super::{Sampler, Suite};
 use crate::reference::{Array, normalize_rms, rotate};
-use crate::{FusedOps, Rotary};
+use crate::{FusedOps, Rotary, TrainingOps};
 use burn_tensor::Tensor;
 
 const EPSILON: f64 = 1e-3;
 
 /// Checks [`FusedOps::rope`], [`FusedOps::qk_norm_rope`] and their gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for is_strided in [false, true] {
         for has_norm in [false, true] {
             let sizes = Sizes { batch: 2, heads: 4, kv_heads: 2, length: 3, head_dim: 6 };
@@ -62,7 +62,7 @@ impl RopeCase {
     }
 
     /// A head tensor from its flat operand, `[batch, heads, length, head_dim]`.
-    fn view<B: FusedOps>(&self, flat: &Tensor<B, 1>, heads: usize) -> Tensor<B, 4> {
+    fn view<B: TrainingOps>(&self, flat: &Tensor<B, 1>, heads: usize) -> Tensor<B, 4> {
         let Sizes { batch, length, head_dim, .. } = self.sizes;
         if self.is_strided {
             reshape(flat.clone(), [batch, length, heads, head_dim]).swap_dims(1, 2)
@@ -72,7 +72,7 @@ impl RopeCase {
     }
 
     /// The inverse of [`RopeCase::view`].
-    fn flatten<B: FusedOps>(&self, heads: Tensor<B, 4>) -> Option<Tensor<B, 1>> {
+    fn flatten<B: TrainingOps>(&self, heads: Tensor<B, 4>) -> Option<Tensor<B, 1>> {
         let heads = if self.is_strided { heads.swap_dims(1, 2) } else { heads };
         Some(heads.flatten(0, 3))
     }
@@ -81,7 +81,7 @@ impl RopeCase {
         if self.is_strided { operand.swap_middle() } else { operand.clone() }
     }
 
-    fn build_rotary<B: FusedOps>(&self, device: &B::Device) -> Rotary<B> {
+    fn build_rotary<B: TrainingOps>(&self, device: &B::Device) -> Rotary<B> {
         Rotary { cos: upload_shaped(&self.cos, device), sin: upload_shaped(&self.sin, device) }
     }
 }
@@ -106,7 +106,7 @@ impl Case for RopeCase {
         Array::concatenate(&[q, k].map(|heads| rotate(&heads, &self.cos, &self.sin)))
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let rotary = self.build_rotary(&operands[0].device());
         let q = self.view(&operands[0], self.sizes.heads);
         if !self.has_norm {
@@ -118,7 +118,7 @@ impl Case for RopeCase {
         Tensor::cat(vec![q.flatten(0, 3), k.flatten(0, 3)], 0)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,

@@ -1,7 +1,7 @@
 //! `FusedOps` for CubeCL's backend: the default compositions, like every backend of Burn's. The kernels are reached through
 //! `Kiln<CubeBackend<..>>`, so the bare backend stays the baseline that they are measured against.
 
-use crate::{DeviceLayout, DeviceMemory, FusedOps, KernelConfig};
+use crate::{DeviceLayout, DeviceMemory, FusedOps, KernelConfig, TrainingOps};
 use burn_backend::DeviceOps;
 use burn_cubecl::{CubeBackend, CubeRuntime, element::BoolElement, element::FloatElement, element::IntElement};
 use burn_tensor::Tensor;
@@ -36,4 +36,15 @@ where
         let (in_use, reserved) = usage.map_or((0, 0), |usage| (usage.bytes_in_use, usage.bytes_reserved));
         Some(DeviceMemory { in_use, reserved, layout })
     }
+}
+
+impl<R, F, I, BT> TrainingOps for CubeBackend<R, F, I, BT>
+where
+    R: CubeRuntime,
+    R::Server: ComputeServer,
+    R::Device: DeviceOps,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+{
 }

@@ -83,7 +83,7 @@ impl<B: FusedOps> Mlp<B> {
         match self {
             Self::Dense(mlp) => mlp.forward(x, residual, norm, config),
             Self::Sparse(mlp) => {
-                let AddNorm { sum, normed, .. } = B::add_norm(x, residual, norm.weight.val(), norm.epsilon, config);
+                let AddNorm { sum, normed } = B::add_norm(x, residual, norm.weight.val(), norm.epsilon, config);
                 mlp.forward(normed, sum, config)
             }
         }

@@ -7,7 +7,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
-use burn_kiln_fusion::{FusedOps, LossOptions};
+use burn_kiln_fusion::{LossOptions, TrainingOps};
 use fixture::Case;
 use qwen3_vl_burn::{LoadOptions, Logits, Qwen3Vl};
 
