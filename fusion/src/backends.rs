@@ -1,13 +1,13 @@
 //! Burn's own backends: the default compositions, on plain tensors.
 
-use crate::{FusedOps, KernelConfig, TrainingOps};
+use crate::{FusedOps, KernelConfig, Packing, TrainingOps};
 use burn_backend::Backend;
 use burn_flex::Flex;
 use burn_fusion::{Fusion, FusionBackend};
 use burn_ndarray::{FloatNdArrayElement, IntNdArrayElement, NdArray, NdArrayTensor, QuantElement, SharedArray};
 use burn_tensor::Tensor;
 
-impl FusedOps for Flex {
+impl Packing for Flex {
     type Packed = Tensor<Self, 2>;
 
     fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
@@ -19,9 +19,11 @@ impl FusedOps for Flex {
     }
 }
 
+impl FusedOps for Flex {}
+
 impl TrainingOps for Flex {}
 
-impl<E, I, Q> FusedOps for NdArray<E, I, Q>
+impl<E, I, Q> Packing for NdArray<E, I, Q>
 where
     E: FloatNdArrayElement,
     I: IntNdArrayElement,
@@ -37,6 +39,15 @@ where
     fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
         packed.clone()
     }
+}
+
+impl<E, I, Q> FusedOps for NdArray<E, I, Q>
+where
+    E: FloatNdArrayElement,
+    I: IntNdArrayElement,
+    Q: QuantElement,
+    NdArrayTensor: From<SharedArray<E>> + From<SharedArray<I>>,
+{
 }
 
 impl<E, I, Q> TrainingOps for NdArray<E, I, Q>
@@ -48,7 +59,7 @@ where
 {
 }
 
-impl<B: FusionBackend> FusedOps for Fusion<B>
+impl<B: FusionBackend> Packing for Fusion<B>
 where
     Self: Backend,
 {
@@ -62,5 +73,7 @@ where
         packed.clone()
     }
 }
+
+impl<B: FusionBackend> FusedOps for Fusion<B> where Self: Backend {}
 
 impl<B: FusionBackend> TrainingOps for Fusion<B> where Self: Backend {}

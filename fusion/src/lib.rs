@@ -2,13 +2,16 @@
 //!
 //! A model calls [`FusedOps`], its training [`TrainingOps`] as well; what runs depends on the backend:
 //!
-//! - on `Flex`, `NdArray`, `CubeBackend` and `Fusion<B>`: the default compositions of [`compose`], in plain Burn ops. They
-//!   are the baseline that every kernel is measured against;
+//! - on `Flex`, `NdArray`, `CubeBackend` and `Fusion<B>`: the default compositions of [`compose`], in plain Burn ops.
+//!   They are the baseline that every kernel is measured against;
 //! - on `Kiln<B>` (crate `burn-kiln`): Kiln's kernels, with the same compositions where no kernel serves the operands;
 //! - on `Autodiff<B>`: the forward of `B` and the hand-written backward passes of [`TrainingOps`].
 //!
-//! [`mod@reference`] holds the same operations in plain `f64` loops: the oracle of every test. The feature `testing` adds
-//! `conformance`, which holds any backend against it.
+//! [`mod@reference`] holds the same operations in plain `f64` loops: the oracle of every test. The feature `testing`
+//! adds `conformance`, which holds any backend against it.
+//!
+//! Operands are structs over a [`TensorFamily`]: `Norm<B>` is what a model passes, and the same struct over an engine's
+//! primitives is what a kernel gets.
 //!
 //! Its configuration is that of the kernels: the arrows go `kiln-kernels <- fusion <- backend <- model`.
 
@@ -20,6 +23,7 @@ pub mod conformance;
 #[cfg(feature = "cubecl")]
 pub mod cube;
 mod device;
+mod family;
 mod kv_cache;
 mod operands;
 mod ops;
@@ -28,16 +32,18 @@ mod training;
 mod weight;
 
 pub use device::{DeviceLayout, DeviceMemory};
+pub use family::{Conversion, Float, TensorFamily};
+pub use kiln_kernels::Activation;
 pub use kiln_kernels::config::{self, KernelConfig};
 pub use kv_cache::{CacheFull, CacheRoom, KvCache};
 pub use operands::{
-    Activation, AddNorm, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, HeadNorms, LinearWeights,
-    MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, Rotary, RotaryInputs,
+    AddNorm, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, HeadNorms, LinearWeights, MoeOptions,
+    MoeWeights, Norm, NormKind, PlainMlpWeights, QueryKey, RmsWeights, Rotary, RotaryInputs,
 };
 pub use ops::FusedOps;
 pub use training::{
     AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward,
-    GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossOptions, MoeGrads,
-    NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, Targets, TrainingOps,
+    GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossInputs, LossOptions,
+    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, TrainingOps,
 };
-pub use weight::Weight;
+pub use weight::{Packing, Weight};

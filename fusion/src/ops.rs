@@ -1,34 +1,26 @@
 //! The vocabulary of inference.
 
 use crate::{
-    AddNorm, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, GatedMlpWeights, KernelConfig, KvCache,
-    LinearWeights, MoeOptions, MoeWeights, Norm, PlainMlpWeights, Rotary, RotaryInputs, Weight, compose,
+    AddNorm, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, GatedMlpWeights, HeadNorms, KernelConfig,
+    KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, Packing, PlainMlpWeights, QueryKey, RmsWeights, Rotary,
+    RotaryInputs, Weight, compose,
 };
-use burn_backend::Backend;
 use burn_tensor::{Int, Tensor};
-use std::sync::Arc;
 
 /// The operations that a transformer is made of, as one backend runs them.
 ///
-/// Every op has a default: a composition of plain Burn ops (module [`compose`]). A backend overrides what it has a kernel for;
-/// results agree to rounding. Activations are f32; weights are f32, bf16 or f16, and are converted to f32 where they are used.
+/// Every op has a default: a composition of plain Burn ops (module [`compose`]). A backend overrides what it has a
+/// kernel for; results agree to rounding. Activations are f32; weights are f32, bf16 or f16, and are converted to f32
+/// where they are used.
 ///
 /// Shapes are the caller's contract: an op panics when they don't fit, as Burn's own ops do. Lower-level
 /// reasons not to run a kernel (dtype, layout, device) are no errors: the composition runs.
 ///
 /// What training needs beside them is in [`TrainingOps`](crate::TrainingOps).
-pub trait FusedOps: Backend {
-    /// How this backend wants a constant weight: register-tile panels, quantised blocks, a device layout, or just the tensor.
-    type Packed: Clone + core::fmt::Debug + Send + Sync + 'static;
-
-    /// Packs `weight`, `[out, in]`. Never fails: what has no packed form is kept as it is.
-    fn pack(weight: Tensor<Self, 2>, config: &KernelConfig) -> Self::Packed;
-
-    /// The rows that were packed, `[out, in]`, bit for bit and in their dtype.
-    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2>;
-
-    /// Runs `work` with `config` for the plain Burn ops that this thread starts in it, on a backend that takes a configuration for those.
-    fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
+pub trait FusedOps: Packing {
+    /// Runs `work` with `config` for the plain Burn ops that this thread starts in it, on a backend that takes a
+    /// configuration for those. The default of each op runs its composition so.
+    fn scope<T>(config: &KernelConfig, work: impl FnOnce() -> T) -> T {
         let _ = config;
         work()
     }
@@ -49,7 +41,7 @@ pub trait FusedOps: Backend {
         epilogue: Epilogue<Self, D>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::linear::linear(x, weight, epilogue, config)
+        Self::scope(config, || compose::linear::linear(x, weight, epilogue, config))
     }
 
     /// `x / √(mean(x²) + epsilon) · gamma` over the last dimension (Zhang and Sennrich 2019).
@@ -62,7 +54,7 @@ pub trait FusedOps: Backend {
         epsilon: f64,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::norm::rms_norm(x, gamma, epsilon, config)
+        Self::scope(config, || compose::norm::rms_norm(x, gamma, epsilon, config))
     }
 
     /// `(x - mean(x)) / √(var(x) + epsilon) · gamma + beta` over the last dimension, biased variance (Ba et al. 2016).
@@ -76,7 +68,7 @@ pub trait FusedOps: Backend {
         epsilon: f64,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::norm::layer_norm(x, gamma, beta, epsilon, config)
+        Self::scope(config, || compose::norm::layer_norm(x, gamma, beta, epsilon, config))
     }
 
     /// `norm(x)·Wᵀ + bias`.
@@ -90,7 +82,7 @@ pub trait FusedOps: Backend {
         bias: Option<Tensor<Self, 1>>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::norm::norm_linear(x, norm, weight, bias, config)
+        Self::scope(config, || compose::norm::norm_linear(x, norm, weight, bias, config))
     }
 
     /// [`FusedOps::norm_linear`] for several layers that read the same rows: queries, keys and values.
@@ -105,7 +97,7 @@ pub trait FusedOps: Backend {
         layers: [LinearWeights<Self>; N],
         config: &KernelConfig,
     ) -> [Tensor<Self, D>; N] {
-        compose::norm::norm_linears(x, norm, layers, config)
+        Self::scope(config, || compose::norm::norm_linears(x, norm, layers, config))
     }
 
     /// `sum = x + residual` and the RMS norm of `sum`, in one pass.
@@ -116,22 +108,22 @@ pub trait FusedOps: Backend {
         epsilon: f64,
         config: &KernelConfig,
     ) -> AddNorm<Self, D> {
-        compose::norm::add_norm(x, residual, gamma, epsilon, config)
+        Self::scope(config, || compose::norm::add_norm(x, residual, gamma, epsilon, config))
     }
 
     /// [`Activation::GeluTanh`].
     fn gelu_tanh<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        compose::activation::gelu_tanh(x, config)
+        Self::scope(config, || compose::activation::gelu_tanh(x, config))
     }
 
     /// [`Activation::GeluErf`].
     fn gelu_erf<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        compose::activation::gelu_erf(x, config)
+        Self::scope(config, || compose::activation::gelu_erf(x, config))
     }
 
     /// [`Activation::Silu`].
     fn silu<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        compose::activation::silu(x, config)
+        Self::scope(config, || compose::activation::silu(x, config))
     }
 
     /// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual`.
@@ -144,12 +136,11 @@ pub trait FusedOps: Backend {
         residual: Option<Tensor<Self, D>>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::mlp::mlp_gated(x, weights, residual, config)
+        Self::scope(config, || compose::mlp::mlp_gated(x, weights, residual, config))
     }
 
-    /// `mlp_gated(rms_norm(sum)) + sum` for `sum = x + residual`: what a decoder layer does with the result of its attention.
-    ///
-    /// `norm` is the norm's weight, `[hidden]`, and its epsilon.
+    /// `mlp_gated(rms_norm(sum)) + sum` for `sum = x + residual`: what a decoder layer does with the result of its
+    /// attention.
     ///
     /// On `Autodiff` it is both ops, each with its own backward.
     ///
@@ -158,11 +149,11 @@ pub trait FusedOps: Backend {
     fn add_norm_mlp_gated<const D: usize>(
         x: Tensor<Self, D>,
         residual: Tensor<Self, D>,
-        norm: (Tensor<Self, 1>, f64),
+        norm: &RmsWeights<Self>,
         weights: &GatedMlpWeights<Self>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::mlp::add_norm_mlp_gated(x, residual, norm, weights, config)
+        Self::scope(config, || compose::mlp::add_norm_mlp_gated(x, residual, norm, weights, config))
     }
 
     /// `activation(x·fc1ᵀ + fc1_bias)·fc2ᵀ + fc2_bias + residual`.
@@ -175,7 +166,7 @@ pub trait FusedOps: Backend {
         residual: Option<Tensor<Self, D>>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::mlp::mlp_plain(x, weights, residual, config)
+        Self::scope(config, || compose::mlp::mlp_plain(x, weights, residual, config))
     }
 
     /// A mixture of gated MLPs: `Σ p_e · mlp_e(x)` over the `top_k` experts of each token, `p = softmax(x·routerᵀ)`.
@@ -188,7 +179,7 @@ pub trait FusedOps: Backend {
         options: MoeOptions,
         config: &KernelConfig,
     ) -> Tensor<Self, 2> {
-        compose::moe::moe(x, weights, options, config)
+        Self::scope(config, || compose::moe::moe(x, weights, options, config))
     }
 
     /// Rotary embedding: `x · cos + rotate_half(x) · sin` (Su et al. 2021).
@@ -196,21 +187,17 @@ pub trait FusedOps: Backend {
     /// # Shapes
     /// `x` and output `[batch, heads, length, head_dim]`.
     fn rope(x: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
-        compose::rope::rope(x, rotary, config)
+        Self::scope(config, || compose::rope::rope(x, rotary, config))
     }
 
-    /// RMS norm of each head of `q` and `k`, then rotary embedding.
-    ///
-    /// # Shapes
-    /// `qk.0` `[batch, heads, length, head_dim]`, `qk.1` `[batch, kv_heads, length, head_dim]`, `gammas` `[head_dim]` each.
+    /// RMS norm of each head of queries and keys, then rotary embedding.
     fn qk_norm_rope(
-        qk: (Tensor<Self, 4>, Tensor<Self, 4>),
-        gammas: (Tensor<Self, 1>, Tensor<Self, 1>),
-        epsilon: f64,
+        heads: QueryKey<Self>,
+        norms: HeadNorms<Self>,
         rotary: &Rotary<Self>,
         config: &KernelConfig,
-    ) -> (Tensor<Self, 4>, Tensor<Self, 4>) {
-        compose::rope::qk_norm_rope(qk, gammas, epsilon, rotary, config)
+    ) -> QueryKey<Self> {
+        Self::scope(config, || compose::rope::qk_norm_rope(heads, norms, rotary, config))
     }
 
     /// Rows of `weight` by id, as f32. A packed (tied) head gives its rows from the panels.
@@ -218,11 +205,11 @@ pub trait FusedOps: Backend {
     /// # Shapes
     /// `weight` `[vocab, hidden]`, `ids` `[batch, length]`, output `[batch, length, hidden]`.
     fn embedding(weight: &Weight<Self>, ids: Tensor<Self, 2, Int>, config: &KernelConfig) -> Tensor<Self, 3> {
-        compose::embedding::embedding(weight, ids, config)
+        Self::scope(config, || compose::embedding::embedding(weight, ids, config))
     }
 
-    /// Scaled dot-product attention; see [`AttentionOptions`]. With a cache, `k` and `v` are appended to it first and the
-    /// queries see everything in it. A query that sees no key gives 0.
+    /// Scaled dot-product attention; see [`AttentionOptions`]. With a cache, `k` and `v` are appended to it first and
+    /// the queries see everything in it. A query that sees no key gives 0.
     ///
     /// # Shapes
     /// Output `[batch, heads, queries, head_dim]`.
@@ -235,26 +222,27 @@ pub trait FusedOps: Backend {
         cache: Option<&mut KvCache<Self>>,
         config: &KernelConfig,
     ) -> Tensor<Self, 4> {
-        compose::attention::attention(inputs, options, cache, config)
+        Self::scope(config, || compose::attention::attention(inputs, options, cache, config))
     }
 
-    /// Self-attention from projections to what the output projection takes: the heads of `q` and `k` normalised where there are
-    /// norms, rotated, appended to the caches with `v`, and attended to, each sequence by itself.
+    /// Self-attention from projections to what the output projection takes: the heads of `q` and `k` normalised where
+    /// there are norms, rotated, appended to the caches with `v`, and attended to, each sequence by itself.
     ///
-    /// With caches there is one for each sequence, whose positions come before those given. Gradients are those of the ops that
-    /// the default is composed of.
+    /// With caches there is one for each sequence, whose positions come before those given. Gradients are those of the
+    /// ops that the default is composed of.
     ///
     /// # Shapes
     /// Output `[batch, length, heads · head_dim]`. Masks, biases and segments in `options` are those of each sequence.
     ///
     /// # Panics
-    /// When there are caches, but not one for each sequence, or one has no room: check [`KvCache::capacity`] before a step.
+    /// When there are caches, but not one for each sequence, or one has no room: check [`KvCache::capacity`] before a
+    /// step.
     fn attention_rotary(
         inputs: RotaryInputs<'_, Self>,
         options: &AttentionOptions<Self>,
         caches: Vec<&mut KvCache<Self>>,
         config: &KernelConfig,
     ) -> Tensor<Self, 3> {
-        compose::attention_rotary::attention_rotary(inputs, options, caches, config)
+        Self::scope(config, || compose::attention_rotary::attention_rotary(inputs, options, caches, config))
     }
 }

@@ -10,7 +10,7 @@ const BLOCK: RangeInclusive<usize> = 1..=65_536;
 /// Queries or keys of an attention tile.
 const ATTENTION_TILE: RangeInclusive<usize> = 1..=8_192;
 
-/// Bytes that a line may be asked for ahead of its use.
+/// How many bytes ahead of its use a line may be prefetched.
 const PREFETCH_DISTANCE: RangeInclusive<usize> = 0..=1 << 20;
 
 /// Threads of one operation.

@@ -1,63 +1,50 @@
 //! Rows of a weight by id.
 
-use super::engine::CpuPanels;
-use super::storage::{CpuBackend, OwnedFloats};
-use crate::engine::{Engine, EngineWeight};
+use super::panels::{CpuEngine, sizes};
+use crate::engine::{EmbeddingOperands, EngineWeight};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
-use burn_backend::tensor::{FloatTensor, IntTensor};
+use burn_backend::tensor::FloatTensor;
+use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
-use kiln_kernels::{Floats, Storage};
+use kiln_kernels::{ElementType, Floats, FloatsMut, Storage};
 
 /// Rows as f32. An id out of range is left to B, whose error it is.
-pub(super) fn embedding<B: CpuBackend + Engine<Panels = CpuPanels>>(
-    weight: &EngineWeight<'_, B>,
-    ids: IntTensor<B>,
-) -> Result<FloatTensor<B>, IntTensor<B>> {
-    match run::<B>(weight, &ids) {
-        Some(rows) => {
-            note(Route::Embedding);
-            Ok(rows)
-        }
-        None => Err(ids),
-    }
-}
-
-fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
-    weight: &EngineWeight<'_, B>,
-    ids: &IntTensor<B>,
+///
+/// In the section `simd`, as all that is done element by element: off, B selects rows and converts them.
+pub(super) fn embedding<B: CpuEngine>(
+    operands: &EmbeddingOperands<B>,
+    config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
+    if !config.simd.enabled {
+        return None;
+    }
+    let EmbeddingOperands { weight, ids } = operands;
     let rows = B::indices(ids)?;
-    let (vocab, hidden) = match weight {
-        EngineWeight::Plain(tensor) => {
-            let [vocab, hidden] = tensor.shape().dims();
-            (vocab, hidden)
-        }
-        EngineWeight::Packed(panels) => (panels.matrix.n(), panels.matrix.k()),
-    };
+    let [vocab, hidden] = sizes(weight);
     if rows.iter().any(|&row| row >= vocab) {
         return None;
     }
-    let mut out = vec![0.0f32; rows.len() * hidden];
-    let targets = rows.iter().zip(out.chunks_exact_mut(hidden.max(1)));
+    let mut out = B::allocate(ElementType::F32, rows.len().checked_mul(hidden)?)?;
+    let FloatsMut::F32(floats) = out.as_floats_mut() else { return None };
+    let targets = rows.iter().zip(floats.chunks_exact_mut(hidden.max(1)));
     match weight {
         EngineWeight::Packed(panels) => {
             for (&row, target) in targets {
                 panels.matrix.row(row, target).ok()?;
             }
         }
-        EngineWeight::Plain(tensor) => {
-            let view = B::view(tensor)?;
-            match view.contiguous()? {
-                Floats::F32(table) => targets.for_each(|(&row, target)| widen(table, row, target)),
-                Floats::Bf16(table) => targets.for_each(|(&row, target)| widen(table, row, target)),
-                Floats::F16(table) => targets.for_each(|(&row, target)| widen(table, row, target)),
-            }
-        }
+        EngineWeight::Plain(tensor) => match B::view(tensor)?.contiguous()? {
+            Floats::F32(table) => targets.for_each(|(&row, target)| widen(table, row, target)),
+            Floats::Bf16(table) => targets.for_each(|(&row, target)| widen(table, row, target)),
+            Floats::F16(table) => targets.for_each(|(&row, target)| widen(table, row, target)),
+        },
     }
     let mut shape = ids.shape().to_vec();
     shape.push(hidden);
-    B::from_floats(OwnedFloats::F32(out), Shape::from(shape))
+    let output = B::from_floats(out, Shape::from(shape))?;
+    note(Route::Embedding);
+    Some(output)
 }
 
 fn widen<S: Storage>(table: &[S], row: usize, target: &mut [f32]) {

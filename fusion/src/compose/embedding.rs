@@ -12,7 +12,7 @@ pub fn embedding<B: FusedOps>(weight: &Weight<B>, ids: Tensor<B, 2, Int>, _confi
     if batch * length == 0 {
         return Tensor::zeros([batch, length, hidden], (&table.device(), DType::F32));
     }
-    // Rows first, then the conversion: the table is large and few of its rows are asked for.
+    // Rows first, then the conversion: the table is large and few of its rows are selected.
     let rows = table.select(0, ids.reshape([batch * length])).cast(DType::F32);
     rows.reshape([batch, length, hidden])
 }

@@ -52,7 +52,8 @@ pub fn linear_forward<B: TrainingOps, const D: usize>(
     LinearForward { output, pre_activation: Some(pre_activation) }
 }
 
-/// Default of [`TrainingOps::linear_backward`]: with `g = grad · activation'(pre)`, `dx = g·W`, `dW = gᵀ·x`, `db = Σ g`.
+/// Default of [`TrainingOps::linear_backward`]: with `g = grad · activation'(pre)`, `dx = g·W`, `dW = gᵀ·x`, `db = Σ
+/// g`.
 pub fn linear_backward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     weight: &Weight<B>,

@@ -4,7 +4,7 @@ use super::activation;
 use super::linear::input_gradient;
 use crate::{
     Activation, AddNorm, Epilogue, FusedOps, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig,
-    LinearForward, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, TrainingOps,
+    LinearForward, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, RmsWeights, TrainingOps,
 };
 use burn_tensor::Tensor;
 
@@ -25,11 +25,11 @@ pub fn mlp_gated<B: FusedOps, const D: usize>(
 pub fn add_norm_mlp_gated<B: FusedOps, const D: usize>(
     x: Tensor<B, D>,
     residual: Tensor<B, D>,
-    (gamma, epsilon): (Tensor<B, 1>, f64),
+    norm: &RmsWeights<B>,
     weights: &GatedMlpWeights<B>,
     config: &KernelConfig,
 ) -> Tensor<B, D> {
-    let AddNorm { sum, normed, .. } = B::add_norm(x, residual, gamma, epsilon, config);
+    let AddNorm { sum, normed } = B::add_norm(x, residual, norm.gamma.clone(), norm.epsilon, config);
     B::mlp_gated(normed, weights, Some(sum), config)
 }
 
@@ -65,7 +65,7 @@ pub fn mlp_gated_backward<B: TrainingOps, const D: usize>(
 }
 
 /// The gradient of a gated MLP's input alone: what frozen weights need.
-pub fn mlp_gated_input_gradient<B: FusedOps, const D: usize>(
+pub fn mlp_gated_input_gradient<B: TrainingOps, const D: usize>(
     weights: &GatedMlpWeights<B>,
     forward: GatedMlpForward<B, D>,
     grad: Tensor<B, D>,

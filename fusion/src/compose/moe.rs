@@ -1,7 +1,8 @@
 //! Mixture of gated MLPs.
 //!
-//! Tokens are grouped by expert: one pair of products an expert, over the tokens that chose it, and none for the others.
-//! Outputs come back in the order of the slots (token by token, best expert first), so that a token's sum has a fixed order.
+//! Tokens are grouped by expert: one pair of products an expert, over the tokens that chose it, and none for the
+//! others. Outputs come back in the order of the slots (token by token, best expert first), so that a token's sum has a
+//! fixed order.
 
 use super::routing::{Routing, to_indices};
 use crate::{Activation, Epilogue, FusedOps, KernelConfig, MoeGrads, MoeOptions, MoeWeights, TrainingOps};

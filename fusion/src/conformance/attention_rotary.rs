@@ -4,13 +4,14 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{assert_close, reshape, upload, upload_shaped};
 use super::{Sampler, Suite, Tolerance, WeightForm};
 use crate::reference::{Array, AttentionArrays, AttentionRules, attend, normalize_rms, rotate};
-use crate::{AttentionOptions, FusedOps, HeadNorms, KvCache, Rotary, RotaryInputs, TrainingOps};
+use crate::{AttentionOptions, HeadNorms, KvCache, Rotary, RotaryInputs, TrainingOps};
 use burn_tensor::{DType, Tensor};
 use std::sync::Arc;
 
 const EPSILON: f64 = 1e-3;
 
-/// Checks [`FusedOps::attention_rotary`] with and without norms and caches, and its gradients.
+/// Checks [`FusedOps::attention_rotary`](crate::FusedOps::attention_rotary) with and without norms and caches, and its
+/// gradients.
 pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     let small = Sizes { batch: 2, heads: 4, kv_heads: 2, length: 3, head_dim: 4 };
     let plain = Rules::default();

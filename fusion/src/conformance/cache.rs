@@ -13,7 +13,8 @@ const HEAD_DIM: usize = 10;
 /// Positions added by each step; together they fill the cache.
 const STEPS: [usize; 6] = [5, 1, 1, 0, 3, 1];
 
-/// Checks [`FusedOps::attention`] with a cache of each dtype that the suite has weights of, and a cache that is cut back.
+/// Checks [`FusedOps::attention`] with a cache of each dtype that the suite has weights of, and a cache that is cut
+/// back.
 pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     let mut dtypes: Vec<DType> = suite.forms.iter().map(|form: &WeightForm| form.dtype()).collect();
     dtypes.dedup();

@@ -4,10 +4,11 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::reshape;
 use super::{Sampler, Suite};
 use crate::reference::{Array, run_gated_mlp, run_plain_mlp};
-use crate::{Activation, FusedOps, GatedMlpWeights, PlainMlpWeights, TrainingOps};
+use crate::{Activation, GatedMlpWeights, PlainMlpWeights, TrainingOps};
 use burn_tensor::Tensor;
 
-/// Checks [`FusedOps::mlp_gated`], [`FusedOps::mlp_plain`] and their gradients.
+/// Checks [`FusedOps::mlp_gated`](crate::FusedOps::mlp_gated), [`FusedOps::mlp_plain`](crate::FusedOps::mlp_plain) and
+/// their gradients.
 pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for has_residual in [false, true] {
         check_case(suite, &GatedCase::new([2, 3, 5], 7, has_residual));

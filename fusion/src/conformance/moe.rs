@@ -4,10 +4,10 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::reshape;
 use super::{Sampler, Suite};
 use crate::reference::{Array, MoeArrays, run_moe};
-use crate::{FusedOps, MoeOptions, MoeWeights, TrainingOps};
+use crate::{MoeOptions, MoeWeights, TrainingOps};
 use burn_tensor::Tensor;
 
-/// Checks [`FusedOps::moe`] and its gradients.
+/// Checks [`FusedOps::moe`](crate::FusedOps::moe) and its gradients.
 pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for norm_topk_prob in [false, true] {
         for top_k in [1, 2, 4] {

@@ -51,7 +51,8 @@ enum Op {
     },
 }
 
-/// Operands: `x`, `gamma`, `beta` where there is one; then the residual, or the weight and the bias, or three weights and the bias of the first.
+/// Operands: `x`, `gamma`, `beta` where there is one; then the residual, or the weight and the bias, or three weights
+/// and the bias of the first.
 struct NormCase {
     op: Op,
     shape: [usize; 3],

@@ -4,21 +4,21 @@ mod results;
 
 pub use results::{
     AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward,
-    GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossOptions, MoeGrads,
-    NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, Targets,
+    GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossInputs, LossOptions,
+    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward,
 };
 
 use crate::{
-    Activation, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig, MoeOptions,
-    MoeWeights, Norm, PlainMlpWeights, Rotary, Weight, compose,
+    Activation, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, KernelConfig,
+    MoeOptions, MoeWeights, Norm, PlainMlpWeights, QueryKey, Rotary, Weight, compose,
 };
 use burn_tensor::{Int, Tensor};
 
 /// What training a transformer needs beside the ops themselves.
 ///
-/// A trainable op of [`FusedOps`] has up to two companions here: a `*_forward` that also returns what the backward needs,
-/// where that is not among the operands, and a `*_backward` that gives the gradients. `Autodiff<B>` calls both on its inner
-/// backend `B`. The loss and the optimiser's step are of training alone.
+/// A trainable op of [`FusedOps`] has up to two companions here: a `*_forward` that also returns what the backward
+/// needs, where that is not among the operands, and a `*_backward` that gives the gradients. `Autodiff<B>` calls both
+/// on its inner backend `B`. The loss and the optimiser's step are of training alone.
 ///
 /// Every op has a default, as in [`FusedOps`]: a composition of plain Burn ops. A gradient that nobody wants is still
 /// computed by a `*_backward`; what frozen weights need is in [`compose`], as `*_input_gradient`.
@@ -32,7 +32,7 @@ pub trait TrainingOps: FusedOps {
         epilogue: Epilogue<Self, D>,
         config: &KernelConfig,
     ) -> LinearForward<Self, D> {
-        compose::linear::linear_forward(x, weight, epilogue, config)
+        Self::scope(config, || compose::linear::linear_forward(x, weight, epilogue, config))
     }
 
     /// Gradients of [`FusedOps::linear`]; `pre_activation` as kept, `activation` as given to the forward.
@@ -43,7 +43,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> LinearGrads<Self, D> {
-        compose::linear::linear_backward(x, weight, activation, grad, config)
+        Self::scope(config, || compose::linear::linear_backward(x, weight, activation, grad, config))
     }
 
     /// [`FusedOps::rms_norm`], keeping the reciprocal deviations.
@@ -53,7 +53,7 @@ pub trait TrainingOps: FusedOps {
         epsilon: f64,
         config: &KernelConfig,
     ) -> RmsNormForward<Self, D> {
-        compose::norm::rms_norm_forward(x, gamma, epsilon, config)
+        Self::scope(config, || compose::norm::rms_norm_forward(x, gamma, epsilon, config))
     }
 
     /// Gradients of [`FusedOps::rms_norm`]: with `n = x · rstd` and `h = grad · gamma`,
@@ -65,7 +65,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> NormGrads<Self, D> {
-        compose::norm::rms_norm_backward(x, gamma, rstd, grad, config)
+        Self::scope(config, || compose::norm::rms_norm_backward(x, gamma, rstd, grad, config))
     }
 
     /// [`FusedOps::layer_norm`], keeping means and reciprocal deviations.
@@ -76,7 +76,7 @@ pub trait TrainingOps: FusedOps {
         epsilon: f64,
         config: &KernelConfig,
     ) -> LayerNormForward<Self, D> {
-        compose::norm::layer_norm_forward(x, gamma, beta, epsilon, config)
+        Self::scope(config, || compose::norm::layer_norm_forward(x, gamma, beta, epsilon, config))
     }
 
     /// Gradients of [`FusedOps::layer_norm`]; `forward` holds the mean and rstd that it kept.
@@ -87,7 +87,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> NormGrads<Self, D> {
-        compose::norm::layer_norm_backward(x, gamma, forward, grad, config)
+        Self::scope(config, || compose::norm::layer_norm_backward(x, gamma, forward, grad, config))
     }
 
     /// Gradients of [`FusedOps::norm_linear`]; the norm is computed again.
@@ -98,7 +98,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> NormLinearGrads<Self, D> {
-        compose::norm::norm_linear_backward(x, norm, weight, grad, config)
+        Self::scope(config, || compose::norm::norm_linear_backward(x, norm, weight, grad, config))
     }
 
     /// [`FusedOps::add_norm`], keeping the reciprocal deviations.
@@ -109,7 +109,7 @@ pub trait TrainingOps: FusedOps {
         epsilon: f64,
         config: &KernelConfig,
     ) -> AddNormForward<Self, D> {
-        compose::norm::add_norm_forward(x, residual, gamma, epsilon, config)
+        Self::scope(config, || compose::norm::add_norm_forward(x, residual, gamma, epsilon, config))
     }
 
     /// Gradients of [`FusedOps::add_norm`] from those of `sum` and of `normed`.
@@ -120,7 +120,7 @@ pub trait TrainingOps: FusedOps {
         grad_normed: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> AddNormGrads<Self, D> {
-        compose::norm::add_norm_backward(forward, gamma, grad_sum, grad_normed, config)
+        Self::scope(config, || compose::norm::add_norm_backward(forward, gamma, grad_sum, grad_normed, config))
     }
 
     /// `grad · activation'(x)`.
@@ -130,7 +130,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        compose::activation::backward(activation, x, grad, config)
+        Self::scope(config, || compose::activation::backward(activation, x, grad, config))
     }
 
     /// [`FusedOps::mlp_gated`], keeping both products.
@@ -140,7 +140,7 @@ pub trait TrainingOps: FusedOps {
         residual: Option<Tensor<Self, D>>,
         config: &KernelConfig,
     ) -> GatedMlpForward<Self, D> {
-        compose::mlp::mlp_gated_forward(x, weights, residual, config)
+        Self::scope(config, || compose::mlp::mlp_gated_forward(x, weights, residual, config))
     }
 
     /// Gradients of [`FusedOps::mlp_gated`]; `forward` holds the products that it kept.
@@ -151,7 +151,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> GatedMlpGrads<Self, D> {
-        compose::mlp::mlp_gated_backward(x, weights, forward, grad, config)
+        Self::scope(config, || compose::mlp::mlp_gated_backward(x, weights, forward, grad, config))
     }
 
     /// [`FusedOps::mlp_plain`], keeping the pre-activation.
@@ -161,7 +161,7 @@ pub trait TrainingOps: FusedOps {
         residual: Option<Tensor<Self, D>>,
         config: &KernelConfig,
     ) -> PlainMlpForward<Self, D> {
-        compose::mlp::mlp_plain_forward(x, weights, residual, config)
+        Self::scope(config, || compose::mlp::mlp_plain_forward(x, weights, residual, config))
     }
 
     /// Gradients of [`FusedOps::mlp_plain`]; `pre_activation` as kept.
@@ -172,7 +172,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, D>,
         config: &KernelConfig,
     ) -> PlainMlpGrads<Self, D> {
-        compose::mlp::mlp_plain_backward(x, weights, pre_activation, grad, config)
+        Self::scope(config, || compose::mlp::mlp_plain_backward(x, weights, pre_activation, grad, config))
     }
 
     /// Gradients of [`FusedOps::moe`]; routing and products are computed again.
@@ -183,24 +183,23 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, 2>,
         config: &KernelConfig,
     ) -> MoeGrads<Self> {
-        compose::moe::moe_backward(x, weights, options, grad, config)
+        Self::scope(config, || compose::moe::moe_backward(x, weights, options, grad, config))
     }
 
     /// Gradient of [`FusedOps::rope`]: the rotation by the negative angle.
     fn rope_backward(grad: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
-        compose::rope::rope_backward(grad, rotary, config)
+        Self::scope(config, || compose::rope::rope_backward(grad, rotary, config))
     }
 
-    /// Gradients of [`FusedOps::qk_norm_rope`]; the norms are computed again.
+    /// Gradients of [`FusedOps::qk_norm_rope`] from those of both results; the norms are computed again.
     fn qk_norm_rope_backward(
-        qk: (Tensor<Self, 4>, Tensor<Self, 4>),
-        gammas: (Tensor<Self, 1>, Tensor<Self, 1>),
-        epsilon: f64,
+        heads: QueryKey<Self>,
+        norms: HeadNorms<Self>,
         rotary: &Rotary<Self>,
-        grads: (Tensor<Self, 4>, Tensor<Self, 4>),
+        grads: QueryKey<Self>,
         config: &KernelConfig,
     ) -> QkGrads<Self> {
-        compose::rope::qk_norm_rope_backward(qk, gammas, epsilon, rotary, grads, config)
+        Self::scope(config, || compose::rope::qk_norm_rope_backward(heads, norms, rotary, grads, config))
     }
 
     /// Gradient of [`FusedOps::embedding`]: `grad` summed into the rows, `[vocab, hidden]`.
@@ -210,7 +209,7 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, 3>,
         config: &KernelConfig,
     ) -> Tensor<Self, 2> {
-        compose::embedding::embedding_backward(weight, ids, grad, config)
+        Self::scope(config, || compose::embedding::embedding_backward(weight, ids, grad, config))
     }
 
     /// [`FusedOps::attention`] without a cache, keeping the log-sum-exp of each query.
@@ -219,7 +218,7 @@ pub trait TrainingOps: FusedOps {
         options: &AttentionOptions<Self>,
         config: &KernelConfig,
     ) -> AttentionForward<Self> {
-        compose::attention::attention_forward(inputs, options, config)
+        Self::scope(config, || compose::attention::attention_forward(inputs, options, config))
     }
 
     /// Gradients of [`FusedOps::attention`] (Dao et al. 2022, algorithm 4).
@@ -230,32 +229,28 @@ pub trait TrainingOps: FusedOps {
         grad: Tensor<Self, 4>,
         config: &KernelConfig,
     ) -> AttentionGrads<Self> {
-        compose::attention::attention_backward(inputs, options, forward, grad, config)
+        Self::scope(config, || compose::attention::attention_backward(inputs, options, forward, grad, config))
     }
 
     /// Mean of `-log softmax(hidden·Wᵀ)[target]`; logits exist `options.chunk` positions at a time.
-    ///
-    /// # Shapes
-    /// `hidden` `[tokens, hidden]`, `weight` `[vocab, hidden]`, `targets` `[tokens]`.
     fn lm_head_cross_entropy(
-        hidden: Tensor<Self, 2>,
-        weight: &Weight<Self>,
-        targets: Targets<Self>,
+        inputs: LossInputs<'_, Self>,
         options: LossOptions,
         config: &KernelConfig,
     ) -> LossForward<Self> {
-        compose::loss::lm_head_cross_entropy(hidden, weight, targets, options, config)
+        Self::scope(config, || compose::loss::lm_head_cross_entropy(inputs, options, config))
     }
 
-    /// Gradients of [`TrainingOps::lm_head_cross_entropy`]; logits are computed again from `lse`. `grad` is the loss's, `[1]`.
+    /// Gradients of [`TrainingOps::lm_head_cross_entropy`]; logits are computed again from `lse`. `grad` is the loss's,
+    /// `[1]`.
     fn lm_head_cross_entropy_backward(
-        operands: (Tensor<Self, 2>, &Weight<Self>, Targets<Self>),
+        inputs: LossInputs<'_, Self>,
         lse: Tensor<Self, 2>,
         grad: Tensor<Self, 1>,
         options: LossOptions,
         config: &KernelConfig,
     ) -> LossGrads<Self> {
-        compose::loss::lm_head_cross_entropy_backward(operands, lse, grad, options, config)
+        Self::scope(config, || compose::loss::lm_head_cross_entropy_backward(inputs, lse, grad, options, config))
     }
 
     /// One AdamW step: the new parameter and moments.
@@ -266,6 +261,6 @@ pub trait TrainingOps: FusedOps {
         options: AdamWOptions,
         config: &KernelConfig,
     ) -> (Tensor<Self, D>, AdamWState<Self, D>) {
-        compose::optim::adamw_step(parameter, grad, state, options, config)
+        Self::scope(config, || compose::optim::adamw_step(parameter, grad, state, options, config))
     }
 }

@@ -1,5 +1,7 @@
 //! Options and results of the ops of training: what a forward keeps for its backward, and gradients.
 
+use crate::family::{Float, TensorFamily};
+use crate::{Packing, Weight};
 use burn_backend::Backend;
 use burn_tensor::{Int, Tensor};
 
@@ -66,11 +68,11 @@ pub struct LinearGrads<B: Backend, const D: usize> {
 
 /// An RMS norm's output and what its backward needs.
 #[derive(Debug, Clone)]
-pub struct RmsNormForward<B: Backend, const D: usize> {
+pub struct RmsNormForward<F: TensorFamily, const D: usize> {
     /// Shaped like the input.
-    pub output: Tensor<B, D>,
+    pub output: Float<F, D>,
     /// `1/√(mean(x²) + eps)`, `[.., 1]`.
-    pub rstd: Tensor<B, D>,
+    pub rstd: Float<F, D>,
 }
 
 /// A layer norm's output and what its backward needs.
@@ -97,13 +99,13 @@ pub struct NormGrads<B: Backend, const D: usize> {
 
 /// A residual addition, the RMS norm of its sum, and what their backward needs.
 #[derive(Debug, Clone)]
-pub struct AddNormForward<B: Backend, const D: usize> {
+pub struct AddNormForward<F: TensorFamily, const D: usize> {
     /// `x + residual`.
-    pub sum: Tensor<B, D>,
+    pub sum: Float<F, D>,
     /// The RMS norm of `sum`.
-    pub normed: Tensor<B, D>,
+    pub normed: Float<F, D>,
     /// `1/√(mean(sum²) + eps)`, `[.., 1]`.
-    pub rstd: Tensor<B, D>,
+    pub rstd: Float<F, D>,
 }
 
 /// Gradients of a residual addition and the RMS norm of its sum. `x` and `residual` have the same one.
@@ -202,11 +204,11 @@ pub struct QkGrads<B: Backend> {
 
 /// Attention's output and what its backward needs.
 #[derive(Debug, Clone)]
-pub struct AttentionForward<B: Backend> {
+pub struct AttentionForward<F: TensorFamily> {
     /// `[batch, heads, queries, head_dim]`.
-    pub output: Tensor<B, 4>,
+    pub output: Float<F, 4>,
     /// `log Σ exp(score)`, `[batch, heads, queries, 1]`; `-∞` where a query sees no key (its output is 0).
-    pub lse: Tensor<B, 4>,
+    pub lse: Float<F, 4>,
 }
 
 /// Gradients of attention.
@@ -238,5 +240,13 @@ pub struct LossGrads<B: Backend> {
     pub weight: Tensor<B, 2>,
 }
 
-/// Targets of the loss: token ids, `[tokens]`.
-pub type Targets<B> = Tensor<B, 1, Int>;
+/// Operands of the loss.
+#[derive(Debug, Clone)]
+pub struct LossInputs<'a, B: Packing> {
+    /// `[tokens, hidden]`.
+    pub hidden: Tensor<B, 2>,
+    /// `[vocab, hidden]`.
+    pub weight: &'a Weight<B>,
+    /// Token ids, `[tokens]`.
+    pub targets: Tensor<B, 1, Int>,
+}

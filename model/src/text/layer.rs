@@ -10,7 +10,7 @@ use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, KvCache, Rotary
 
 /// What all layers of a forward pass share.
 #[derive(Debug)]
-pub struct LayerContext<'a, B: Backend> {
+pub struct LayerContext<'a, B: FusedOps> {
     /// Angles of the positions of this pass.
     pub rotary: &'a Rotary<B>,
     /// Which keys a query sees.
