@@ -1,84 +1,65 @@
-//! [`FusedOps`] on `Kiln<B>`: the engine's kernel where it takes the operands, else the default composition, whose single ops
-//! reach the kernels again.
+//! The fused ops on `Kiln<B>`: the engine's kernel where it takes the operands, else the default
+//! composition, whose single ops reach the kernels again.
+//!
+//! A composition runs in a scope of the configuration that the op was called with, so that its plain Burn ops obey it
+//! too.
 
 mod attention;
+mod conversion;
+mod layers;
 mod mlp;
 mod moe;
+mod rope;
 mod rotary;
+mod training;
 
-use crate::engine::UnaryOp;
-use crate::engine::{EngineLayer, EngineNorm, EngineWeight, LinearEpilogue};
+use crate::engine::{EmbeddingOperands, EngineWeight, UnaryOp, UnaryOperands};
 use crate::op_shape::OpShape;
 use crate::{Engine, Kiln};
-use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
-    AddNorm, AttentionForward, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, FusedOps, GatedMlpWeights,
-    KernelConfig, KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, RmsNormForward, Rotary, RotaryInputs, Weight,
-    compose,
+    AddNorm, AttentionInputs, AttentionOptions, Conversion, DeviceMemory, Epilogue, FusedOps, GatedMlpWeights,
+    HeadNorms, KernelConfig, KvCache, LinearWeights, MoeOptions, MoeWeights, Norm, Packing, QueryKey, RmsWeights,
+    Rotary, RotaryInputs, Weight, compose,
 };
-use burn_tensor::{Int, Tensor, TensorPrimitive};
-use std::sync::Arc;
-
-/// A weight as `Kiln<B>` holds it.
-#[derive(Debug, Clone)]
-pub enum KilnPacked<B: Engine> {
-    /// Packed by the engine.
-    Panels(B::Panels),
-    /// The engine has no packed form for this dtype or device.
-    Plain(FloatTensor<B>),
-}
-
-/// The tensor's primitive.
-fn lower<B: Engine, const D: usize>(tensor: Tensor<Kiln<B>, D>) -> FloatTensor<B> {
-    tensor.into_primitive().tensor()
-}
-
-/// The primitive as a tensor.
-fn lift<B: Engine, const D: usize>(primitive: FloatTensor<B>) -> Tensor<Kiln<B>, D> {
-    Tensor::from_primitive(TensorPrimitive::Float(primitive))
-}
-
-/// What the engine sees of a weight.
-fn engine_weight<B: Engine>(weight: &Weight<Kiln<B>>) -> EngineWeight<'_, B> {
-    match weight {
-        Weight::Plain(tensor) => EngineWeight::Plain(lower(tensor.clone())),
-        Weight::Packed(KilnPacked::Panels(panels)) => EngineWeight::Packed(panels),
-        Weight::Packed(KilnPacked::Plain(tensor)) => EngineWeight::Plain(tensor.clone()),
-    }
-}
+use burn_tensor::{Int, Tensor};
+use conversion::{Lower, lift, lower};
 
 impl<B: Engine> Kiln<B> {
-    /// How a linear layer with this weight runs for an input of so many `rows`: element type and layout of the weight, instruction set,
-    /// algorithm, block sizes, threads. `None` where `B` multiplies.
+    /// How a linear layer with this weight runs for an input of so many `rows`: element type and layout of the weight,
+    /// instruction set, algorithm, block sizes, threads. `None` where `B` multiplies.
     pub fn explain_linear(weight: &Weight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {
-        B::explain_linear(&engine_weight(weight), rows, config)
+        B::explain_linear(&Lower::convert_weight(weight.clone()), rows, config)
     }
 
-    /// How an op runs on `device`: block sizes and launches, or what the device lacks. `None` where `B` has no kernels of its own to choose among.
+    /// How an op runs on `device`: block sizes and launches, or what the device lacks. `None` where `B` has no kernels
+    /// of its own to choose among.
     pub fn explain_op(op: &OpShape<&Weight<Self>>, device: &B::Device, config: &KernelConfig) -> Option<String> {
-        B::explain_op(&op.map_weights(|weight| engine_weight(weight)), device, config)
+        B::explain_op(&op.map_weights(|&weight| Lower::convert_weight(weight.clone())), device, config)
     }
 }
 
-impl<B: Engine> FusedOps for Kiln<B> {
-    type Packed = KilnPacked<B>;
+impl<B: Engine> Packing for Kiln<B> {
+    /// [`EngineWeight::Plain`] where the engine has no packed form for this dtype, device or configuration.
+    type Packed = EngineWeight<B>;
 
     fn pack(weight: Tensor<Self, 2>, config: &KernelConfig) -> Self::Packed {
         match B::try_pack(lower(weight), config) {
-            Ok(panels) => KilnPacked::Panels(panels),
-            Err(tensor) => KilnPacked::Plain(tensor),
+            Ok(panels) => EngineWeight::Packed(panels),
+            Err(tensor) => EngineWeight::Plain(tensor),
         }
     }
 
     fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
         match packed {
-            KilnPacked::Panels(panels) => lift(B::unpack_panels(panels)),
-            KilnPacked::Plain(tensor) => lift(tensor.clone()),
+            EngineWeight::Packed(panels) => lift(B::unpack_panels(panels)),
+            EngineWeight::Plain(tensor) => lift(tensor.clone()),
         }
     }
+}
 
-    fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
-        crate::scope(config, work)
+impl<B: Engine> FusedOps for Kiln<B> {
+    fn scope<T>(config: &KernelConfig, work: impl FnOnce() -> T) -> T {
+        crate::scope::scope_of(config, work)
     }
 
     fn device_memory(device: &Self::Device) -> Option<DeviceMemory> {
@@ -91,28 +72,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
         epilogue: Epilogue<Self, D>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        let fused = config.fusion.linear_epilogue;
-        let (inner, outer) = if fused { (epilogue, Epilogue::default()) } else { (Epilogue::default(), epilogue) };
-        let operands = LinearEpilogue {
-            bias: inner.bias.map(lower),
-            activation: inner.activation,
-            residual: inner.residual.map(lower),
-        };
-        match B::try_linear(lower(x), &engine_weight(weight), operands, config) {
-            Ok(output) => compose::linear::apply_epilogue(lift(output), outer, config),
-            Err((x, back)) => {
-                let epilogue = if fused {
-                    Epilogue {
-                        bias: back.bias.map(lift),
-                        activation: back.activation,
-                        residual: back.residual.map(lift),
-                    }
-                } else {
-                    outer
-                };
-                compose::linear::linear(lift(x), weight, epilogue, config)
-            }
-        }
+        layers::linear(x, weight, epilogue, config)
     }
 
     fn rms_norm<const D: usize>(
@@ -121,22 +81,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
         epsilon: f64,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        match B::try_rms_norm(lower(x), lower(gamma), epsilon, config) {
-            Ok((output, _)) => lift(output),
-            Err((x, gamma)) => compose::norm::rms_norm(lift(x), lift(gamma), epsilon, config),
-        }
-    }
-
-    fn rms_norm_forward<const D: usize>(
-        x: Tensor<Self, D>,
-        gamma: Tensor<Self, 1>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> RmsNormForward<Self, D> {
-        match B::try_rms_norm(lower(x), lower(gamma), epsilon, config) {
-            Ok((output, rstd)) => RmsNormForward { output: lift(output), rstd: lift(rstd) },
-            Err((x, gamma)) => compose::norm::rms_norm_forward(lift(x), lift(gamma), epsilon, config),
-        }
+        layers::rms_norm(x, gamma, epsilon, config)
     }
 
     fn layer_norm<const D: usize>(
@@ -146,10 +91,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
         epsilon: f64,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        match B::try_layer_norm(lower(x), lower(gamma), beta.map(lower), epsilon, config) {
-            Ok(output) => lift(output),
-            Err((x, gamma, beta)) => compose::norm::layer_norm(lift(x), lift(gamma), beta.map(lift), epsilon, config),
-        }
+        layers::layer_norm(x, gamma, beta, epsilon, config)
     }
 
     fn norm_linear<const D: usize>(
@@ -159,7 +101,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
         bias: Option<Tensor<Self, 1>>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
-        let [output] = Self::norm_linears(x, norm, [LinearWeights { weight: weight.clone(), bias }], config);
+        let [output] = layers::norm_linears(x, norm, [LinearWeights { weight: weight.clone(), bias }], config);
         output
     }
 
@@ -169,26 +111,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
         layers: [LinearWeights<Self>; N],
         config: &KernelConfig,
     ) -> [Tensor<Self, D>; N] {
-        if !config.fusion.norm_linear {
-            return compose::norm::norm_linears(x, norm, layers, config);
-        }
-        let engine_norm = EngineNorm {
-            kind: norm.kind,
-            gamma: lower(norm.gamma.clone()),
-            beta: norm.beta.clone().map(lower),
-            epsilon: norm.epsilon,
-        };
-        let x = lower(x);
-        let outputs = {
-            let layers = layers
-                .each_ref()
-                .map(|layer| EngineLayer { weight: engine_weight(&layer.weight), bias: layer.bias.clone().map(lower) });
-            B::try_norm_linears(&x, &engine_norm, &layers, config)
-        };
-        match outputs.map(<[FloatTensor<B>; N]>::try_from) {
-            Some(Ok(outputs)) => outputs.map(lift),
-            Some(Err(_)) | None => compose::norm::norm_linears(lift(x), norm, layers, config),
-        }
+        layers::norm_linears(x, norm, layers, config)
     }
 
     fn add_norm<const D: usize>(
@@ -198,34 +121,19 @@ impl<B: Engine> FusedOps for Kiln<B> {
         epsilon: f64,
         config: &KernelConfig,
     ) -> AddNorm<Self, D> {
-        if !config.fusion.add_norm {
-            return compose::norm::add_norm(x, residual, gamma, epsilon, config);
-        }
-        match B::try_add_norm(lower(x), lower(residual), lower(gamma), epsilon, config) {
-            Ok([sum, normed, rstd]) => AddNorm { sum: lift(sum), normed: lift(normed), rstd: lift(rstd) },
-            Err([x, residual, gamma]) => compose::norm::add_norm(lift(x), lift(residual), lift(gamma), epsilon, config),
-        }
+        layers::add_norm(x, residual, gamma, epsilon, config)
     }
 
     fn gelu_tanh<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        match B::try_unary(UnaryOp::GeluTanh, lower(x), config) {
-            Ok(output) => lift(output),
-            Err(x) => compose::activation::gelu_tanh(lift(x), config),
-        }
+        activate(UnaryOp::GeluTanh, x, compose::activation::gelu_tanh, config)
     }
 
     fn gelu_erf<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        match B::try_unary(UnaryOp::GeluErf, lower(x), config) {
-            Ok(output) => lift(output),
-            Err(x) => compose::activation::gelu_erf(lift(x), config),
-        }
+        activate(UnaryOp::GeluErf, x, compose::activation::gelu_erf, config)
     }
 
     fn silu<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        match B::try_unary(UnaryOp::Silu, lower(x), config) {
-            Ok(output) => lift(output),
-            Err(x) => compose::activation::silu(lift(x), config),
-        }
+        activate(UnaryOp::Silu, x, compose::activation::silu, config)
     }
 
     fn mlp_gated<const D: usize>(
@@ -240,7 +148,7 @@ impl<B: Engine> FusedOps for Kiln<B> {
     fn add_norm_mlp_gated<const D: usize>(
         x: Tensor<Self, D>,
         residual: Tensor<Self, D>,
-        norm: (Tensor<Self, 1>, f64),
+        norm: &RmsWeights<Self>,
         weights: &GatedMlpWeights<Self>,
         config: &KernelConfig,
     ) -> Tensor<Self, D> {
@@ -257,46 +165,26 @@ impl<B: Engine> FusedOps for Kiln<B> {
     }
 
     fn rope(x: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
-        let (cos, sin) = (lower(rotary.cos.clone()), lower(rotary.sin.clone()));
-        match B::try_rope(lower(x), None, (&cos, &sin), config) {
-            Ok(output) => lift(output),
-            Err(x) => compose::rope::rope(lift(x), rotary, config),
-        }
+        rope::rope(x, rotary, config)
     }
 
     fn qk_norm_rope(
-        (q, k): (Tensor<Self, 4>, Tensor<Self, 4>),
-        (q_gamma, k_gamma): (Tensor<Self, 1>, Tensor<Self, 1>),
-        epsilon: f64,
+        heads: QueryKey<Self>,
+        norms: HeadNorms<Self>,
         rotary: &Rotary<Self>,
         config: &KernelConfig,
-    ) -> (Tensor<Self, 4>, Tensor<Self, 4>) {
-        if !config.fusion.qk_norm_rope {
-            return compose::rope::qk_norm_rope((q, k), (q_gamma, k_gamma), epsilon, rotary, config);
-        }
-        let (cos, sin) = (lower(rotary.cos.clone()), lower(rotary.sin.clone()));
-        {
-            let heads = [q.clone(), k.clone()].map(lower);
-            let gammas = [q_gamma.clone(), k_gamma.clone()].map(lower);
-            let norm = (gammas.each_ref(), epsilon);
-            if let Some([q, k]) = B::try_qk_norm_rope(heads.each_ref(), norm, (&cos, &sin), config) {
-                return (lift(q), lift(k));
-            }
-        }
-        let one = |x: Tensor<Self, 4>, gamma: Tensor<Self, 1>| {
-            let weight = lower(gamma.clone());
-            match B::try_rope(lower(x), Some((&weight, epsilon)), (&cos, &sin), config) {
-                Ok(output) => lift(output),
-                Err(x) => Self::rope(Self::rms_norm(lift(x), gamma, epsilon, config), rotary, config),
-            }
-        };
-        (one(q, q_gamma), one(k, k_gamma))
+    ) -> QueryKey<Self> {
+        rope::qk_norm_rope(heads, norms, rotary, config)
     }
 
     fn embedding(weight: &Weight<Self>, ids: Tensor<Self, 2, Int>, config: &KernelConfig) -> Tensor<Self, 3> {
-        match B::try_embedding(&engine_weight(weight), ids.into_primitive(), config) {
-            Ok(rows) => lift(rows),
-            Err(ids) => compose::embedding::embedding(weight, Tensor::from_primitive(ids), config),
+        let operands = EmbeddingOperands { weight: Lower::convert_weight(weight.clone()), ids: ids.into_primitive() };
+        match B::try_embedding(&operands, config) {
+            Some(rows) => lift(rows),
+            None => {
+                let ids = Tensor::from_primitive(operands.ids);
+                Self::scope(config, || compose::embedding::embedding(weight, ids, config))
+            }
         }
     }
 
@@ -317,12 +205,17 @@ impl<B: Engine> FusedOps for Kiln<B> {
     ) -> Tensor<Self, 3> {
         rotary::attention_rotary(inputs, options, caches, config)
     }
+}
 
-    fn attention_forward(
-        inputs: AttentionInputs<Self>,
-        options: &AttentionOptions<Self>,
-        config: &KernelConfig,
-    ) -> AttentionForward<Self> {
-        attention::attention_forward(inputs, options, config)
+/// The engine's function of each element, else `composition`.
+fn activate<B: Engine, const D: usize>(
+    op: UnaryOp,
+    x: Tensor<Kiln<B>, D>,
+    composition: fn(Tensor<Kiln<B>, D>, &KernelConfig) -> Tensor<Kiln<B>, D>,
+    config: &KernelConfig,
+) -> Tensor<Kiln<B>, D> {
+    match B::try_unary(UnaryOperands { op, x: lower(x) }, config) {
+        Ok(output) => lift(output),
+        Err(UnaryOperands { x, .. }) => Kiln::<B>::scope(config, || composition(lift(x), config)),
     }
 }

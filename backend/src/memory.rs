@@ -7,7 +7,8 @@ use kiln_kernels::memory::{AlignedBytes, OwnedBytes, PooledBytes};
 /// The alignment that Burn asks of any buffer, bytes; ours have a stricter one.
 const BURN_ALIGNMENT: usize = align_of::<u128>();
 
-/// Memory that can become that of a tensor: aligned to cache lines, every byte initialised, the same bytes at each call.
+/// Memory that can become that of a tensor: aligned to cache lines, every byte initialised, the same bytes at each
+/// call.
 pub trait TensorMemory: OwnedBytes + Sized + 'static {
     /// The memory of a tensor.
     fn into_bytes(self) -> Bytes {

@@ -3,8 +3,8 @@
 use burn_backend::DType;
 use burn_kiln_fusion::NormKind;
 
-/// An op of a model, as far as it decides how the op runs: for [`Engine::explain_op`](crate::Engine::explain_op). Activations are f32,
-/// weights are `W`, `[out, in]`; lengths are in elements.
+/// An op of a model, as far as it decides how the op runs: for [`Engine::explain_op`](crate::Engine::explain_op).
+/// Activations are f32, weights are `W`, `[out, in]`; lengths are in elements.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OpShape<W> {
     /// A norm of rows.
@@ -33,8 +33,12 @@ pub enum OpShape<W> {
     GatedMlp {
         /// Rows.
         rows: usize,
-        /// Gate, up and down.
-        weights: [W; 3],
+        /// `[intermediate, hidden]`.
+        gate: W,
+        /// `[intermediate, hidden]`.
+        up: W,
+        /// `[hidden, intermediate]`.
+        down: W,
         /// Whether residual addition and RMS norm come first.
         add_norm: bool,
     },
@@ -85,8 +89,9 @@ impl<W> OpShape<W> {
             }
             Self::Heads(shape) => OpShape::Heads(*shape),
             Self::Attention(shape) => OpShape::Attention(*shape),
-            Self::GatedMlp { rows, weights, add_norm } => {
-                OpShape::GatedMlp { rows: *rows, weights: weights.each_ref().map(map), add_norm: *add_norm }
+            Self::GatedMlp { rows, gate, up, down, add_norm } => {
+                let [gate, up, down] = [gate, up, down].map(map);
+                OpShape::GatedMlp { rows: *rows, gate, up, down, add_norm: *add_norm }
             }
             &Self::Softmax { rows, d } => OpShape::Softmax { rows, d },
             Self::Activation(elements) => OpShape::Activation(*elements),

@@ -1,4 +1,5 @@
-//! Which configuration plain Burn ops use: that of the innermost [`scope`] on the calling thread, else the process default.
+//! Which configuration plain Burn ops use: that of the innermost [`scope`] on the calling thread, else the process
+//! default.
 //!
 //! A model's own configuration travels with it through the fused ops and is not looked up here.
 
@@ -25,17 +26,33 @@ pub fn set_default(config: KernelConfig) -> Result<(), DefaultIsSet> {
     DEFAULT.set(Arc::new(config)).map_err(|_| DefaultIsSet)
 }
 
+/// A scope of this thread, left when this is dropped: also when what runs in it panics.
+struct Entered;
+
+impl Entered {
+    fn new(config: Arc<KernelConfig>) -> Self {
+        SCOPES.with_borrow_mut(|scopes| scopes.push(config));
+        Self
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        SCOPES.with_borrow_mut(|scopes| scopes.pop());
+    }
+}
+
 /// Runs `work` with `config` for the plain Burn ops that this thread starts in it.
 pub fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
-    /// Leaves the scope, also when `work` panics.
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            SCOPES.with_borrow_mut(|scopes| scopes.pop());
-        }
-    }
-    SCOPES.with_borrow_mut(|scopes| scopes.push(Arc::clone(config)));
-    let _leave = Leave;
+    let _entered = Entered::new(Arc::clone(config));
+    work()
+}
+
+/// The same for a configuration that nobody shares. Nothing is entered where it is that of the innermost scope already,
+/// as in the composition of an op that a model calls in its own scope.
+pub(crate) fn scope_of<T>(config: &KernelConfig, work: impl FnOnce() -> T) -> T {
+    let is_innermost = SCOPES.with_borrow(|scopes| scopes.last().is_some_and(|innermost| **innermost == *config));
+    let _entered = (!is_innermost).then(|| Entered::new(Arc::new(config.clone())));
     work()
 }
 

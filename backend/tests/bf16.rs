@@ -41,7 +41,8 @@ fn products_of_bf16_tensors_reach_the_instructions() {
             ..KernelConfig::default()
         });
         for rows in [1, 20] {
-            // One row with the panels of few rows is multiplied by `vdpbf16ps` on every tier: only the route says where.
+            // One row with the panels of few rows is multiplied by `vdpbf16ps` on every tier: only the route says
+            // where.
             let (x, w) = (random([rows, 48]), random([40, 48]));
             let want = x.clone().cast(DType::F32).matmul(w.clone().cast(DType::F32).transpose());
             let check = |what: &str, product: &dyn Fn() -> Tensor<B, 2>| {
@@ -52,7 +53,7 @@ fn products_of_bf16_tensors_reach_the_instructions() {
                 got.cast(DType::F32).into_data().assert_approx_eq::<f32>(&want.to_data(), tolerance);
             };
             check("matmul", &|| burn_kiln::scope(&config, || x.clone().matmul(w.clone().transpose())));
-            for weight in [Weight::Plain(w.clone()), Weight::Packed(B::pack(w.clone(), &config))] {
+            for weight in [Weight::Plain(w.clone()), Weight::Plain(w.clone()).pack(&config)] {
                 check("linear", &|| B::linear(x.clone(), &weight, LinearEpilogue::default(), &config));
             }
         }

@@ -1,5 +1,5 @@
-//! The fused ops of `Kiln<B>`, their gradients and their nodes on the tape against the `f64` reference: with the default
-//! configuration, with everything off, with one switch of fusion off, and on every instruction set of this CPU.
+//! The fused ops of `Kiln<B>`, their gradients and their nodes on the tape against the `f64` reference: with the
+//! default configuration, with everything off, with one switch of fusion off, and on every instruction set of this CPU.
 
 use burn_flex::Flex;
 use burn_kiln::Kiln;
@@ -35,7 +35,8 @@ mod ndarray {
     check_ops!(Suite::<Kiln<NdArray>>::new(Default::default()));
 }
 
-/// Flex with half weights; where the kernels may round activations, products with bf16 weights have the tolerance of that.
+/// Flex with half weights; where the kernels may round activations, products with bf16 weights have the tolerance of
+/// that.
 fn suite(config: KernelConfig) -> Suite<Kiln<Flex>> {
     let bf16_tolerance = if config.simd.bf16_activations { Tolerance::BF16 } else { Tolerance::F32 };
     Suite { config, bf16_tolerance, ..Suite::new(Default::default()).with_half_weights() }

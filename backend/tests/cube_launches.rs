@@ -6,7 +6,7 @@ use burn_cubecl::{CubeBackend, cubecl::Runtime};
 use burn_kiln::Kiln;
 use burn_kiln_fusion::{
     AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, KernelConfig, KvCache, LinearWeights, Norm,
-    NormKind, Rotary, RotaryInputs, Weight,
+    NormKind, RmsWeights, Rotary, RotaryInputs, Weight,
     cube::cuda_text::{Launch, OfflineCuda, Sm61, take_launches},
 };
 use burn_tensor::Tensor;
@@ -82,7 +82,8 @@ fn run_layer<B: FusedOps<Device = Sm61>>(sizes: Sizes, length: usize, cache: &mu
     let options = AttentionOptions { causal: true, ..AttentionOptions::default() };
     let attended = B::attention_rotary(inputs, &options, vec![cache], &config);
     let mixed = FusedOps::linear(attended, &output, Epilogue::default(), &config);
-    B::add_norm_mlp_gated(mixed, x, (norm.gamma, EPSILON), &mlp, &config);
+    let norm = RmsWeights { gamma: norm.gamma, epsilon: EPSILON };
+    B::add_norm_mlp_gated(mixed, x, &norm, &mlp, &config);
     OfflineCuda::client(&Sm61::Records).flush().unwrap();
     take_launches()
 }

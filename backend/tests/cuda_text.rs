@@ -1,5 +1,5 @@
-//! The fused ops of `Kiln` over the runtime that runs CUDA text on the CPU, against the `f64` reference: what a Pascal card would
-//! compute, its own kernels and Burn's around them.
+//! The fused ops of `Kiln` over the runtime that runs CUDA text on the CPU, against the `f64` reference: what a Pascal
+//! card would compute, its own kernels and Burn's around them.
 
 use burn_cubecl::CubeBackend;
 use burn_kiln::Kiln;

@@ -8,8 +8,8 @@ use burn_kiln_fusion::{FusedOps, KernelConfig};
 use kiln_kernels::memory::{Pool, PooledBytes};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A test's turn. The pool is one for the process: one test at a time, and none leaves blocks in its thread's cache, which would come back to
-/// the pool when the thread ends, in the middle of the next test.
+/// A test's turn. The pool is one for the process: one test at a time, and none leaves blocks in its thread's cache,
+/// which would come back to the pool when the thread ends, in the middle of the next test.
 struct Turn(#[allow(dead_code)] MutexGuard<'static, ()>);
 
 impl Drop for Turn {
@@ -72,7 +72,8 @@ fn norms_work_in_place() {
     }
 }
 
-/// Plain Burn ops: after the first steps every result lies in memory that an earlier one left, and memory does not grow.
+/// Plain Burn ops: after the first steps every result lies in memory that an earlier one left, and memory does not
+/// grow.
 #[test]
 fn steady_steps_of_tensor_ops_allocate_nothing() {
     let (_turn, pool) = alone();

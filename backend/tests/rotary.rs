@@ -1,5 +1,5 @@
-//! Attention from projections and mixtures of experts as a model calls them: they reach their kernels, write caches in place, and
-//! take nothing large outside of the pool.
+//! Attention from projections and mixtures of experts as a model calls them: they reach their kernels, write caches in
+//! place, and take nothing large outside of the pool.
 
 use burn::tensor::{DType, Distribution, Tensor, TensorData};
 use burn_flex::Flex;
@@ -187,7 +187,8 @@ fn distance(a: &Tensor<B, 3>, b: &Tensor<B, 3>) -> f32 {
     (a.clone() - b.clone()).abs().max().into_scalar()
 }
 
-/// Where bf16 is multiplied as such, scores and weights are off by some roundings of 2⁻⁸; elsewhere, and where it is not allowed, nothing is.
+/// Where bf16 is multiplied as such, scores and weights are off by some roundings of 2⁻⁸; elsewhere, and where it is
+/// not allowed, nothing is.
 #[test]
 fn queries_are_rounded_where_keys_are_and_it_is_allowed() {
     let _turn = turn();

@@ -10,7 +10,7 @@ use burn_kiln::{
     gpu::KilnWgpu,
     routes::{Route, count},
 };
-use burn_kiln_fusion::{AddNorm, Epilogue, FusedOps, KernelConfig, Weight, config::GpuKernelConfig};
+use burn_kiln_fusion::{AddNorm, Epilogue, FusedOps, KernelConfig, TrainingOps, Weight, config::GpuKernelConfig};
 use burn_tensor::{Int, Tensor, TensorData, Tolerance, activation::softmax};
 use burn_wgpu::{WgpuDevice, WgpuRuntime};
 use std::sync::Arc;

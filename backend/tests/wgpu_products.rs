@@ -1,4 +1,5 @@
-//! `Kiln` over a Vulkan device: linear layers, MLPs, plain products and embeddings reach the CubeCL kernels, with the right numbers.
+//! `Kiln` over a Vulkan device: linear layers, MLPs, plain products and embeddings reach the CubeCL kernels, with the
+//! right numbers.
 
 mod vulkan;
 
@@ -14,7 +15,7 @@ use burn_kiln::{
     routes::{Route, count},
 };
 use burn_kiln_fusion::{
-    Activation, Epilogue, FusedOps, GatedMlpWeights, KernelConfig, LinearWeights, Norm, NormKind, Weight,
+    Activation, Epilogue, FusedOps, GatedMlpWeights, KernelConfig, LinearWeights, Norm, NormKind, RmsWeights, Weight,
     config::GpuKernelConfig,
     conformance::{self, Suite},
 };
@@ -39,7 +40,8 @@ fn reaches<T>(route: Route, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Each element within 1e-5 of the largest expected value: lavapipe's exponential is good to some 1e-6, and the sums before it cancel.
+/// Each element within 1e-5 of the largest expected value: lavapipe's exponential is good to some 1e-6, and the sums
+/// before it cancel.
 fn assert_close<const D: usize>(actual: Tensor<KilnWgpu, D>, expected: Tensor<Flex, D>) {
     let (actual, expected) = (actual.into_data(), expected.into_data());
     let largest = expected.iter::<f64>().fold(0.0, |largest: f64, value| largest.max(value.abs()));
@@ -88,8 +90,9 @@ impl<B: FusedOps> Operands<B> {
 
     fn add_norm_mlp(&self) -> Tensor<B, 3> {
         let weights = GatedMlpWeights { gate: self.gate.clone(), up: self.up.clone(), down: self.down.clone() };
-        let (residual, norm) = (self.x.clone() * 0.5, (self.norm.gamma.clone(), self.norm.epsilon));
-        B::add_norm_mlp_gated(self.x.clone(), residual, norm, &weights, &KernelConfig::default())
+        let norm = RmsWeights { gamma: self.norm.gamma.clone(), epsilon: self.norm.epsilon };
+        let residual = self.x.clone() * 0.5;
+        B::add_norm_mlp_gated(self.x.clone(), residual, &norm, &weights, &KernelConfig::default())
     }
 }
 
@@ -175,7 +178,7 @@ fn the_plan_of_every_op_is_told() {
             cache: DType::F16,
             causal: true,
         };
-        let mlp = |rows| OpShape::GatedMlp { rows, weights: [&wide, &wide, &down], add_norm: true };
+        let mlp = |rows| OpShape::GatedMlp { rows, gate: &wide, up: &wide, down: &down, add_norm: true };
         let config = KernelConfig::default();
         let explain = |op: &OpShape<_>| KilnWgpu::explain_op(op, device, &config).unwrap();
         let norm = |residual| OpShape::Norm { kind: NormKind::Rms, rows: 3, d: 64, residual };

@@ -95,7 +95,8 @@ fn kernels_are_measured_once_for_a_device() {
     });
 }
 
-/// Files that are damaged, another device's, or that name a strategy which does not exist: measured again, never believed.
+/// Files that are damaged, another device's, or that name a strategy which does not exist: measured again, never
+/// believed.
 fn check_strange_files(file: &Path, kept: &str, run: impl Fn() -> TuneStats) {
     let expect = |hits, measured, loaded| TuneStats { hits, measured, loaded };
     let version = env!("CARGO_PKG_VERSION");

@@ -1,6 +1,8 @@
 //! Burn's own backends: the default compositions, on plain tensors.
 
-use crate::{FusedOps, KernelConfig};
+use crate::{FusedOps, KernelConfig, Packing, TrainingOps};
+#[cfg(feature = "fusion")]
+use burn_backend::Backend;
 use burn_flex::Flex;
 #[cfg(feature = "fusion")]
 use burn_fusion::{Fusion, FusionBackend};
@@ -8,7 +10,30 @@ use burn_fusion::{Fusion, FusionBackend};
 use burn_ndarray::{FloatNdArrayElement, IntNdArrayElement, NdArray, NdArrayTensor, QuantElement, SharedArray};
 use burn_tensor::Tensor;
 
-impl FusedOps for Flex {
+impl Packing for Flex {
+    type Packed = Tensor<Self, 2>;
+
+    fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
+        weight
+    }
+
+    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
+        packed.clone()
+    }
+}
+
+impl FusedOps for Flex {}
+
+impl TrainingOps for Flex {}
+
+#[cfg(feature = "ndarray")]
+impl<E, I, Q> Packing for NdArray<E, I, Q>
+where
+    E: FloatNdArrayElement,
+    I: IntNdArrayElement,
+    Q: QuantElement,
+    NdArrayTensor: From<SharedArray<E>> + From<SharedArray<I>>,
+{
     type Packed = Tensor<Self, 2>;
 
     fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
@@ -28,19 +53,20 @@ where
     Q: QuantElement,
     NdArrayTensor: From<SharedArray<E>> + From<SharedArray<I>>,
 {
-    type Packed = Tensor<Self, 2>;
+}
 
-    fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
-        weight
-    }
-
-    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
-        packed.clone()
-    }
+#[cfg(feature = "ndarray")]
+impl<E, I, Q> TrainingOps for NdArray<E, I, Q>
+where
+    E: FloatNdArrayElement,
+    I: IntNdArrayElement,
+    Q: QuantElement,
+    NdArrayTensor: From<SharedArray<E>> + From<SharedArray<I>>,
+{
 }
 
 #[cfg(feature = "fusion")]
-impl<B: FusionBackend> FusedOps for Fusion<B>
+impl<B: FusionBackend> Packing for Fusion<B>
 where
     Self: burn_backend::Backend,
 {
@@ -54,3 +80,9 @@ where
         packed.clone()
     }
 }
+
+#[cfg(feature = "fusion")]
+impl<B: FusionBackend> FusedOps for Fusion<B> where Self: Backend {}
+
+#[cfg(feature = "fusion")]
+impl<B: FusionBackend> TrainingOps for Fusion<B> where Self: Backend {}

@@ -1,6 +1,7 @@
 //! Memory that is a device's own.
 
-/// The memory of a device that is not the host's, as the calling thread's stream of work sees it: other streams allocate beside it.
+/// The memory of a device that is not the host's, as the calling thread's stream of work sees it: other streams
+/// allocate beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceMemory {
     /// Bytes of live tensors.
@@ -16,7 +17,8 @@ pub struct DeviceMemory {
 pub struct DeviceLayout {
     /// Tensors take multiples of so many bytes; a power of two.
     pub alignment: u64,
-    /// Rows are padded: to the next power of two bytes, 16 at least, up to `alignment`, and to multiples of that beyond.
+    /// Rows are padded: to the next power of two bytes, 16 at least, up to `alignment`, and to multiples of that
+    /// beyond.
     pub pitched: bool,
 }
 

@@ -1,5 +1,7 @@
 //! Keys and values of one attention layer, kept between the tokens of a generation.
 
+use crate::Packing;
+use crate::family::{Conversion, Float, TensorFamily};
 use burn_backend::{Backend, DType};
 use burn_tensor::Tensor;
 
@@ -15,7 +17,8 @@ pub struct CacheFull {
     pub capacity: usize,
 }
 
-/// Keys and values of one layer, `[batch, kv_heads, capacity, head_dim]`, of which the first `length` positions are in use.
+/// Keys and values of one layer, `[batch, kv_heads, capacity, head_dim]`, of which the first `length` positions are in
+/// use.
 ///
 /// The buffers are allocated once and written in place; they hold `dtype` (f32, bf16 or f16), and what is appended is
 /// rounded to it.
@@ -30,13 +33,21 @@ pub struct KvCache<B: Backend> {
 
 /// The buffers of a [`KvCache`], lent to whoever writes the next positions.
 #[derive(Debug)]
-pub struct CacheRoom<B: Backend> {
+pub struct CacheRoom<F: TensorFamily> {
     /// `[batch, kv_heads, capacity, head_dim]`.
-    pub keys: Tensor<B, 4>,
+    pub keys: Float<F, 4>,
     /// `[batch, kv_heads, capacity, head_dim]`.
-    pub values: Tensor<B, 4>,
+    pub values: Float<F, 4>,
     /// Positions in use: the next ones are written behind them.
     pub start: usize,
+}
+
+impl<F: TensorFamily> CacheRoom<F> {
+    /// The same in another family.
+    pub fn convert<C: Conversion<From = F>>(self) -> CacheRoom<C::To> {
+        let Self { keys, values, start } = self;
+        CacheRoom { keys: C::convert_float::<4>(keys), values: C::convert_float::<4>(values), start }
+    }
 }
 
 impl<B: Backend> KvCache<B> {
@@ -70,8 +81,8 @@ impl<B: Backend> KvCache<B> {
         self.length = self.length.min(length);
     }
 
-    /// Makes room for `capacity` positions in all; those in use are copied, one buffer after the other. Nothing happens where
-    /// there is room.
+    /// Makes room for `capacity` positions in all; those in use are copied, one buffer after the other. Nothing happens
+    /// where there is room.
     pub fn reserve(&mut self, capacity: usize) {
         if capacity <= self.capacity {
             return;
@@ -112,8 +123,19 @@ impl<B: Backend> KvCache<B> {
         Ok(())
     }
 
-    /// Lends the buffers to a kernel that writes `added` positions for shape `[batch, kv_heads, added, head_dim]` itself. Until
-    /// [`KvCache::restore`] gives them back the cache is empty, so that each buffer has one owner and is written in place.
+    /// Keys and values in use, each `[batch, kv_heads, length, head_dim]`, as views. `None` while nothing was appended.
+    pub fn view(&self) -> Option<(Tensor<B, 4>, Tensor<B, 4>)> {
+        let (k, v) = (self.keys.as_ref()?, self.values.as_ref()?);
+        let [batch, kv_heads, _, head_dim] = k.dims();
+        let used = [0..batch, 0..kv_heads, 0..self.length, 0..head_dim];
+        Some((k.clone().slice(used.clone()), v.clone().slice(used)))
+    }
+}
+
+impl<B: Packing> KvCache<B> {
+    /// Lends the buffers to a kernel that writes `added` positions for shape `[batch, kv_heads, added, head_dim]`
+    /// itself. Until [`KvCache::restore`] gives them back the cache is empty, so that each buffer has one owner and is
+    /// written in place.
     ///
     /// # Errors
     /// [`CacheFull`] when `added` exceeds the room left; nothing is lent then.
@@ -139,13 +161,5 @@ impl<B: Backend> KvCache<B> {
         self.keys = Some(room.keys);
         self.values = Some(room.values);
         self.length = room.start + written;
-    }
-
-    /// Keys and values in use, each `[batch, kv_heads, length, head_dim]`, as views. `None` while nothing was appended.
-    pub fn view(&self) -> Option<(Tensor<B, 4>, Tensor<B, 4>)> {
-        let (k, v) = (self.keys.as_ref()?, self.values.as_ref()?);
-        let [batch, kv_heads, _, head_dim] = k.dims();
-        let used = [0..batch, 0..kv_heads, 0..self.length, 0..head_dim];
-        Some((k.clone().slice(used.clone()), v.clone().slice(used)))
     }
 }

@@ -1,20 +1,33 @@
 //! A constant weight matrix as a model holds it: the checkpoint's rows, or what the backend packed from them.
 
-use crate::{FusedOps, KernelConfig};
+use crate::KernelConfig;
+use burn_backend::Backend;
 use burn_tensor::Tensor;
+
+/// How a backend wants a constant weight.
+pub trait Packing: Backend {
+    /// Register-tile panels, quantised blocks, a device layout, or just the tensor.
+    type Packed: Clone + core::fmt::Debug + Send + Sync + 'static;
+
+    /// Packs `weight`, `[out, in]`. Never fails: what has no packed form is kept as it is.
+    fn pack(weight: Tensor<Self, 2>, config: &KernelConfig) -> Self::Packed;
+
+    /// The rows that were packed, `[out, in]`, bit for bit and in their dtype.
+    fn unpack(packed: &Self::Packed) -> Tensor<Self, 2>;
+}
 
 /// A weight matrix `W` of shape `[out, in]`, the layout of the checkpoint: `y = x · Wᵀ`.
 ///
 /// Cloning is cheap: both forms are reference counted.
 #[derive(Debug)]
-pub enum Weight<B: FusedOps> {
+pub enum Weight<B: Packing> {
     /// The checkpoint's rows: f32, bf16 or f16. The only form that trains.
     Plain(Tensor<B, 2>),
-    /// What [`FusedOps::pack`] made of it. For inference only.
+    /// What [`Packing::pack`] made of it. For inference only.
     Packed(B::Packed),
 }
 
-impl<B: FusedOps> Clone for Weight<B> {
+impl<B: Packing> Clone for Weight<B> {
     fn clone(&self) -> Self {
         match self {
             Self::Plain(tensor) => Self::Plain(tensor.clone()),
@@ -23,7 +36,7 @@ impl<B: FusedOps> Clone for Weight<B> {
     }
 }
 
-impl<B: FusedOps> Weight<B> {
+impl<B: Packing> Weight<B> {
     /// Packs a plain weight; a packed one is returned as it is.
     pub fn pack(self, config: &KernelConfig) -> Self {
         match self {
@@ -41,7 +54,7 @@ impl<B: FusedOps> Weight<B> {
     }
 }
 
-impl<B: FusedOps> From<Tensor<B, 2>> for Weight<B> {
+impl<B: Packing> From<Tensor<B, 2>> for Weight<B> {
     fn from(tensor: Tensor<B, 2>) -> Self {
         Self::Plain(tensor)
     }

@@ -141,7 +141,7 @@ fn the_composition_of_a_mixture_differentiates_on_the_tape() {
     let config = KernelConfig::default();
     let x = draw::<NoCheckpointing, 2>(1, [TOKENS, HIDDEN]);
     let router = draw::<NoCheckpointing, 2>(2, [4, HIDDEN]);
-    let weights = MoeWeights {
+    let weights = MoeWeights::<Plain> {
         router: Weight::Plain(router.clone()),
         gate_up: draw::<NoCheckpointing, 3>(3, [4, HIDDEN, 2 * INTERMEDIATE]),
         down: draw::<NoCheckpointing, 3>(4, [4, INTERMEDIATE, HIDDEN]),

@@ -1,7 +1,8 @@
 //! [`OptimizationConfig`]: every technique in one place, each with its switch and its sizes.
 //!
-//! A model takes its configuration along (`apply_low_level_optimizations` in `qwen3-vl-burn`); plain Burn ops take it for a while by
-//! [`OptimizationConfig::scope`]. No setting changes what a result means, only how it is reached: numbers agree to rounding.
+//! A model takes its configuration along (`apply_low_level_optimizations` in `qwen3-vl-burn`); plain Burn ops take it
+//! for a while by [`OptimizationConfig::scope`]. No setting changes what a result means, only how it is reached:
+//! numbers agree to rounding.
 
 mod error;
 mod file;
@@ -21,7 +22,8 @@ use kiln_kernels::memory::Pool;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Which optimizations run, and how large they may be. The default uses everything, sized for the machine that it runs on.
+/// Which optimizations run, and how large they may be. The default uses everything, sized for the machine that it runs
+/// on.
 ///
 /// As a file (TOML; JSON has the same fields), every section and field may be left out:
 ///
@@ -71,8 +73,9 @@ impl OptimizationConfig {
         Self::default()
     }
 
-    /// What runs on an Intel i5-10210U (AVX2 and FMA; 32 KB of L1d, 256 KB of L2 a core, 6 MB of L3; 4 cores), wherever it runs: the sizes that
-    /// are detected there, written down. Eight hardware threads share four FMA units a pair, so kernels take four.
+    /// What runs on an Intel i5-10210U (AVX2 and FMA; 32 KB of L1d, 256 KB of L2 a core, 6 MB of L3; 4 cores), wherever
+    /// it runs: the sizes that are detected there, written down. Eight hardware threads share four FMA units a pair, so
+    /// kernels take four.
     pub fn i5_10210u() -> Self {
         Self {
             tiling: TilingConfig { mc: Some(126), kc: Some(256), nc: Some(768), ..TilingConfig::default() },
@@ -118,8 +121,8 @@ impl OptimizationConfig {
         }
     }
 
-    /// Sets what the process has one of: how many bytes the pool of buffers keeps. The last call counts, for every model; results do not
-    /// depend on it.
+    /// Sets what the process has one of: how many bytes the pool of buffers keeps. The last call counts, for every
+    /// model; results do not depend on it.
     pub fn apply_to_process(&self) {
         let pool = &self.pool;
         match (pool.enabled, pool.cap) {

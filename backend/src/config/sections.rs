@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct PoolConfig {
     /// Off: each buffer comes from the system and goes back to it.
     pub enabled: bool,
-    /// The most bytes that may lie free (`"512 MiB"` or a number). `None` is an eighth of the machine's memory, at most 1 GiB.
+    /// The most bytes that may lie free (`"512 MiB"` or a number). `None` is an eighth of the machine's memory, at most
+    /// 1 GiB.
     pub cap: Option<ByteSize>,
 }
 
@@ -38,9 +39,9 @@ impl Default for WeightsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamingConfig {
-    /// The most bytes that weights may take in memory (`"2 GiB"` or a number): what is beyond is read from the checkpoint ahead of its use, at
-    /// each pass. `None` keeps all of them. Read when a model is loaded ([`crate::prefetch`]); there is nothing to size: buffers and what is
-    /// pinned follow from the limit.
+    /// The most bytes that weights may take in memory (`"2 GiB"` or a number): what is beyond is read from the
+    /// checkpoint ahead of its use, at each pass. `None` keeps all of them. Read when a model is loaded
+    /// ([`crate::prefetch`]); there is nothing to size: buffers and what is pinned follow from the limit.
     pub memory_limit: Option<ByteSize>,
 }
 
@@ -50,12 +51,13 @@ pub struct StreamingConfig {
 pub struct GpuConfig {
     /// Off: every op on a card runs as the decorated backend runs it. On: as the sections above say.
     pub enabled: bool,
-    /// `planning.tune` for kernels of cards alone: those that can be cut in more than one good way are measured on the card at their first use, and
-    /// the fastest is kept, in `planning.folder`. Not with planning off, and never where results must be deterministic.
+    /// `planning.tune` for kernels of cards alone: those that can be cut in more than one good way are measured on the
+    /// card at their first use, and the fastest is kept, in `planning.folder`. Not with planning off, and never where
+    /// results must be deterministic.
     pub tune: bool,
-    /// The most bytes of the card's memory that weights may take (`"2 GiB"` or a number): what is beyond stays in host memory and is sent to
-    /// the card ahead of its use, at each pass. `None` keeps all of them there. Read when a model is loaded. Keys, values and activations come
-    /// on top.
+    /// The most bytes of the card's memory that weights may take (`"2 GiB"` or a number): what is beyond stays in host
+    /// memory and is sent to the card ahead of its use, at each pass. `None` keeps all of them there. Read when a model
+    /// is loaded. Keys, values and activations come on top.
     pub memory_limit: Option<ByteSize>,
 }
 

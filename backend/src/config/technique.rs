@@ -64,8 +64,8 @@ impl fmt::Display for Technique {
 }
 
 impl OptimizationConfig {
-    /// This configuration without `technique`. Without SIMD, element-wise operations are the decorated backend's, and the other kernels run in
-    /// the portable tier.
+    /// This configuration without `technique`. Without SIMD, element-wise operations are the decorated backend's, and
+    /// the other kernels run in the portable tier.
     #[must_use]
     pub fn without(mut self, technique: Technique) -> Self {
         match technique {
@@ -85,8 +85,8 @@ impl OptimizationConfig {
         self
     }
 
-    /// [`OptimizationConfig::none`] with `technique` on, sized for this machine. Threads alone are those of the decorated backend. On a card,
-    /// `technique` is its kernels of that section.
+    /// [`OptimizationConfig::none`] with `technique` on, sized for this machine. Threads alone are those of the
+    /// decorated backend. On a card, `technique` is its kernels of that section.
     pub fn only(technique: Technique) -> Self {
         let mut config = Self { gpu: GpuConfig::default(), ..Self::none() };
         match technique {

@@ -1,90 +1,122 @@
 //! Tiled attention.
 
+use super::panels::CpuEngine;
 use super::rope::heads;
-use super::storage::{BoolView, CpuBackend, OwnedFloats, View};
-use crate::engine::{AttentionOperands, FusedAttention};
+use super::storage::{BoolView, View};
+use crate::engine::{AttentionOperands, Primitives};
 use crate::routes::{Route, note};
+use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::{self as fusion, AttentionForward, KernelConfig};
 use burn_std::Shape;
 use kiln_kernels::attention::{AttentionOptions, Scores, Tiles, attention};
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
-/// The output, and the log-sum-exp if wanted.
-#[allow(clippy::type_complexity)]
-pub(super) fn attend<B: CpuBackend>(
-    operands: AttentionOperands<B>,
-    fused: &FusedAttention,
-    config: &KernelConfig,
-) -> Result<(FloatTensor<B>, Option<FloatTensor<B>>), AttentionOperands<B>> {
-    match if config.tiling.enabled { run(&operands, fused, config) } else { None } {
-        Some(outputs) => {
-            note(Route::Attention);
-            Ok(outputs)
-        }
-        None => Err(operands),
-    }
+/// The output.
+pub(super) fn attend<B: CpuEngine>(operands: &AttentionOperands<B>, config: &KernelConfig) -> Option<FloatTensor<B>> {
+    run(operands, None, config)
 }
 
-#[allow(clippy::type_complexity)]
-fn run<B: CpuBackend>(
+/// The output and the log-sum-exp of each query.
+pub(super) fn attend_with_lse<B: CpuEngine>(
     operands: &AttentionOperands<B>,
-    fused: &FusedAttention,
     config: &KernelConfig,
-) -> Option<(FloatTensor<B>, Option<FloatTensor<B>>)> {
-    let (q_view, k_view, v_view) = (B::view(&operands.query)?, B::view(&operands.key)?, B::view(&operands.value)?);
+) -> Option<AttentionForward<Primitives<B>>> {
+    let q = operands.inputs.q.shape();
+    let &[batch, heads, queries, _] = q.as_slice() else { return None };
+    let mut lse = B::allocate(ElementType::F32, batch * heads * queries)?;
+    let FloatsMut::F32(sums) = lse.as_floats_mut() else { return None };
+    let output = run(operands, Some(sums), config)?;
+    Some(AttentionForward { output, lse: B::from_floats(lse, Shape::from([batch, heads, queries, 1]))? })
+}
+
+/// The output, and the log-sum-exp of each query into `lse`, `batch · heads · queries` of them.
+fn run<B: CpuEngine>(
+    operands: &AttentionOperands<B>,
+    lse: Option<&mut [f32]>,
+    config: &KernelConfig,
+) -> Option<FloatTensor<B>> {
+    if !config.tiling.enabled {
+        return None;
+    }
+    let AttentionOperands { inputs, options } = operands;
+    let (q_view, k_view, v_view) = (B::view(&inputs.q)?, B::view(&inputs.k)?, B::view(&inputs.v)?);
     let (q, k, v) = (heads(&q_view)?, heads(&k_view)?, heads(&v_view)?);
     let keys_fit = k.batch == q.batch && v.batch == q.batch && v.heads == k.heads && v.length == k.length;
     let heads_fit = k.heads > 0 && q.heads.is_multiple_of(k.heads) && q.head_dim == k.head_dim && q.head_dim > 0;
-    let softcap = fused.options.softcap;
-    // What does not fit, and a soft cap that is none, is an error that B reports.
-    if !keys_fit || !heads_fit || k_view.dtype() != v_view.dtype() || softcap.is_some_and(|cap| cap <= 0.0) {
+    if !keys_fit || !heads_fit || k_view.dtype() != v_view.dtype() {
         return None;
     }
-    let square = [q.batch, q.heads, q.length, k.length];
-    let mask = match &operands.mask {
-        Some(mask) => Some(mask_scores(B::view_bool(mask)?, square)?),
-        None => None,
-    };
-    let bias_view = match &operands.bias {
-        Some(bias) => Some(B::view(bias)?),
-        None => None,
-    };
-    let bias = match &bias_view {
-        Some(view) => Some(bias_scores(view, square)?),
-        None => None,
-    };
-    let segments = fused.segments.as_deref();
-    if segments.is_some_and(|ends| q.length != k.length || !ends.is_sorted() || ends.last() != Some(&q.length)) {
-        return None;
-    }
-    let scale = fused.options.scale.unwrap_or_else(|| 1.0 / (q.head_dim as f64).sqrt());
+    let rules = Rules::<B>::read(options)?;
+    let sizes = ScoreSizes { batch: q.batch, heads: q.heads, queries: q.length, keys: k.length };
     let options = AttentionOptions {
-        causal: fused.options.is_causal,
-        softcap: softcap.map(|cap| cap as f32),
-        mask,
-        bias,
-        segments,
-        split_keys: !config.deterministic,
         tiles: Some(Tiles::detect(q.head_dim, v.head_dim).with(&config.tiling)),
-        ..AttentionOptions::new(scale as f32)
+        ..rules.build(sizes, q.head_dim, config)?
     };
     let shape = [q.batch, q.heads, q.length, v.head_dim];
     let mut out = B::allocate(q_view.dtype(), shape.iter().product())?;
-    let mut lse = match fused.with_lse {
-        true => Some(B::allocate(ElementType::F32, q.batch * q.heads * q.length)?),
-        false => None,
-    };
-    let lse_floats = match lse.as_mut().map(OwnedFloats::as_floats_mut) {
-        Some(FloatsMut::F32(floats)) => Some(floats),
-        _ => None,
-    };
-    attention(Launch::from(config), [q, k, v], &options, out.as_floats_mut(), lse_floats);
-    let lse = match lse {
-        Some(lse) => Some(B::from_floats(lse, Shape::from([shape[0], shape[1], shape[2], 1]))?),
-        None => None,
-    };
-    Some((B::from_floats(out, Shape::from(shape))?, lse))
+    attention(Launch::from(config), [q, k, v], &options, out.as_floats_mut(), lse);
+    note(Route::Attention);
+    B::from_floats(out, Shape::from(shape))
+}
+
+/// Sizes of all scores.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScoreSizes {
+    pub batch: usize,
+    pub heads: usize,
+    pub queries: usize,
+    pub keys: usize,
+}
+
+/// The options as a kernel reads them: what owns no memory, and views of what does.
+pub(super) struct Rules<'a, B: CpuEngine> {
+    options: &'a fusion::AttentionOptions<Primitives<B>>,
+    mask: Option<BoolView<'a>>,
+    bias: Option<View<'a>>,
+}
+
+impl<'a, B: CpuEngine> Rules<'a, B> {
+    /// None for masks and biases in a layout that kernels don't read. A soft cap that is none is an error that B
+    /// reports.
+    pub fn read(options: &'a fusion::AttentionOptions<Primitives<B>>) -> Option<Self> {
+        let mask = match &options.mask {
+            Some(mask) => Some(B::view_bool(mask)?),
+            None => None,
+        };
+        let bias = match &options.bias {
+            Some(bias) => Some(B::view(bias)?),
+            None => None,
+        };
+        options.softcap.is_none_or(|cap| cap > 0.0).then_some(Self { options, mask, bias })
+    }
+
+    /// The kernel's options for heads of `head_dim`; none where a mask, a bias or segments don't fit the scores.
+    pub fn build(&self, sizes: ScoreSizes, head_dim: usize, config: &KernelConfig) -> Option<AttentionOptions<'_>> {
+        let ScoreSizes { batch, heads, queries, keys } = sizes;
+        let square = [batch, heads, queries, keys];
+        let mask = match &self.mask {
+            Some(mask) => Some(mask_scores(mask, square)?),
+            None => None,
+        };
+        let bias = match &self.bias {
+            Some(bias) => Some(bias_scores(bias, square)?),
+            None => None,
+        };
+        let segments = self.options.segments.as_deref();
+        if segments.is_some_and(|ends| queries != keys || !ends.is_sorted() || ends.last() != Some(&queries)) {
+            return None;
+        }
+        Some(AttentionOptions {
+            causal: self.options.causal,
+            softcap: self.options.softcap.map(|cap| cap as f32),
+            mask,
+            bias,
+            segments,
+            split_keys: !config.deterministic,
+            ..AttentionOptions::new(self.options.resolve_scale(head_dim) as f32)
+        })
+    }
 }
 
 /// Strides of a tensor that broadcasts to `square`: 0 where it has one element.
@@ -103,12 +135,12 @@ fn broadcast(shape: &[usize], strides: &[usize], square: [usize; 4]) -> Option<[
     Some(out)
 }
 
-pub(super) fn mask_scores(view: BoolView<'_>, square: [usize; 4]) -> Option<Scores<'_, u8>> {
+fn mask_scores<'a>(view: &BoolView<'a>, square: [usize; 4]) -> Option<Scores<'a, u8>> {
     let strides = broadcast(&view.shape, &view.strides, square)?;
     Some(Scores { data: view.data.get(view.offset..)?, strides })
 }
 
-pub(super) fn bias_scores<'a>(view: &View<'a>, square: [usize; 4]) -> Option<Scores<'a, f32>> {
+fn bias_scores<'a>(view: &View<'a>, square: [usize; 4]) -> Option<Scores<'a, f32>> {
     let strides = broadcast(&view.shape, &view.strides, square)?;
     let Floats::F32(data) = view.data_from(view.offset) else { return None };
     Some(Scores { data, strides })

@@ -1,25 +1,28 @@
-//! Attention from projections: heads are written once to where the attention kernel reads them, and it writes the rows of the
-//! output projection.
+//! Attention from projections: heads are written once to where the attention kernel reads them, and it writes the rows
+//! of the output projection.
 //!
 //! ```text
 //! for each sequence
-//!     scratch = rotate(norm(heads of q))                          from the pool
-//!     cache[start ..] = rotate(norm(heads of k)), heads of v      in place, rounded; without a cache K goes to scratch as well
+//!     scratch = rotate(norm(heads of q))                         from the pool
+//!     cache[start ..] = rotate(norm(heads of k)), heads of v     in place, rounded; without a cache K goes to scratch
 //!     output rows = attention(scratch, cache[.. start + length])
 //! ```
 //!
-//! Scratch has the type of the projections. Where keys and values are bf16 (the cache's type, or what the options allow without one), the
-//! configuration lets activations be rounded and the instruction set multiplies bf16, it is bf16 as well: Q, and without a cache K and V.
+//! Scratch has the type of the projections. Where keys and values are bf16 (the cache's type, or what the options allow
+//! without one), the configuration lets activations be rounded and the instruction set multiplies bf16, it is bf16 as
+//! well: Q, and without a cache K and V.
 //!
-//! A decode step moves some kilobytes in the first part, which the calling thread does alone: only the attention wakes others.
+//! A decode step moves some kilobytes in the first part, which the calling thread does alone: only the attention wakes
+//! others.
 
-use super::attention::{bias_scores, mask_scores};
-use super::storage::{CpuBackend, View, element_type};
-use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
+use super::attention::{Rules, ScoreSizes};
+use super::panels::CpuEngine;
+use super::storage::{View, element_type};
+use crate::engine::{Primitives, RotaryOperands};
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{DType, TensorMetadata};
-use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::{CacheRoom, HeadNorms, KernelConfig, RotaryInputs};
 use burn_std::Shape;
 use kiln_kernels::attention::{AttentionOptions, Tiles, attention, multiplies_bf16};
 use kiln_kernels::memory::PooledFloats;
@@ -28,73 +31,51 @@ use kiln_kernels::rope::{Angles, Heads, Place, Placement, place_heads};
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// The output `[batch, length, heads · head_dim]`, or none where the operands are for others.
-pub(super) fn attend<B: CpuBackend>(
-    operands: &RotaryOperands<B>,
-    caches: &mut [CacheBuffers<B>],
-    fused: &FusedAttention,
+pub(super) fn attend<B: CpuEngine>(
+    operands: &RotaryOperands<'_, B>,
+    caches: &mut [CacheRoom<Primitives<B>>],
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
     if !config.tiling.enabled || !config.simd.enabled {
         return None;
     }
-    let views = [B::view(&operands.query)?, B::view(&operands.key)?, B::view(&operands.value)?];
-    let all = Rows::new::<B>(operands, &views)?;
+    let RotaryOperands { inputs, options } = operands;
+    let kv_dtype = options.kv_dtype;
+    let views = [B::view(&inputs.q)?, B::view(&inputs.k)?, B::view(&inputs.v)?];
+    let all = Rows::new::<B>(inputs, &views)?;
     let dtype = views[0].dtype();
     for cache in caches.iter() {
         check_cache::<B>(cache, &all, dtype)?;
     }
-    let (mask, bias) = (&operands.mask, &operands.bias);
-    let one = operands.lengths.len() == 1;
-    let softcap = fused.options.softcap;
-    if softcap.is_some_and(|cap| cap <= 0.0) || !one && (mask.is_some() || bias.is_some() || fused.segments.is_some()) {
+    let one = inputs.lengths.len() == 1;
+    if !one && (options.mask.is_some() || options.bias.is_some() || options.segments.is_some()) {
         return None;
     }
     let [q, k, _] = all.heads;
     let keys = k.length + caches.first().map_or(0, |cache| cache.start);
-    let square = [q.batch, q.heads, q.length, keys];
-    let mask = match mask {
-        Some(mask) => Some(mask_scores(B::view_bool(mask)?, square)?),
-        None => None,
-    };
-    let bias_view = match bias {
-        Some(bias) => Some(B::view(bias)?),
-        None => None,
-    };
-    let bias = match &bias_view {
-        Some(view) => Some(bias_scores(view, square)?),
-        None => None,
-    };
-    let segments = fused.segments.as_deref();
-    if segments.is_some_and(|ends| q.length != keys || !ends.is_sorted() || ends.last() != Some(&q.length)) {
-        return None;
-    }
     let d = q.head_dim;
+    let rules = Rules::<B>::read(options)?;
+    let sizes = ScoreSizes { batch: q.batch, heads: q.heads, queries: q.length, keys };
     let options = AttentionOptions {
-        causal: fused.options.is_causal,
-        softcap: softcap.map(|cap| cap as f32),
-        mask,
-        bias,
-        segments,
-        split_keys: !config.deterministic,
         tiles: Some(Tiles::detect(d, d).with(&config.tiling)),
         by_position: true,
-        ..AttentionOptions::new(fused.options.scale.unwrap_or_else(|| 1.0 / (d as f64).sqrt()) as f32)
+        ..rules.build(sizes, d, config)?
     };
     let launch = Launch::from(config);
     let shape = [q.batch, q.length, q.heads * d];
     let mut out = B::allocate(dtype, shape.iter().product())?;
-    let kv_dtype = caches.first().map(|cache| cache.keys.dtype()).or(fused.kv_dtype);
-    let rounds_any = config.simd.bf16_activations && (dtype, kv_dtype) == (ElementType::F32, Some(DType::BF16));
+    let stored = caches.first().map(|cache| cache.keys.dtype()).or(kv_dtype);
+    let rounds_any = config.simd.bf16_activations && (dtype, stored) == (ElementType::F32, Some(DType::BF16));
     // Each sequence by itself: its numbers are the same whatever is computed beside it.
     let rounds = |length: usize| rounds_any && multiplies_bf16(launch.tier, d, q.heads / k.heads * length);
     let has_keys = caches.is_empty();
     let mut as_they_are =
-        Scratch::take(dtype, &all, has_keys, operands.lengths.iter().filter(|&&length| !rounds(length)))?;
+        Scratch::take(dtype, &all, has_keys, inputs.lengths.iter().filter(|&&length| !rounds(length)))?;
     let mut rounded =
-        Scratch::take(ElementType::Bf16, &all, has_keys, operands.lengths.iter().filter(|&&length| rounds(length)))?;
+        Scratch::take(ElementType::Bf16, &all, has_keys, inputs.lengths.iter().filter(|&&length| rounds(length)))?;
     let mut caches = caches.iter_mut();
     let mut start = 0;
-    for &length in &operands.lengths {
+    for &length in inputs.lengths {
         // A batch has one length, and all of the output.
         let row = q.heads * d;
         let mut output = out.as_floats_mut();
@@ -123,13 +104,13 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     /// All positions, if shapes, layouts and types fit each other.
-    fn new<B: CpuBackend>(operands: &'a RotaryOperands<B>, views: &[View<'a>; 3]) -> Option<Self> {
-        let d = operands.head_dim;
+    fn new<B: CpuEngine>(inputs: &'a RotaryInputs<'_, Primitives<B>>, views: &[View<'a>; 3]) -> Option<Self> {
+        let d = inputs.head_dim;
         let [q, k, v] = [heads(&views[0], d)?, heads(&views[1], d)?, heads(&views[2], d)?];
         let same = |x: &Heads<'_>| x.batch == q.batch && x.length == q.length && x.data.dtype() == q.data.dtype();
         let fits = same(&k) && same(&v) && k.heads == v.heads && k.heads > 0 && q.heads.is_multiple_of(k.heads);
-        let positions: usize = operands.lengths.iter().sum();
-        let batched = q.batch == 1 || operands.lengths.len() == 1;
+        let positions: usize = inputs.lengths.iter().sum();
+        let batched = q.batch == 1 || inputs.lengths.len() == 1;
         if !fits || !batched || positions != q.length || !d.is_multiple_of(2) || d == 0 || q.heads == 0 {
             return None;
         }
@@ -137,7 +118,7 @@ impl<'a> Rows<'a> {
             Floats::F32(angles) => Some(angles),
             Floats::Bf16(_) | Floats::F16(_) => None,
         };
-        let (cos, sin) = (angles(&operands.angles[0])?, angles(&operands.angles[1])?);
+        let (cos, sin) = (angles(&inputs.rotary.cos)?, angles(&inputs.rotary.sin)?);
         let each = q.length * (d / 2);
         if cos.len() != sin.len() || (cos.len() != each && cos.len() != q.batch * each) {
             return None;
@@ -146,8 +127,10 @@ impl<'a> Rows<'a> {
             let gamma = B::view(gamma)?.contiguous().filter(|gamma| gamma.len() == d)?;
             Some(RmsNorm { gamma, epsilon })
         };
-        let norms = match &operands.norms {
-            Some(([q, k], epsilon)) => [Some(norm(q, *epsilon)?), Some(norm(k, *epsilon)?)],
+        let norms = match &inputs.norms {
+            Some(HeadNorms { q_gamma, k_gamma, epsilon }) => {
+                [Some(norm(q_gamma, *epsilon)?), Some(norm(k_gamma, *epsilon)?)]
+            }
             None => [None; 2],
         };
         Some(Self { heads: [q, k, v], norms, angles: Angles { cos, sin } })
@@ -179,7 +162,7 @@ fn heads<'a>(view: &View<'a>, d: usize) -> Option<Heads<'a>> {
 }
 
 /// Whether a cache has room for the heads, in a type that they can be rounded to.
-fn check_cache<B: CpuBackend>(cache: &CacheBuffers<B>, rows: &Rows<'_>, dtype: ElementType) -> Option<()> {
+fn check_cache<B: CpuEngine>(cache: &CacheRoom<Primitives<B>>, rows: &Rows<'_>, dtype: ElementType) -> Option<()> {
     let k = &rows.heads[1];
     for buffer in [&cache.keys, &cache.values] {
         let view = B::view(buffer)?;
@@ -193,7 +176,7 @@ fn check_cache<B: CpuBackend>(cache: &CacheBuffers<B>, rows: &Rows<'_>, dtype: E
 }
 
 /// The buffer, to write: that of the tensor where nobody else holds it, else a copy that the tensor has from then on.
-fn own<B: CpuBackend>(tensor: &mut FloatTensor<B>) -> Option<FloatsMut<'_>> {
+fn own<B: CpuEngine>(tensor: &mut FloatTensor<B>) -> Option<FloatsMut<'_>> {
     if B::view_mut(tensor).is_none() {
         let mut copy = B::allocate(element_type(tensor.dtype())?, B::len(tensor))?;
         copy_floats(B::elements(tensor)?, copy.as_floats_mut());
@@ -220,7 +203,8 @@ struct Sequence<'a> {
 }
 
 impl Sequence<'_> {
-    /// Against the keys of the sequence itself; its values are read where they lie, or rounded into the scratch memory first.
+    /// Against the keys of the sequence itself; its values are read strided, or rounded into the scratch memory
+    /// first.
     fn run(self, scratch: &mut Scratch, rounds_values: bool) {
         let Rows { heads: [q, k, v], norms: [q_norm, k_norm], angles } = self.rows;
         let angles = Some(angles);
@@ -247,8 +231,9 @@ impl Sequence<'_> {
         );
     }
 
-    /// Against those of a cache, behind which the own ones are written. None only where a backend has no memory of its own.
-    fn run_cached<B: CpuBackend>(self, scratch: &mut Scratch, cache: &mut CacheBuffers<B>) -> Option<()> {
+    /// Against those of a cache, behind which the own ones are written. None only where a backend has no memory of its
+    /// own.
+    fn run_cached<B: CpuEngine>(self, scratch: &mut Scratch, cache: &mut CacheRoom<Primitives<B>>) -> Option<()> {
         let Rows { heads: [q, k, v], norms: [q_norm, k_norm], angles } = self.rows;
         let angles = Some(angles);
         let start = cache.start;
@@ -277,7 +262,8 @@ impl Sequence<'_> {
 struct Scratch([PooledFloats; 3]);
 
 impl Scratch {
-    /// For the longest of `lengths`: keys and values where there is no cache for them, values only where they are rounded.
+    /// For the longest of `lengths`: keys and values where there is no cache for them, values only where they are
+    /// rounded.
     fn take<'a>(
         dtype: ElementType,
         rows: &Rows<'_>,

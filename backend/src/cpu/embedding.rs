@@ -1,34 +1,27 @@
 //! Rows of a weight by id.
 
-use super::engine::CpuPanels;
-use super::storage::CpuBackend;
-use crate::engine::{Engine, EngineWeight};
+use super::panels::CpuEngine;
+use crate::engine::{EmbeddingOperands, EngineWeight};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
-use burn_backend::tensor::{FloatTensor, IntTensor};
+use burn_backend::tensor::FloatTensor;
+use burn_kiln_fusion::KernelConfig;
 use burn_std::Shape;
 use kiln_kernels::embedding::{self as kernel, EmbeddingTable};
 use kiln_kernels::{ElementType, FloatsMut, Launch};
 
 /// Rows as f32. An id out of range is left to B, whose error it is.
-pub(super) fn embedding<B: CpuBackend + Engine<Panels = CpuPanels>>(
-    weight: &EngineWeight<'_, B>,
-    ids: IntTensor<B>,
-) -> Result<FloatTensor<B>, IntTensor<B>> {
-    match run::<B>(weight, &ids) {
-        Some(rows) => {
-            note(Route::Embedding);
-            Ok(rows)
-        }
-        None => Err(ids),
-    }
-}
-
-fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
-    weight: &EngineWeight<'_, B>,
-    ids: &IntTensor<B>,
+///
+/// In the section `simd`, as all that is done element by element: off, B selects rows and converts them.
+pub(super) fn embedding<B: CpuEngine>(
+    operands: &EmbeddingOperands<B>,
+    config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    let ids_of_rows = B::indices(ids)?;
+    if !config.simd.enabled {
+        return None;
+    }
+    let EmbeddingOperands { weight, ids } = operands;
+    let rows = B::indices(ids)?;
     let view = match weight {
         EngineWeight::Plain(tensor) => Some(B::view(tensor)?),
         EngineWeight::Packed(_) => None,
@@ -41,10 +34,12 @@ fn run<B: CpuBackend + Engine<Panels = CpuPanels>>(
         (EngineWeight::Packed(panels), _) => EmbeddingTable::Packed(&panels.matrix),
         (EngineWeight::Plain(_), None) => return None,
     };
-    let mut out = B::allocate(ElementType::F32, ids_of_rows.len() * table.hidden())?;
-    let FloatsMut::F32(rows) = out.as_floats_mut() else { return None };
-    kernel::embedding(Launch::default(), table, &ids_of_rows, rows).ok()?;
+    let mut out = B::allocate(ElementType::F32, rows.len().checked_mul(table.hidden())?)?;
+    let FloatsMut::F32(floats) = out.as_floats_mut() else { return None };
+    kernel::embedding(Launch::from(config), table, &rows, floats).ok()?;
     let mut shape = ids.shape().to_vec();
     shape.push(table.hidden());
-    B::from_floats(out, Shape::from(shape))
+    let output = B::from_floats(out, Shape::from(shape))?;
+    note(Route::Embedding);
+    Some(output)
 }

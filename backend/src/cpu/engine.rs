@@ -1,32 +1,19 @@
 //! [`Engine`] for the CPU backends.
 
+use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{attention, attention_rotary, elementwise, embedding, linear, matmul, moe, norm, rope, several, softmax};
+use super::{attention, attention_rotary, elementwise, embedding, grouped, linear, matmul, moe, norm, rope, softmax};
 use crate::engine::{
-    AttentionOperands, BinaryOp, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention,
-    LinearEpilogue, RotaryOperands, SoftmaxKind, UnaryOp,
+    AddNormOperands, AddNormResult, AttentionOperands, BinaryOperands, EmbeddingOperands, Engine, EngineWeight,
+    GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands,
+    NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands,
+    SiluMulOperands, SoftmaxOperands, UnaryOperands,
 };
-use burn_backend::Scalar;
-use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_kiln_fusion::{KernelConfig, MoeOptions};
+use burn_backend::tensor::FloatTensor;
+use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig};
 use burn_std::Shape;
 use kiln_kernels::Launch;
-use kiln_kernels::gemm::{PackedMatrix, UnpackedRows};
-use std::sync::Arc;
-
-/// A weight in register-tile panels.
-#[derive(Debug, Clone)]
-pub struct CpuPanels {
-    /// Shared: cloning a packed weight copies nothing.
-    pub(super) matrix: Arc<PackedMatrix>,
-}
-
-impl CpuPanels {
-    /// Bytes that the panels hold.
-    pub fn bytes(&self) -> usize {
-        self.matrix.bytes()
-    }
-}
+use kiln_kernels::gemm::UnpackedRows;
 
 impl<B: CpuBackend> Engine for B {
     type Panels = CpuPanels;
@@ -45,60 +32,65 @@ impl<B: CpuBackend> Engine for B {
         B::from_floats(rows, shape).expect("the backend had a tensor of this dtype when it was packed")
     }
 
-    fn try_matmul(
-        lhs: FloatTensor<Self>,
-        rhs: FloatTensor<Self>,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
-        matmul::matmul::<B>(lhs, rhs, config)
+    fn try_matmul(operands: &MatmulOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        matmul::matmul::<B>(operands, config)
     }
 
-    fn try_module_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
-        linear::module_linear::<B>(x, weight, bias, config)
+    fn try_module_linear(operands: &ModuleLinearOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        linear::module_linear::<B>(operands, config)
     }
 
-    fn try_linear(
-        x: FloatTensor<Self>,
-        weight: &EngineWeight<'_, Self>,
-        epilogue: LinearEpilogue<Self>,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, LinearEpilogue<Self>)> {
-        linear::linear::<B>(x, weight, epilogue, config)
+    fn try_linear(operands: &LinearOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        linear::linear::<B>(operands, config)
     }
 
     fn try_norm_linears(
-        x: &FloatTensor<Self>,
-        norm: &EngineNorm<Self>,
-        layers: &[EngineLayer<'_, Self>],
+        operands: &NormLinearsOperands<'_, Self>,
         config: &KernelConfig,
     ) -> Option<Vec<FloatTensor<Self>>> {
-        several::norm_linears::<B>(x, norm, layers, config)
+        grouped::norm_linears::<B>(operands, config)
     }
 
-    fn try_mlp_gated(
-        x: &FloatTensor<Self>,
-        weights: [&EngineWeight<'_, Self>; 3],
-        residual: Option<&FloatTensor<Self>>,
+    fn try_mlp_gated(operands: &GatedMlpOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        grouped::mlp_gated::<B>(operands, config)
+    }
+
+    fn try_rope(operands: &RopeOperands<'_, Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        rope::rotate::<B>(operands, config)
+    }
+
+    fn try_attention(operands: &AttentionOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        attention::attend::<B>(operands, config)
+    }
+
+    fn try_attention_forward(
+        operands: &AttentionOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<AttentionForward<Primitives<Self>>> {
+        attention::attend_with_lse::<B>(operands, config)
+    }
+
+    fn try_attention_rotary(
+        operands: &RotaryOperands<'_, Self>,
+        caches: &mut [CacheRoom<Primitives<Self>>],
         config: &KernelConfig,
     ) -> Option<FloatTensor<Self>> {
-        several::mlp_gated::<B>(x, weights, residual, config)
+        attention_rotary::attend::<B>(operands, caches, config)
     }
 
-    fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
-        linear::explain::<B>(weight, rows, config)
+    fn try_moe(operands: &MoeOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        moe::mix::<B>(operands, config)
+    }
+
+    fn try_embedding(operands: &EmbeddingOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        embedding::embedding::<B>(operands, config)
     }
 
     fn try_unary(
-        op: UnaryOp,
-        x: FloatTensor<Self>,
+        operands: UnaryOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
-        elementwise::apply::<B>(op, x, config)
+    ) -> Result<FloatTensor<Self>, UnaryOperands<Self>> {
+        elementwise::apply::<B>(operands, config)
     }
 
     fn leaves_arithmetic(x: &FloatTensor<Self>) -> bool {
@@ -106,109 +98,49 @@ impl<B: CpuBackend> Engine for B {
     }
 
     fn try_binary(
-        op: BinaryOp,
-        lhs: FloatTensor<Self>,
-        rhs: FloatTensor<Self>,
+        operands: BinaryOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
-        elementwise::combine::<B>(op, lhs, rhs, config)
+    ) -> Result<FloatTensor<Self>, BinaryOperands<Self>> {
+        elementwise::combine::<B>(operands, config)
     }
 
     fn try_binary_scalar(
-        op: BinaryOp,
-        lhs: FloatTensor<Self>,
-        rhs: Scalar,
+        operands: ScalarOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
-        elementwise::combine_scalar::<B>(op, lhs, rhs, config)
+    ) -> Result<FloatTensor<Self>, ScalarOperands<Self>> {
+        elementwise::combine_scalar::<B>(operands, config)
     }
 
     fn try_silu_mul(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
+        operands: SiluMulOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
-        elementwise::gate::<B>(gate, up, config)
+    ) -> Result<FloatTensor<Self>, SiluMulOperands<Self>> {
+        elementwise::gate::<B>(operands, config)
     }
 
     fn try_softmax(
-        kind: SoftmaxKind,
-        x: FloatTensor<Self>,
-        dim: usize,
+        operands: SoftmaxOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
-        softmax::normalize::<B>(kind, x, dim, config)
+    ) -> Result<FloatTensor<Self>, SoftmaxOperands<Self>> {
+        softmax::normalize::<B>(operands, config)
     }
 
     fn try_layer_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: Option<FloatTensor<Self>>,
-        epsilon: f64,
+        operands: LayerNormOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
-        norm::layer::<B>(x, gamma, beta, epsilon, config)
+    ) -> Result<FloatTensor<Self>, LayerNormOperands<Self>> {
+        norm::layer::<B>(operands, config)
     }
 
-    fn try_rms_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> Result<(FloatTensor<Self>, FloatTensor<Self>), (FloatTensor<Self>, FloatTensor<Self>)> {
-        norm::rms::<B>(x, gamma, epsilon, config)
+    fn try_rms_norm(operands: RmsNormOperands<Self>, config: &KernelConfig) -> NormResult<Self> {
+        norm::rms::<B>(operands, config)
     }
 
-    fn try_add_norm(
-        x: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> Result<[FloatTensor<Self>; 3], [FloatTensor<Self>; 3]> {
-        norm::add::<B>(x, residual, gamma, epsilon, config)
+    fn try_add_norm(operands: AddNormOperands<Self>, config: &KernelConfig) -> AddNormResult<Self> {
+        norm::add::<B>(operands, config)
     }
 
-    fn try_rope(
-        x: FloatTensor<Self>,
-        norm: Option<(&FloatTensor<Self>, f64)>,
-        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
-        rope::rotate::<B>(x, norm, angles, config)
-    }
-
-    fn try_attention(
-        operands: AttentionOperands<Self>,
-        fused: &FusedAttention,
-        config: &KernelConfig,
-    ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
-        attention::attend::<B>(operands, fused, config)
-    }
-
-    fn try_attention_rotary(
-        operands: &RotaryOperands<Self>,
-        caches: &mut [CacheBuffers<Self>],
-        fused: &FusedAttention,
-        config: &KernelConfig,
-    ) -> Option<FloatTensor<Self>> {
-        attention_rotary::attend::<B>(operands, caches, fused, config)
-    }
-
-    fn try_moe(
-        operands: [&FloatTensor<Self>; 2],
-        experts: [&FloatTensor<Self>; 2],
-        options: MoeOptions,
-        config: &KernelConfig,
-    ) -> Option<FloatTensor<Self>> {
-        moe::mix::<B>(operands, experts, options, config)
-    }
-
-    fn try_embedding(
-        weight: &EngineWeight<'_, Self>,
-        ids: IntTensor<Self>,
-        _config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, IntTensor<Self>> {
-        embedding::embedding::<B>(weight, ids)
+    fn explain_linear(weight: &EngineWeight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {
+        linear::explain::<B>(weight, rows, config)
     }
 }

@@ -1,6 +1,8 @@
 //! Matrix products of two tensors.
 
+use super::panels::CpuEngine;
 use super::storage::{CpuBackend, OwnedFloats, View};
+use crate::engine::MatmulOperands;
 use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::KernelConfig;
@@ -8,26 +10,16 @@ use burn_std::Shape;
 use kiln_kernels::gemm::{Batch, Epilogue, Matrix, Offsets, OutMatrix, Plan, gemm, gemm_batched};
 use kiln_kernels::planning::{ProductShape, plan_product};
 
-/// `lhs · rhs` over the last two dimensions, the others broadcast; f32, bf16 or f16, both the same. Transposed and sliced
-/// operands are read where they lie.
-pub(super) fn matmul<B: CpuBackend>(
-    lhs: FloatTensor<B>,
-    rhs: FloatTensor<B>,
-    config: &KernelConfig,
-) -> Result<FloatTensor<B>, (FloatTensor<B>, FloatTensor<B>)> {
+/// `lhs · rhs` over the last two dimensions, the others broadcast; f32, bf16 or f16, both the same. Operands are read
+/// strided: transposed and sliced ones are not copied.
+pub(super) fn matmul<B: CpuEngine>(operands: &MatmulOperands<B>, config: &KernelConfig) -> Option<FloatTensor<B>> {
     if !config.tiling.enabled {
-        return Err((lhs, rhs));
+        return None;
     }
-    match run::<B>(&lhs, &rhs, config) {
-        Some(output) => {
-            note(Route::Matmul);
-            Ok(output)
-        }
-        None => Err((lhs, rhs)),
-    }
+    run(operands, config).inspect(|_| note(Route::Matmul))
 }
 
-fn run<B: CpuBackend>(lhs: &FloatTensor<B>, rhs: &FloatTensor<B>, config: &KernelConfig) -> Option<FloatTensor<B>> {
+fn run<B: CpuEngine>(MatmulOperands { lhs, rhs }: &MatmulOperands<B>, config: &KernelConfig) -> Option<FloatTensor<B>> {
     let (a, b) = (B::view(lhs)?, B::view(rhs)?);
     let (rank, dtype) = (a.shape.len(), a.dtype());
     if rank < 2 || b.shape.len() != rank || b.dtype() != dtype || a.shape[rank - 1] != b.shape[rank - 2] {

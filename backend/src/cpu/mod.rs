@@ -1,7 +1,7 @@
 //! The CPU engine: tensors of `Flex` and (feature `ndarray`) `NdArray` as slices, and the kernels on them.
 //!
 //! One implementation of [`crate::Engine`] for every [`CpuBackend`]. Files are named after what they route:
-//! each decides whether a kernel takes the operands, and hands them back if not.
+//! each decides whether a kernel takes the operands, and declines if not.
 
 mod attention;
 mod attention_rotary;
@@ -9,16 +9,17 @@ mod elementwise;
 mod embedding;
 mod engine;
 mod flex;
+mod grouped;
 mod linear;
 mod matmul;
 mod moe;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod norm;
+mod panels;
 mod rope;
-mod several;
 mod softmax;
 mod storage;
 
-pub use engine::CpuPanels;
+pub use panels::CpuPanels;
 pub use storage::{CpuBackend, OwnedFloats, View};

@@ -1,26 +1,26 @@
 //! Mixtures of experts.
 
-use super::storage::CpuBackend;
+use super::panels::CpuEngine;
+use crate::engine::MoeOperands;
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::{KernelConfig, MoeOptions};
+use burn_kiln_fusion::{KernelConfig, MoeWeights};
 use kiln_kernels::gemm::Plan;
 use kiln_kernels::memory::PooledFloats;
 use kiln_kernels::moe::{Experts, Gates, moe};
 use kiln_kernels::softmax::{Axis, SoftmaxKind, softmax};
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
-/// The mixture of `x` `[tokens, hidden]` by the router's `logits` `[tokens, experts]`, or none where the operands are for others.
-pub(super) fn mix<B: CpuBackend>(
-    [x, logits]: [&FloatTensor<B>; 2],
-    [gate_up, down]: [&FloatTensor<B>; 2],
-    options: MoeOptions,
+/// The mixture of `x` by its router's logits, or none where the operands are for others.
+pub(super) fn mix<B: CpuEngine>(
+    MoeOperands { x, logits, weights, options }: &MoeOperands<B>,
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
     if !config.tiling.enabled || !config.simd.enabled || !config.blocking.enabled {
         return None;
     }
+    let MoeWeights { gate_up, down, .. } = weights;
     let ([tokens, hidden], [rows, count]) = (x.shape().dims(), logits.shape().dims());
     let ([experts, width, products], [of_down, intermediate, out_width]) =
         (gate_up.shape().dims(), down.shape().dims());

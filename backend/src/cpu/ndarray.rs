@@ -6,8 +6,8 @@ use burn_std::Shape;
 use kiln_kernels::{Floats, FloatsMut};
 use ndarray::{ArcArray, ArrayView, IxDyn};
 
-/// An array as a slice in memory order with sizes, strides and the offset of the first element. `None` for arrays with gaps
-/// (slices of larger ones), repeated elements (broadcast ones) or negative strides.
+/// An array as a slice in memory order with sizes, strides and the offset of the first element. `None` for arrays with
+/// gaps (slices of larger ones), repeated elements (broadcast ones) or negative strides.
 #[allow(clippy::type_complexity)]
 fn parts<'a, E>(array: &ArrayView<'a, E, IxDyn>) -> Option<(&'a [E], Sizes, Sizes)> {
     let data = array.to_slice_memory_order()?;

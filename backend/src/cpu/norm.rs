@@ -1,10 +1,12 @@
 //! Norms over the last dimension.
 
+use super::panels::CpuEngine;
 use super::storage::{CpuBackend, OwnedFloats, View};
+use crate::engine::{AddNormOperands, AddNormResult, LayerNormOperands, NormResult, RmsNormOperands};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::{AddNormForward, KernelConfig, RmsNormForward, RmsWeights};
 use burn_std::Shape;
 use core::marker::PhantomData;
 use kiln_kernels::norm::{self, LayerNorm, Normed, RmsNorm, Rows};
@@ -58,61 +60,51 @@ impl<B: CpuBackend> Column<B> {
 }
 
 /// `(x - mean) / √(var + epsilon) · gamma + beta`; in place where nobody else holds the buffer.
-#[allow(clippy::type_complexity)]
-pub(super) fn layer<B: CpuBackend>(
-    mut x: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    beta: Option<FloatTensor<B>>,
-    epsilon: f64,
+pub(super) fn layer<B: CpuEngine>(
+    mut operands: LayerNormOperands<B>,
     config: &KernelConfig,
-) -> Result<FloatTensor<B>, (FloatTensor<B>, FloatTensor<B>, Option<FloatTensor<B>>)> {
-    let d = last(&x.shape());
+) -> Result<FloatTensor<B>, LayerNormOperands<B>> {
+    let LayerNormOperands { x, gamma, beta, epsilon } = &mut operands;
+    let (d, gamma, beta) = (last(&x.shape()), &*gamma, &*beta);
+    // Where the types differ, B says what it thinks of that.
+    let same = gamma.dtype() == x.dtype() && beta.as_ref().is_none_or(|beta| beta.dtype() == x.dtype());
     let weights = || {
-        let beta = match &beta {
+        let beta = match beta {
             Some(beta) => Some(weight::<B>(beta, d)?),
             None => None,
         };
-        Some(LayerNorm { gamma: weight::<B>(&gamma, d)?, beta, epsilon })
+        Some(LayerNorm { gamma: weight::<B>(gamma, d)?, beta, epsilon: *epsilon })
     };
-    // Where the types differ, B says what it thinks of that.
-    let same = gamma.dtype() == x.dtype() && beta.as_ref().is_none_or(|beta| beta.dtype() == x.dtype());
-    let Some(norm) = weights().filter(|_| config.blocking.enabled && same && d > 0) else {
-        return Err((x, gamma, beta));
-    };
+    let fits = config.blocking.enabled && same && d > 0;
+    let Some(norm) = fits.then(weights).flatten() else { return Err(operands) };
     let launch = Launch::from(config);
-    if let Some(buffer) = B::view_mut(&mut x) {
+    if let Some(buffer) = B::view_mut(x) {
         norm::layer_norm_in_place(launch, norm, buffer);
         note(Route::LayerNorm);
-        return Ok(x);
+        return Ok(operands.x);
     }
-    let output = B::view(&x).and_then(|view| {
+    let output = B::view(x).and_then(|view| {
         let (operand, len) = rows(&view)?;
         let mut out = B::allocate(view.dtype(), len)?;
         norm::layer_norm(launch, norm, operand, out.as_floats_mut());
         B::from_floats(out, x.shape())
     });
-    output.inspect(|_| note(Route::LayerNorm)).ok_or((x, gamma, beta))
+    output.inspect(|_| note(Route::LayerNorm)).ok_or(operands)
 }
 
 /// `x / √(mean(x²) + epsilon) · gamma` and the reciprocal deviations; in place where nobody else holds the buffer.
-#[allow(clippy::type_complexity)]
-pub(super) fn rms<B: CpuBackend>(
-    mut x: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    epsilon: f64,
-    config: &KernelConfig,
-) -> Result<(FloatTensor<B>, FloatTensor<B>), (FloatTensor<B>, FloatTensor<B>)> {
+pub(super) fn rms<B: CpuEngine>(mut operands: RmsNormOperands<B>, config: &KernelConfig) -> NormResult<B> {
+    let RmsNormOperands { x, norm: RmsWeights { gamma, epsilon } } = &mut operands;
     let shape = x.shape();
-    let d = last(&shape);
     let column = Column::<B>::of(&shape).filter(|_| config.blocking.enabled);
-    let Some((mut column, gamma_view)) = column.zip(weight::<B>(&gamma, d)) else { return Err((x, gamma)) };
-    let (launch, norm) = (Launch::from(config), RmsNorm { gamma: gamma_view, epsilon });
-    if let Some(buffer) = B::view_mut(&mut x) {
+    let Some((mut column, gamma)) = column.zip(weight::<B>(gamma, last(&shape))) else { return Err(operands) };
+    let (launch, norm) = (Launch::from(config), RmsNorm { gamma, epsilon: *epsilon });
+    if let Some(buffer) = B::view_mut(x) {
         norm::rms_norm_in_place(launch, norm, Normed { out: buffer, rstd: column.as_mut_slice() });
         note(Route::RmsNorm);
-        return Ok((x, column.into_tensor()));
+        return Ok(RmsNormForward { output: operands.x, rstd: column.into_tensor() });
     }
-    let output = B::view(&x).and_then(|view| {
+    let output = B::view(x).and_then(|view| {
         let (operand, len) = rows(&view)?;
         let mut out = B::allocate(view.dtype(), len)?;
         let to = Normed { out: out.as_floats_mut(), rstd: column.as_mut_slice() };
@@ -122,45 +114,40 @@ pub(super) fn rms<B: CpuBackend>(
     match output {
         Some(output) => {
             note(Route::RmsNorm);
-            Ok((output, column.into_tensor()))
+            Ok(RmsNormForward { output, rstd: column.into_tensor() })
         }
-        None => Err((x, gamma)),
+        None => Err(operands),
     }
 }
 
-/// `[x + residual, its RMS norm, the reciprocal deviations]`; the sum in place of `x` where nobody else holds the buffer.
-pub(super) fn add<B: CpuBackend>(
-    mut x: FloatTensor<B>,
-    residual: FloatTensor<B>,
-    gamma: FloatTensor<B>,
-    epsilon: f64,
-    config: &KernelConfig,
-) -> Result<[FloatTensor<B>; 3], [FloatTensor<B>; 3]> {
-    let shape = x.shape();
-    let fits = config.blocking.enabled && B::same_shape(&x, &residual) && x.dtype() == residual.dtype();
-    let operands = || {
-        let norm = RmsNorm { gamma: weight::<B>(&gamma, last(&shape))?, epsilon };
-        Some((norm, B::elements(&residual)?, Column::<B>::of(&shape)?))
+/// The sum, its RMS norm and the reciprocal deviations; the sum in place of `x` where nobody else holds the buffer.
+pub(super) fn add<B: CpuEngine>(mut operands: AddNormOperands<B>, config: &KernelConfig) -> AddNormResult<B> {
+    let AddNormOperands { x, residual, norm: RmsWeights { gamma, epsilon } } = &mut operands;
+    let (shape, residual, gamma) = (x.shape(), &*residual, &*gamma);
+    let fits = config.blocking.enabled && B::same_shape(x, residual) && x.dtype() == residual.dtype();
+    let read = || {
+        let norm = RmsNorm { gamma: weight::<B>(gamma, last(&shape))?, epsilon: *epsilon };
+        let right = B::elements(residual)?;
+        Some((norm, right, Column::<B>::of(&shape)?, B::allocate(right.dtype(), right.len())?))
     };
-    let Some((norm, right, mut column)) = fits.then(operands).flatten() else { return Err([x, residual, gamma]) };
+    let Some((norm, right, mut column, mut normed)) = fits.then(read).flatten() else { return Err(operands) };
     let launch = Launch::from(config);
-    let Some(mut normed) = B::allocate(right.dtype(), right.len()) else { return Err([x, residual, gamma]) };
     let to = Normed { out: normed.as_floats_mut(), rstd: column.as_mut_slice() };
-    let sum = if let Some(buffer) = B::view_mut(&mut x) {
+    let sum = if let Some(buffer) = B::view_mut(x) {
         norm::add_norm_in_place(launch, norm, buffer, right, to);
         None
     } else {
-        let sum = B::elements(&x).and_then(|left| {
+        let sum = B::elements(x).and_then(|left| {
             let mut sum = B::allocate(left.dtype(), left.len())?;
             norm::add_norm(launch, norm, [left, right], sum.as_floats_mut(), to);
             B::from_floats(sum, shape.clone())
         });
         if sum.is_none() {
-            return Err([x, residual, gamma]);
+            return Err(operands);
         }
         sum
     };
     note(Route::AddNorm);
     let normed = B::from_floats(normed, shape).expect("the dtype was allocated for this backend");
-    Ok([sum.unwrap_or(x), normed, column.into_tensor()])
+    Ok(AddNormForward { sum: sum.unwrap_or(operands.x), normed, rstd: column.into_tensor() })
 }

@@ -1,10 +1,12 @@
 //! Rotary embedding of heads, alone or after the RMS norm of each.
 
-use super::storage::{CpuBackend, View};
+use super::panels::CpuEngine;
+use super::storage::View;
+use crate::engine::RopeOperands;
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::KernelConfig;
+use burn_kiln_fusion::{KernelConfig, RmsWeights};
 use kiln_kernels::norm::{Normed, RmsNorm};
 use kiln_kernels::rope::{Angles, Heads, qk_norm_rope, rope};
 use kiln_kernels::{Floats, Launch};
@@ -21,40 +23,32 @@ pub(super) fn heads<'a>(view: &View<'a>) -> Option<Heads<'a>> {
 }
 
 /// The rotated heads, contiguous.
-pub(super) fn rotate<B: CpuBackend>(
-    x: FloatTensor<B>,
-    norm: Option<(&FloatTensor<B>, f64)>,
-    (cos, sin): (&FloatTensor<B>, &FloatTensor<B>),
+pub(super) fn rotate<B: CpuEngine>(
+    RopeOperands { x, norm, rotary }: &RopeOperands<'_, B>,
     config: &KernelConfig,
-) -> Result<FloatTensor<B>, FloatTensor<B>> {
-    let run = || {
-        let view = B::view(&x)?;
-        let operand = heads(&view)?;
-        let (Floats::F32(cos), Floats::F32(sin)) = (B::view(cos)?.contiguous()?, B::view(sin)?.contiguous()?) else {
-            return None;
-        };
-        let each = operand.length * (operand.head_dim / 2);
-        let fits = cos.len() == sin.len() && (cos.len() == each || cos.len() == operand.batch * each);
-        if !fits || !operand.head_dim.is_multiple_of(2) {
-            return None;
-        }
-        let mut out = B::allocate(view.dtype(), view.len())?;
-        let (launch, angles) = (Launch::from(config), Angles { cos, sin });
-        match norm {
-            Some((gamma, epsilon)) => {
-                let gamma = B::view(gamma)?.contiguous().filter(|gamma| gamma.len() == operand.head_dim)?;
-                let to = Normed::only(out.as_floats_mut());
-                qk_norm_rope(launch, RmsNorm { gamma, epsilon }, operand, angles, to);
-            }
-            None => rope(launch, operand, angles, out.as_floats_mut()),
-        }
-        B::from_floats(out, x.shape())
-    };
-    match if config.simd.enabled { run() } else { None } {
-        Some(output) => {
-            note(Route::Rope);
-            Ok(output)
-        }
-        None => Err(x),
+) -> Option<FloatTensor<B>> {
+    if !config.simd.enabled {
+        return None;
     }
+    let view = B::view(x)?;
+    let operand = heads(&view)?;
+    let (cos, sin) = (B::view(&rotary.cos)?.contiguous()?, B::view(&rotary.sin)?.contiguous()?);
+    let (Floats::F32(cos), Floats::F32(sin)) = (cos, sin) else { return None };
+    let each = operand.length * (operand.head_dim / 2);
+    let fits = cos.len() == sin.len() && (cos.len() == each || cos.len() == operand.batch * each);
+    if !fits || !operand.head_dim.is_multiple_of(2) {
+        return None;
+    }
+    let mut out = B::allocate(view.dtype(), view.len())?;
+    let (launch, angles) = (Launch::from(config), Angles { cos, sin });
+    match norm {
+        Some(RmsWeights { gamma, epsilon }) => {
+            let gamma = B::view(gamma)?.contiguous().filter(|gamma| gamma.len() == operand.head_dim)?;
+            let to = Normed::only(out.as_floats_mut());
+            qk_norm_rope(launch, RmsNorm { gamma, epsilon: *epsilon }, operand, angles, to);
+        }
+        None => rope(launch, operand, angles, out.as_floats_mut()),
+    }
+    note(Route::Rope);
+    B::from_floats(out, x.shape())
 }

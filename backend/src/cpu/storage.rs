@@ -8,8 +8,8 @@ use half::{bf16, f16};
 use kiln_kernels::memory::PooledFloats;
 use kiln_kernels::{ElementType, Floats, FloatsMut};
 
-/// Sizes or strides, one a dimension. Those of up to six dimensions need no allocation, which would take as long as an op on a thousand
-/// elements.
+/// Sizes or strides, one a dimension. Those of up to six dimensions need no allocation, which would take as long as an
+/// op on a thousand elements.
 pub type Sizes = SmallVec<[usize; 6]>;
 
 /// A strided tensor of floats. Strides and offset are in elements; strides are not negative.
@@ -49,6 +49,15 @@ pub enum OwnedFloats {
     F16(Vec<f16>),
     /// Floats of one type in a block of the pool.
     Pooled(PooledFloats),
+}
+
+/// `shape` with rows of `width`.
+pub(super) fn with_width(shape: &Shape, width: usize) -> Shape {
+    let mut shape = shape.to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = width;
+    }
+    Shape::from(shape)
 }
 
 /// The element type of kernels that is Burn's `dtype`; `None` for a type that kernels don't store.
@@ -103,7 +112,8 @@ impl OwnedFloats {
 
 /// A backend whose tensors are memory of the CPU.
 pub trait CpuBackend: FusedOps {
-    /// The tensor as slices; `None` for f64, for negative strides and for buffers that are not aligned to their element.
+    /// The tensor as slices; `None` for f64, for negative strides and for buffers that are not aligned to their
+    /// element.
     fn view(tensor: &FloatTensor<Self>) -> Option<View<'_>>;
 
     /// The elements of a tensor that is contiguous in row-major order, without what [`CpuBackend::view`] says besides.
@@ -124,7 +134,8 @@ pub trait CpuBackend: FusedOps {
     /// The tensor's own buffer, if nobody else holds it and it is contiguous from end to end.
     fn view_mut(tensor: &mut FloatTensor<Self>) -> Option<FloatsMut<'_>>;
 
-    /// The memory of a tensor that nobody else holds, that is contiguous from end to end, and no mapped file; else the tensor.
+    /// The memory of a tensor that nobody else holds, that is contiguous from end to end, and no mapped file; else the
+    /// tensor.
     fn take_bytes(tensor: FloatTensor<Self>) -> Result<Bytes, FloatTensor<Self>> {
         Err(tensor)
     }
@@ -135,8 +146,8 @@ pub trait CpuBackend: FusedOps {
     /// Integers in row-major order; `None` for one that is negative.
     fn indices(tensor: &IntTensor<Self>) -> Option<Vec<usize>>;
 
-    /// A buffer for a result of `len` floats, every one of which its kernel writes: what is in it before has no meaning. `None` for more
-    /// bytes than there are addresses.
+    /// A buffer for a result of `len` floats, every one of which its kernel writes: what is in it before has no
+    /// meaning. `None` for more bytes than there are addresses.
     fn allocate(element: ElementType, len: usize) -> Option<OwnedFloats> {
         let bytes = len.checked_mul(element.size())?;
         isize::try_from(bytes).ok().map(|_| OwnedFloats::zeros(element, len))

@@ -1,32 +1,43 @@
 //! Activations: those of transformers have kernels.
 
 use super::forward::forward;
-use crate::engine::{SoftmaxKind, UnaryOp};
+use crate::engine::{SoftmaxKind, SoftmaxOperands, UnaryOp, UnaryOperands};
 use crate::scope::current;
 use crate::{Engine, Kiln};
 use burn_backend::Scalar;
 use burn_backend::ops::ActivationOps;
 use burn_backend::tensor::FloatTensor;
 
+/// A function of each element by a kernel, or by B.
+pub(super) fn apply<B: Engine>(
+    op: UnaryOp,
+    x: FloatTensor<B>,
+    by_b: fn(FloatTensor<B>) -> FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::try_unary(UnaryOperands { op, x }, &current()).unwrap_or_else(|operands| by_b(operands.x))
+}
+
 impl<B: Engine> ActivationOps<Self> for Kiln<B> {
     fn relu(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_unary(UnaryOp::Relu, tensor, &current()).unwrap_or_else(B::relu)
+        apply::<B>(UnaryOp::Relu, tensor, B::relu)
     }
 
     fn gelu(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_unary(UnaryOp::GeluErf, tensor, &current()).unwrap_or_else(B::gelu)
+        apply::<B>(UnaryOp::GeluErf, tensor, B::gelu)
     }
 
     fn sigmoid(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_unary(UnaryOp::Sigmoid, tensor, &current()).unwrap_or_else(B::sigmoid)
+        apply::<B>(UnaryOp::Sigmoid, tensor, B::sigmoid)
     }
 
     fn softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self> {
-        B::try_softmax(SoftmaxKind::Plain, tensor, dim, &current()).unwrap_or_else(|tensor| B::softmax(tensor, dim))
+        let operands = SoftmaxOperands { kind: SoftmaxKind::Plain, x: tensor, dim };
+        B::try_softmax(operands, &current()).unwrap_or_else(|operands| B::softmax(operands.x, dim))
     }
 
     fn log_softmax(tensor: FloatTensor<Self>, dim: usize) -> FloatTensor<Self> {
-        B::try_softmax(SoftmaxKind::Log, tensor, dim, &current()).unwrap_or_else(|tensor| B::log_softmax(tensor, dim))
+        let operands = SoftmaxOperands { kind: SoftmaxKind::Log, x: tensor, dim };
+        B::try_softmax(operands, &current()).unwrap_or_else(|operands| B::log_softmax(operands.x, dim))
     }
 
     forward! {

@@ -1,7 +1,8 @@
 //! Float tensors: products and arithmetic have kernels.
 
+use super::activation::apply;
 use super::forward::forward;
-use crate::engine::{BinaryOp, UnaryOp};
+use crate::engine::{BinaryOp, BinaryOperands, MatmulOperands, ScalarOperands, UnaryOp};
 use crate::scope::current;
 use crate::{Engine, Kiln};
 use burn_backend::ops::{FloatTensorOps, GridSampleOptions};
@@ -9,7 +10,8 @@ use burn_backend::tensor::{BoolTensor, Device, FloatTensor, IndexingUpdateOp, In
 use burn_backend::{Distribution, ExecutionError, Scalar, TensorData};
 use burn_std::{BoolDType, FloatDType, IntDType, Shape, Slice};
 
-/// Arithmetic by a kernel, or by B. What is too small for a kernel goes on before anything else is asked: that is most of what it costs.
+/// Arithmetic by a kernel, or by B. What is too small for a kernel goes on before anything else is asked: that is most
+/// of what it costs.
 fn combine<B: Engine>(
     op: BinaryOp,
     lhs: FloatTensor<B>,
@@ -19,7 +21,8 @@ fn combine<B: Engine>(
     if B::leaves_arithmetic(&lhs) {
         return by_b(lhs, rhs);
     }
-    B::try_binary(op, lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| by_b(lhs, rhs))
+    let operands = BinaryOperands { op, lhs, rhs };
+    B::try_binary(operands, &current()).unwrap_or_else(|operands| by_b(operands.lhs, operands.rhs))
 }
 
 /// The same with a number.
@@ -32,12 +35,17 @@ fn combine_scalar<B: Engine>(
     if B::leaves_arithmetic(&lhs) {
         return by_b(lhs, rhs);
     }
-    B::try_binary_scalar(op, lhs, rhs, &current()).unwrap_or_else(|lhs| by_b(lhs, rhs))
+    let operands = ScalarOperands { op, lhs, rhs };
+    B::try_binary_scalar(operands, &current()).unwrap_or_else(|operands| by_b(operands.lhs, rhs))
 }
 
 impl<B: Engine> FloatTensorOps<Self> for Kiln<B> {
     fn float_matmul(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_matmul(lhs, rhs, &current()).unwrap_or_else(|(lhs, rhs)| B::float_matmul(lhs, rhs))
+        let operands = MatmulOperands { lhs, rhs };
+        match B::try_matmul(&operands, &current()) {
+            Some(product) => product,
+            None => B::float_matmul(operands.lhs, operands.rhs),
+        }
     }
 
     fn float_add(lhs: FloatTensor<Self>, rhs: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -73,11 +81,11 @@ impl<B: Engine> FloatTensorOps<Self> for Kiln<B> {
     }
 
     fn float_exp(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_unary(UnaryOp::Exp, tensor, &current()).unwrap_or_else(B::float_exp)
+        apply::<B>(UnaryOp::Exp, tensor, B::float_exp)
     }
 
     fn float_tanh(tensor: FloatTensor<Self>) -> FloatTensor<Self> {
-        B::try_unary(UnaryOp::Tanh, tensor, &current()).unwrap_or_else(B::float_tanh)
+        apply::<B>(UnaryOp::Tanh, tensor, B::float_tanh)
     }
 
     forward! {

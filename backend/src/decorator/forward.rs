@@ -6,8 +6,8 @@ use burn_backend::ops::{
     DeformConv2dBackward, MaxPool1dBackward, MaxPool1dWithIndices, MaxPool2dBackward, MaxPool2dWithIndices,
 };
 
-/// Defines each method as a call of the same method of `B`, in the trait named first. Results that name a backend are marked
-/// `wrapped`.
+/// Defines each method as a call of the same method of `B`, in the trait named first. Results that name a backend are
+/// marked `wrapped`.
 macro_rules! forward {
     ($ops:ident: $(fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;)*) => {
         $(fn $name($($arg: $ty),*) $(-> $ret)? { <B as $ops<B>>::$name($($arg),*) })*

@@ -1,7 +1,7 @@
 //! Neural-network ops: linear, layer norm and attention have kernels.
 
 use super::forward::forward;
-use crate::engine::{AttentionOperands, FusedAttention};
+use crate::engine::{AttentionOperands, LayerNormOperands, ModuleLinearOperands};
 use crate::scope::current;
 use crate::{Engine, Kiln};
 use burn_backend::TensorMetadata;
@@ -11,20 +11,24 @@ use burn_backend::ops::{
     UnfoldOptions,
 };
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor};
+use burn_kiln_fusion::{AttentionInputs, AttentionOptions};
 
-/// Whether Burn's attention takes the operands: one element type, as many key heads as query heads. Kernels take more; what B
-/// makes of that, an error or a broadcast, is B's to say.
-fn is_plain<B: Engine>(operands: &AttentionOperands<B>) -> bool {
-    let (query, key, value) = (&operands.query, &operands.key, &operands.value);
-    let floats = [Some(key), Some(value), operands.bias.as_ref()];
-    let one_type = floats.into_iter().flatten().all(|tensor| tensor.dtype() == query.dtype());
-    one_type && query.shape().as_slice().get(1) == key.shape().as_slice().get(1)
+/// Whether Burn's attention takes the operands: one element type, as many key heads as query heads. Kernels take more;
+/// what B makes of that, an error or a broadcast, is B's to say.
+fn is_plain<B: Engine>(AttentionOperands { inputs, options }: &AttentionOperands<B>) -> bool {
+    let AttentionInputs { q, k, v } = inputs;
+    let floats = [Some(k), Some(v), options.bias.as_ref()];
+    let one_type = floats.into_iter().flatten().all(|tensor| tensor.dtype() == q.dtype());
+    one_type && q.shape().as_slice().get(1) == k.shape().as_slice().get(1)
 }
 
 impl<B: Engine> ModuleOps<Self> for Kiln<B> {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, bias: Option<FloatTensor<Self>>) -> FloatTensor<Self> {
-        B::try_module_linear(x, weight, bias, &current())
-            .unwrap_or_else(|(x, weight, bias)| <B as ModuleOps<B>>::linear(x, weight, bias))
+        let operands = ModuleLinearOperands { x, weight, bias };
+        match B::try_module_linear(&operands, &current()) {
+            Some(output) => output,
+            None => <B as ModuleOps<B>>::linear(operands.x, operands.weight, operands.bias),
+        }
     }
 
     fn layer_norm(
@@ -33,8 +37,9 @@ impl<B: Engine> ModuleOps<Self> for Kiln<B> {
         beta: Option<FloatTensor<Self>>,
         epsilon: f64,
     ) -> FloatTensor<Self> {
-        B::try_layer_norm(tensor, gamma, beta, epsilon, &current())
-            .unwrap_or_else(|(tensor, gamma, beta)| <B as ModuleOps<B>>::layer_norm(tensor, gamma, beta, epsilon))
+        let operands = LayerNormOperands { x: tensor, gamma, beta, epsilon };
+        B::try_layer_norm(operands, &current())
+            .unwrap_or_else(|o| <B as ModuleOps<B>>::layer_norm(o.x, o.gamma, o.beta, epsilon))
     }
 
     fn attention(
@@ -45,13 +50,18 @@ impl<B: Engine> ModuleOps<Self> for Kiln<B> {
         attn_bias: Option<FloatTensor<Self>>,
         options: AttentionModuleOptions,
     ) -> FloatTensor<Self> {
-        let operands = AttentionOperands { query, key, value, mask, bias: attn_bias };
-        let fused = FusedAttention { options, segments: None, kv_dtype: None, with_lse: false };
-        let tried = if is_plain(&operands) { B::try_attention(operands, &fused, &current()) } else { Err(operands) };
-        match tried {
-            Ok((output, _)) => output,
-            Err(o) => <B as ModuleOps<B>>::attention(o.query, o.key, o.value, o.mask, o.bias, options),
+        let AttentionModuleOptions { scale, softcap, is_causal } = options;
+        let fused = AttentionOptions { scale, softcap, causal: is_causal, mask, bias: attn_bias, ..Default::default() };
+        let operands =
+            AttentionOperands::<B> { inputs: AttentionInputs { q: query, k: key, v: value }, options: fused };
+        if is_plain(&operands)
+            && let Some(output) = B::try_attention(&operands, &current())
+        {
+            return output;
         }
+        let AttentionOperands { inputs: AttentionInputs { q, k, v }, options: AttentionOptions { mask, bias, .. } } =
+            operands;
+        <B as ModuleOps<B>>::attention(q, k, v, mask, bias, options)
     }
 
     forward! {

@@ -1,10 +1,9 @@
 //! Attention of heads, alone and with a cache before it.
 
-use super::{lift, lower};
-use crate::engine::{AttentionOperands, FusedAttention};
+use super::conversion::{Lift, Lower, lift};
+use crate::engine::AttentionOperands;
 use crate::{Engine, Kiln};
-use burn_backend::ops::AttentionModuleOptions;
-use burn_kiln_fusion::{AttentionForward, AttentionInputs, AttentionOptions, KernelConfig, KvCache, compose};
+use burn_kiln_fusion::{AttentionForward, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, compose};
 use burn_tensor::Tensor;
 
 /// The engine's kernel where it takes the operands, else the composition.
@@ -23,10 +22,12 @@ pub(super) fn attention<B: Engine>(
             cache.view().unwrap_or(fresh)
         }
     };
-    match try_attention(AttentionInputs { q, k, v }, options, false, config) {
-        Ok((output, _)) => output,
-        Err(inputs) => compose::attention::attention(inputs, options, None, config),
+    let operands = describe(AttentionInputs { q, k, v }, options);
+    if let Some(output) = config.fusion.attention.then(|| B::try_attention(&operands, config)).flatten() {
+        return lift(output);
     }
+    let inputs = operands.inputs.convert::<Lift<B>>();
+    Kiln::<B>::scope(config, || compose::attention::attention(inputs, options, None, config))
 }
 
 /// [`attention`] with its log-sum-exp.
@@ -35,44 +36,15 @@ pub(super) fn attention_forward<B: Engine>(
     options: &AttentionOptions<Kiln<B>>,
     config: &KernelConfig,
 ) -> AttentionForward<Kiln<B>> {
-    match try_attention(inputs, options, true, config) {
-        Ok((output, Some(lse))) => AttentionForward { output, lse },
-        Ok((_, None)) => unreachable!("the engine was asked for the log-sum-exp"),
-        Err(inputs) => compose::attention::attention_forward(inputs, options, config),
+    let operands = describe(inputs, options);
+    if let Some(forward) = config.fusion.attention.then(|| B::try_attention_forward(&operands, config)).flatten() {
+        return AttentionForward { output: lift(forward.output), lse: lift(forward.lse) };
     }
+    let inputs = operands.inputs.convert::<Lift<B>>();
+    Kiln::<B>::scope(config, || compose::attention::attention_forward(inputs, options, config))
 }
 
-/// What an engine is told of the options.
-pub(super) fn describe<B: Engine>(options: &AttentionOptions<Kiln<B>>, with_lse: bool) -> FusedAttention {
-    FusedAttention {
-        options: AttentionModuleOptions { scale: options.scale, softcap: options.softcap, is_causal: options.causal },
-        segments: options.segments.clone(),
-        kv_dtype: options.kv_dtype,
-        with_lse,
-    }
-}
-
-/// The engine's attention, on tensors.
-#[allow(clippy::type_complexity)]
-fn try_attention<B: Engine>(
-    inputs: AttentionInputs<Kiln<B>>,
-    options: &AttentionOptions<Kiln<B>>,
-    with_lse: bool,
-    config: &KernelConfig,
-) -> Result<(Tensor<Kiln<B>, 4>, Option<Tensor<Kiln<B>, 4>>), AttentionInputs<Kiln<B>>> {
-    if !config.fusion.attention {
-        return Err(inputs);
-    }
-    let fused = describe(options, with_lse);
-    let operands = AttentionOperands {
-        query: lower(inputs.q),
-        key: lower(inputs.k),
-        value: lower(inputs.v),
-        mask: options.mask.clone().map(Tensor::into_primitive),
-        bias: options.bias.clone().map(lower),
-    };
-    match B::try_attention(operands, &fused, config) {
-        Ok((output, lse)) => Ok((lift(output), lse.map(lift))),
-        Err(back) => Err(AttentionInputs { q: lift(back.query), k: lift(back.key), v: lift(back.value) }),
-    }
+/// What the engine is told.
+fn describe<B: Engine>(inputs: AttentionInputs<Kiln<B>>, options: &AttentionOptions<Kiln<B>>) -> AttentionOperands<B> {
+    AttentionOperands { inputs: inputs.convert::<Lower<B>>(), options: options.clone().convert::<Lower<B>>() }
 }

@@ -1,9 +1,9 @@
 //! Gated MLPs, alone and with the addition and the norm before them.
 
-use super::{engine_weight, lift, lower};
-use crate::engine::EngineNorm;
+use super::conversion::{Lower, lift, lower};
+use crate::engine::{AddNormGatedMlpOperands, GatedMlpOperands, SiluMulOperands};
 use crate::{Engine, Kiln};
-use burn_kiln_fusion::{Epilogue, FusedOps, GatedMlpWeights, KernelConfig, NormKind, compose};
+use burn_kiln_fusion::{Epilogue, FusedOps, GatedMlpWeights, KernelConfig, RmsWeights, compose};
 use burn_tensor::Tensor;
 
 /// The engine's kernel where it takes the operands; else products and their activation, each of which may reach one.
@@ -14,21 +14,21 @@ pub(super) fn mlp_gated<B: Engine, const D: usize>(
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, D> {
     if !config.fusion.mlp {
-        return compose::mlp::mlp_gated(x, weights, residual, config);
+        return Kiln::<B>::scope(config, || compose::mlp::mlp_gated(x, weights, residual, config));
     }
-    let (primitive, residual_primitive) = (lower(x), residual.clone().map(lower));
-    let engine_weights = [&weights.gate, &weights.up, &weights.down].map(engine_weight);
-    let output = B::try_mlp_gated(&primitive, engine_weights.each_ref(), residual_primitive.as_ref(), config);
-    if let Some(output) = output {
+    let operands =
+        GatedMlpOperands { x: lower(x), weights: weights.clone().convert::<Lower<B>>(), residual: residual.map(lower) };
+    if let Some(output) = B::try_mlp_gated(&operands, config) {
         return lift(output);
     }
-    drop(residual_primitive);
-    let x: Tensor<Kiln<B>, D> = lift(primitive);
+    let (x, residual) = (lift::<B, D>(operands.x), operands.residual.map(lift));
     let gate = <Kiln<B> as FusedOps>::linear(x.clone(), &weights.gate, Epilogue::default(), config);
     let up = <Kiln<B> as FusedOps>::linear(x, &weights.up, Epilogue::default(), config);
-    let hidden = match B::try_silu_mul(lower(gate), lower(up), config) {
+    let hidden = match B::try_silu_mul(SiluMulOperands { gate: lower(gate), up: lower(up) }, config) {
         Ok(hidden) => lift(hidden),
-        Err((gate, up)) => <Kiln<B> as FusedOps>::silu(lift(gate), config) * lift(up),
+        Err(SiluMulOperands { gate, up }) => {
+            Kiln::<B>::scope(config, || Kiln::<B>::silu(lift(gate), config) * lift(up))
+        }
     };
     <Kiln<B> as FusedOps>::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
 }
@@ -37,18 +37,23 @@ pub(super) fn mlp_gated<B: Engine, const D: usize>(
 pub(super) fn add_norm_mlp_gated<B: Engine, const D: usize>(
     x: Tensor<Kiln<B>, D>,
     residual: Tensor<Kiln<B>, D>,
-    (gamma, epsilon): (Tensor<Kiln<B>, 1>, f64),
+    norm: &RmsWeights<Kiln<B>>,
     weights: &GatedMlpWeights<Kiln<B>>,
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, D> {
-    let (x, residual) = (lower(x), lower(residual));
-    if config.fusion.mlp && config.fusion.add_norm {
-        let norm = EngineNorm { kind: NormKind::Rms, gamma: lower(gamma.clone()), beta: None, epsilon };
-        let engine_weights = [&weights.gate, &weights.up, &weights.down].map(engine_weight);
-        let output = B::try_add_norm_mlp_gated([&x, &residual], &norm, engine_weights.each_ref(), config);
-        if let Some(output) = output {
-            return lift(output);
-        }
+    let fall_back =
+        |x, residual| Kiln::<B>::scope(config, || compose::mlp::add_norm_mlp_gated(x, residual, norm, weights, config));
+    if !config.fusion.mlp || !config.fusion.add_norm {
+        return fall_back(x, residual);
     }
-    compose::mlp::add_norm_mlp_gated(lift(x), lift(residual), (gamma, epsilon), weights, config)
+    let operands = AddNormGatedMlpOperands {
+        x: lower(x),
+        residual: lower(residual),
+        norm: norm.clone().convert::<Lower<B>>(),
+        weights: weights.clone().convert::<Lower<B>>(),
+    };
+    match B::try_add_norm_mlp_gated(&operands, config) {
+        Some(output) => lift(output),
+        None => fall_back(lift(operands.x), lift(operands.residual)),
+    }
 }

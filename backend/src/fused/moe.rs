@@ -1,6 +1,7 @@
 //! A mixture of experts as one call of the engine.
 
-use super::{lift, lower};
+use super::conversion::{Lower, lift, lower};
+use crate::engine::MoeOperands;
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{Epilogue, FusedOps, KernelConfig, MoeOptions, MoeWeights, compose};
 use burn_tensor::Tensor;
@@ -12,14 +13,15 @@ pub(super) fn moe<B: Engine>(
     options: MoeOptions,
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, 2> {
+    let fall_back = |x| Kiln::<B>::scope(config, || compose::moe::moe(x, weights, options, config));
     if !config.fusion.moe || x.dims()[0] == 0 {
-        return compose::moe::moe(x, weights, options, config);
+        return fall_back(x);
     }
     let logits = <Kiln<B> as FusedOps>::linear(x.clone(), &weights.router, Epilogue::default(), config);
-    let (rows, logits) = (lower(x.clone()), lower(logits));
-    let experts = [weights.gate_up.clone(), weights.down.clone()].map(lower);
-    match B::try_moe([&rows, &logits], experts.each_ref(), options, config) {
+    let weights = weights.clone().convert::<Lower<B>>();
+    let operands = MoeOperands { x: lower(x), logits: lower(logits), weights, options };
+    match B::try_moe(&operands, config) {
         Some(output) => lift(output),
-        None => compose::moe::moe(x, weights, options, config),
+        None => fall_back(lift(operands.x)),
     }
 }

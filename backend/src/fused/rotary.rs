@@ -1,10 +1,9 @@
 //! Attention with head norms, rotation and cache as one call of the engine.
 
-use super::attention::describe;
-use super::{lift, lower};
-use crate::engine::{CacheBuffers, RotaryOperands};
+use super::conversion::{Lift, Lower, lift};
+use crate::engine::{Primitives, RotaryOperands};
 use crate::{Engine, Kiln};
-use burn_kiln_fusion::{AttentionOptions, CacheRoom, KernelConfig, KvCache, RotaryInputs, compose};
+use burn_kiln_fusion::{AttentionOptions, CacheRoom, FusedOps, KernelConfig, KvCache, RotaryInputs, compose};
 use burn_tensor::Tensor;
 
 /// The engine's kernel where it takes the operands, else the composition.
@@ -19,7 +18,9 @@ pub(super) fn attention_rotary<B: Engine>(
     let runs = fusion.attention && fusion.qk_norm_rope && !inputs.lengths.is_empty() && !inputs.lengths.contains(&0);
     match if runs { try_fused(&inputs, options, &mut caches, config) } else { None } {
         Some(output) => output,
-        None => compose::attention_rotary::attention_rotary(inputs, options, caches, config),
+        None => {
+            Kiln::<B>::scope(config, || compose::attention_rotary::attention_rotary(inputs, options, caches, config))
+        }
     }
 }
 
@@ -29,39 +30,29 @@ fn try_fused<B: Engine>(
     caches: &mut [&mut KvCache<Kiln<B>>],
     config: &KernelConfig,
 ) -> Option<Tensor<Kiln<B>, 3>> {
-    let RotaryInputs { q, k, v, head_dim, norms, rotary, lengths } = inputs;
-    let device = q.device();
+    let &RotaryInputs { head_dim, lengths, .. } = inputs;
+    let (device, [batch, _, width]) = (inputs.q.device(), inputs.k.dims());
     assert!(caches.is_empty() || caches.len() == lengths.len(), "one cache for each sequence");
-    for (cache, &added) in caches.iter().zip(*lengths) {
+    for (cache, &added) in caches.iter().zip(lengths) {
         // Left to the composition, whose panic names the sizes. Here, before any cache is written.
         if cache.len() + added > cache.capacity() {
             return None;
         }
     }
-    let kv_heads = k.dims()[2].checked_div(*head_dim)?;
+    let kv_heads = width.checked_div(head_dim)?;
+    let rotary = inputs.rotary.clone().convert::<Lower<B>>();
     let operands = RotaryOperands {
-        query: lower(q.clone()),
-        key: lower(k.clone()),
-        value: lower(v.clone()),
-        head_dim: *head_dim,
-        norms: norms.clone().map(|norms| ([norms.q_gamma, norms.k_gamma].map(lower), norms.epsilon)),
-        angles: [rotary.cos.clone(), rotary.sin.clone()].map(lower),
-        mask: options.mask.clone().map(Tensor::into_primitive),
-        bias: options.bias.clone().map(lower),
-        lengths: lengths.to_vec(),
+        inputs: inputs.clone().convert::<Lower<B>>(&rotary),
+        options: options.clone().convert::<Lower<B>>(),
     };
-    let batch = q.dims()[0];
-    let lent = caches.iter_mut().zip(*lengths).map(|(cache, &added)| {
-        let CacheRoom { keys, values, start } =
-            cache.lend([batch, kv_heads, added, *head_dim], &device).unwrap_or_else(|full| panic!("attention: {full}"));
-        CacheBuffers { keys: lower(keys), values: lower(values), start }
+    let lent = caches.iter_mut().zip(lengths).map(|(cache, &added)| {
+        let room = cache.lend([batch, kv_heads, added, head_dim], &device);
+        room.unwrap_or_else(|full| panic!("attention: {full}")).convert::<Lower<B>>()
     });
-    let mut buffers: Vec<CacheBuffers<B>> = lent.collect();
-    let output = B::try_attention_rotary(&operands, &mut buffers, &describe(options, false), config);
-    for ((cache, buffers), &added) in caches.iter_mut().zip(buffers).zip(*lengths) {
-        let CacheBuffers { keys, values, start } = buffers;
-        let written = if output.is_some() { added } else { 0 };
-        cache.restore(CacheRoom { keys: lift(keys), values: lift(values), start }, written);
+    let mut rooms: Vec<CacheRoom<Primitives<B>>> = lent.collect();
+    let output = B::try_attention_rotary(&operands, &mut rooms, config);
+    for ((cache, room), &added) in caches.iter_mut().zip(rooms).zip(lengths) {
+        cache.restore(room.convert::<Lift<B>>(), if output.is_some() { added } else { 0 });
     }
     output.map(lift)
 }

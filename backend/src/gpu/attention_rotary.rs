@@ -8,13 +8,13 @@
 //!
 //! Without caches, sequences behind each other are segments of one: three launches for all of them.
 
-use super::{accept, attention::describe_rules, runs, tune::tune_attention};
-use crate::engine::{CacheBuffers, FusedAttention, RotaryOperands};
+use super::{CubeEngine, accept, attention::describe_rules, runs, tune::tune_attention};
+use crate::engine::{Primitives, RotaryOperands};
 use crate::routes::Route;
-use burn_backend::{Backend, TensorMetadata};
+use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_kiln_fusion::{
-    KernelConfig,
+    AttentionOptions, CacheRoom, KernelConfig, Rotary, RotaryInputs,
     cube::{
         Angles, AttentionInputs, AttentionOutputs, AttentionRules, CubeError, HeadInputs, Placement, Strategy,
         allocate_like, place_heads,
@@ -24,30 +24,25 @@ use burn_std::{Metadata, Shape, Strides};
 use core::ops::Range;
 
 /// The output `[batch, length, heads · head_dim]`; `None` where the kernels do not take the operands.
-pub(super) fn attend<R, B>(
-    operands: &RotaryOperands<B>,
-    caches: &mut [CacheBuffers<B>],
-    fused: &FusedAttention,
+pub(super) fn attend<R: CubeRuntime, B: CubeEngine<R>>(
+    RotaryOperands { inputs, options }: &RotaryOperands<'_, B>,
+    caches: &mut [CacheRoom<Primitives<B>>],
     config: &KernelConfig,
-) -> Option<CubeTensor<R>>
-where
-    R: CubeRuntime,
-    B: Backend<FloatTensorPrimitive = CubeTensor<R>, BoolTensorPrimitive = CubeTensor<R>>,
-{
-    let (d, lengths) = (operands.head_dim, &operands.lengths);
+) -> Option<CubeTensor<R>> {
+    let (d, lengths) = (inputs.head_dim, inputs.lengths);
     let several = lengths.len() > 1;
-    let masked = operands.mask.is_some() || operands.bias.is_some() || fused.segments.is_some();
+    let masked = options.mask.is_some() || options.bias.is_some() || options.segments.is_some();
     if !runs(config.tiling.enabled && config.simd.enabled, config) || several && masked {
         return None;
     }
-    let heads = [&operands.query, &operands.key, &operands.value].map(|rows| split_heads(rows, d));
+    let heads = [&inputs.q, &inputs.k, &inputs.v].map(|rows| split_heads(rows, d));
     let [Some(q), Some(k), Some(v)] = heads else { return None };
     let &[batch, heads, length, _] = q.shape().to_vec().as_slice() else { return None };
     if lengths.iter().sum::<usize>() != length || several && batch > 1 {
         return None;
     }
     let out = allocate_like(&q, Shape::from(vec![batch, length, heads * d]), q.dtype);
-    let work = Work { q: &q, k: &k, v: &v, out: split_heads(&out, d)?, operands, fused, config };
+    let work = Work { q: &q, k: &k, v: &v, out: split_heads(&out, d)?, inputs, options, config };
     let result = if caches.is_empty() { work.run() } else { work.run_cached(caches) };
     accept(Route::CubeAttentionRotary, result)?;
     Some(out)
@@ -81,27 +76,23 @@ fn take_positions<R: CubeRuntime>(buffer: &CubeTensor<R>, used: usize) -> CubeTe
 }
 
 /// One call. Heads are `[batch, heads, length, d]`.
-struct Work<'a, R: CubeRuntime, B: Backend> {
+struct Work<'a, R: CubeRuntime, B: CubeEngine<R>> {
     q: &'a CubeTensor<R>,
     k: &'a CubeTensor<R>,
     v: &'a CubeTensor<R>,
     out: CubeTensor<R>,
-    operands: &'a RotaryOperands<B>,
-    fused: &'a FusedAttention,
+    inputs: &'a RotaryInputs<'a, Primitives<B>>,
+    options: &'a AttentionOptions<Primitives<B>>,
     config: &'a KernelConfig,
 }
 
-impl<R, B> Work<'_, R, B>
-where
-    R: CubeRuntime,
-    B: Backend<FloatTensorPrimitive = CubeTensor<R>, BoolTensorPrimitive = CubeTensor<R>>,
-{
-    /// Against the keys of the sequences themselves; values are read where they lie.
+impl<R: CubeRuntime, B: CubeEngine<R>> Work<'_, R, B> {
+    /// Against the keys of the sequences themselves; values are read strided.
     fn run(&self) -> Result<(), CubeError> {
         let (queries, keys) = (allocate_like(self.q, self.q.shape(), self.q.dtype), {
             allocate_like(self.k, self.k.shape(), self.k.dtype)
         });
-        let lengths = &self.operands.lengths;
+        let lengths = self.inputs.lengths;
         self.place([&queries, &keys], None, 0..self.q.shape()[2], 0)?;
         let ends: Vec<usize> = lengths
             .iter()
@@ -110,15 +101,15 @@ where
                 Some(*end)
             })
             .collect();
-        let segments = if lengths.len() > 1 { Some(ends.as_slice()) } else { self.fused.segments.as_deref() };
+        let segments = if lengths.len() > 1 { Some(ends.as_slice()) } else { self.options.segments.as_deref() };
         self.attend([&queries, &keys, self.v], segments, 0)
     }
 
     /// Each sequence against those of its cache, behind which the own ones are written.
-    fn run_cached(&self, caches: &mut [CacheBuffers<B>]) -> Result<(), CubeError> {
+    fn run_cached(&self, caches: &mut [CacheRoom<Primitives<B>>]) -> Result<(), CubeError> {
         let dims = self.q.shape().to_vec();
         let mut first = 0;
-        for (cache, &length) in caches.iter_mut().zip(&self.operands.lengths) {
+        for (cache, &length) in caches.iter_mut().zip(self.inputs.lengths) {
             for buffer in [&mut cache.keys, &mut cache.values] {
                 // Somebody holds a view of it, which must not change.
                 if !buffer.can_mut() {
@@ -129,7 +120,7 @@ where
             let (keys, values, start) = (&cache.keys, &cache.values, cache.start);
             self.place([&queries, keys], Some(values), first..first + length, start)?;
             let [keys, values] = [keys, values].map(|buffer| take_positions(buffer, start + length));
-            self.attend([&queries, &keys, &values], self.fused.segments.as_deref(), first)?;
+            self.attend([&queries, &keys, &values], self.options.segments.as_deref(), first)?;
             first += length;
         }
         Ok(())
@@ -143,15 +134,14 @@ where
         positions: Range<usize>,
         start: usize,
     ) -> Result<(), CubeError> {
-        let norms = self.operands.norms.as_ref();
-        let gamma = |i: usize| norms.map(|(gammas, _)| &gammas[i]);
+        let norms = self.inputs.norms.as_ref();
         let mut placements = vec![
-            Placement { x: self.q, gamma: gamma(0), to: queries },
-            Placement { x: self.k, gamma: gamma(1), to: keys },
+            Placement { x: self.q, gamma: norms.map(|norms| &norms.q_gamma), to: queries },
+            Placement { x: self.k, gamma: norms.map(|norms| &norms.k_gamma), to: keys },
         ];
         placements.extend(values.map(|to| Placement { x: self.v, gamma: None, to }));
-        let [cos, sin] = &self.operands.angles;
-        let epsilon = norms.map_or(0.0, |(_, epsilon)| *epsilon);
+        let Rotary { cos, sin } = self.inputs.rotary;
+        let epsilon = norms.map_or(0.0, |norms| norms.epsilon);
         let inputs = HeadInputs { placements: &placements, angles: Angles { cos, sin }, epsilon, positions, start };
         place_heads(&inputs, Strategy::Auto)
     }
@@ -163,8 +153,8 @@ where
         segments: Option<&[usize]>,
         start: usize,
     ) -> Result<(), CubeError> {
-        let (mask, bias) = (self.operands.mask.as_ref(), self.operands.bias.as_ref());
-        let rules: AttentionRules<'_> = describe_rules(self.fused, self.operands.head_dim, segments);
+        let (mask, bias) = (self.options.mask.as_ref(), self.options.bias.as_ref());
+        let rules: AttentionRules<'_> = describe_rules(self.options, self.inputs.head_dim, segments);
         let inputs = AttentionInputs { q, k, v, mask, bias };
         let outputs = AttentionOutputs { out: &self.out, start, lse: None };
         tune_attention(&inputs, &rules, &outputs, self.config)

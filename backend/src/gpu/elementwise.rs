@@ -6,7 +6,8 @@ use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{Activation, KernelConfig, cube};
 use kiln_kernels::elementwise::UnaryOp;
 
-/// An activation of each element; `None` for other functions, which CubeCL has, and where the kernel does not take the operand.
+/// An activation of each element; `None` for other functions, which CubeCL has, and where the kernel does not take the
+/// operand.
 pub(super) fn unary<R: CubeRuntime>(op: UnaryOp, x: &CubeTensor<R>, config: &KernelConfig) -> Option<CubeTensor<R>> {
     let activation = match op {
         UnaryOp::GeluTanh => Activation::GeluTanh,

@@ -7,13 +7,13 @@ use super::{
     tune::{find_attention, find_product},
 };
 use crate::{
-    engine::{EngineWeight, FusedAttention},
-    planning::{AttentionShape, OpShape},
+    engine::{EngineWeight, Primitives},
+    op_shape::{AttentionShape, OpShape},
 };
-use burn_backend::{DType, TensorMetadata, ops::AttentionModuleOptions};
+use burn_backend::{DType, TensorMetadata};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
-    KernelConfig,
+    AttentionOptions, KernelConfig,
     cube::{
         Angles, AttentionInputs, AttentionOutputs, CubeError, HeadInputs, NormInputs, Placement, Strategy, activation,
         embedding, explain_attention, explain_heads, explain_norm,
@@ -26,17 +26,18 @@ use core::fmt::Display;
 
 /// The blueprint of each launch of `op`, or why there is none.
 pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
-    op: &OpShape<EngineWeight<'_, B>>,
+    op: &OpShape<EngineWeight<B>>,
     device: &R::Device,
     config: &KernelConfig,
 ) -> String {
     let off = match op {
         OpShape::Norm { .. } | OpShape::Softmax { .. } => (!config.blocking.enabled).then_some("blocking"),
-        OpShape::Heads(_) | OpShape::Activation(_) => (!config.simd.enabled).then_some("simd"),
+        OpShape::Heads(_) | OpShape::Activation(_) | OpShape::Embedding { .. } => {
+            (!config.simd.enabled).then_some("simd")
+        }
         OpShape::Attention(_) | OpShape::NormLinears { .. } | OpShape::GatedMlp { .. } => {
             (!config.tiling.enabled).then_some("tiling")
         }
-        OpShape::Embedding { .. } => None,
     };
     let off = if config.gpu.enabled { off } else { Some("gpu") };
     if let Some(section) = off {
@@ -59,7 +60,7 @@ impl<R: CubeRuntime> StandIns<'_, R> {
         CubeTensor::new_contiguous(client, self.device.clone(), Shape::from(dims.to_vec()), handle, dtype)
     }
 
-    fn explain<B: CubeEngine<R>>(&self, op: &OpShape<EngineWeight<'_, B>>) -> Result<String, CubeError> {
+    fn explain<B: CubeEngine<R>>(&self, op: &OpShape<EngineWeight<B>>) -> Result<String, CubeError> {
         let f32s = |dims: &[usize]| self.make(dims, DType::F32);
         match op {
             &OpShape::Norm { kind, rows, d, residual } => {
@@ -74,7 +75,7 @@ impl<R: CubeRuntime> StandIns<'_, R> {
                 embedding::explain(find_rows(table), &self.make(&[*ids], DType::I32)).map(show)
             }
             OpShape::Heads(shape) => self.explain_heads(shape),
-            OpShape::Attention(shape) => self.explain_attention(shape),
+            OpShape::Attention(shape) => self.explain_attention::<B>(shape),
             OpShape::NormLinears { rows, weights } => {
                 let Some(first) = weights.first().map(find_rows) else { return Ok("nothing".into()) };
                 let k = find_depth(first);
@@ -86,8 +87,8 @@ impl<R: CubeRuntime> StandIns<'_, R> {
                 };
                 self.explain_product(call)
             }
-            OpShape::GatedMlp { rows, weights, add_norm } => {
-                let [gate, up, down] = weights.each_ref().map(find_rows);
+            OpShape::GatedMlp { rows, gate, up, down, add_norm } => {
+                let [gate, up, down] = [gate, up, down].map(find_rows);
                 self.explain_mlp(*rows, [gate, up, down], *add_norm)
             }
         }
@@ -143,15 +144,14 @@ impl<R: CubeRuntime> StandIns<'_, R> {
         explain_heads(&inputs, Strategy::Auto).map(show)
     }
 
-    fn explain_attention(&self, shape: &AttentionShape) -> Result<String, CubeError> {
+    fn explain_attention<B: CubeEngine<R>>(&self, shape: &AttentionShape) -> Result<String, CubeError> {
         let &AttentionShape { queries, keys, heads, kv_heads, head_dim: d, cache, causal } = shape;
         let q = self.make(&[1, heads, queries, d], DType::F32);
         let k = self.make(&[1, kv_heads, keys, d], cache);
-        let options = AttentionModuleOptions { is_causal: causal, ..Default::default() };
-        let fused = FusedAttention { options, segments: None, kv_dtype: None, with_lse: false };
+        let options = AttentionOptions::<Primitives<B>> { causal, ..Default::default() };
         let inputs = AttentionInputs { q: &q, k: &k, v: &k, mask: None, bias: None };
         let outputs = AttentionOutputs { out: &q, start: 0, lse: None };
-        let rules = describe_rules(&fused, d, None);
+        let rules = describe_rules(&options, d, None);
         let strategy = find_attention(&inputs, &rules, &outputs, self.config);
         explain_attention(&inputs, &rules, &outputs, strategy).map(show)
     }

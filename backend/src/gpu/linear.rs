@@ -5,7 +5,7 @@ use super::{
     tune::{find_product, multiply},
 };
 use crate::{
-    engine::{EngineLayer, EngineNorm, EngineWeight, LinearEpilogue},
+    engine::{EngineWeight, LinearOperands, ModuleLinearOperands, NormLinearsOperands},
     routes::Route,
 };
 use burn_backend::{DType, TensorMetadata};
@@ -16,14 +16,13 @@ use burn_kiln_fusion::{
 };
 use burn_std::{Shape, Strides};
 
-/// The shortest side of a plain product that is worth a tile: half of the smallest one. Below it Burn has kernels for vectors.
+/// The shortest side of a plain product that is worth a tile: half of the smallest one. Below it Burn has kernels for
+/// vectors.
 const MIN_SIDE: usize = 16;
 
 /// `activation(x·Wᵀ + bias) + residual`.
 pub(super) fn linear<R: CubeRuntime, B: CubeEngine<R>>(
-    x: &CubeTensor<R>,
-    weight: &EngineWeight<'_, B>,
-    epilogue: &LinearEpilogue<B>,
+    LinearOperands { x, weight, epilogue }: &LinearOperands<B>,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
     let layer = Layer { weight: find_rows(weight), bias: epilogue.bias.as_ref() };
@@ -36,11 +35,10 @@ pub(super) fn linear<R: CubeRuntime, B: CubeEngine<R>>(
     run(Route::CubeLinear, &call, config)
 }
 
-/// `norm(x)·Wᵀ + bias` for each layer. Layer norm has a kernel of its own: its mean would have to be known before the product.
+/// `norm(x)·Wᵀ + bias` for each layer. Layer norm has a kernel of its own: its mean would have to be known before the
+/// product.
 pub(super) fn norm_linears<R: CubeRuntime, B: CubeEngine<R>>(
-    x: &CubeTensor<R>,
-    norm: &EngineNorm<B>,
-    layers: &[EngineLayer<'_, B>],
+    NormLinearsOperands { x, norm, layers }: &NormLinearsOperands<'_, B>,
     config: &KernelConfig,
 ) -> Option<Vec<CubeTensor<R>>> {
     if !runs(config.tiling.enabled, config) || norm.kind != NormKind::Rms || norm.beta.is_some() {
@@ -58,14 +56,13 @@ pub(super) fn norm_linears<R: CubeRuntime, B: CubeEngine<R>>(
     accept(Route::CubeNormLinears, multiply(&call, config))
 }
 
-/// Burn's linear, weight `[in, out]`: the weight is read transposed where it lies. Few rows stay with Burn unless the weight's memory is
-/// `[out, in]`.
-pub(super) fn module_linear<R: CubeRuntime>(
-    x: &CubeTensor<R>,
-    weight: &CubeTensor<R>,
-    bias: Option<&CubeTensor<R>>,
+/// Burn's linear, weight `[in, out]`: the weight is read transposed, not copied. Few rows stay with Burn unless the
+/// weight's memory is `[out, in]`.
+pub(super) fn module_linear<R: CubeRuntime, B: CubeEngine<R>>(
+    ModuleLinearOperands { x, weight, bias }: &ModuleLinearOperands<B>,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
+    let bias = bias.as_ref();
     // The same dtype throughout, as Burn requires: what it rejects is left to it to reject.
     let same = weight.dtype == x.dtype && bias.is_none_or(|bias| bias.dtype == x.dtype);
     if !same || weight.rank() != 2 || x.rank() == 0 {
@@ -79,8 +76,8 @@ pub(super) fn module_linear<R: CubeRuntime>(
     run(Route::CubeLinear, &Call { layers: vec![Layer { weight: &weight, bias }], ..Call::new(x, &weight) }, config)
 }
 
-/// `lhs · rhs`, batched and broadcast. Declines what other kernels do better: products with a short side, and those of devices with
-/// matrix units, which the kernels here leave idle.
+/// `lhs · rhs`, batched and broadcast. Declines what other kernels do better: products with a short side, and those of
+/// devices with matrix units, which the kernels here leave idle.
 pub(super) fn matmul<R: CubeRuntime>(
     lhs: &CubeTensor<R>,
     rhs: &CubeTensor<R>,
@@ -105,7 +102,7 @@ pub(super) fn matmul<R: CubeRuntime>(
 
 /// How [`linear`] multiplies an f32 input of `rows` rows.
 pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
-    weight: &EngineWeight<'_, B>,
+    weight: &EngineWeight<B>,
     rows: usize,
     config: &KernelConfig,
 ) -> Option<String> {

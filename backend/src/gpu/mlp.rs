@@ -2,7 +2,7 @@
 
 use super::{CubeEngine, accept, find_rows, runs, tune::multiply};
 use crate::{
-    engine::{EngineNorm, EngineWeight},
+    engine::{AddNormGatedMlpOperands, GatedMlpOperands},
     routes::Route,
 };
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -13,34 +13,31 @@ use burn_kiln_fusion::{
 
 /// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual` in two launches; `None` where the kernels do not take the operands.
 pub(super) fn mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
-    x: &CubeTensor<R>,
-    weights: [&EngineWeight<'_, B>; 3],
-    residual: Option<&CubeTensor<R>>,
+    GatedMlpOperands { x, weights, residual }: &GatedMlpOperands<B>,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
     if !runs(config.tiling.enabled, config) {
         return None;
     }
-    let [gate, up, down] = weights.map(find_rows);
+    let [gate, up, down] = [&weights.gate, &weights.up, &weights.down].map(find_rows);
     let run = || {
         let hidden = multiply(&Call { up: Some(up), ..Call::new(x, gate) }, config)?.remove(0);
-        multiply(&Call { residual, ..Call::new(&hidden, down) }, config).map(|mut outputs| outputs.remove(0))
+        multiply(&Call { residual: residual.as_ref(), ..Call::new(&hidden, down) }, config)
+            .map(|mut outputs| outputs.remove(0))
     };
     accept(Route::CubeGatedMlp, run())
 }
 
-/// `mlp_gated(rms_norm(sum)) + sum` for `sum = x + residual` in two launches: the first one adds, normalises and makes gate and up. `None` for
-/// many rows, which each of its cubes would add and normalise again.
+/// `mlp_gated(rms_norm(sum)) + sum` for `sum = x + residual` in two launches: the first one adds, normalises and makes
+/// gate and up. `None` for many rows, which each of its cubes would add and normalise again.
 pub(super) fn add_norm_mlp_gated<R: CubeRuntime, B: CubeEngine<R>>(
-    [x, residual]: [&CubeTensor<R>; 2],
-    norm: &EngineNorm<B>,
-    weights: [&EngineWeight<'_, B>; 3],
+    AddNormGatedMlpOperands { x, residual, norm, weights }: &AddNormGatedMlpOperands<B>,
     config: &KernelConfig,
 ) -> Option<CubeTensor<R>> {
     if !runs(config.tiling.enabled, config) {
         return None;
     }
-    let [gate, up, down] = weights.map(find_rows);
+    let [gate, up, down] = [&weights.gate, &weights.up, &weights.down].map(find_rows);
     let norm = Some(RowNorm { gamma: &norm.gamma, epsilon: norm.epsilon });
     let run = || {
         let first = Call { addend: Some(residual), norm, up: Some(up), ..Call::new(x, gate) };

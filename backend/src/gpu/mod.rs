@@ -1,8 +1,8 @@
 //! `Kiln` over CubeCL devices: `Kiln<CubeBackend<R, ..>>` for any CubeCL runtime `R`.
 //!
-//! The kernels are those of [`burn_kiln_fusion::cube`]; a file here holds what reaches one group of them. What has no kernel
-//! declines, and Kiln forwards to the backend that it decorates. Burn's own `Wgpu` and `Cuda` aliases wrap that backend in
-//! `Fusion` under their default features; Kiln decorates the bare one.
+//! The kernels are those of [`burn_kiln_fusion::cube`]; a file here holds what reaches one group of them. What has no
+//! kernel declines, and Kiln forwards to the backend that it decorates. Burn's own `Wgpu` and `Cuda` aliases wrap that
+//! backend in `Fusion` under their default features; Kiln decorates the bare one.
 
 mod attention;
 mod attention_rotary;
@@ -19,23 +19,26 @@ mod softmax;
 pub mod tune;
 
 use crate::engine::{
-    AttentionOperands, CacheBuffers, Engine, EngineLayer, EngineNorm, EngineWeight, FusedAttention, LinearEpilogue,
-    RotaryOperands, SoftmaxKind, UnaryOp,
+    AddNormGatedMlpOperands, AddNormOperands, AddNormResult, AttentionOperands, EmbeddingOperands, Engine,
+    EngineWeight, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands,
+    NormLinearsOperands, NormResult, Primitives, QkNormRopeOperands, RmsNormOperands, RopeOperands, RotaryOperands,
+    SiluMulOperands, SoftmaxOperands, UnaryOperands,
 };
 use crate::op_shape::OpShape;
 use crate::routes::{Route, note};
 use burn_backend::DeviceOps;
-use burn_backend::{
-    Backend,
-    tensor::{FloatTensor, IntTensor},
-};
+use burn_backend::{Backend, tensor::FloatTensor};
 use burn_cubecl::{
     CubeBackend, CubeRuntime,
     cubecl::server::ComputeServer,
     element::{BoolElement, FloatElement, IntElement},
     tensor::CubeTensor,
 };
-use burn_kiln_fusion::{KernelConfig, cube::CubeError};
+use burn_kiln_fusion::{
+    AttentionForward, CacheRoom, KernelConfig, QueryKey,
+    cube::{Angles, CubeError},
+};
+use rope::Head;
 
 #[cfg(feature = "cuda")]
 pub use cuda::KilnCuda;
@@ -59,172 +62,134 @@ where
         panels.clone()
     }
 
-    fn try_matmul(
-        lhs: FloatTensor<Self>,
-        rhs: FloatTensor<Self>,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
-        linear::matmul(&lhs, &rhs, config).ok_or((lhs, rhs))
+    fn try_matmul(operands: &MatmulOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        linear::matmul(&operands.lhs, &operands.rhs, config)
     }
 
-    fn try_module_linear(
-        x: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: Option<FloatTensor<Self>>,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
-        linear::module_linear(&x, &weight, bias.as_ref(), config).ok_or((x, weight, bias))
+    fn try_module_linear(operands: &ModuleLinearOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        linear::module_linear(operands, config)
     }
 
-    fn try_linear(
-        x: FloatTensor<Self>,
-        weight: &EngineWeight<'_, Self>,
-        epilogue: LinearEpilogue<Self>,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, LinearEpilogue<Self>)> {
-        linear::linear(&x, weight, &epilogue, config).ok_or((x, epilogue))
+    fn try_linear(operands: &LinearOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        linear::linear(operands, config)
     }
 
     fn try_norm_linears(
-        x: &FloatTensor<Self>,
-        norm: &EngineNorm<Self>,
-        layers: &[EngineLayer<'_, Self>],
+        operands: &NormLinearsOperands<'_, Self>,
         config: &KernelConfig,
     ) -> Option<Vec<FloatTensor<Self>>> {
-        linear::norm_linears(x, norm, layers, config)
+        linear::norm_linears(operands, config)
     }
 
-    fn try_mlp_gated(
-        x: &FloatTensor<Self>,
-        weights: [&EngineWeight<'_, Self>; 3],
-        residual: Option<&FloatTensor<Self>>,
-        config: &KernelConfig,
-    ) -> Option<FloatTensor<Self>> {
-        mlp::mlp_gated(x, weights, residual, config)
+    fn try_mlp_gated(operands: &GatedMlpOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        mlp::mlp_gated(operands, config)
     }
 
     fn try_add_norm_mlp_gated(
-        operands: [&FloatTensor<Self>; 2],
-        norm: &EngineNorm<Self>,
-        weights: [&EngineWeight<'_, Self>; 3],
+        operands: &AddNormGatedMlpOperands<Self>,
         config: &KernelConfig,
     ) -> Option<FloatTensor<Self>> {
-        mlp::add_norm_mlp_gated(operands, norm, weights, config)
+        mlp::add_norm_mlp_gated(operands, config)
     }
 
-    fn explain_linear(weight: &EngineWeight<'_, Self>, rows: usize, config: &KernelConfig) -> Option<String> {
-        linear::explain(weight, rows, config)
-    }
-
-    fn explain_op(op: &OpShape<EngineWeight<'_, Self>>, device: &R::Device, config: &KernelConfig) -> Option<String> {
-        Some(explain::explain::<R, Self>(op, device, config))
-    }
-
-    fn try_embedding(
-        weight: &EngineWeight<'_, Self>,
-        ids: IntTensor<Self>,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, IntTensor<Self>> {
-        embedding::embedding(find_rows(weight), &ids, config).ok_or(ids)
-    }
-
-    fn try_rms_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> Result<(FloatTensor<Self>, FloatTensor<Self>), (FloatTensor<Self>, FloatTensor<Self>)> {
-        norm::rms_norm(&x, &gamma, epsilon, config).ok_or((x, gamma))
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn try_layer_norm(
-        x: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        beta: Option<FloatTensor<Self>>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>, Option<FloatTensor<Self>>)> {
-        norm::layer_norm(&x, &gamma, beta.as_ref(), epsilon, config).ok_or((x, gamma, beta))
-    }
-
-    fn try_add_norm(
-        x: FloatTensor<Self>,
-        residual: FloatTensor<Self>,
-        gamma: FloatTensor<Self>,
-        epsilon: f64,
-        config: &KernelConfig,
-    ) -> Result<[FloatTensor<Self>; 3], [FloatTensor<Self>; 3]> {
-        norm::add_norm([&x, &residual, &gamma], epsilon, config).ok_or([x, residual, gamma])
-    }
-
-    fn try_rope(
-        x: FloatTensor<Self>,
-        norm: Option<(&FloatTensor<Self>, f64)>,
-        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
-        let norm = norm.map(|(gamma, epsilon)| ([gamma], epsilon));
-        let output = rope::rotate([&x], norm, angles, config).map(|[output]| output);
-        output.ok_or(x)
+    fn try_rope(operands: &RopeOperands<'_, Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        let RopeOperands { x, norm, rotary } = operands;
+        let head = Head { x, gamma: norm.as_ref().map(|norm| &norm.gamma) };
+        let epsilon = norm.as_ref().map_or(0.0, |norm| norm.epsilon);
+        let [output] = rope::rotate([head], epsilon, Angles { cos: &rotary.cos, sin: &rotary.sin }, config)?;
+        Some(output)
     }
 
     fn try_qk_norm_rope(
-        heads: [&FloatTensor<Self>; 2],
-        norm: ([&FloatTensor<Self>; 2], f64),
-        angles: (&FloatTensor<Self>, &FloatTensor<Self>),
+        operands: &QkNormRopeOperands<'_, Self>,
         config: &KernelConfig,
-    ) -> Option<[FloatTensor<Self>; 2]> {
-        rope::rotate(heads, Some(norm), angles, config)
+    ) -> Option<QueryKey<Primitives<Self>>> {
+        let QkNormRopeOperands { heads, norms, rotary } = operands;
+        let q = Head { x: &heads.q, gamma: Some(&norms.q_gamma) };
+        let k = Head { x: &heads.k, gamma: Some(&norms.k_gamma) };
+        let angles = Angles { cos: &rotary.cos, sin: &rotary.sin };
+        let [q, k] = rope::rotate([q, k], norms.epsilon, angles, config)?;
+        Some(QueryKey { q, k })
     }
 
-    #[allow(clippy::type_complexity)]
-    fn try_attention(
-        operands: AttentionOperands<Self>,
-        fused: &FusedAttention,
+    fn try_attention(operands: &AttentionOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        attention::attend(operands, false, config).map(|results| results.output)
+    }
+
+    fn try_attention_forward(
+        operands: &AttentionOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<(FloatTensor<Self>, Option<FloatTensor<Self>>), AttentionOperands<Self>> {
-        attention::attend(&operands, fused, config).ok_or(operands)
+    ) -> Option<AttentionForward<Primitives<Self>>> {
+        let attention::Results { output, lse } = attention::attend(operands, true, config)?;
+        Some(AttentionForward { output, lse: lse? })
     }
 
     fn try_attention_rotary(
-        operands: &RotaryOperands<Self>,
-        caches: &mut [CacheBuffers<Self>],
-        fused: &FusedAttention,
+        operands: &RotaryOperands<'_, Self>,
+        caches: &mut [CacheRoom<Primitives<Self>>],
         config: &KernelConfig,
     ) -> Option<FloatTensor<Self>> {
-        attention_rotary::attend(operands, caches, fused, config)
+        attention_rotary::attend(operands, caches, config)
     }
 
-    fn try_softmax(
-        kind: SoftmaxKind,
-        x: FloatTensor<Self>,
-        dim: usize,
-        config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
-        softmax::softmax(kind, &x, dim, config).ok_or(x)
+    fn try_embedding(operands: &EmbeddingOperands<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        embedding::embedding(find_rows(&operands.weight), &operands.ids, config)
     }
 
     fn try_unary(
-        op: UnaryOp,
-        x: FloatTensor<Self>,
+        operands: UnaryOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, FloatTensor<Self>> {
-        elementwise::unary(op, &x, config).ok_or(x)
+    ) -> Result<FloatTensor<Self>, UnaryOperands<Self>> {
+        elementwise::unary(operands.op, &operands.x, config).ok_or(operands)
     }
 
     fn try_silu_mul(
-        gate: FloatTensor<Self>,
-        up: FloatTensor<Self>,
+        operands: SiluMulOperands<Self>,
         config: &KernelConfig,
-    ) -> Result<FloatTensor<Self>, (FloatTensor<Self>, FloatTensor<Self>)> {
-        elementwise::silu_mul(&gate, &up, config).ok_or((gate, up))
+    ) -> Result<FloatTensor<Self>, SiluMulOperands<Self>> {
+        elementwise::silu_mul(&operands.gate, &operands.up, config).ok_or(operands)
+    }
+
+    fn try_softmax(
+        operands: SoftmaxOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, SoftmaxOperands<Self>> {
+        softmax::softmax(operands.kind, &operands.x, operands.dim, config).ok_or(operands)
+    }
+
+    fn try_layer_norm(
+        operands: LayerNormOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, LayerNormOperands<Self>> {
+        let LayerNormOperands { x, gamma, beta, epsilon } = &operands;
+        norm::layer_norm(x, gamma, beta.as_ref(), *epsilon, config).ok_or(operands)
+    }
+
+    fn try_rms_norm(operands: RmsNormOperands<Self>, config: &KernelConfig) -> NormResult<Self> {
+        norm::rms_norm(&operands, config).ok_or(operands)
+    }
+
+    fn try_add_norm(operands: AddNormOperands<Self>, config: &KernelConfig) -> AddNormResult<Self> {
+        norm::add_norm(&operands, config).ok_or(operands)
+    }
+
+    fn explain_linear(weight: &EngineWeight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {
+        linear::explain(weight, rows, config)
+    }
+
+    fn explain_op(op: &OpShape<EngineWeight<Self>>, device: &R::Device, config: &KernelConfig) -> Option<String> {
+        Some(explain::explain::<R, Self>(op, device, config))
     }
 }
 
 /// An engine whose tensors are those of CubeCL's runtime `R`.
 trait CubeEngine<R: CubeRuntime>:
-    Engine<Panels = CubeTensor<R>> + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>
+    Engine<Panels = CubeTensor<R>>
+    + Backend<
+        FloatTensorPrimitive = CubeTensor<R>,
+        IntTensorPrimitive = CubeTensor<R>,
+        BoolTensorPrimitive = CubeTensor<R>,
+    >
 {
 }
 
@@ -232,12 +197,16 @@ impl<R, B> CubeEngine<R> for B
 where
     R: CubeRuntime,
     B: Engine<Panels = CubeTensor<R>>
-        + Backend<FloatTensorPrimitive = CubeTensor<R>, IntTensorPrimitive = CubeTensor<R>>,
+        + Backend<
+            FloatTensorPrimitive = CubeTensor<R>,
+            IntTensorPrimitive = CubeTensor<R>,
+            BoolTensorPrimitive = CubeTensor<R>,
+        >,
 {
 }
 
 /// The rows of a weight, `[out, in]`: this engine packs nothing.
-fn find_rows<'a, R: CubeRuntime, B: CubeEngine<R>>(weight: &'a EngineWeight<'_, B>) -> &'a CubeTensor<R> {
+fn find_rows<R: CubeRuntime, B: CubeEngine<R>>(weight: &EngineWeight<B>) -> &CubeTensor<R> {
     match weight {
         EngineWeight::Plain(tensor) => tensor,
         EngineWeight::Packed(tensor) => tensor,

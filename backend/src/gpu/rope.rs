@@ -9,26 +9,30 @@ use burn_kiln_fusion::{
     cube::{Angles, HeadInputs, Placement, Strategy, allocate_like, place_heads},
 };
 
-/// Rotary embedding of each of `heads` `[batch, heads, length, head_dim]`, one or two, after the RMS norm by its weight where
-/// there are weights; as one launch. `None` where the kernel does not take the operands.
+/// Heads to rotate.
+pub(super) struct Head<'a, R: CubeRuntime> {
+    /// `[batch, heads, length, head_dim]`.
+    pub x: &'a CubeTensor<R>,
+    /// The weight of an RMS norm before it, `[head_dim]`.
+    pub gamma: Option<&'a CubeTensor<R>>,
+}
+
+/// Rotary embedding of each of `heads`, one or two, after its norm; as one launch. `None` where the kernel does not
+/// take the operands.
 pub(super) fn rotate<R: CubeRuntime, const N: usize>(
-    heads: [&CubeTensor<R>; N],
-    norm: Option<([&CubeTensor<R>; N], f64)>,
-    (cos, sin): (&CubeTensor<R>, &CubeTensor<R>),
+    heads: [Head<'_, R>; N],
+    epsilon: f64,
+    angles: Angles<'_, R>,
     config: &KernelConfig,
 ) -> Option<[CubeTensor<R>; N]> {
     if !runs(config.simd.enabled, config) {
         return None;
     }
-    let outputs = heads.map(|x| allocate_like(x, x.shape(), x.dtype));
-    let placements: [_; N] = core::array::from_fn(|i| Placement {
-        x: heads[i],
-        gamma: norm.as_ref().map(|(gammas, _)| gammas[i]),
-        to: &outputs[i],
-    });
-    let epsilon = norm.as_ref().map_or(0.0, |(_, epsilon)| *epsilon);
-    let positions = 0..*heads.first()?.shape().get(2)?;
-    let inputs = HeadInputs { placements: &placements, angles: Angles { cos, sin }, epsilon, positions, start: 0 };
+    let outputs = heads.each_ref().map(|head| allocate_like(head.x, head.x.shape(), head.x.dtype));
+    let placements: [_; N] =
+        core::array::from_fn(|i| Placement { x: heads[i].x, gamma: heads[i].gamma, to: &outputs[i] });
+    let positions = 0..*heads.first()?.x.shape().get(2)?;
+    let inputs = HeadInputs { placements: &placements, angles, epsilon, positions, start: 0 };
     accept(Route::CubeRope, place_heads(&inputs, Strategy::Auto))?;
     Some(outputs)
 }

@@ -41,8 +41,8 @@ pub enum OptimizeError {
 }
 
 impl<M> Optimized<M> {
-    /// Moves the parameters of `module` to `target`, the same module on `Kiln<B>` (freshly initialised: nothing is allocated for lazy
-    /// parameters), without a copy.
+    /// Moves the parameters of `module` to `target`, the same module on `Kiln<B>` (freshly initialised: nothing is
+    /// allocated for lazy parameters), without a copy.
     ///
     /// # Errors
     /// [`OptimizeError`] for a configuration with values out of range, and for modules of other sizes.

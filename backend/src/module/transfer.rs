@@ -1,7 +1,8 @@
 //! Moving parameters from one module to another of the same structure.
 //!
-//! Burn's modules carry their backend in their type, and nothing maps `Linear<B>` to `Linear<Kiln<B>>`. So the tensors are taken out of the
-//! one, by path, and put into a second one of the same sizes. `Kiln<B>` keeps `B`'s tensors, so none is copied.
+//! Burn's modules carry their backend in their type, and nothing maps `Linear<B>` to `Linear<Kiln<B>>`. So the tensors
+//! are taken out of the one, by path, and put into a second one of the same sizes. `Kiln<B>` keeps `B`'s tensors, so
+//! none is copied.
 
 use super::TransferError;
 use burn_backend::tensor::{BoolTensor, FloatTensor, IntTensor, QuantizedTensor};
@@ -11,8 +12,9 @@ use burn_std::Shape;
 use burn_tensor::{Bool, Int, Tensor, TensorPrimitive};
 use std::collections::BTreeMap;
 
-/// Gives the parameters of `source` to `target`, path by path, without a copy: `target` is a module of the same sizes on a backend that
-/// shares the source's tensors, such as one whose parameters are still lazy (nothing is allocated for them).
+/// Gives the parameters of `source` to `target`, path by path, without a copy: `target` is a module of the same sizes
+/// on a backend that shares the source's tensors, such as one whose parameters are still lazy (nothing is allocated for
+/// them).
 ///
 /// Parameters keep their ids. A parameter of `source` that is lazy is initialised.
 ///

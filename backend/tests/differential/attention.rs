@@ -30,8 +30,8 @@ impl Op for Attention {
         B::attention(q, k, v, mask, operands.next(), self.options)
     }
 
-    /// Scores are sums of `head_dim` products; an error of a score becomes the same relative error of its probability, and the
-    /// output is a mean of values under these. Steps round to the type.
+    /// Scores are sums of `head_dim` products; an error of a score becomes the same relative error of its probability,
+    /// and the output is a mean of values under these. Steps round to the type.
     fn allow(&self, operands: &[TensorData], expected: &TensorData) -> Vec<f64> {
         let unit = rounding(expected.dtype);
         let largest =
@@ -55,7 +55,8 @@ fn options() -> impl Strategy<Value = AttentionModuleOptions> {
     })
 }
 
-/// Numbers are finite but for a bias that hides: what NaN and +∞ under a mask give differs between Flex and NdArray already.
+/// Numbers are finite but for a bias that hides: what NaN and +∞ under a mask give differs between Flex and NdArray
+/// already.
 fn check_attention<B: Engine>(has_halves: bool) {
     let length = prop_oneof![2 => Just(1), 6 => 2..8usize, 2 => select(vec![16, 17, 40, 70])];
     let width = prop_oneof![1 => Just(1), 6 => 2..10usize, 2 => select(vec![16, 33])];

@@ -20,8 +20,8 @@ pub trait Op: Debug {
     /// How far each element may be from `B`'s: the rounding errors of both sides.
     fn allow(&self, operands: &[TensorData], expected: &TensorData) -> Vec<f64>;
 
-    /// Whether `actual` may stand where `B` has `expected`, beyond what [`Op::allow`] says: the places where Kiln means to
-    /// differ, each with its reason.
+    /// Whether `actual` may stand where `B` has `expected`, beyond what [`Op::allow`] says: the places where Kiln means
+    /// to differ, each with its reason.
     fn forgives(&self, _actual: f64, _expected: f64) -> bool {
         false
     }

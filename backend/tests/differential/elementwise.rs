@@ -104,15 +104,16 @@ impl Op for Function {
             Self::Exp | Self::Tanh => 8.0 * unit * y.abs() + tiny,
             // B's 1 + erf(..) cancels left of 0: its error is that of a number near 1, times x.
             Self::Gelu => 8.0 * unit * x.abs().max(1.0),
-            // B takes the exponential of a logarithm as large as x, whose rounding the exponential turns into a relative error.
+            // B takes the exponential of a logarithm as large as x, whose rounding the exponential turns into a
+            // relative error.
             Self::Sigmoid => (8.0 + 2.0 * x.abs().min(200.0)) * unit * y + tiny,
         };
         operands[0].iter::<f64>().zip(expected.iter::<f64>()).map(bound).collect()
     }
 
-    /// ReLU of NaN: NdArray gives 0 or NaN by which of its loops runs, Flex and the kernel 0.
-    /// GELU of -∞: B multiplies -∞ by 0, the kernel gives the limit. GELU of huge numbers: NdArray doubles them before it
-    /// halves them, so that they overflow.
+    /// ReLU of NaN: NdArray gives 0 or NaN by which of its loops runs, Flex and the kernel 0. GELU of -∞: B multiplies
+    /// -∞ by 0, the kernel gives the limit. GELU of huge numbers: NdArray doubles them before it halves them, so that
+    /// they overflow.
     fn forgives(&self, actual: f64, expected: f64) -> bool {
         let limit = actual == 0.0 && expected.is_nan();
         let overflow = expected == f64::INFINITY && actual.is_finite() && actual > f32::MAX as f64 / 2.0;

@@ -22,8 +22,8 @@ fn magnitudes(lhs: &TensorData, rhs: &TensorData) -> Vec<f64> {
     read::<Flex>(Flex::float_matmul(upload(lhs), upload(rhs))).iter::<f64>().collect()
 }
 
-/// Errors of a sum of `k` products: each term and each partial sum rounds once, in f32 at worst on both sides (in the type
-/// itself for f64, and for f16 as Flex sums them), and the result rounds to its type.
+/// Errors of a sum of `k` products: each term and each partial sum rounds once, in f32 at worst on both sides (in the
+/// type itself for f64, and for f16 as Flex sums them), and the result rounds to its type.
 fn bounds(k: usize, magnitudes: &[f64], expected: &TensorData) -> Vec<f64> {
     let sum = rounding(if expected.dtype == DType::BF16 { DType::F32 } else { expected.dtype });
     let (unit, tiny) = (rounding(expected.dtype), smallest(expected.dtype));
@@ -78,7 +78,8 @@ fn finite(x: f64) -> f64 {
     if x.is_finite() { x } else { 0.0 }
 }
 
-/// Sizes of products, from `smallest` on: up to several register tiles, and beyond the depth that one kernel call takes.
+/// Sizes of products, from `smallest` on: up to several register tiles, and beyond the depth that one kernel call
+/// takes.
 fn lengths(smallest: usize) -> impl Strategy<Value = usize> + Clone {
     prop_oneof![6 => sizes(), 1 => select(vec![64, 65, 130, 300])].prop_map(move |size| size.max(smallest))
 }
@@ -150,8 +151,8 @@ fn products_with_vectors() {
     }
 }
 
-/// No products, rows, columns or depth. Not against B: Flex 0.21 reads outside of a tensor with a batch of 0 that meets one
-/// of 1, and NdArray divides by 0.
+/// No products, rows, columns or depth. Not against B: Flex 0.21 reads outside of a tensor with a batch of 0 that meets
+/// one of 1, and NdArray divides by 0.
 #[test]
 fn empty_products_are_zero() {
     fn run<B: Engine>(a: &[usize], b: &[usize], expected: &[usize]) {

@@ -32,8 +32,8 @@ impl Op for Over {
         }
     }
 
-    /// B rounds each step to the type: the shift `x - max` at its size, which the exponential makes a relative error, and the
-    /// sum once a term. A log-softmax has the error of the shift itself.
+    /// B rounds each step to the type: the shift `x - max` at its size, which the exponential makes a relative error,
+    /// and the sum once a term. A log-softmax has the error of the shift itself.
     fn allow(&self, operands: &[TensorData], expected: &TensorData) -> Vec<f64> {
         let (unit, tiny) = (rounding(expected.dtype), smallest(expected.dtype));
         let terms = operands[0].shape.get(self.1).map_or(1, |&size| size);
@@ -70,8 +70,8 @@ impl Op for LayerNorm {
         B::layer_norm(x, gamma, operands.next(), self.epsilon)
     }
 
-    /// `x - mean` has the rounding error of the row's largest element and of a sum over it, times `gamma / deviation`; Flex's
-    /// variance, a mean of squares less the square of the mean, has that of the largest square.
+    /// `x - mean` has the rounding error of the row's largest element and of a sum over it, times `gamma / deviation`;
+    /// Flex's variance, a mean of squares less the square of the mean, has that of the largest square.
     fn allow(&self, operands: &[TensorData], expected: &TensorData) -> Vec<f64> {
         let (unit, tiny) = (rounding(expected.dtype), smallest(expected.dtype));
         let x: Vec<f64> = operands[0].iter::<f64>().collect();

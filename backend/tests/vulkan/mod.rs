@@ -9,8 +9,8 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
-/// Runs `test` on the device, one at a time, for the counters are the process's. Without a device it is skipped, or fails where
-/// `KILN_REQUIRE_GPU=1`.
+/// Runs `test` on the device, one at a time, for the counters are the process's. Without a device it is skipped, or
+/// fails where `KILN_REQUIRE_GPU=1`.
 pub fn with_device(test: impl FnOnce(&WgpuDevice)) {
     static FOUND: OnceLock<bool> = OnceLock::new();
     static TURN: Mutex<()> = Mutex::new(());

@@ -6,8 +6,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData, TensorPrimitive, activation};
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_kiln_fusion::{
-    AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, KernelConfig, LinearWeights, Norm,
-    NormKind, Rotary, Weight,
+    AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, KernelConfig, LinearWeights,
+    Norm, NormKind, QueryKey, Rotary, Weight,
 };
 use std::sync::Arc;
 
@@ -108,11 +108,12 @@ fn prepare_heads<R: CubeRuntime, B: OnCard<R>>(op: Op, operands: &Operands<R>, c
             let [q, k] = [0, 1].map(|i| operands.get::<B, 4>(set, i));
             let [q_gamma, k_gamma] = [2, 3].map(|i| operands.get::<B, 1>(set, i));
             let [cos, sin] = [4, 5].map(|i| operands.get::<B, 3>(set, i));
-            ((q, k), (q_gamma, k_gamma), Rotary { cos, sin })
+            let norms = HeadNorms { q_gamma, k_gamma, epsilon: EPSILON };
+            (QueryKey { q, k }, norms, Rotary { cos, sin })
         });
         return Box::new(move |i| {
-            let (heads, gammas, rotary) = &heads[i];
-            drop(FusedOps::qk_norm_rope(heads.clone(), gammas.clone(), EPSILON, rotary, &config));
+            let (heads, norms, rotary) = &heads[i];
+            drop(B::qk_norm_rope(heads.clone(), norms.clone(), rotary, &config));
         });
     }
     let inputs = operands.map(|set| {

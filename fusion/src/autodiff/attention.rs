@@ -1,26 +1,22 @@
 //! Attention as a node.
 
-use super::tape::{is_any_tracked, lift, lower, parent, record, register};
-use crate::{AttentionForward, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, compose};
-use burn_autodiff::ops::{Backward, Ops};
-use burn_autodiff::{
-    Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
+use super::tape::{Inner, Node, Pass, is_any_tracked, lift, parent, record};
+use crate::{
+    AttentionForward, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, TrainingOps, compose,
 };
+use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn_backend::tensor::FloatTensor;
 use burn_tensor::Tensor;
 
 /// Parents: `q`, `k`, `v`.
-#[derive(Debug)]
-struct AttentionNode;
-
 #[derive(Debug, Clone)]
-struct AttentionState<B: FusedOps> {
+struct AttentionNode<B: TrainingOps> {
     inputs: AttentionInputs<B>,
     options: AttentionOptions<B>,
     forward: AttentionForward<B>,
-    config: KernelConfig,
 }
 
-pub(super) fn attention<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn attention<B: TrainingOps, C: CheckpointStrategy>(
     inputs: AttentionInputs<Autodiff<B, C>>,
     options: &AttentionOptions<Autodiff<B, C>>,
     cache: Option<&mut KvCache<Autodiff<B, C>>>,
@@ -28,38 +24,27 @@ pub(super) fn attention<B: FusedOps, C: CheckpointStrategy>(
 ) -> Tensor<Autodiff<B, C>, 4> {
     let trains_bias = options.bias.as_ref().is_some_and(|bias| is_any_tracked::<B, C>(&[parent(bias)]));
     if cache.is_some() || trains_bias {
-        return compose::attention::attention(inputs, options, cache, config);
+        return B::scope(config, || compose::attention::attention(inputs, options, cache, config));
     }
     let parents = [parent(&inputs.q), parent(&inputs.k), parent(&inputs.v)];
-    let inputs = AttentionInputs { q: inputs.q.inner(), k: inputs.k.inner(), v: inputs.v.inner() };
-    let options = AttentionOptions {
-        scale: options.scale,
-        causal: options.causal,
-        softcap: options.softcap,
-        mask: options.mask.clone().map(Tensor::inner),
-        bias: lower(options.bias.clone()),
-        segments: options.segments.clone(),
-        kv_dtype: options.kv_dtype,
-    };
+    let (inputs, options) = (inputs.convert::<Inner<B, C>>(), options.clone().convert::<Inner<B, C>>());
     if !is_any_tracked::<B, C>(&parents) {
         return Tensor::from_inner(FusedOps::attention(inputs, &options, None, config));
     }
     let forward = B::attention_forward(inputs.clone(), &options, config);
     let output = forward.output.clone();
-    record(AttentionNode, parents, AttentionState { inputs, options, forward, config: config.clone() }, output)
+    record(AttentionNode { inputs, options, forward }, parents, output, config)
 }
 
-impl<B: FusedOps> Backward<B, 3> for AttentionNode {
-    type State = AttentionState<B>;
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = lift(grads.consume::<B>(&ops.node));
-        let AttentionState { inputs, options, forward, config } = ops.state;
-        let [q_id, k_id, v_id] = ops.parents.map(|node| node.map(|node| node.id));
+impl<B: TrainingOps> Node<B, 3> for AttentionNode<B> {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 3>) {
+        let grad = lift(grad);
+        let Self { inputs, options, forward } = self;
+        let [q_id, k_id, v_id] = pass.parents;
         let (q, k, v) = (inputs.q.dtype(), inputs.k.dtype(), inputs.v.dtype());
-        let attention = FusedOps::attention_backward(inputs, &options, forward, grad, &config);
-        register(grads, q_id, attention.q, q);
-        register(grads, k_id, attention.k, k);
-        register(grads, v_id, attention.v, v);
+        let attention = TrainingOps::attention_backward(inputs, &options, forward, grad, pass.config);
+        pass.register(q_id, attention.q, q);
+        pass.register(k_id, attention.k, k);
+        pass.register(v_id, attention.v, v);
     }
 }

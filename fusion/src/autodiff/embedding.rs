@@ -1,25 +1,19 @@
 //! Embedding rows as a node.
 
-use super::tape::{is_any_tracked, lift, lower_weight, parent, record, register};
-use crate::{FusedOps, KernelConfig, Weight};
-use burn_autodiff::ops::{Backward, Ops};
-use burn_autodiff::{
-    Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
-};
+use super::tape::{Node, Pass, is_any_tracked, lift, lower_weight, parent, record};
+use crate::{FusedOps, KernelConfig, TrainingOps, Weight};
+use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn_backend::tensor::FloatTensor;
 use burn_tensor::{Int, Tensor};
 
 /// Parent: `weight`.
-#[derive(Debug)]
-struct EmbeddingNode;
-
 #[derive(Debug, Clone)]
-struct EmbeddingState<B: FusedOps> {
+struct EmbeddingNode<B: TrainingOps> {
     weight: Weight<B>,
     ids: Tensor<B, 2, Int>,
-    config: KernelConfig,
 }
 
-pub(super) fn embedding<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn embedding<B: TrainingOps, C: CheckpointStrategy>(
     weight: &Weight<Autodiff<B, C>>,
     ids: Tensor<Autodiff<B, C>, 2, Int>,
     config: &KernelConfig,
@@ -30,17 +24,15 @@ pub(super) fn embedding<B: FusedOps, C: CheckpointStrategy>(
     if !is_any_tracked::<B, C>(&parents) {
         return Tensor::from_inner(output);
     }
-    record(EmbeddingNode, parents, EmbeddingState { weight, ids, config: config.clone() }, output)
+    record(EmbeddingNode { weight, ids }, parents, output, config)
 }
 
-impl<B: FusedOps> Backward<B, 1> for EmbeddingNode {
-    type State = EmbeddingState<B>;
-
-    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = lift(grads.consume::<B>(&ops.node));
-        let EmbeddingState { weight, ids, config } = ops.state;
-        let [weight_id] = ops.parents.map(|node| node.map(|node| node.id));
+impl<B: TrainingOps> Node<B, 1> for EmbeddingNode<B> {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 1>) {
+        let grad = lift(grad);
+        let Self { weight, ids } = self;
+        let [weight_id] = pass.parents;
         let dtype = weight.unpack().dtype();
-        register(grads, weight_id, FusedOps::embedding_backward(&weight, ids, grad, &config), dtype);
+        pass.register(weight_id, TrainingOps::embedding_backward(&weight, ids, grad, pass.config), dtype);
     }
 }

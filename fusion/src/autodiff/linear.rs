@@ -1,30 +1,23 @@
 //! Linear layers as nodes.
 
-use super::tape::{is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record, register};
+use super::tape::{Node, Pass, is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record};
 use crate::compose::linear::{bias_gradient, input_gradient};
-use crate::{Activation, Epilogue, FusedOps, KernelConfig, Weight};
-use burn_autodiff::ops::{Backward, Ops};
-use burn_autodiff::{
-    Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
-};
-use burn_backend::DType;
+use crate::{Activation, Epilogue, FusedOps, KernelConfig, TrainingOps, Weight};
+use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn_backend::{DType, tensor::FloatTensor};
 use burn_tensor::Tensor;
 
 /// Parents: `x`, `weight`, `bias`, `residual`.
-#[derive(Debug)]
-struct LinearNode<const D: usize>;
-
 #[derive(Debug, Clone)]
-struct LinearState<B: FusedOps, const D: usize> {
+struct LinearNode<B: TrainingOps, const D: usize> {
     /// Kept only for a weight that trains.
     x: Option<Tensor<B, D>>,
     weight: Weight<B>,
     activation: Option<(Activation, Tensor<B, D>)>,
     bias_dtype: Option<DType>,
-    config: KernelConfig,
 }
 
-pub(super) fn linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn linear<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     weight: &Weight<Autodiff<B, C>>,
     epilogue: Epilogue<Autodiff<B, C>, D>,
@@ -41,45 +34,42 @@ pub(super) fn linear<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     }
     let bias_dtype = epilogue.bias.as_ref().map(Tensor::dtype);
     let forward = B::linear_forward(x.clone(), &weight, epilogue, config);
-    let state = LinearState {
+    let state = LinearNode {
         x: parents[1].is_tracked().then_some(x),
         weight,
         activation: activation.zip(forward.pre_activation),
         bias_dtype,
-        config: config.clone(),
     };
-    record(LinearNode::<D>, parents, state, forward.output)
+    record(state, parents, forward.output, config)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 4> for LinearNode<D> {
-    type State = LinearState<B, D>;
-
-    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad: Tensor<B, D> = lift(grads.consume::<B>(&ops.node));
-        let LinearState { x, weight, activation, bias_dtype, config } = ops.state;
-        let [x_id, weight_id, bias_id, residual_id] = ops.parents.map(|node| node.map(|node| node.id));
+impl<B: TrainingOps, const D: usize> Node<B, 4> for LinearNode<B, D> {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 4>) {
+        let grad: Tensor<B, D> = lift(grad);
+        let Self { x, weight, activation, bias_dtype } = self;
+        let [x_id, weight_id, bias_id, residual_id] = pass.parents;
         let dtype = grad.dtype();
-        register(grads, residual_id, grad.clone(), dtype);
+        pass.register(residual_id, grad.clone(), dtype);
         let bias_dtype = bias_dtype.unwrap_or(dtype);
         if let Some(x) = x {
-            let linear = B::linear_backward(x, &weight, activation, grad, &config);
-            register(grads, x_id, linear.x, dtype);
-            register(grads, weight_id, linear.weight, weight.unpack().dtype());
-            register(grads, bias_id, linear.bias, bias_dtype);
+            let linear = B::linear_backward(x, &weight, activation, grad, pass.config);
+            pass.register(x_id, linear.x, dtype);
+            pass.register(weight_id, linear.weight, weight.unpack().dtype());
+            pass.register(bias_id, linear.bias, bias_dtype);
             return;
         }
         if x_id.is_none() && bias_id.is_none() {
             return;
         }
         let grad = match activation {
-            Some((activation, pre)) => B::activation_backward(activation, pre, grad, &config),
+            Some((activation, pre)) => B::activation_backward(activation, pre, grad, pass.config),
             None => grad,
         };
         if bias_id.is_some() {
-            register(grads, bias_id, bias_gradient(grad.clone()), bias_dtype);
+            pass.register(bias_id, bias_gradient(grad.clone()), bias_dtype);
         }
         if x_id.is_some() {
-            register(grads, x_id, input_gradient(&weight, grad, &config), dtype);
+            pass.register(x_id, input_gradient(&weight, grad, pass.config), dtype);
         }
     }
 }

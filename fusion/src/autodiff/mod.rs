@@ -1,12 +1,13 @@
 //! The vocabulary on `Autodiff<B>`: the forward of `B` and hand-written backward passes.
 //!
-//! Burn's own `Autodiff` would record the default compositions op by op: correct, but a fused kernel of `B` would never be
-//! reached. Here each op is one node of the tape (two where it has two outputs); it calls `B`'s `*_forward` and, in reverse,
-//! `B`'s `*_backward`.
+//! Burn's own `Autodiff` would record the default compositions op by op: correct, but a fused kernel of `B` would never
+//! be reached. Here each op is one node of the tape (two where it has two outputs); it calls `B`'s `*_forward` and, in
+//! reverse, `B`'s `*_backward`.
 //!
 //! - Nothing tracked: `B`'s op runs and nothing is recorded.
-//! - A parent that wants no gradient costs none: a frozen matrix (LoRA) gets no weight gradient, and the inputs that only
-//!   that would need are not kept.
+//! - A node's backward runs under the configuration of its forward, wherever `.backward()` is called.
+//! - A parent that wants no gradient costs none: a frozen matrix (LoRA) gets no weight gradient, and the inputs that
+//!   only that would need are not kept.
 //! - Attention with a cache, and attention with a trained bias, run their composition on `Autodiff` itself.
 //!
 //! A node never calls `.backward()`: the tape's lock is held while it runs.
@@ -25,14 +26,13 @@ mod tape;
 
 use crate::{
     Activation, AdamWOptions, AdamWState, AddNorm, AttentionInputs, AttentionOptions, DeviceMemory, Epilogue, FusedOps,
-    GatedMlpWeights, KernelConfig, KvCache, LinearWeights, LossForward, LossOptions, MoeOptions, MoeWeights, Norm,
-    PlainMlpWeights, Rotary, Targets, Weight,
+    GatedMlpWeights, HeadNorms, KernelConfig, KvCache, LinearWeights, LossForward, LossInputs, LossOptions, MoeOptions,
+    MoeWeights, Norm, Packing, PlainMlpWeights, QueryKey, Rotary, TrainingOps, Weight,
 };
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_tensor::{Int, Tensor};
-use std::sync::Arc;
 
-impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
+impl<B: TrainingOps, C: CheckpointStrategy> Packing for Autodiff<B, C> {
     type Packed = Tensor<Self, 2>;
 
     fn pack(weight: Tensor<Self, 2>, _config: &KernelConfig) -> Self::Packed {
@@ -42,8 +42,10 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
         packed.clone()
     }
+}
 
-    fn scope<T>(config: &Arc<KernelConfig>, work: impl FnOnce() -> T) -> T {
+impl<B: TrainingOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
+    fn scope<T>(config: &KernelConfig, work: impl FnOnce() -> T) -> T {
         B::scope(config, work)
     }
 
@@ -152,13 +154,12 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     }
 
     fn qk_norm_rope(
-        qk: (Tensor<Self, 4>, Tensor<Self, 4>),
-        gammas: (Tensor<Self, 1>, Tensor<Self, 1>),
-        epsilon: f64,
+        heads: QueryKey<Self>,
+        norms: HeadNorms<Self>,
         rotary: &Rotary<Self>,
         config: &KernelConfig,
-    ) -> (Tensor<Self, 4>, Tensor<Self, 4>) {
-        rope::qk_norm_rope(qk, gammas, epsilon, rotary, config)
+    ) -> QueryKey<Self> {
+        rope::qk_norm_rope(heads, norms, rotary, config)
     }
 
     fn embedding(weight: &Weight<Self>, ids: Tensor<Self, 2, Int>, config: &KernelConfig) -> Tensor<Self, 3> {
@@ -173,15 +174,15 @@ impl<B: FusedOps, C: CheckpointStrategy> FusedOps for Autodiff<B, C> {
     ) -> Tensor<Self, 4> {
         attention::attention(inputs, options, cache, config)
     }
+}
 
+impl<B: TrainingOps, C: CheckpointStrategy> TrainingOps for Autodiff<B, C> {
     fn lm_head_cross_entropy(
-        hidden: Tensor<Self, 2>,
-        weight: &Weight<Self>,
-        targets: Targets<Self>,
+        inputs: LossInputs<'_, Self>,
         options: LossOptions,
         config: &KernelConfig,
     ) -> LossForward<Self> {
-        loss::lm_head_cross_entropy(hidden, weight, targets, options, config)
+        loss::lm_head_cross_entropy(inputs, options, config)
     }
 
     /// The step of `B`: an update is not differentiated.

@@ -1,26 +1,20 @@
 //! A mixture of experts as one node.
 
-use super::tape::{is_any_tracked, lift, lower_weight, parent, record, register};
-use crate::{FusedOps, KernelConfig, MoeOptions, MoeWeights, compose};
-use burn_autodiff::ops::{Backward, Ops};
-use burn_autodiff::{
-    Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
-};
+use super::tape::{Inner, Node, Pass, is_any_tracked, lift, parent, record};
+use crate::{KernelConfig, MoeOptions, MoeWeights, TrainingOps, compose};
+use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn_backend::tensor::FloatTensor;
 use burn_tensor::Tensor;
 
 /// Parents: `x`, `router`, `gate_up`, `down`.
-#[derive(Debug)]
-struct MoeNode;
-
 #[derive(Debug, Clone)]
-struct MoeState<B: FusedOps> {
+struct MoeNode<B: TrainingOps> {
     x: Tensor<B, 2>,
     weights: MoeWeights<B>,
     options: MoeOptions,
-    config: KernelConfig,
 }
 
-pub(super) fn moe<B: FusedOps, C: CheckpointStrategy>(
+pub(super) fn moe<B: TrainingOps, C: CheckpointStrategy>(
     x: Tensor<Autodiff<B, C>, 2>,
     weights: &MoeWeights<Autodiff<B, C>>,
     options: MoeOptions,
@@ -29,35 +23,28 @@ pub(super) fn moe<B: FusedOps, C: CheckpointStrategy>(
     let parents = [parent(&x), parent(&weights.router.unpack()), parent(&weights.gate_up), parent(&weights.down)];
     let experts_train = is_any_tracked::<B, C>(&parents[2..]);
     if is_any_tracked::<B, C>(&parents) && !experts_train {
-        // The node's backward makes gradients of all experts, which frozen ones don't want and which are as large as they
-        // are. The composition records the products of the chosen ones only.
-        return compose::moe::moe(x, weights, options, config);
+        // The node's backward makes gradients of all experts, which frozen ones don't want and which are as large as
+        // they are. The composition records the products of the chosen ones only.
+        return B::scope(config, || compose::moe::moe(x, weights, options, config));
     }
-    let x = x.inner();
-    let weights = MoeWeights {
-        router: lower_weight(&weights.router),
-        gate_up: weights.gate_up.clone().inner(),
-        down: weights.down.clone().inner(),
-    };
+    let (x, weights) = (x.inner(), weights.clone().convert::<Inner<B, C>>());
     let output = B::moe(x.clone(), &weights, options, config);
     if !experts_train {
         return Tensor::from_inner(output);
     }
-    record(MoeNode, parents, MoeState { x, weights, options, config: config.clone() }, output)
+    record(MoeNode { x, weights, options }, parents, output, config)
 }
 
-impl<B: FusedOps> Backward<B, 4> for MoeNode {
-    type State = MoeState<B>;
-
-    fn backward(self, ops: Ops<Self::State, 4>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = lift(grads.consume::<B>(&ops.node));
-        let MoeState { x, weights, options, config } = ops.state;
-        let [x_id, router_id, gate_up_id, down_id] = ops.parents.map(|node| node.map(|node| node.id));
+impl<B: TrainingOps> Node<B, 4> for MoeNode<B> {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 4>) {
+        let grad = lift(grad);
+        let Self { x, weights, options } = self;
+        let [x_id, router_id, gate_up_id, down_id] = pass.parents;
         let dtype = x.dtype();
-        let moe = B::moe_backward(x, &weights, options, grad, &config);
-        register(grads, x_id, moe.x, dtype);
-        register(grads, router_id, moe.router, weights.router.unpack().dtype());
-        register(grads, gate_up_id, moe.gate_up, weights.gate_up.dtype());
-        register(grads, down_id, moe.down, weights.down.dtype());
+        let moe = B::moe_backward(x, &weights, options, grad, pass.config);
+        pass.register(x_id, moe.x, dtype);
+        pass.register(router_id, moe.router, weights.router.unpack().dtype());
+        pass.register(gate_up_id, moe.gate_up, weights.gate_up.dtype());
+        pass.register(down_id, moe.down, weights.down.dtype());
     }
 }

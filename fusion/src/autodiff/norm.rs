@@ -1,38 +1,32 @@
 //! Norms as nodes.
 //!
-//! A residual addition with its norm has two outputs, and a node of Burn's tape has one. It becomes two nodes, over values
-//! that one fused forward gave:
+//! A residual addition with its norm has two outputs, and a node of Burn's tape has one. It becomes two nodes, over
+//! values that one fused forward gave:
 //! ```text
 //! x ──┐
 //!     ├─ SumNode ── sum ──┬── (the residual stream goes on)
 //! r ──┘                   └─ RmsNode ── normed      (reads rstd)
 //! ```
 //! `RmsNode` runs before `SumNode` in reverse. The gradient that has come to `sum` by then, nearly always all of it, is
-//! taken off the tape and goes into the fused backward, which saves the separate addition; what comes later is added by the
-//! tape.
+//! taken off the tape and goes into the fused backward, which saves the separate addition; what comes later is added by
+//! the tape.
 
-use super::tape::{Taped, is_any_tracked, lift, lower, optional_parent, parent, record, register};
-use crate::{AddNorm, FusedOps, KernelConfig, LayerNormForward};
-use burn_autodiff::ops::{Backward, Ops};
-use burn_autodiff::{
-    Autodiff, checkpoint::base::Checkpointer, checkpoint::strategy::CheckpointStrategy, grads::Gradients,
-};
+use super::tape::{Node, Pass, Taped, is_any_tracked, lift, lower, optional_parent, parent, record};
+use crate::{AddNorm, AddNormForward, FusedOps, KernelConfig, LayerNormForward, TrainingOps};
+use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
+use burn_backend::tensor::FloatTensor;
 use burn_tensor::{DType, Tensor};
 use std::sync::Arc;
 
 /// Parents: `x`, `gamma`.
-#[derive(Debug)]
-struct RmsNormNode<const D: usize>;
-
 #[derive(Debug, Clone)]
-struct RmsNormState<B: FusedOps, const D: usize> {
+struct RmsNormNode<B: TrainingOps, const D: usize> {
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     rstd: Tensor<B, D>,
-    config: KernelConfig,
 }
 
-pub(super) fn rms_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn rms_norm<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     gamma: Tensor<Autodiff<B, C>, 1>,
     epsilon: f64,
@@ -44,38 +38,32 @@ pub(super) fn rms_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
         return Tensor::from_inner(B::rms_norm(x, gamma, epsilon, config));
     }
     let forward = B::rms_norm_forward(x.clone(), gamma.clone(), epsilon, config);
-    let state = RmsNormState { x, gamma, rstd: forward.rstd, config: config.clone() };
-    record(RmsNormNode::<D>, parents, state, forward.output)
+    let state = RmsNormNode { x, gamma, rstd: forward.rstd };
+    record(state, parents, forward.output, config)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 2> for RmsNormNode<D> {
-    type State = RmsNormState<B, D>;
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = lift(grads.consume::<B>(&ops.node));
-        let RmsNormState { x, gamma, rstd, config } = ops.state;
-        let [x_id, gamma_id] = ops.parents.map(|node| node.map(|node| node.id));
+impl<B: TrainingOps, const D: usize> Node<B, 2> for RmsNormNode<B, D> {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 2>) {
+        let grad = lift(grad);
+        let Self { x, gamma, rstd } = self;
+        let [x_id, gamma_id] = pass.parents;
         let dtypes = (x.dtype(), gamma.dtype());
-        let norm = B::rms_norm_backward(x, gamma, rstd, grad, &config);
-        register(grads, x_id, norm.x, dtypes.0);
-        register(grads, gamma_id, norm.gamma, dtypes.1);
+        let norm = B::rms_norm_backward(x, gamma, rstd, grad, pass.config);
+        pass.register(x_id, norm.x, dtypes.0);
+        pass.register(gamma_id, norm.gamma, dtypes.1);
     }
 }
 
 /// Parents: `x`, `gamma`, `beta`.
-#[derive(Debug)]
-struct LayerNormNode<const D: usize>;
-
 #[derive(Debug, Clone)]
-struct LayerNormState<B: FusedOps, const D: usize> {
+struct LayerNormNode<B: TrainingOps, const D: usize> {
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     beta_dtype: Option<DType>,
     forward: LayerNormForward<B, D>,
-    config: KernelConfig,
 }
 
-pub(super) fn layer_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn layer_norm<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     gamma: Tensor<Autodiff<B, C>, 1>,
     beta: Option<Tensor<Autodiff<B, C>, 1>>,
@@ -92,56 +80,47 @@ pub(super) fn layer_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
     let beta_dtype = beta.as_ref().map(Tensor::dtype);
     let forward = B::layer_norm_forward(x.clone(), gamma.clone(), beta, epsilon, config);
     let output = forward.output.clone();
-    let state = LayerNormState { x, gamma, beta_dtype, forward, config: config.clone() };
-    record(LayerNormNode::<D>, parents, state, output)
+    let state = LayerNormNode { x, gamma, beta_dtype, forward };
+    record(state, parents, output, config)
 }
 
-impl<B: FusedOps, const D: usize> Backward<B, 3> for LayerNormNode<D> {
-    type State = LayerNormState<B, D>;
-
-    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = lift(grads.consume::<B>(&ops.node));
-        let LayerNormState { x, gamma, beta_dtype, forward, config } = ops.state;
-        let [x_id, gamma_id, beta_id] = ops.parents.map(|node| node.map(|node| node.id));
+impl<B: TrainingOps, const D: usize> Node<B, 3> for LayerNormNode<B, D> {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 3>) {
+        let grad = lift(grad);
+        let Self { x, gamma, beta_dtype, forward } = self;
+        let [x_id, gamma_id, beta_id] = pass.parents;
         let dtypes = (x.dtype(), gamma.dtype());
-        let norm = FusedOps::layer_norm_backward(x, gamma, forward, grad, &config);
-        register(grads, x_id, norm.x, dtypes.0);
-        register(grads, gamma_id, norm.gamma, dtypes.1);
+        let norm = TrainingOps::layer_norm_backward(x, gamma, forward, grad, pass.config);
+        pass.register(x_id, norm.x, dtypes.0);
+        pass.register(gamma_id, norm.gamma, dtypes.1);
         if let Some(beta) = norm.beta {
-            register(grads, beta_id, beta, beta_dtype.unwrap_or(dtypes.1));
+            pass.register(beta_id, beta, beta_dtype.unwrap_or(dtypes.1));
         }
     }
 }
 
 /// Parents: `x`, `residual`. Both get the gradient as it is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct SumNode;
 
-impl<B: FusedOps> Backward<B, 2> for SumNode {
-    type State = ();
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad = grads.consume::<B>(&ops.node);
-        for parent in ops.parents.into_iter().flatten() {
-            grads.register::<B>(parent.id, grad.clone());
+impl<B: TrainingOps> Node<B, 2> for SumNode {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 2>) {
+        for parent in pass.parents.into_iter().flatten() {
+            pass.grads.register::<B>(parent, grad.clone());
         }
     }
 }
 
 /// Parents: `sum`, `gamma`.
-#[derive(Debug)]
-struct AddNormNode<C, const D: usize>(core::marker::PhantomData<C>);
-
 #[derive(Debug, Clone)]
-struct AddNormState<B: FusedOps, C: CheckpointStrategy, const D: usize> {
-    forward: AddNorm<B, D>,
+struct AddNormNode<B: TrainingOps, C: CheckpointStrategy, const D: usize> {
+    forward: AddNormForward<B, D>,
     gamma: Tensor<B, 1>,
     /// Names `sum` to the tape; see [`name_without_holding`].
     sum: Taped<B, C>,
-    config: KernelConfig,
 }
 
-pub(super) fn add_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
+pub(super) fn add_norm<B: TrainingOps, C: CheckpointStrategy, const D: usize>(
     x: Tensor<Autodiff<B, C>, D>,
     residual: Tensor<Autodiff<B, C>, D>,
     gamma: Tensor<Autodiff<B, C>, 1>,
@@ -150,44 +129,44 @@ pub(super) fn add_norm<B: FusedOps, C: CheckpointStrategy, const D: usize>(
 ) -> AddNorm<Autodiff<B, C>, D> {
     let summands = [parent(&x), parent(&residual)];
     let gamma_parent = parent(&gamma);
-    let gamma = gamma.inner();
-    let forward = B::add_norm(x.inner(), residual.inner(), gamma.clone(), epsilon, config);
-    let rstd = Tensor::from_inner(forward.rstd.clone());
+    let (x, residual, gamma) = (x.inner(), residual.inner(), gamma.inner());
+    if !is_any_tracked::<B, C>(&summands) && !gamma_parent.is_tracked() {
+        let AddNorm { sum, normed } = B::add_norm(x, residual, gamma, epsilon, config);
+        return AddNorm { sum: Tensor::from_inner(sum), normed: Tensor::from_inner(normed) };
+    }
+    let forward = B::add_norm_forward(x, residual, gamma.clone(), epsilon, config);
     let sum = if is_any_tracked::<B, C>(&summands) {
-        record(SumNode, summands, (), forward.sum.clone())
+        record(SumNode, summands, forward.sum.clone(), config)
     } else {
         Tensor::from_inner(forward.sum.clone())
     };
     let parents = [parent(&sum), gamma_parent];
     let normed = if is_any_tracked::<B, C>(&parents) {
         let output = forward.normed.clone();
-        let state =
-            AddNormState { forward, gamma, sum: name_without_holding::<B, C>(&parents[0]), config: config.clone() };
-        record(AddNormNode::<C, D>(core::marker::PhantomData), parents, state, output)
+        let state = AddNormNode::<B, C, D> { forward, gamma, sum: name_without_holding::<B, C>(&parents[0]) };
+        record(state, parents, output, config)
     } else {
         Tensor::from_inner(forward.normed)
     };
-    AddNorm { sum, normed, rstd }
+    AddNorm { sum, normed }
 }
 
-impl<B: FusedOps, C: CheckpointStrategy, const D: usize> Backward<B, 2> for AddNormNode<C, D> {
-    type State = AddNormState<B, C, D>;
-
-    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let grad_normed = lift(grads.consume::<B>(&ops.node));
-        let AddNormState { forward, gamma, sum, config } = ops.state;
-        let [sum_id, gamma_id] = ops.parents.map(|node| node.map(|node| node.id));
+impl<B: TrainingOps, C: CheckpointStrategy, const D: usize> Node<B, 2> for AddNormNode<B, C, D> {
+    fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 2>) {
+        let grad_normed = lift(grad);
+        let Self { forward, gamma, sum } = self;
+        let [sum_id, gamma_id] = pass.parents;
         let dtypes = (forward.sum.dtype(), gamma.dtype());
-        let grad_sum = grads.remove::<B>(&sum).map(lift);
-        let norm = B::add_norm_backward(forward, gamma, grad_sum, grad_normed, &config);
-        register(grads, sum_id, norm.x, dtypes.0);
-        register(grads, gamma_id, norm.gamma, dtypes.1);
+        let grad_sum = pass.grads.remove::<B>(&sum).map(lift);
+        let norm = B::add_norm_backward(forward, gamma, grad_sum, grad_normed, pass.config);
+        pass.register(sum_id, norm.x, dtypes.0);
+        pass.register(gamma_id, norm.gamma, dtypes.1);
     }
 }
 
-/// A name for the gradient of `tensor`, with a reference count of its own: the tape frees what nobody outside it holds, and
-/// a tape that held itself would never be freed.
-fn name_without_holding<B: FusedOps, C: CheckpointStrategy>(tensor: &Taped<B, C>) -> Taped<B, C> {
+/// A name for the gradient of `tensor`, with a reference count of its own: the tape frees what nobody outside it holds,
+/// and a tape that held itself would never be freed.
+fn name_without_holding<B: TrainingOps, C: CheckpointStrategy>(tensor: &Taped<B, C>) -> Taped<B, C> {
     let mut name = tensor.clone();
     name.rc = Arc::new(name.node.id);
     name

@@ -1,6 +1,6 @@
 //! Element-wise activations.
 
-use crate::{Activation, FusedOps, KernelConfig};
+use crate::{Activation, FusedOps, KernelConfig, TrainingOps};
 use burn_tensor::Tensor;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -41,8 +41,8 @@ pub fn silu<B: FusedOps, const D: usize>(x: Tensor<B, D>, _config: &KernelConfig
     burn_tensor::activation::silu(x)
 }
 
-/// Default of [`FusedOps::activation_backward`].
-pub fn backward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::activation_backward`].
+pub fn backward<B: TrainingOps, const D: usize>(
     activation: Activation,
     x: Tensor<B, D>,
     grad: Tensor<B, D>,

@@ -7,13 +7,15 @@
 //! m = max(s)    p = exp(s - m)    l = Σ p
 //! out = p·v / l    lse = m + ln l
 //! ```
-//! A row that sees nothing has `m = -∞`; the maximum is held at the lowest finite number, so that `s - m` is -∞ and never
-//! NaN, and `l = 0` is divided by as 1.
+//! A row that sees nothing has `m = -∞`; the maximum is held at the lowest finite number, so that `s - m` is -∞ and
+//! never NaN, and `l = 0` is divided by as 1.
 //!
 //! Grouped queries: the heads of one key head are stacked as rows of one product, so that keys are never repeated.
 
 use super::attention_blocks::{Block, MAX_SCORES, Problem, cut_block, hide, plan};
-use crate::{AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache};
+use crate::{
+    AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, TrainingOps,
+};
 use burn_tensor::Tensor;
 
 /// Default of [`FusedOps::attention`].
@@ -35,8 +37,8 @@ pub fn attention<B: FusedOps>(
     attend(AttentionInputs { q, k, v }, options, MAX_SCORES).output
 }
 
-/// Default of [`FusedOps::attention_forward`].
-pub fn attention_forward<B: FusedOps>(
+/// Default of [`TrainingOps::attention_forward`].
+pub fn attention_forward<B: TrainingOps>(
     inputs: AttentionInputs<B>,
     options: &AttentionOptions<B>,
     _config: &KernelConfig,
@@ -102,7 +104,7 @@ fn score_block<B: FusedOps>(
 ) -> Scores<B> {
     let q = inputs.q.clone().slice_dim(2, block.queries.clone());
     let k = inputs.k.clone().slice_dim(2, block.keys.clone());
-    let q = group(q * resolve_scale(options, problem), problem);
+    let q = group(q * options.resolve_scale(problem.head_dim), problem);
     let mut scores = ungroup(q.matmul(k.transpose()), problem, block.queries.len());
     let mut tanh = None;
     if let Some(cap) = options.softcap {
@@ -119,9 +121,9 @@ fn score_block<B: FusedOps>(
     Scores { scores, tanh }
 }
 
-/// Default of [`FusedOps::attention_backward`]: with `p = exp(s - lse)` and `δ = Σ grad ⊙ out`,
+/// Default of [`TrainingOps::attention_backward`]: with `p = exp(s - lse)` and `δ = Σ grad ⊙ out`,
 /// `dv = pᵀ·grad`, `ds = p ⊙ (grad·vᵀ - δ)`, `dz = ds ⊙ (1 - t²)`, `dq = scale · dz·k`, `dk = scale · dzᵀ·q`.
-pub fn attention_backward<B: FusedOps>(
+pub fn attention_backward<B: TrainingOps>(
     inputs: AttentionInputs<B>,
     options: &AttentionOptions<B>,
     forward: AttentionForward<B>,
@@ -160,7 +162,7 @@ fn differentiate<B: FusedOps>(
         if let Some(t) = tanh {
             dz = dz * (-(t.clone() * t) + 1.0);
         }
-        let dz = group(dz * resolve_scale(options, problem), problem);
+        let dz = group(dz * options.resolve_scale(problem.head_dim), problem);
         dqs.push(ungroup(dz.clone().matmul(k), problem, block.queries.len()));
         let dk_block = dz.transpose().matmul(group(q, problem));
         let dv_block = group(p, problem).transpose().matmul(grad);
@@ -179,7 +181,8 @@ fn add_at<B: FusedOps>(whole: Tensor<B, 4>, block: &Block, part: Tensor<B, 4>) -
     whole.slice_assign(place, before + part)
 }
 
-/// `[batch, heads, rows, width]` as `[batch, kv_heads, heads/kv_heads · rows, width]`: one product for a group of heads.
+/// `[batch, heads, rows, width]` as `[batch, kv_heads, heads/kv_heads · rows, width]`: one product for a group of
+/// heads.
 fn group<B: FusedOps>(x: Tensor<B, 4>, problem: Problem) -> Tensor<B, 4> {
     let [batch, heads, rows, width] = x.dims();
     x.reshape([batch, problem.kv_heads, heads / problem.kv_heads * rows, width])
@@ -204,10 +207,6 @@ fn unify_dtype<B: FusedOps>(inputs: AttentionInputs<B>) -> AttentionInputs<B> {
     let AttentionInputs { q, k, v } = inputs;
     let dtype = q.dtype();
     AttentionInputs { q, k: k.cast(dtype), v: v.cast(dtype) }
-}
-
-fn resolve_scale<B: FusedOps>(options: &AttentionOptions<B>, problem: Problem) -> f64 {
-    options.scale.unwrap_or(1.0 / (problem.head_dim as f64).sqrt())
 }
 
 #[cfg(test)]

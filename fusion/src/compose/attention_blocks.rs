@@ -3,7 +3,7 @@
 //! Whole scores of a long sequence don't fit in memory (16 heads by 32768² in f32 are 64 GiB), so queries are taken in
 //! blocks. A block's keys end where its last query's view ends, and a segment never meets the keys of another one.
 
-use crate::{AttentionInputs, AttentionOptions};
+use crate::{AttentionInputs, AttentionOptions, Packing};
 use burn_backend::Backend;
 use burn_tensor::{Bool, Int, Tensor};
 use std::ops::Range;
@@ -27,7 +27,7 @@ impl Problem {
     ///
     /// # Panics
     /// When query heads are no multiple of key heads: they would read wrong ones.
-    pub fn measure<B: Backend>(inputs: &AttentionInputs<B>) -> Self {
+    pub fn measure<B: Packing>(inputs: &AttentionInputs<B>) -> Self {
         let [batch, heads, queries, head_dim] = inputs.q.dims();
         let [_, kv_heads, keys, _] = inputs.k.dims();
         assert!(
@@ -49,7 +49,7 @@ pub(super) struct Block {
 ///
 /// # Panics
 /// When segments are given for queries and keys of different length, or don't end with them.
-pub(super) fn plan<B: Backend>(problem: Problem, options: &AttentionOptions<B>, max_scores: usize) -> Vec<Block> {
+pub(super) fn plan<B: Packing>(problem: Problem, options: &AttentionOptions<B>, max_scores: usize) -> Vec<Block> {
     let Problem { batch, heads, queries, keys, .. } = problem;
     let mut blocks = Vec::new();
     for (rows, columns) in split_segments(problem, options) {
@@ -66,7 +66,7 @@ pub(super) fn plan<B: Backend>(problem: Problem, options: &AttentionOptions<B>, 
 }
 
 /// Pairs of query and key ranges that see each other.
-fn split_segments<B: Backend>(problem: Problem, options: &AttentionOptions<B>) -> Vec<(Range<usize>, Range<usize>)> {
+fn split_segments<B: Packing>(problem: Problem, options: &AttentionOptions<B>) -> Vec<(Range<usize>, Range<usize>)> {
     let Problem { queries, keys, .. } = problem;
     let Some(ends) = &options.segments else {
         return vec![(0..queries, 0..keys)];
@@ -79,7 +79,7 @@ fn split_segments<B: Backend>(problem: Problem, options: &AttentionOptions<B>) -
 }
 
 /// Which scores of `block` are hidden, `[batch, heads, queries, keys]`; `None` when all are seen.
-pub(super) fn hide<B: Backend>(
+pub(super) fn hide<B: Packing>(
     problem: Problem,
     options: &AttentionOptions<B>,
     block: &Block,

@@ -1,7 +1,7 @@
 //! Self-attention from projections to the output projection: head norms, rotation, cache and attention.
 
 use super::rows::reshape;
-use crate::{AttentionInputs, AttentionOptions, FusedOps, HeadNorms, KernelConfig, KvCache, RotaryInputs};
+use crate::{AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, QueryKey, RotaryInputs};
 use burn_tensor::Tensor;
 use std::iter;
 
@@ -21,11 +21,9 @@ pub fn attention_rotary<B: FusedOps>(
         reshape(rows, [batch, length, heads, head_dim]).swap_dims(1, 2)
     };
     let (q, k, v) = (split(q), split(k), split(v));
-    let (q, k) = match norms {
-        Some(HeadNorms { q_gamma, k_gamma, epsilon }) => {
-            B::qk_norm_rope((q, k), (q_gamma, k_gamma), epsilon, rotary, config)
-        }
-        None => (B::rope(q, rotary, config), B::rope(k, rotary, config)),
+    let QueryKey { q, k } = match norms {
+        Some(norms) => B::qk_norm_rope(QueryKey { q, k }, norms, rotary, config),
+        None => QueryKey { q: B::rope(q, rotary, config), k: B::rope(k, rotary, config) },
     };
     let mut caches = caches.into_iter().map(Some).chain(iter::repeat_with(|| None));
     let attend = |inputs, cache| <B as FusedOps>::attention(inputs, options, cache, config);

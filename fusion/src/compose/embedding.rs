@@ -1,6 +1,6 @@
 //! Rows of a table by id.
 
-use crate::{FusedOps, KernelConfig, Weight};
+use crate::{FusedOps, KernelConfig, TrainingOps, Weight};
 use burn_backend::DType;
 use burn_tensor::{IndexingUpdateOp, Int, Tensor};
 
@@ -12,13 +12,13 @@ pub fn embedding<B: FusedOps>(weight: &Weight<B>, ids: Tensor<B, 2, Int>, _confi
     if batch * length == 0 {
         return Tensor::zeros([batch, length, hidden], (&table.device(), DType::F32));
     }
-    // Rows first, then the conversion: the table is large and few of its rows are asked for.
+    // Rows first, then the conversion: the table is large and few of its rows are selected.
     let rows = table.select(0, ids.reshape([batch * length])).cast(DType::F32);
     rows.reshape([batch, length, hidden])
 }
 
-/// Default of [`FusedOps::embedding_backward`], f32.
-pub fn embedding_backward<B: FusedOps>(
+/// Default of [`TrainingOps::embedding_backward`], f32.
+pub fn embedding_backward<B: TrainingOps>(
     weight: &Weight<B>,
     ids: Tensor<B, 2, Int>,
     grad: Tensor<B, 3>,

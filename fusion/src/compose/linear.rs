@@ -1,7 +1,7 @@
 //! Linear layers.
 
 use super::{activation, rows};
-use crate::{Activation, Epilogue, FusedOps, KernelConfig, LinearForward, LinearGrads, Weight};
+use crate::{Activation, Epilogue, FusedOps, KernelConfig, LinearForward, LinearGrads, TrainingOps, Weight};
 use burn_tensor::Tensor;
 
 /// Default of [`FusedOps::linear`].
@@ -33,8 +33,8 @@ pub fn apply_epilogue<B: FusedOps, const D: usize>(
     }
 }
 
-/// Default of [`FusedOps::linear_forward`].
-pub fn linear_forward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::linear_forward`].
+pub fn linear_forward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     weight: &Weight<B>,
     epilogue: Epilogue<B, D>,
@@ -52,8 +52,9 @@ pub fn linear_forward<B: FusedOps, const D: usize>(
     LinearForward { output, pre_activation: Some(pre_activation) }
 }
 
-/// Default of [`FusedOps::linear_backward`]: with `g = grad · activation'(pre)`, `dx = g·W`, `dW = gᵀ·x`, `db = Σ g`.
-pub fn linear_backward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::linear_backward`]: with `g = grad · activation'(pre)`, `dx = g·W`, `dW = gᵀ·x`, `db = Σ
+/// g`.
+pub fn linear_backward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     weight: &Weight<B>,
     activation: Option<(Activation, Tensor<B, D>)>,

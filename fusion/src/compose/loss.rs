@@ -3,14 +3,12 @@
 //! A vocabulary of 151936 makes logits of 0.6 MB a position in f32; only `chunk` positions have theirs at a time.
 
 use super::linear::input_gradient;
-use crate::{Epilogue, FusedOps, KernelConfig, LossForward, LossGrads, LossOptions, Targets, Weight};
+use crate::{Epilogue, FusedOps, KernelConfig, LossForward, LossGrads, LossInputs, LossOptions, TrainingOps};
 use burn_tensor::{Bool, IndexingUpdateOp, Int, Tensor};
 
-/// Default of [`FusedOps::lm_head_cross_entropy`].
-pub fn lm_head_cross_entropy<B: FusedOps>(
-    hidden: Tensor<B, 2>,
-    weight: &Weight<B>,
-    targets: Targets<B>,
+/// Default of [`TrainingOps::lm_head_cross_entropy`].
+pub fn lm_head_cross_entropy<B: TrainingOps>(
+    LossInputs { hidden, weight, targets }: LossInputs<'_, B>,
     options: LossOptions,
     config: &KernelConfig,
 ) -> LossForward<B> {
@@ -32,17 +30,18 @@ pub fn lm_head_cross_entropy<B: FusedOps>(
     LossForward { loss: total / count, lse }
 }
 
-/// Default of [`FusedOps::lm_head_cross_entropy_backward`]: `dlogits = (exp(logits - lse) - onehot) · grad / count`.
-pub fn lm_head_cross_entropy_backward<B: FusedOps>(
-    (hidden, weight, targets): (Tensor<B, 2>, &Weight<B>, Targets<B>),
+/// Default of [`TrainingOps::lm_head_cross_entropy_backward`]: `dlogits = (exp(logits - lse) - onehot) · grad / count`.
+pub fn lm_head_cross_entropy_backward<B: TrainingOps>(
+    inputs: LossInputs<'_, B>,
     lse: Tensor<B, 2>,
     grad: Tensor<B, 1>,
     options: LossOptions,
     config: &KernelConfig,
 ) -> LossGrads<B> {
+    let (hidden, weight) = (inputs.hidden.clone(), inputs.weight);
     let mut rows = Vec::new();
     let mut total: Option<Tensor<B, 2>> = None;
-    differentiate_chunks((hidden.clone(), weight, targets), lse, grad, options, config, |hidden, dlogits| {
+    differentiate_chunks(inputs, lse, grad, options, config, |hidden, dlogits| {
         let grads = B::linear_backward(hidden, weight, None, dlogits, config);
         rows.push(grads.x);
         total = Some(match total.take() {
@@ -55,29 +54,31 @@ pub fn lm_head_cross_entropy_backward<B: FusedOps>(
 }
 
 /// The gradient of `hidden` alone: what a frozen head needs.
-pub fn lm_head_cross_entropy_input_gradient<B: FusedOps>(
-    (hidden, weight, targets): (Tensor<B, 2>, &Weight<B>, Targets<B>),
+pub fn lm_head_cross_entropy_input_gradient<B: TrainingOps>(
+    inputs: LossInputs<'_, B>,
     lse: Tensor<B, 2>,
     grad: Tensor<B, 1>,
     options: LossOptions,
     config: &KernelConfig,
 ) -> Tensor<B, 2> {
+    let (hidden, weight) = (inputs.hidden.clone(), inputs.weight);
     let mut rows = Vec::new();
-    differentiate_chunks((hidden.clone(), weight, targets), lse, grad, options, config, |_, dlogits| {
+    differentiate_chunks(inputs, lse, grad, options, config, |_, dlogits| {
         rows.push(input_gradient(weight, dlogits, config));
     });
     join(rows, hidden)
 }
 
 /// Calls `sink` with the hidden states of each chunk and the gradient of its logits.
-fn differentiate_chunks<B: FusedOps>(
-    (hidden, weight, targets): (Tensor<B, 2>, &Weight<B>, Targets<B>),
+fn differentiate_chunks<B: TrainingOps>(
+    inputs: LossInputs<'_, B>,
     lse: Tensor<B, 2>,
     grad: Tensor<B, 1>,
     options: LossOptions,
     config: &KernelConfig,
     mut sink: impl FnMut(Tensor<B, 2>, Tensor<B, 2>),
 ) {
+    let LossInputs { hidden, weight, targets } = inputs;
     let targets = Labels::new(targets, options);
     let share = grad / targets.count().cast(hidden.dtype());
     for (start, length) in split_chunks(hidden.dims()[0], options) {
@@ -104,7 +105,7 @@ struct Labels<B: FusedOps> {
 }
 
 impl<B: FusedOps> Labels<B> {
-    fn new(targets: Targets<B>, options: LossOptions) -> Self {
+    fn new(targets: Tensor<B, 1, Int>, options: LossOptions) -> Self {
         let [tokens] = targets.dims();
         let targets = targets.reshape([tokens, 1]);
         let ignored = targets.clone().equal_elem(options.ignore_index);

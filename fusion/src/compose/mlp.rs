@@ -4,7 +4,7 @@ use super::activation;
 use super::linear::input_gradient;
 use crate::{
     Activation, AddNorm, Epilogue, FusedOps, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig,
-    LinearForward, PlainMlpForward, PlainMlpGrads, PlainMlpWeights,
+    LinearForward, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, RmsWeights, TrainingOps,
 };
 use burn_tensor::Tensor;
 
@@ -25,16 +25,16 @@ pub fn mlp_gated<B: FusedOps, const D: usize>(
 pub fn add_norm_mlp_gated<B: FusedOps, const D: usize>(
     x: Tensor<B, D>,
     residual: Tensor<B, D>,
-    (gamma, epsilon): (Tensor<B, 1>, f64),
+    norm: &RmsWeights<B>,
     weights: &GatedMlpWeights<B>,
     config: &KernelConfig,
 ) -> Tensor<B, D> {
-    let AddNorm { sum, normed, .. } = B::add_norm(x, residual, gamma, epsilon, config);
+    let AddNorm { sum, normed } = B::add_norm(x, residual, norm.gamma.clone(), norm.epsilon, config);
     B::mlp_gated(normed, weights, Some(sum), config)
 }
 
-/// Default of [`FusedOps::mlp_gated_forward`].
-pub fn mlp_gated_forward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::mlp_gated_forward`].
+pub fn mlp_gated_forward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     weights: &GatedMlpWeights<B>,
     residual: Option<Tensor<B, D>>,
@@ -47,9 +47,9 @@ pub fn mlp_gated_forward<B: FusedOps, const D: usize>(
     GatedMlpForward { output, gate, up }
 }
 
-/// Default of [`FusedOps::mlp_gated_backward`]: with `h = silu(gate) ⊙ up` and `dh = grad·down`,
+/// Default of [`TrainingOps::mlp_gated_backward`]: with `h = silu(gate) ⊙ up` and `dh = grad·down`,
 /// `dup = dh ⊙ silu(gate)`, `dgate = dh ⊙ up ⊙ silu'(gate)`, `dx = dgate·gateᵂ + dup·upᵂ`.
-pub fn mlp_gated_backward<B: FusedOps, const D: usize>(
+pub fn mlp_gated_backward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     weights: &GatedMlpWeights<B>,
     forward: GatedMlpForward<B, D>,
@@ -65,7 +65,7 @@ pub fn mlp_gated_backward<B: FusedOps, const D: usize>(
 }
 
 /// The gradient of a gated MLP's input alone: what frozen weights need.
-pub fn mlp_gated_input_gradient<B: FusedOps, const D: usize>(
+pub fn mlp_gated_input_gradient<B: TrainingOps, const D: usize>(
     weights: &GatedMlpWeights<B>,
     forward: GatedMlpForward<B, D>,
     grad: Tensor<B, D>,
@@ -76,7 +76,7 @@ pub fn mlp_gated_input_gradient<B: FusedOps, const D: usize>(
 }
 
 /// Gradients of both factors of `silu(gate) ⊙ up` from that of the product.
-fn split_gated<B: FusedOps, const D: usize>(
+fn split_gated<B: TrainingOps, const D: usize>(
     forward: GatedMlpForward<B, D>,
     grad: Tensor<B, D>,
     config: &KernelConfig,
@@ -100,8 +100,8 @@ pub fn mlp_plain<B: FusedOps, const D: usize>(
     FusedOps::linear(hidden, &weights.fc2, epilogue, config)
 }
 
-/// Default of [`FusedOps::mlp_plain_forward`].
-pub fn mlp_plain_forward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::mlp_plain_forward`].
+pub fn mlp_plain_forward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     weights: &PlainMlpWeights<B>,
     residual: Option<Tensor<B, D>>,
@@ -114,8 +114,8 @@ pub fn mlp_plain_forward<B: FusedOps, const D: usize>(
     PlainMlpForward { output: FusedOps::linear(hidden, &weights.fc2, epilogue, config), pre_activation }
 }
 
-/// Default of [`FusedOps::mlp_plain_backward`].
-pub fn mlp_plain_backward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::mlp_plain_backward`].
+pub fn mlp_plain_backward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     weights: &PlainMlpWeights<B>,
     pre_activation: Tensor<B, D>,
@@ -131,7 +131,7 @@ pub fn mlp_plain_backward<B: FusedOps, const D: usize>(
 /// The gradients of a plain MLP's input and of its first layer's sum: what frozen matrices need.
 ///
 /// The second one, summed over the rows, is that of the first bias.
-pub fn mlp_plain_input_gradient<B: FusedOps, const D: usize>(
+pub fn mlp_plain_input_gradient<B: TrainingOps, const D: usize>(
     weights: &PlainMlpWeights<B>,
     pre_activation: Tensor<B, D>,
     grad: Tensor<B, D>,

@@ -1,10 +1,11 @@
 //! Mixture of gated MLPs.
 //!
-//! Tokens are grouped by expert: one pair of products an expert, over the tokens that chose it, and none for the others.
-//! Outputs come back in the order of the slots (token by token, best expert first), so that a token's sum has a fixed order.
+//! Tokens are grouped by expert: one pair of products an expert, over the tokens that chose it, and none for the
+//! others. Outputs come back in the order of the slots (token by token, best expert first), so that a token's sum has a
+//! fixed order.
 
 use super::routing::{Routing, to_indices};
-use crate::{Activation, Epilogue, FusedOps, KernelConfig, MoeGrads, MoeOptions, MoeWeights};
+use crate::{Activation, Epilogue, FusedOps, KernelConfig, MoeGrads, MoeOptions, MoeWeights, TrainingOps};
 use burn_tensor::{IndexingUpdateOp, Tensor};
 
 /// Default of [`FusedOps::moe`].
@@ -30,8 +31,8 @@ pub fn moe<B: FusedOps>(
     (outputs * chosen.unsqueeze_dim(2)).sum_dim(1).reshape([tokens, hidden])
 }
 
-/// Default of [`FusedOps::moe_backward`].
-pub fn moe_backward<B: FusedOps>(
+/// Default of [`TrainingOps::moe_backward`].
+pub fn moe_backward<B: TrainingOps>(
     x: Tensor<B, 2>,
     weights: &MoeWeights<B>,
     options: MoeOptions,
@@ -160,7 +161,9 @@ impl<B: FusedOps> Expert<B> {
         let output = (B::silu(gate.clone(), config) * up.clone()).matmul(self.down.clone());
         ExpertPass { gate, up, output }
     }
+}
 
+impl<B: TrainingOps> Expert<B> {
     fn differentiate(
         &self,
         x: Tensor<B, 2>,

@@ -2,8 +2,8 @@
 
 use super::rows;
 use crate::{
-    AddNorm, AddNormGrads, Epilogue, FusedOps, KernelConfig, LayerNormForward, LinearWeights, Norm, NormGrads,
-    NormKind, NormLinearGrads, RmsNormForward, Weight,
+    AddNorm, AddNormForward, AddNormGrads, Epilogue, FusedOps, KernelConfig, LayerNormForward, LinearWeights, Norm,
+    NormGrads, NormKind, NormLinearGrads, RmsNormForward, TrainingOps, Weight,
 };
 use burn_tensor::Tensor;
 
@@ -18,8 +18,8 @@ pub fn rms_norm<B: FusedOps, const D: usize>(
     scale(x * rstd, gamma, None)
 }
 
-/// Default of [`FusedOps::rms_norm_forward`].
-pub fn rms_norm_forward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::rms_norm_forward`].
+pub fn rms_norm_forward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     epsilon: f64,
@@ -29,8 +29,8 @@ pub fn rms_norm_forward<B: FusedOps, const D: usize>(
     RmsNormForward { output: scale(x * rstd.clone(), gamma, None), rstd }
 }
 
-/// Default of [`FusedOps::rms_norm_backward`].
-pub fn rms_norm_backward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::rms_norm_backward`].
+pub fn rms_norm_backward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     rstd: Tensor<B, D>,
@@ -56,8 +56,8 @@ pub fn layer_norm<B: FusedOps, const D: usize>(
     scale(centred * rstd, gamma, beta)
 }
 
-/// Default of [`FusedOps::layer_norm_forward`].
-pub fn layer_norm_forward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::layer_norm_forward`].
+pub fn layer_norm_forward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     beta: Option<Tensor<B, 1>>,
@@ -70,9 +70,9 @@ pub fn layer_norm_forward<B: FusedOps, const D: usize>(
     LayerNormForward { output: scale(centred * rstd.clone(), gamma, beta), mean, rstd }
 }
 
-/// Default of [`FusedOps::layer_norm_backward`]: with `n = (x - mean) · rstd` and `h = grad · gamma`,
+/// Default of [`TrainingOps::layer_norm_backward`]: with `n = (x - mean) · rstd` and `h = grad · gamma`,
 /// `dx = rstd · (h - mean(h) - n · mean(h · n))`, `dgamma = Σ grad · n`, `dbeta = Σ grad`.
-pub fn layer_norm_backward<B: FusedOps, const D: usize>(
+pub fn layer_norm_backward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     gamma: Tensor<B, 1>,
     forward: LayerNormForward<B, D>,
@@ -121,8 +121,8 @@ fn normalize<B: FusedOps, const D: usize>(x: Tensor<B, D>, norm: &Norm<B>, confi
     }
 }
 
-/// Default of [`FusedOps::norm_linear_backward`].
-pub fn norm_linear_backward<B: FusedOps, const D: usize>(
+/// Default of [`TrainingOps::norm_linear_backward`].
+pub fn norm_linear_backward<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     norm: &Norm<B>,
     weight: &Weight<B>,
@@ -140,7 +140,7 @@ pub fn norm_linear_backward<B: FusedOps, const D: usize>(
         NormKind::Layer => {
             let forward = B::layer_norm_forward(x.clone(), gamma.clone(), norm.beta.clone(), norm.epsilon, config);
             let linear = B::linear_backward(forward.output.clone(), weight, None, grad, config);
-            let norm = B::layer_norm_backward(x, gamma, forward, linear.x.clone(), config);
+            let norm = TrainingOps::layer_norm_backward(x, gamma, forward, linear.x.clone(), config);
             (linear, norm)
         }
     };
@@ -148,7 +148,7 @@ pub fn norm_linear_backward<B: FusedOps, const D: usize>(
 }
 
 /// Gradients of [`FusedOps::norm_linear`] for its norm alone: what a frozen weight needs.
-pub fn norm_linear_input_gradient<B: FusedOps, const D: usize>(
+pub fn norm_linear_input_gradient<B: TrainingOps, const D: usize>(
     x: Tensor<B, D>,
     norm: &Norm<B>,
     weight: &Weight<B>,
@@ -164,7 +164,7 @@ pub fn norm_linear_input_gradient<B: FusedOps, const D: usize>(
         }
         NormKind::Layer => {
             let forward = B::layer_norm_forward(x.clone(), gamma.clone(), norm.beta.clone(), norm.epsilon, config);
-            B::layer_norm_backward(x, gamma, forward, grad, config)
+            TrainingOps::layer_norm_backward(x, gamma, forward, grad, config)
         }
     }
 }
@@ -178,13 +178,25 @@ pub fn add_norm<B: FusedOps, const D: usize>(
     config: &KernelConfig,
 ) -> AddNorm<B, D> {
     let sum = x + residual;
-    let RmsNormForward { output, rstd } = B::rms_norm_forward(sum.clone(), gamma, epsilon, config);
-    AddNorm { sum, normed: output, rstd }
+    AddNorm { normed: B::rms_norm(sum.clone(), gamma, epsilon, config), sum }
 }
 
-/// Default of [`FusedOps::add_norm_backward`].
-pub fn add_norm_backward<B: FusedOps, const D: usize>(
-    forward: AddNorm<B, D>,
+/// Default of [`TrainingOps::add_norm_forward`].
+pub fn add_norm_forward<B: TrainingOps, const D: usize>(
+    x: Tensor<B, D>,
+    residual: Tensor<B, D>,
+    gamma: Tensor<B, 1>,
+    epsilon: f64,
+    config: &KernelConfig,
+) -> AddNormForward<B, D> {
+    let sum = x + residual;
+    let RmsNormForward { output, rstd } = B::rms_norm_forward(sum.clone(), gamma, epsilon, config);
+    AddNormForward { sum, normed: output, rstd }
+}
+
+/// Default of [`TrainingOps::add_norm_backward`].
+pub fn add_norm_backward<B: TrainingOps, const D: usize>(
+    forward: AddNormForward<B, D>,
     gamma: Tensor<B, 1>,
     grad_sum: Option<Tensor<B, D>>,
     grad_normed: Tensor<B, D>,

@@ -1,11 +1,11 @@
 //! The optimiser step.
 
-use crate::{AdamWOptions, AdamWState, FusedOps, KernelConfig};
+use crate::{AdamWOptions, AdamWState, KernelConfig, TrainingOps};
 use burn_tensor::Tensor;
 
-/// Default of [`FusedOps::adamw_step`]: with `m ← β₁m + (1-β₁)g` and `v ← β₂v + (1-β₂)g²`,
+/// Default of [`TrainingOps::adamw_step`]: with `m ← β₁m + (1-β₁)g` and `v ← β₂v + (1-β₂)g²`,
 /// `p ← p·(1 - lr·wd) - lr/(1-β₁ᵗ) · m / (√v/√(1-β₂ᵗ) + ε)`.
-pub fn adamw_step<B: FusedOps, const D: usize>(
+pub fn adamw_step<B: TrainingOps, const D: usize>(
     parameter: Tensor<B, D>,
     grad: Tensor<B, D>,
     state: AdamWState<B, D>,

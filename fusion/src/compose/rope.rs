@@ -1,7 +1,7 @@
 //! Rotary position embedding and the head norms before it.
 
 use super::rows::reshape;
-use crate::{FusedOps, KernelConfig, NormGrads, QkGrads, Rotary};
+use crate::{FusedOps, HeadNorms, KernelConfig, NormGrads, QkGrads, QueryKey, RmsWeights, Rotary, TrainingOps};
 use burn_tensor::Tensor;
 
 /// Default of [`FusedOps::rope`]: with halves `a` and `b` of a head, `(a·cos - b·sin, b·cos + a·sin)`.
@@ -18,48 +18,47 @@ pub fn rope<B: FusedOps>(x: Tensor<B, 4>, rotary: &Rotary<B>, _config: &KernelCo
     Tensor::cat(vec![first, second], 3)
 }
 
-/// Default of [`FusedOps::rope_backward`].
-pub fn rope_backward<B: FusedOps>(grad: Tensor<B, 4>, rotary: &Rotary<B>, config: &KernelConfig) -> Tensor<B, 4> {
+/// Default of [`TrainingOps::rope_backward`].
+pub fn rope_backward<B: TrainingOps>(grad: Tensor<B, 4>, rotary: &Rotary<B>, config: &KernelConfig) -> Tensor<B, 4> {
     B::rope(grad, &Rotary { cos: rotary.cos.clone(), sin: -rotary.sin.clone() }, config)
 }
 
 /// Default of [`FusedOps::qk_norm_rope`].
 pub fn qk_norm_rope<B: FusedOps>(
-    (q, k): (Tensor<B, 4>, Tensor<B, 4>),
-    (q_gamma, k_gamma): (Tensor<B, 1>, Tensor<B, 1>),
-    epsilon: f64,
+    heads: QueryKey<B>,
+    norms: HeadNorms<B>,
     rotary: &Rotary<B>,
     config: &KernelConfig,
-) -> (Tensor<B, 4>, Tensor<B, 4>) {
-    let q = B::rms_norm(q, q_gamma, epsilon, config);
-    let k = B::rms_norm(k, k_gamma, epsilon, config);
-    (B::rope(q, rotary, config), B::rope(k, rotary, config))
+) -> QueryKey<B> {
+    let HeadNorms { q_gamma, k_gamma, epsilon } = norms;
+    let q = B::rms_norm(heads.q, q_gamma, epsilon, config);
+    let k = B::rms_norm(heads.k, k_gamma, epsilon, config);
+    QueryKey { q: B::rope(q, rotary, config), k: B::rope(k, rotary, config) }
 }
 
-/// Default of [`FusedOps::qk_norm_rope_backward`].
-pub fn qk_norm_rope_backward<B: FusedOps>(
-    (q, k): (Tensor<B, 4>, Tensor<B, 4>),
-    (q_gamma, k_gamma): (Tensor<B, 1>, Tensor<B, 1>),
-    epsilon: f64,
+/// Default of [`TrainingOps::qk_norm_rope_backward`].
+pub fn qk_norm_rope_backward<B: TrainingOps>(
+    heads: QueryKey<B>,
+    norms: HeadNorms<B>,
     rotary: &Rotary<B>,
-    (q_grad, k_grad): (Tensor<B, 4>, Tensor<B, 4>),
+    grads: QueryKey<B>,
     config: &KernelConfig,
 ) -> QkGrads<B> {
-    let q = norm_rope_backward(q, q_gamma, epsilon, rotary, q_grad, config);
-    let k = norm_rope_backward(k, k_gamma, epsilon, rotary, k_grad, config);
+    let HeadNorms { q_gamma, k_gamma, epsilon } = norms;
+    let q = norm_rope_backward(heads.q, RmsWeights { gamma: q_gamma, epsilon }, rotary, grads.q, config);
+    let k = norm_rope_backward(heads.k, RmsWeights { gamma: k_gamma, epsilon }, rotary, grads.k, config);
     QkGrads { q: q.x, k: k.x, q_gamma: q.gamma, k_gamma: k.gamma }
 }
 
 /// Gradients of the norm and rotation of one of the two: the rotation back, then the norm's.
-pub fn norm_rope_backward<B: FusedOps>(
+pub fn norm_rope_backward<B: TrainingOps>(
     x: Tensor<B, 4>,
-    gamma: Tensor<B, 1>,
-    epsilon: f64,
+    norm: RmsWeights<B>,
     rotary: &Rotary<B>,
     grad: Tensor<B, 4>,
     config: &KernelConfig,
 ) -> NormGrads<B, 4> {
     let grad = B::rope_backward(grad, rotary, config);
-    let forward = B::rms_norm_forward(x.clone(), gamma.clone(), epsilon, config);
-    B::rms_norm_backward(x, gamma, forward.rstd, grad, config)
+    let forward = B::rms_norm_forward(x.clone(), norm.gamma.clone(), norm.epsilon, config);
+    B::rms_norm_backward(x, norm.gamma, forward.rstd, grad, config)
 }

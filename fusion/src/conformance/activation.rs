@@ -3,11 +3,11 @@
 use super::case::{Case, Setting, check_case};
 use super::{Sampler, Suite};
 use crate::reference::{Array, activate};
-use crate::{Activation, FusedOps, compose};
+use crate::{Activation, TrainingOps, compose};
 use burn_tensor::Tensor;
 
 /// Checks the three activations and their gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu] {
         for count in [1, 15, 67] {
             let x = Sampler::new(4).draw(&[count]).map(|value| value * 6.0);
@@ -37,11 +37,11 @@ impl Case for ActivationCase {
         activate(self.activation, &operands[0])
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         compose::activation::apply(self.activation, operands[0].clone(), setting.config)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,

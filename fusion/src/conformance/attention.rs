@@ -4,12 +4,12 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{assert_close, reshape, upload, upload_mask, upload_shaped};
 use super::{Sampler, Suite};
 use crate::reference::{Array, AttentionArrays, AttentionRules, attend};
-use crate::{AttentionInputs, AttentionOptions, FusedOps};
+use crate::{AttentionInputs, AttentionOptions, FusedOps, TrainingOps};
 use burn_tensor::Tensor;
 use std::sync::Arc;
 
-/// Checks [`FusedOps::attention`] without a cache, [`FusedOps::attention_forward`] and the gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`FusedOps::attention`] without a cache, [`TrainingOps::attention_forward`] and the gradients.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     let small = Sizes { batch: 2, heads: 4, kv_heads: 2, queries: 3, keys: 5, head_dim: 4 };
     let square = Sizes { keys: 3, ..small };
     let short = Sizes { queries: 4, keys: 2, ..small };
@@ -46,7 +46,7 @@ pub fn check<B: FusedOps>(suite: &Suite<B>) {
 }
 
 /// The log-sum-exp, -∞ for queries that see nothing included.
-fn check_log_sum_exp<B: FusedOps>(suite: &Suite<B>, case: &AttentionCase) {
+fn check_log_sum_exp<B: TrainingOps>(suite: &Suite<B>, case: &AttentionCase) {
     let operands: Vec<_> = case.operands.iter().map(|operand| upload::<B>(operand, &suite.device)).collect();
     let (inputs, options) = case.build(&operands);
     let forward = B::attention_forward(inputs, &options, &suite.config);
@@ -114,7 +114,7 @@ impl AttentionCase {
         Self { sizes, rules, operands, mask, bias }
     }
 
-    fn view<B: FusedOps>(&self, flat: &Tensor<B, 1>, heads: usize, length: usize) -> Tensor<B, 4> {
+    fn view<B: TrainingOps>(&self, flat: &Tensor<B, 1>, heads: usize, length: usize) -> Tensor<B, 4> {
         let Sizes { batch, head_dim, .. } = self.sizes;
         match self.rules.is_strided {
             true => reshape(flat.clone(), [batch, length, heads, head_dim]).swap_dims(1, 2),
@@ -122,12 +122,12 @@ impl AttentionCase {
         }
     }
 
-    fn flatten<B: FusedOps>(&self, heads: Tensor<B, 4>) -> Option<Tensor<B, 1>> {
+    fn flatten<B: TrainingOps>(&self, heads: Tensor<B, 4>) -> Option<Tensor<B, 1>> {
         let heads = if self.rules.is_strided { heads.swap_dims(1, 2) } else { heads };
         Some(heads.flatten(0, 3))
     }
 
-    fn build<B: FusedOps>(&self, operands: &[Tensor<B, 1>]) -> (AttentionInputs<B>, AttentionOptions<B>) {
+    fn build<B: TrainingOps>(&self, operands: &[Tensor<B, 1>]) -> (AttentionInputs<B>, AttentionOptions<B>) {
         let Sizes { heads, kv_heads, queries, keys, .. } = self.sizes;
         let device = operands[0].device();
         let inputs = AttentionInputs {
@@ -182,12 +182,12 @@ impl Case for AttentionCase {
         self.attend(operands).0
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let (inputs, options) = self.build(operands);
         FusedOps::attention(inputs, &options, None, setting.config).flatten(0, 3)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,
@@ -196,7 +196,7 @@ impl Case for AttentionCase {
         let (inputs, options) = self.build(operands);
         let forward = B::attention_forward(inputs.clone(), &options, setting.config);
         let grad = reshape(grad, forward.output.dims());
-        let grads = FusedOps::attention_backward(inputs, &options, forward, grad, setting.config);
+        let grads = TrainingOps::attention_backward(inputs, &options, forward, grad, setting.config);
         vec![self.flatten(grads.q), self.flatten(grads.k), self.flatten(grads.v)]
     }
 }

@@ -4,14 +4,15 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{assert_close, reshape, upload, upload_shaped};
 use super::{Sampler, Suite, Tolerance, WeightForm};
 use crate::reference::{Array, AttentionArrays, AttentionRules, attend, normalize_rms, rotate};
-use crate::{AttentionOptions, FusedOps, HeadNorms, KvCache, Rotary, RotaryInputs};
+use crate::{AttentionOptions, HeadNorms, KvCache, Rotary, RotaryInputs, TrainingOps};
 use burn_tensor::{DType, Tensor};
 use std::sync::Arc;
 
 const EPSILON: f64 = 1e-3;
 
-/// Checks [`FusedOps::attention_rotary`] with and without norms and caches, and its gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`FusedOps::attention_rotary`](crate::FusedOps::attention_rotary) with and without norms and caches, and its
+/// gradients.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     let small = Sizes { batch: 2, heads: 4, kv_heads: 2, length: 3, head_dim: 4 };
     let plain = Rules::default();
     for has_norms in [false, true] {
@@ -89,7 +90,7 @@ impl RotaryCase {
     }
 
     /// The op on positions `start .. start + lengths`, of which each sequence has its own.
-    fn attend<B: FusedOps>(
+    fn attend<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         (start, lengths): (usize, &[usize]),
@@ -162,12 +163,12 @@ impl Case for RotaryCase {
         attend(AttentionArrays { q: &q, k: &k, v: &v }, &rules).0.swap_middle()
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         self.attend(operands, (0, &self.rules.lengths), Vec::new(), setting).flatten(0, 2)
     }
 
     /// There is none: gradients are those of the ops that it is composed of.
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         _grad: Tensor<B, 1>,
@@ -178,12 +179,12 @@ impl Case for RotaryCase {
 }
 
 /// How far a result through a cache of `dtype` may be off: keys and values are rounded to it.
-fn bound<B: FusedOps>(suite: &Suite<B>, dtype: DType) -> f64 {
+fn bound<B: TrainingOps>(suite: &Suite<B>, dtype: DType) -> f64 {
     if dtype == DType::F32 { suite.tolerance.output } else { Tolerance::BF16.output }
 }
 
 /// Steps through a cache that they fill, and the same after it was cut back while somebody holds a view of it.
-fn check_steps<B: FusedOps>(suite: &Suite<B>, case: &RotaryCase, dtype: DType) {
+fn check_steps<B: TrainingOps>(suite: &Suite<B>, case: &RotaryCase, dtype: DType) {
     let length = case.sizes.length;
     let setting = Setting { config: &suite.config, form: suite.forms[0] };
     let operands: Vec<_> = case.operands.iter().map(|operand| upload::<B>(operand, &suite.device)).collect();
@@ -213,7 +214,7 @@ fn check_steps<B: FusedOps>(suite: &Suite<B>, case: &RotaryCase, dtype: DType) {
 }
 
 /// Sequences of several lengths behind each other, each with a cache of its own that holds something or nothing.
-fn check_sequences<B: FusedOps>(suite: &Suite<B>, dtype: DType) {
+fn check_sequences<B: TrainingOps>(suite: &Suite<B>, dtype: DType) {
     let sizes = Sizes { batch: 1, heads: 4, kv_heads: 2, length: 12, head_dim: 6 };
     let case = RotaryCase::new(sizes, Rules { causal: true, has_norms: true, ..Rules::default() });
     let setting = Setting { config: &suite.config, form: suite.forms[0] };

@@ -3,7 +3,7 @@
 use super::compare::{assert_close, upload_shaped};
 use super::{Sampler, Suite, WeightForm};
 use crate::reference::{AttentionArrays, AttentionRules, attend};
-use crate::{AttentionInputs, AttentionOptions, FusedOps, KvCache};
+use crate::{AttentionInputs, AttentionOptions, FusedOps, KvCache, TrainingOps};
 use burn_tensor::{DType, Tensor};
 
 const BATCH: usize = 2;
@@ -13,8 +13,9 @@ const HEAD_DIM: usize = 10;
 /// Positions added by each step; together they fill the cache.
 const STEPS: [usize; 6] = [5, 1, 1, 0, 3, 1];
 
-/// Checks [`FusedOps::attention`] with a cache of each dtype that the suite has weights of, and a cache that is cut back.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`FusedOps::attention`] with a cache of each dtype that the suite has weights of, and a cache that is cut
+/// back.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     let mut dtypes: Vec<DType> = suite.forms.iter().map(|form: &WeightForm| form.dtype()).collect();
     dtypes.dedup();
     for dtype in dtypes {
@@ -22,7 +23,7 @@ pub fn check<B: FusedOps>(suite: &Suite<B>) {
     }
 }
 
-fn check_steps<B: FusedOps>(suite: &Suite<B>, dtype: DType) {
+fn check_steps<B: TrainingOps>(suite: &Suite<B>, dtype: DType) {
     let length: usize = STEPS.iter().sum();
     let mut sampler = Sampler::new(11);
     let q = sampler.draw(&[BATCH, HEADS, length, HEAD_DIM]);

@@ -3,7 +3,7 @@
 use super::compare::{assert_close, upload};
 use super::{Sampler, Suite, WeightForm};
 use crate::reference::{Array, differentiate};
-use crate::{FusedOps, KernelConfig};
+use crate::{KernelConfig, TrainingOps};
 use burn_autodiff::Autodiff;
 use burn_backend::DType;
 use burn_tensor::Tensor;
@@ -26,10 +26,10 @@ pub(super) trait Case {
     fn expect(&self, operands: &[Array]) -> Array;
 
     /// All outputs, flat, by the backend.
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1>;
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1>;
 
     /// Gradients of the operands by `*_forward` and `*_backward`, flat; `None` where the op gives none.
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,
@@ -38,7 +38,7 @@ pub(super) trait Case {
 }
 
 /// The op against its reference, with every form of weights.
-pub(super) fn check_output<B: FusedOps>(suite: &Suite<B>, case: &impl Case) {
+pub(super) fn check_output<B: TrainingOps>(suite: &Suite<B>, case: &impl Case) {
     let expected = case.expect(case.operands());
     for &form in &suite.forms {
         let setting = Setting { config: &suite.config, form };
@@ -48,7 +48,7 @@ pub(super) fn check_output<B: FusedOps>(suite: &Suite<B>, case: &impl Case) {
 }
 
 /// The op, its backward pass and its node on the tape.
-pub(super) fn check_case<B: FusedOps>(suite: &Suite<B>, case: &impl Case) {
+pub(super) fn check_case<B: TrainingOps>(suite: &Suite<B>, case: &impl Case) {
     check_output(suite, case);
     if !suite.gradients {
         return;
@@ -79,7 +79,7 @@ fn differentiate_all(case: &impl Case, grad: &Array) -> Vec<Array> {
     (0..operands.len()).map(differentiate_one).collect()
 }
 
-fn check_backward<B: FusedOps>(suite: &Suite<B>, case: &impl Case, grad: &Array, expected: &[Array]) {
+fn check_backward<B: TrainingOps>(suite: &Suite<B>, case: &impl Case, grad: &Array, expected: &[Array]) {
     for &form in suite.forms.iter().filter(|form| matches!(form, WeightForm::Plain(_))) {
         let setting = Setting { config: &suite.config, form };
         let operands = upload_all::<B>(case, &suite.device);
@@ -94,7 +94,7 @@ fn check_backward<B: FusedOps>(suite: &Suite<B>, case: &impl Case, grad: &Array,
 }
 
 /// Gradients that `Autodiff<B>` gives when it trains the operands that `trains` says.
-fn check_tape<B: FusedOps>(
+fn check_tape<B: TrainingOps>(
     suite: &Suite<B>,
     case: &impl Case,
     grad: &Array,
@@ -117,6 +117,6 @@ fn check_tape<B: FusedOps>(
     }
 }
 
-fn upload_all<B: FusedOps>(case: &impl Case, device: &B::Device) -> Vec<Tensor<B, 1>> {
+fn upload_all<B: TrainingOps>(case: &impl Case, device: &B::Device) -> Vec<Tensor<B, 1>> {
     case.operands().iter().map(|operand| upload(operand, device)).collect()
 }

@@ -4,11 +4,11 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{reshape, upload_ids};
 use super::{Sampler, Suite};
 use crate::reference::{Array, embed};
-use crate::{FusedOps, Weight};
+use crate::{FusedOps, TrainingOps, Weight};
 use burn_tensor::{DType, Int, Tensor};
 
 /// Checks [`FusedOps::embedding`], that it gives f32 rows, and its gradient where ids repeat.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     check_case(suite, &EmbeddingCase::new([2, 7], 5, 3));
     check_output(suite, &EmbeddingCase::new([3, 11], 67, 70));
     check_output(suite, &EmbeddingCase::new([1, 0], 5, 3));
@@ -34,7 +34,7 @@ impl EmbeddingCase {
         Self { shape, ids, operands: [sampler.draw(&[vocab, hidden])] }
     }
 
-    fn build<B: FusedOps>(&self, table: &Tensor<B, 1>, setting: &Setting<'_>) -> (Weight<B>, Tensor<B, 2, Int>) {
+    fn build<B: TrainingOps>(&self, table: &Tensor<B, 1>, setting: &Setting<'_>) -> (Weight<B>, Tensor<B, 2, Int>) {
         let [vocab, hidden] = [self.operands[0].rows(), self.operands[0].width()];
         let ids: Vec<i64> = self.ids.iter().map(|&id| id as i64).collect();
         let ids = upload_ids(&ids, self.shape, &table.device());
@@ -55,12 +55,12 @@ impl Case for EmbeddingCase {
         embed(&operands[0], &self.ids)
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let (table, ids) = self.build(&operands[0], setting);
         FusedOps::embedding(&table, ids, setting.config).flatten(0, 2)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,
@@ -68,6 +68,6 @@ impl Case for EmbeddingCase {
     ) -> Vec<Option<Tensor<B, 1>>> {
         let (table, ids) = self.build(&operands[0], setting);
         let grad = reshape(grad, [self.shape[0], self.shape[1], self.operands[0].width()]);
-        vec![Some(FusedOps::embedding_backward(&table, ids, grad, setting.config).flatten(0, 1))]
+        vec![Some(TrainingOps::embedding_backward(&table, ids, grad, setting.config).flatten(0, 1))]
     }
 }

@@ -4,11 +4,11 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::reshape;
 use super::{Sampler, Suite};
 use crate::reference::{Array, apply_linear};
-use crate::{Activation, Epilogue, FusedOps};
+use crate::{Activation, Epilogue, FusedOps, TrainingOps};
 use burn_tensor::Tensor;
 
 /// Checks [`FusedOps::linear`] and its gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     let activations = [None, Some(Activation::GeluTanh), Some(Activation::GeluErf), Some(Activation::Silu)];
     for activation in activations {
         for (has_bias, has_residual) in [(false, false), (true, false), (false, true), (true, true)] {
@@ -77,7 +77,7 @@ impl<const D: usize> LinearCase<D> {
         }
     }
 
-    fn build_epilogue<B: FusedOps>(&self, operands: &Operands<'_, Tensor<B, 1>>) -> Epilogue<B, D> {
+    fn build_epilogue<B: TrainingOps>(&self, operands: &Operands<'_, Tensor<B, 1>>) -> Epilogue<B, D> {
         let mut output_shape = self.shape;
         output_shape[D - 1] = self.outputs;
         Epilogue {
@@ -103,7 +103,7 @@ impl<const D: usize> Case for LinearCase<D> {
         apply_linear(x, weight, bias, self.activation, residual)
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let operands = self.name(operands);
         let weight = reshape(operands.weight.clone(), [self.outputs, self.shape[D - 1]]);
         let weight = setting.form.shape(weight, setting.config);
@@ -112,7 +112,7 @@ impl<const D: usize> Case for LinearCase<D> {
         output.flatten(0, D - 1)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,

@@ -4,13 +4,14 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{reshape, upload_ids};
 use super::{Sampler, Suite};
 use crate::reference::{Array, measure_cross_entropy};
-use crate::{FusedOps, LossForward, LossOptions, Targets, Weight};
+use crate::{LossForward, LossInputs, LossOptions, TrainingOps, Weight};
 use burn_tensor::Tensor;
 
 const IGNORED: i64 = -100;
 
-/// Checks [`FusedOps::lm_head_cross_entropy`] and its gradients, with ignored targets, none that counts, and no position.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`TrainingOps::lm_head_cross_entropy`] and its gradients, with ignored targets, none that counts, and no
+/// position.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for chunk in [1, 3, 100] {
         check_case(suite, &LossCase::new([5, 4], 7, chunk, |position| position != 1));
         check_output(suite, &LossCase::new([19, 33], 131, chunk, |position| position % 4 != 0));
@@ -41,15 +42,14 @@ impl LossCase {
         LossOptions { ignore_index: IGNORED, chunk: self.chunk }
     }
 
-    fn build<B: FusedOps>(
-        &self,
-        operands: &[Tensor<B, 1>],
-        setting: &Setting<'_>,
-    ) -> (Tensor<B, 2>, Weight<B>, Targets<B>) {
+    fn build_head<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Weight<B> {
+        setting.form.shape(reshape(operands[1].clone(), [self.vocab, self.shape[1]]), setting.config)
+    }
+
+    fn build<'a, B: TrainingOps>(&self, operands: &[Tensor<B, 1>], weight: &'a Weight<B>) -> LossInputs<'a, B> {
         let hidden = reshape(operands[0].clone(), self.shape);
-        let head = reshape(operands[1].clone(), [self.vocab, self.shape[1]]);
         let targets = upload_ids(&self.targets, [self.targets.len()], &hidden.device());
-        (hidden, setting.form.shape(head, setting.config), targets)
+        LossInputs { hidden, weight, targets }
     }
 }
 
@@ -67,24 +67,25 @@ impl Case for LossCase {
         Array::new(&[1], vec![measure_cross_entropy(&operands[0], &operands[1], &self.targets, IGNORED)])
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
-        let (hidden, head, targets) = self.build(operands, setting);
-        let LossForward { loss, lse } =
-            B::lm_head_cross_entropy(hidden, &head, targets, self.options(), setting.config);
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+        let head = self.build_head(operands, setting);
+        let inputs = self.build(operands, &head);
+        let LossForward { loss, lse } = B::lm_head_cross_entropy(inputs, self.options(), setting.config);
         assert_eq!(lse.dims(), [self.shape[0], 1], "log-sum-exp of {}", self.describe());
         loss
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,
         setting: &Setting<'_>,
     ) -> Vec<Option<Tensor<B, 1>>> {
-        let (hidden, head, targets) = self.build(operands, setting);
+        let head = self.build_head(operands, setting);
+        let inputs = self.build(operands, &head);
         let (options, config) = (self.options(), setting.config);
-        let lse = B::lm_head_cross_entropy(hidden.clone(), &head, targets.clone(), options, config).lse;
-        let grads = B::lm_head_cross_entropy_backward((hidden, &head, targets), lse, grad, options, config);
+        let lse = B::lm_head_cross_entropy(inputs.clone(), options, config).lse;
+        let grads = B::lm_head_cross_entropy_backward(inputs, lse, grad, options, config);
         vec![Some(grads.hidden.flatten(0, 1)), Some(grads.weight.flatten(0, 1))]
     }
 }

@@ -4,11 +4,12 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::reshape;
 use super::{Sampler, Suite};
 use crate::reference::{Array, run_gated_mlp, run_plain_mlp};
-use crate::{Activation, FusedOps, GatedMlpWeights, PlainMlpWeights};
+use crate::{Activation, GatedMlpWeights, PlainMlpWeights, TrainingOps};
 use burn_tensor::Tensor;
 
-/// Checks [`FusedOps::mlp_gated`], [`FusedOps::mlp_plain`] and their gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`FusedOps::mlp_gated`](crate::FusedOps::mlp_gated), [`FusedOps::mlp_plain`](crate::FusedOps::mlp_plain) and
+/// their gradients.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for has_residual in [false, true] {
         check_case(suite, &GatedCase::new([2, 3, 5], 7, has_residual));
         check_case(suite, &GatedCase::new([1, 1, 4], 6, has_residual));
@@ -53,7 +54,7 @@ impl GatedCase {
         Self { shape, intermediate, operands }
     }
 
-    fn build_weights<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> GatedMlpWeights<B> {
+    fn build_weights<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> GatedMlpWeights<B> {
         let (hidden, intermediate) = (self.shape[2], self.intermediate);
         let weight = |index: usize, shape: [usize; 2]| {
             setting.form.shape(reshape(operands[index].clone(), shape), setting.config)
@@ -65,7 +66,7 @@ impl GatedCase {
         }
     }
 
-    fn build_residual<B: FusedOps>(&self, operands: &[Tensor<B, 1>]) -> Option<Tensor<B, 3>> {
+    fn build_residual<B: TrainingOps>(&self, operands: &[Tensor<B, 1>]) -> Option<Tensor<B, 3>> {
         operands.get(4).map(|residual| reshape(residual.clone(), self.shape))
     }
 }
@@ -83,13 +84,13 @@ impl Case for GatedCase {
         run_gated_mlp(&operands[0], [&operands[1], &operands[2], &operands[3]], operands.get(4))
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let x = reshape(operands[0].clone(), self.shape);
         let weights = self.build_weights(operands, setting);
         B::mlp_gated(x, &weights, self.build_residual(operands), setting.config).flatten(0, 2)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,
@@ -142,7 +143,7 @@ impl PlainCase {
         (biases, operands.last().filter(|_| self.flags.has_residual))
     }
 
-    fn build_weights<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> PlainMlpWeights<B> {
+    fn build_weights<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> PlainMlpWeights<B> {
         let ([fc1_bias, fc2_bias], _) = self.split(operands);
         let [middle, last] = self.widths;
         let weight = |index: usize, shape: [usize; 2]| {
@@ -157,7 +158,7 @@ impl PlainCase {
         }
     }
 
-    fn build_residual<B: FusedOps>(&self, operands: &[Tensor<B, 1>]) -> Option<Tensor<B, 3>> {
+    fn build_residual<B: TrainingOps>(&self, operands: &[Tensor<B, 1>]) -> Option<Tensor<B, 3>> {
         let shape = [self.shape[0], self.shape[1], self.widths[1]];
         self.split(operands).1.map(|residual| reshape(residual.clone(), shape))
     }
@@ -178,13 +179,13 @@ impl Case for PlainCase {
         run_plain_mlp(&operands[0], layers.0, layers.1, self.activation, residual)
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let x = reshape(operands[0].clone(), self.shape);
         let weights = self.build_weights(operands, setting);
         B::mlp_plain(x, &weights, self.build_residual(operands), setting.config).flatten(0, 2)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,

@@ -1,11 +1,12 @@
-//! Checks of a backend's [`FusedOps`] against the `f64` reference.
+//! Checks of a backend's [`FusedOps`] and [`TrainingOps`] against the `f64` reference.
 //!
-//! One [`Suite`] says what is checked (device, configuration, forms of weights, tolerance); each op has a module with its
-//! cases and a `check`. A case runs three ways:
+//! One [`Suite`] says what is checked (device, configuration, forms of weights, tolerance); each op has a module with
+//! its cases and a `check`. A case runs three ways:
 //!
 //! 1. the op against its reference;
 //! 2. its `*_forward` and `*_backward` against central differences of the reference;
-//! 3. the op on `Autodiff<B>` against the same differences: every operand trained, each one alone, and all but each one.
+//! 3. the op on `Autodiff<B>` against the same differences: every operand trained, each one alone, and all but each
+//!    one.
 //!
 //! ```
 //! # #[cfg(feature = "testing")] {
@@ -14,8 +15,8 @@
 //! # }
 //! ```
 //!
-//! Inputs are drawn from fixed seeds and are exact in f32 (weights in bf16), so that backend and reference start from the
-//! same numbers.
+//! Inputs are drawn from fixed seeds and are exact in f32 (weights in bf16), so that backend and reference start from
+//! the same numbers.
 
 pub mod activation;
 pub mod attention;
@@ -35,7 +36,7 @@ mod sample;
 
 pub use sample::Sampler;
 
-use crate::{FusedOps, KernelConfig, Weight};
+use crate::{FusedOps, KernelConfig, TrainingOps, Weight};
 use burn_backend::{Backend, DType};
 use burn_tensor::Tensor;
 
@@ -51,8 +52,8 @@ pub struct Tolerance {
 }
 
 impl Tolerance {
-    /// For f32 arithmetic. An f32 rounds at 6e-8. The checks' longest sum has 133 terms, whose roundings add up to 8e-6 at
-    /// worst and to 1e-6 as a rule; an op is up to three such sums long, and its gradient six.
+    /// For f32 arithmetic. An f32 rounds at 6e-8. The checks' longest sum has 133 terms, whose roundings add up to 8e-6
+    /// at worst and to 1e-6 as a rule; an op is up to three such sums long, and its gradient six.
     pub const F32: Self = Self { output: 1e-5, gradient: 3e-5 };
 
     /// For products of bf16 operands: activations round at 2⁻⁸ = 4e-3 before each product, three products deep.
@@ -134,7 +135,7 @@ impl<B: Backend> Suite<B> {
 ///
 /// # Panics
 /// At the first result that is off, naming the op, its case and the worst element.
-pub fn check_all<B: FusedOps>(suite: &Suite<B>) {
+pub fn check_all<B: TrainingOps>(suite: &Suite<B>) {
     linear::check(suite);
     norm::check(suite);
     activation::check(suite);

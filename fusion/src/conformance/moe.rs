@@ -4,11 +4,11 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::reshape;
 use super::{Sampler, Suite};
 use crate::reference::{Array, MoeArrays, run_moe};
-use crate::{FusedOps, MoeOptions, MoeWeights};
+use crate::{MoeOptions, MoeWeights, TrainingOps};
 use burn_tensor::Tensor;
 
-/// Checks [`FusedOps::moe`] and its gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`FusedOps::moe`](crate::FusedOps::moe) and its gradients.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for norm_topk_prob in [false, true] {
         for top_k in [1, 2, 4] {
             let options = MoeOptions { top_k, norm_topk_prob };
@@ -50,7 +50,7 @@ impl MoeCase {
         Self { sizes, options, operands }
     }
 
-    fn build<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> (Tensor<B, 2>, MoeWeights<B>) {
+    fn build<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> (Tensor<B, 2>, MoeWeights<B>) {
         let Sizes { tokens, hidden, intermediate, experts } = self.sizes;
         let dtype = setting.form.dtype();
         let weights = MoeWeights {
@@ -76,12 +76,12 @@ impl Case for MoeCase {
         run_moe(&operands[0], weights, self.options)
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let (x, weights) = self.build(operands, setting);
         B::moe(x, &weights, self.options, setting.config).flatten(0, 1)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,

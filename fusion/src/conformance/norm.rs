@@ -4,7 +4,7 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::reshape;
 use super::{Sampler, Suite};
 use crate::reference::{Array, apply_linear, normalize_layer, normalize_rms};
-use crate::{FusedOps, LinearWeights, Norm, NormGrads, NormKind};
+use crate::{FusedOps, LinearWeights, Norm, NormGrads, NormKind, TrainingOps};
 use burn_tensor::Tensor;
 
 /// Large enough for a row of zeros to have a gradient that differences can measure.
@@ -12,7 +12,7 @@ const EPSILON: f64 = 1e-3;
 
 /// Checks [`FusedOps::rms_norm`], [`FusedOps::layer_norm`], [`FusedOps::norm_linear`], [`FusedOps::norm_linears`],
 /// [`FusedOps::add_norm`] and their gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     let linears = [Op::NormLinear { outputs: 6, has_bias: true }, Op::NormLinears { outputs: [6, 3, 17] }];
     for op in [Op::Norm, Op::AddNorm].into_iter().chain(linears) {
         for (kind, has_beta) in [(NormKind::Rms, false), (NormKind::Layer, true), (NormKind::Layer, false)] {
@@ -51,7 +51,8 @@ enum Op {
     },
 }
 
-/// Operands: `x`, `gamma`, `beta` where there is one; then the residual, or the weight and the bias, or three weights and the bias of the first.
+/// Operands: `x`, `gamma`, `beta` where there is one; then the residual, or the weight and the bias, or three weights
+/// and the bias of the first.
 struct NormCase {
     op: Op,
     shape: [usize; 3],
@@ -91,7 +92,7 @@ impl NormCase {
         (head.get(2), tail)
     }
 
-    fn build_norm<B: FusedOps>(&self, operands: &[Tensor<B, 1>]) -> Norm<B> {
+    fn build_norm<B: TrainingOps>(&self, operands: &[Tensor<B, 1>]) -> Norm<B> {
         let beta = self.split(operands).0.cloned();
         Norm { kind: self.kind, gamma: operands[1].clone(), beta, epsilon: EPSILON }
     }
@@ -103,7 +104,7 @@ impl NormCase {
         }
     }
 
-    fn flatten<B: FusedOps>(&self, grads: NormGrads<B, 3>) -> Vec<Option<Tensor<B, 1>>> {
+    fn flatten<B: TrainingOps>(&self, grads: NormGrads<B, 3>) -> Vec<Option<Tensor<B, 1>>> {
         let mut flat = vec![Some(grads.x.flatten(0, 2)), Some(grads.gamma)];
         if self.has_beta {
             flat.push(grads.beta);
@@ -140,7 +141,7 @@ impl Case for NormCase {
         }
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let (x, norm, config) = (reshape(operands[0].clone(), self.shape), self.build_norm(operands), setting.config);
         let rest = self.split(operands).1;
         match self.op {
@@ -167,7 +168,7 @@ impl Case for NormCase {
         }
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,
@@ -183,10 +184,11 @@ impl Case for NormCase {
             }
             (Op::Norm, NormKind::Layer) => {
                 let forward = B::layer_norm_forward(x.clone(), gamma.clone(), beta, EPSILON, config);
-                self.flatten(FusedOps::layer_norm_backward(x, gamma, forward, reshape(grad, self.shape), config))
+                self.flatten(TrainingOps::layer_norm_backward(x, gamma, forward, reshape(grad, self.shape), config))
             }
             (Op::AddNorm, _) => {
-                let forward = B::add_norm(x, reshape(rest[0].clone(), self.shape), gamma.clone(), EPSILON, config);
+                let residual = reshape(rest[0].clone(), self.shape);
+                let forward = B::add_norm_forward(x, residual, gamma.clone(), EPSILON, config);
                 let [sum, normed] = [0, 1].map(|half| {
                     let count = self.shape.iter().product::<usize>();
                     reshape(grad.clone().narrow(0, half * count, count), self.shape)

@@ -3,13 +3,13 @@
 use super::compare::{assert_close, upload_shaped};
 use super::{Sampler, Suite};
 use crate::reference::{AdamWArrays, Array, step_adamw};
-use crate::{AdamWOptions, AdamWState, FusedOps};
+use crate::{AdamWOptions, AdamWState, TrainingOps};
 use burn_tensor::Tensor;
 
 const SHAPE: [usize; 2] = [7, 13];
 
-/// Checks [`FusedOps::adamw_step`]: parameter and moments after each of several steps, with and without decay.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`TrainingOps::adamw_step`]: parameter and moments after each of several steps, with and without decay.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for weight_decay in [0.0, 0.1] {
         let mut sampler = Sampler::new(13);
         let zeros = Array::zeros(&SHAPE);

@@ -4,13 +4,14 @@ use super::case::{Case, Setting, check_case, check_output};
 use super::compare::{reshape, upload_shaped};
 use super::{Sampler, Suite};
 use crate::reference::{Array, normalize_rms, rotate};
-use crate::{FusedOps, Rotary};
+use crate::{HeadNorms, QueryKey, Rotary, TrainingOps};
 use burn_tensor::Tensor;
 
 const EPSILON: f64 = 1e-3;
 
-/// Checks [`FusedOps::rope`], [`FusedOps::qk_norm_rope`] and their gradients.
-pub fn check<B: FusedOps>(suite: &Suite<B>) {
+/// Checks [`FusedOps::rope`](crate::FusedOps::rope), [`FusedOps::qk_norm_rope`](crate::FusedOps::qk_norm_rope) and
+/// their gradients.
+pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     for is_strided in [false, true] {
         for has_norm in [false, true] {
             let sizes = Sizes { batch: 2, heads: 4, kv_heads: 2, length: 3, head_dim: 6 };
@@ -33,8 +34,8 @@ struct Sizes {
     head_dim: usize,
 }
 
-/// Operands: `q`; with the norm also `k` and both gammas. Strided ones are views of `[batch, length, heads, head_dim]`, as a
-/// projection gives them.
+/// Operands: `q`; with the norm also `k` and both gammas. Strided ones are views of `[batch, length, heads, head_dim]`,
+/// as a projection gives them.
 struct RopeCase {
     sizes: Sizes,
     has_norm: bool,
@@ -62,7 +63,7 @@ impl RopeCase {
     }
 
     /// A head tensor from its flat operand, `[batch, heads, length, head_dim]`.
-    fn view<B: FusedOps>(&self, flat: &Tensor<B, 1>, heads: usize) -> Tensor<B, 4> {
+    fn view<B: TrainingOps>(&self, flat: &Tensor<B, 1>, heads: usize) -> Tensor<B, 4> {
         let Sizes { batch, length, head_dim, .. } = self.sizes;
         if self.is_strided {
             reshape(flat.clone(), [batch, length, heads, head_dim]).swap_dims(1, 2)
@@ -72,7 +73,7 @@ impl RopeCase {
     }
 
     /// The inverse of [`RopeCase::view`].
-    fn flatten<B: FusedOps>(&self, heads: Tensor<B, 4>) -> Option<Tensor<B, 1>> {
+    fn flatten<B: TrainingOps>(&self, heads: Tensor<B, 4>) -> Option<Tensor<B, 1>> {
         let heads = if self.is_strided { heads.swap_dims(1, 2) } else { heads };
         Some(heads.flatten(0, 3))
     }
@@ -81,7 +82,11 @@ impl RopeCase {
         if self.is_strided { operand.swap_middle() } else { operand.clone() }
     }
 
-    fn build_rotary<B: FusedOps>(&self, device: &B::Device) -> Rotary<B> {
+    fn build_norms<B: TrainingOps>(&self, operands: &[Tensor<B, 1>]) -> HeadNorms<B> {
+        HeadNorms { q_gamma: operands[2].clone(), k_gamma: operands[3].clone(), epsilon: EPSILON }
+    }
+
+    fn build_rotary<B: TrainingOps>(&self, device: &B::Device) -> Rotary<B> {
         Rotary { cos: upload_shaped(&self.cos, device), sin: upload_shaped(&self.sin, device) }
     }
 }
@@ -106,19 +111,19 @@ impl Case for RopeCase {
         Array::concatenate(&[q, k].map(|heads| rotate(&heads, &self.cos, &self.sin)))
     }
 
-    fn run<B: FusedOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
+    fn run<B: TrainingOps>(&self, operands: &[Tensor<B, 1>], setting: &Setting<'_>) -> Tensor<B, 1> {
         let rotary = self.build_rotary(&operands[0].device());
         let q = self.view(&operands[0], self.sizes.heads);
         if !self.has_norm {
             return B::rope(q, &rotary, setting.config).flatten(0, 3);
         }
         let k = self.view(&operands[1], self.sizes.kv_heads);
-        let gammas = (operands[2].clone(), operands[3].clone());
-        let (q, k) = B::qk_norm_rope((q, k), gammas, EPSILON, &rotary, setting.config);
+        let norms = self.build_norms(operands);
+        let QueryKey { q, k } = B::qk_norm_rope(QueryKey { q, k }, norms, &rotary, setting.config);
         Tensor::cat(vec![q.flatten(0, 3), k.flatten(0, 3)], 0)
     }
 
-    fn run_backward<B: FusedOps>(
+    fn run_backward<B: TrainingOps>(
         &self,
         operands: &[Tensor<B, 1>],
         grad: Tensor<B, 1>,
@@ -133,9 +138,9 @@ impl Case for RopeCase {
         }
         let k_count = batch * kv_heads * length * head_dim;
         let k_grad = reshape(grad.narrow(0, q_count, k_count), [batch, kv_heads, length, head_dim]);
-        let qk = (self.view(&operands[0], heads), self.view(&operands[1], kv_heads));
-        let gammas = (operands[2].clone(), operands[3].clone());
-        let grads = B::qk_norm_rope_backward(qk, gammas, EPSILON, &rotary, (q_grad, k_grad), setting.config);
+        let inputs = QueryKey { q: self.view(&operands[0], heads), k: self.view(&operands[1], kv_heads) };
+        let (norms, grads) = (self.build_norms(operands), QueryKey { q: q_grad, k: k_grad });
+        let grads = B::qk_norm_rope_backward(inputs, norms, &rotary, grads, setting.config);
         vec![self.flatten(grads.q), self.flatten(grads.k), Some(grads.q_gamma), Some(grads.k_gamma)]
     }
 }

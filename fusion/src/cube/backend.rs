@@ -1,13 +1,13 @@
 //! `FusedOps` for CubeCL's backend: the default compositions, like every backend of Burn's. The kernels are reached through
 //! `Kiln<CubeBackend<..>>`, so the bare backend stays the baseline that they are measured against.
 
-use crate::{DeviceLayout, DeviceMemory, FusedOps, KernelConfig};
+use crate::{DeviceLayout, DeviceMemory, FusedOps, KernelConfig, Packing, TrainingOps};
 use burn_backend::DeviceOps;
 use burn_cubecl::{CubeBackend, CubeRuntime, element::BoolElement, element::FloatElement, element::IntElement};
 use burn_tensor::Tensor;
 use cubecl::server::ComputeServer;
 
-impl<R, F, I, BT> FusedOps for CubeBackend<R, F, I, BT>
+impl<R, F, I, BT> Packing for CubeBackend<R, F, I, BT>
 where
     R: CubeRuntime,
     R::Server: ComputeServer,
@@ -25,7 +25,17 @@ where
     fn unpack(packed: &Self::Packed) -> Tensor<Self, 2> {
         packed.clone()
     }
+}
 
+impl<R, F, I, BT> FusedOps for CubeBackend<R, F, I, BT>
+where
+    R: CubeRuntime,
+    R::Server: ComputeServer,
+    R::Device: DeviceOps,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+{
     fn device_memory(device: &Self::Device) -> Option<DeviceMemory> {
         let client = R::client(device);
         let usage = client.memory_usage();
@@ -36,4 +46,15 @@ where
         let (in_use, reserved) = usage.map_or((0, 0), |usage| (usage.bytes_in_use, usage.bytes_reserved));
         Some(DeviceMemory { in_use, reserved, layout })
     }
+}
+
+impl<R, F, I, BT> TrainingOps for CubeBackend<R, F, I, BT>
+where
+    R: CubeRuntime,
+    R::Server: ComputeServer,
+    R::Device: DeviceOps,
+    F: FloatElement,
+    I: IntElement,
+    BT: BoolElement,
+{
 }

@@ -2,8 +2,8 @@
 
 use super::Array;
 
-/// Step of the difference. Its error is about `step² · f'''/6` and that of rounding `2⁻⁵³ · |f| / step`: both near 1e-10 for
-/// values and derivatives around 1, five digits below what f32 resolves.
+/// Step of the difference. Its error is about `step² · f'''/6` and that of rounding `2⁻⁵³ · |f| / step`: both near
+/// 1e-10 for values and derivatives around 1, five digits below what f32 resolves.
 const STEP: f64 = 1e-5;
 
 /// `∂f/∂x` of a scalar function, `(f(x + h·e) - f(x - h·e)) / 2h` for each element.

@@ -1,8 +1,9 @@
-//! The vocabulary in plain `f64` loops over slices: the oracle that every kernel and every composition is tested against.
+//! The vocabulary in plain `f64` loops over slices: the oracle that every kernel and every composition is tested
+//! against.
 //!
-//! Nothing here is fast, fused or clever, and nothing here uses Burn: each function reads as its formula does. Gradients
-//! come from [`differentiate`], central differences of these forwards, so that no derivative is trusted that was written by
-//! hand.
+//! Nothing here is fast, fused or clever, and nothing here uses Burn: each function reads as its formula does.
+//! Gradients come from [`differentiate`], central differences of these forwards, so that no derivative is trusted that
+//! was written by hand.
 
 mod activation;
 mod array;

@@ -14,7 +14,8 @@ pub struct MoeArrays<'a> {
     pub down: &'a Array,
 }
 
-/// `Σ p_e · mlp_e(x)` over the `top_k` likeliest experts of each token, `p = softmax(x·routerᵀ)`; of equal ones the first.
+/// `Σ p_e · mlp_e(x)` over the `top_k` likeliest experts of each token, `p = softmax(x·routerᵀ)`; of equal ones the
+/// first.
 pub fn run_moe(x: &Array, weights: MoeArrays<'_>, options: MoeOptions) -> Array {
     let logits = multiply_transposed(x, weights.router);
     let mut y = Array::zeros(&x.shape);

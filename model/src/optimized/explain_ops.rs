@@ -103,8 +103,8 @@ fn list_layer_ops<B: Engine>(model: &Qwen3Vl<Kiln<B>>, layer: &DecoderLayer<Kiln
     let add_norm = OpShape::Norm { kind: NormKind::Rms, rows, d: text.hidden_size, residual: true };
     ops.push(("residual and norm, where they are not the MLP's".to_owned(), add_norm));
     if let Mlp::Dense(mlp) = &layer.mlp {
-        let weights = [&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj].map(|layer| layer.weight());
-        ops.push(("gated MLP".to_owned(), OpShape::GatedMlp { rows, weights, add_norm: true }));
+        let [gate, up, down] = [&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj].map(|layer| layer.weight());
+        ops.push(("gated MLP".to_owned(), OpShape::GatedMlp { rows, gate, up, down, add_norm: true }));
     }
     ops
 }

@@ -6,7 +6,7 @@ use crate::layers::{Linear, LinearConfig, RmsNorm};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{AddNorm, FusedOps, GatedMlpWeights, KernelConfig};
+use burn_kiln_fusion::{AddNorm, FusedOps, GatedMlpWeights, KernelConfig, RmsWeights};
 
 /// `down(silu(gate(x)) ⊙ up(x))` (SwiGLU, Shazeer 2020).
 #[derive(Module, Debug)]
@@ -44,7 +44,8 @@ impl<B: FusedOps> GatedMlp<B> {
     ) -> Tensor<B, 3> {
         let weights =
             GatedMlpWeights { gate: self.gate_proj.weight(), up: self.up_proj.weight(), down: self.down_proj.weight() };
-        B::add_norm_mlp_gated(x, residual, (norm.weight.val(), norm.epsilon), &weights, config)
+        let norm = RmsWeights { gamma: norm.weight.val(), epsilon: norm.epsilon };
+        B::add_norm_mlp_gated(x, residual, &norm, &weights, config)
     }
 }
 
@@ -83,7 +84,7 @@ impl<B: FusedOps> Mlp<B> {
         match self {
             Self::Dense(mlp) => mlp.forward(x, residual, norm, config),
             Self::Sparse(mlp) => {
-                let AddNorm { sum, normed, .. } = B::add_norm(x, residual, norm.weight.val(), norm.epsilon, config);
+                let AddNorm { sum, normed } = B::add_norm(x, residual, norm.weight.val(), norm.epsilon, config);
                 mlp.forward(normed, sum, config)
             }
         }

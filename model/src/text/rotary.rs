@@ -12,9 +12,8 @@
 //! Source: Qwen3-VL technical report, "Interleaved MRoPE".
 
 use crate::config::TextConfig;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use burn_kiln_fusion::Rotary;
+use burn_kiln_fusion::{FusedOps, Rotary};
 use std::sync::Arc;
 
 /// The axes of a position, as indices into [`Positions::ids`](crate::positions::Positions::ids).
@@ -46,7 +45,7 @@ impl MultimodalRotary {
     ///
     /// # Shapes
     /// `positions` `[length]` an axis, `cos` and `sin` `[1, length, head_dim / 2]`.
-    pub fn forward<B: Backend>(&self, positions: &[Vec<i64>; 3], device: &B::Device) -> Rotary<B> {
+    pub fn forward<B: FusedOps>(&self, positions: &[Vec<i64>; 3], device: &B::Device) -> Rotary<B> {
         let length = positions[TIME].len();
         let shape = [1, length, self.frequencies.len()];
         let angles = (0..length).flat_map(|token| {

@@ -6,9 +6,8 @@
 
 use super::position::list_patches;
 use crate::processor::Grid;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
-use burn_kiln_fusion::Rotary;
+use burn_kiln_fusion::{FusedOps, Rotary};
 
 /// Base of the frequencies; a constant of the architecture, not in the configuration.
 const THETA: f32 = 10_000.0;
@@ -17,7 +16,7 @@ const THETA: f32 = 10_000.0;
 ///
 /// # Shapes
 /// `cos` and `sin` `[1, patches, head_dim / 2]`.
-pub(super) fn make_rotary<B: Backend>(grids: &[Grid], head_dim: usize, merge: usize, device: &B::Device) -> Rotary<B> {
+pub(super) fn make_rotary<B: FusedOps>(grids: &[Grid], head_dim: usize, merge: usize, device: &B::Device) -> Rotary<B> {
     let frequencies = list_frequencies(head_dim / 2);
     let patches: usize = grids.iter().map(Grid::patches).sum();
     let mut angles = Vec::with_capacity(patches * head_dim / 2);

@@ -7,7 +7,7 @@ use burn::tensor::backend::AutodiffBackend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
-use burn_kiln_fusion::{FusedOps, LossOptions};
+use burn_kiln_fusion::{LossInputs, LossOptions, TrainingOps};
 use fixture::Case;
 use qwen3_vl_burn::{LoadOptions, Logits, Qwen3Vl};
 
@@ -30,7 +30,9 @@ fn compute_loss(model: &Qwen3Vl<Backend>, case: &Case) -> Tensor<Backend, 1> {
     let targets = Tensor::<Backend, 1, Int>::from_data(TensorData::new(labels[1..].to_vec(), [count]), &device);
     let hidden: Tensor<Backend, 2> = hidden.flatten(0, 1);
     let (hidden, options) = (hidden.narrow(0, 0, count), LossOptions { chunk: 7, ..Default::default() });
-    Backend::lm_head_cross_entropy(hidden, &model.head(), targets, options, model.kernel_config()).loss
+    let weight = model.head();
+    let inputs = LossInputs { hidden, weight: &weight, targets };
+    Backend::lm_head_cross_entropy(inputs, options, model.kernel_config()).loss
 }
 
 /// Compares the L2 norm of every parameter's gradient.

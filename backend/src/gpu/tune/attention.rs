@@ -15,8 +15,8 @@ use burn_kiln_fusion::{
     },
 };
 
-/// [`launch_attention`] by the strategy that is the fastest, where the configuration asks for it. Measuring writes the outputs again and
-/// again, with the same numbers but for the order of sums.
+/// [`launch_attention`] by the strategy that is the fastest, where the configuration asks for it. Measuring writes the
+/// outputs again and again, with the same numbers but for the order of sums.
 pub(in crate::gpu) fn tune_attention<R: CubeRuntime>(
     inputs: &AttentionInputs<'_, R>,
     rules: &AttentionRules<'_>,

@@ -24,8 +24,8 @@ impl Place {
     }
 }
 
-/// Version, runtime, device, what the hardware has, and the drivers of this machine: what choices depend on. CubeCL does not tell the name
-/// of a device: those of all adapters stand for it.
+/// Version, runtime, device, what the hardware has, and the drivers of this machine: what choices depend on. CubeCL
+/// does not tell the name of a device: those of all adapters stand for it.
 pub(super) fn describe<R: CubeRuntime>(device: &R::Device) -> String {
     static FOUND: LazyLock<Mutex<HashMap<Place, String>>> = LazyLock::new(Mutex::default);
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +44,8 @@ pub(super) fn describe<R: CubeRuntime>(device: &R::Device) -> String {
     found.entry(Place::of::<R>(device)).or_insert_with(describe).clone()
 }
 
-/// Names of this machine's adapters and cards and versions of their drivers, as far as the system tells; empty where it tells nothing.
+/// Names of this machine's adapters and cards and versions of their drivers, as far as the system tells; empty where it
+/// tells nothing.
 pub fn list_drivers() -> &'static str {
     static FOUND: OnceLock<String> = OnceLock::new();
     FOUND.get_or_init(|| {
@@ -79,7 +80,8 @@ fn list_adapters() -> Vec<String> {
     Vec::new()
 }
 
-/// The file of this device, its driver and this version in `folder`, else in the user's cache folder; `None` where there is none.
+/// The file of this device, its driver and this version in `folder`, else in the user's cache folder; `None` where
+/// there is none.
 pub fn choice_file<R: CubeRuntime>(device: &R::Device, folder: Option<&Path>) -> Option<PathBuf> {
     store::find_file(folder, "gpu", &describe::<R>(device))
 }

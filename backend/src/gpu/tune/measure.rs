@@ -33,8 +33,8 @@ impl<S: Send + Sync + 'static> TuneInputs for Run<S> {
     type At<'a> = Call<'a, S>;
 }
 
-/// The index of the fastest of `strategies`, the first of which is the usual one: it stays unless another is faster by [`GAIN`]. One that
-/// fails is never chosen.
+/// The index of the fastest of `strategies`, the first of which is the usual one: it stays unless another is faster by
+/// [`GAIN`]. One that fails is never chosen.
 pub(super) fn measure<R: CubeRuntime, S: Copy + Debug + Send + Sync + 'static>(
     client: &ComputeClient<R>,
     strategies: &[S],

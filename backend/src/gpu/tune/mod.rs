@@ -7,15 +7,17 @@
 //!                    └─ rivals measured ─────────┴─▶ kept in the file
 //! ```
 //!
-//! Off by default: without it each call takes the strategy that the heuristics derive. With `planning.tune` or `gpu.tune` the first call of a
-//! class runs the heuristic's strategy and its rivals under CubeCL's autotune benchmark (the device to itself, three runs to warm up, ten
-//! measured, by the device's clock where it has one) and keeps what is faster by more than the noise. A rival is a strategy whose blueprint this
-//! device takes, for the very operands of the call, and so is what a file is believed to hold: anything else in it is measured again. Never with
+//! Off by default: without it each call takes the strategy that the heuristics derive. With `planning.tune` or
+//! `gpu.tune` the first call of a class runs the heuristic's strategy and its rivals under CubeCL's autotune benchmark
+//! (the device to itself, three runs to warm up, ten measured, by the device's clock where it has one) and keeps what
+//! is faster by more than the noise. A rival is a strategy whose blueprint this device takes, for the very operands of
+//! the call, and so is what a file is believed to hold: anything else in it is measured again. Never with
 //! `deterministic`: other splits and tiles add in another order, and what is fastest differs from run to run.
 //!
-//! CubeCL's own tuner keeps its results too, but where one configuration of the process says (by default below the working directory), under an
-//! index into a fixed list of candidates, for a device without its driver; it takes any faster candidate, however little faster, and panics when
-//! none runs. Hence its measuring, and the files of [`kiln_kernels::planning`].
+//! CubeCL's own tuner keeps its results too, but where one configuration of the process says (by default below the
+//! working directory), under an index into a fixed list of candidates, for a device without its driver; it takes any
+//! faster candidate, however little faster, and panics when none runs. Hence its measuring, and the files of
+//! [`kiln_kernels::planning`].
 
 mod attention;
 mod device;

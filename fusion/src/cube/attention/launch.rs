@@ -2,11 +2,12 @@
 
 use super::blueprint::{AttentionPlan, AttentionStrategy, Blueprint, Problem};
 use super::combine;
-use super::kernel::{self, SizesLaunch};
+use super::kernel;
 use super::operands::{
     AttentionInputs, AttentionOutputs, AttentionRules, Measured, broadcast, find_mask_dtype, measure,
 };
 use super::score::{Kinds, ScoreStridesLaunch};
+use super::sizes::SizesLaunch;
 use crate::cube::heads::{HeadStridesLaunch, measure_heads};
 use crate::cube::limits::Limits;
 use crate::cube::operands::{Operands, allocate_like};

@@ -27,6 +27,7 @@ mod launch;
 mod operands;
 mod rivals;
 mod score;
+mod sizes;
 mod stage;
 
 pub use blueprint::{AttentionPlan, AttentionStrategy, Blueprint, Problem};

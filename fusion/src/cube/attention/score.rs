@@ -1,6 +1,6 @@
 //! What is done to a score before it is a weight, and which keys a query sees.
 
-use super::kernel::Sizes;
+use super::sizes::Sizes;
 use cubecl::prelude::*;
 
 /// Distances in a tensor that is broadcast to `[batch, heads, queries, keys]`, in elements.

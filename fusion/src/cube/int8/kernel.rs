@@ -1,8 +1,8 @@
 //! The kernels.
 
 use super::{
+    blueprint::Blueprint,
     dot::{dot_four, place_byte},
-    launch::Blueprint,
 };
 use crate::cube::rows::{self, find_row, find_unit, max_row, sum_row};
 use cubecl::prelude::*;

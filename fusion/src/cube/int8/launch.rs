@@ -1,6 +1,6 @@
 //! The entries to the kernels.
 
-use super::kernel;
+use super::{blueprint::Blueprint, kernel};
 use crate::cube::{
     CubeError, Strategy, Unavailable, allocate_like,
     limits::Limits,
@@ -10,7 +10,6 @@ use crate::cube::{
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_std::{DType, Shape};
-use core::fmt;
 use cubecl::CubeDim;
 
 /// Rows of `x` summed side by side, at most: each is a sum in a register and a load for each word of the weight.
@@ -31,21 +30,6 @@ pub struct Int8Rows<R: CubeRuntime> {
     pub scales: CubeTensor<R>,
     /// Elements of a row.
     pub d: usize,
-}
-
-/// All that the product is specialised on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Blueprint {
-    /// Rows of `x` for which a word of the weight is loaded once.
-    pub rows: usize,
-    /// Units of an output, and how they add up; vectors are of words.
-    pub sum: rows::Blueprint,
-}
-
-impl fmt::Display for Blueprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "int8 product of {} rows, for an output {}", self.rows, self.sum)
-    }
 }
 
 /// Rows as 8-bit integers: activations row by row, or a weight `[out, in]` output by output.

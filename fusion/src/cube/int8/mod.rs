@@ -12,8 +12,10 @@
 //! makes it of the shifts and products of the portable form: one a word and row, in the PTX for `compute_61`, as the
 //! checks of the kernels for `sm_61` assert.
 
+mod blueprint;
 mod dot;
 mod kernel;
 mod launch;
 
-pub use launch::{Blueprint, Int8Rows, explain, multiply, quantize};
+pub use blueprint::Blueprint;
+pub use launch::{Int8Rows, explain, multiply, quantize};

@@ -1,14 +1,13 @@
 //! Linear layers that share their input: a norm and the layers after it, and the two halves of a gated MLP.
 
-use super::engine::CpuPanels;
 use super::norm::weight;
-use super::storage::{CpuBackend, View};
-use crate::engine::{Engine, EngineLayer, EngineNorm, EngineWeight};
+use super::panels::{CpuEngine, right, sizes};
+use super::storage::{View, with_width};
+use crate::engine::{EngineWeight, GatedMlpOperands, NormLinearsOperands};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::{KernelConfig, NormKind};
-use burn_std::Shape;
+use burn_kiln_fusion::{GatedMlpWeights, KernelConfig, NormKind};
 use kiln_kernels::gemm::{
     Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_grouped, gemm_packed,
 };
@@ -23,35 +22,9 @@ fn rows<'a>(view: &View<'a>) -> Option<Matrix<'a>> {
     Matrix::new(view.data, view.offset, [rows.rows, rows.d], strides).ok().filter(|_| view.data.is_f32())
 }
 
-/// A weight as a right operand, and its outputs.
-fn right<'a, B: CpuBackend + Engine<Panels = CpuPanels>>(
-    weight: &'a EngineWeight<'_, B>,
-) -> Option<(RightMatrix<'a>, usize)> {
-    match weight {
-        EngineWeight::Packed(panels) => Some((RightMatrix::Packed(&panels.matrix), panels.matrix.n())),
-        EngineWeight::Plain(tensor) => {
-            let view = B::view(tensor)?;
-            let (&[out, input], &[row, col]) = (view.shape.as_slice(), view.strides.as_slice()) else { return None };
-            let strides = [col as isize, row as isize];
-            Some((RightMatrix::View(Matrix::new(view.data, view.offset, [input, out], strides).ok()?), out))
-        }
-    }
-}
-
-/// `shape` with rows of `width`.
-fn with_width(shape: &Shape, width: usize) -> Shape {
-    let mut shape = shape.to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = width;
-    }
-    Shape::from(shape)
-}
-
 /// `norm(x)·Wᵀ + bias` for each layer.
-pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
-    x: &FloatTensor<B>,
-    norm: &EngineNorm<B>,
-    layers: &[EngineLayer<'_, B>],
+pub(super) fn norm_linears<B: CpuEngine>(
+    NormLinearsOperands { x, norm, layers }: &NormLinearsOperands<'_, B>,
     config: &KernelConfig,
 ) -> Option<Vec<FloatTensor<B>>> {
     if !config.tiling.enabled || !config.blocking.enabled {
@@ -68,7 +41,8 @@ pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
         NormKind::Rms => RowNorm::Rms(RmsNorm { gamma, epsilon: norm.epsilon }),
         NormKind::Layer => RowNorm::Layer(LayerNorm { gamma, beta, epsilon: norm.epsilon }),
     };
-    let rights = layers.iter().map(|layer| right::<B>(&layer.weight)).collect::<Option<Vec<_>>>()?;
+    let rights = layers.iter().map(|layer| Some((right(&layer.weight)?, sizes(&layer.weight)[0])));
+    let rights = rights.collect::<Option<Vec<_>>>()?;
     let outs = rights.iter().map(|(_, n)| B::allocate(ElementType::F32, a.rows().checked_mul(*n)?));
     let mut outs = outs.collect::<Option<Vec<_>>>()?;
     let products = layers.iter().zip(&rights).zip(&mut outs).map(|((layer, &(right, n)), out)| {
@@ -80,7 +54,7 @@ pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
         Some(Product { right, out, epilogue: Epilogue::bias(bias) })
     });
     let mut products = products.collect::<Option<Vec<_>>>()?;
-    let shape = ProductShape::of_grouped(&a, rights.iter().map(|(right, n)| (*right, *n)));
+    let shape = ProductShape::of_grouped(&a, rights.iter().copied());
     gemm_grouped(&plan_product(shape, config), &a, Some(&row_norm), &mut products).ok()?;
     drop(products);
     note(Route::NormLinears);
@@ -89,13 +63,16 @@ pub(super) fn norm_linears<B: CpuBackend + Engine<Panels = CpuPanels>>(
 }
 
 /// `down( silu(x·gateᵀ) ⊙ (x·upᵀ) ) + residual`, with packed weights.
-pub(super) fn mlp_gated<B: CpuBackend + Engine<Panels = CpuPanels>>(
-    x: &FloatTensor<B>,
-    weights: [&EngineWeight<'_, B>; 3],
-    residual: Option<&FloatTensor<B>>,
+pub(super) fn mlp_gated<B: CpuEngine>(
+    GatedMlpOperands { x, weights, residual }: &GatedMlpOperands<B>,
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    let [EngineWeight::Packed(gate), EngineWeight::Packed(up), EngineWeight::Packed(down)] = weights else {
+    let GatedMlpWeights {
+        gate: EngineWeight::Packed(gate),
+        up: EngineWeight::Packed(up),
+        down: EngineWeight::Packed(down),
+    } = weights
+    else {
         return None;
     };
     let [gate, up, down] = [gate, up, down].map(|panels| &*panels.matrix);
