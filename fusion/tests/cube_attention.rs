@@ -13,4 +13,5 @@ cube_device::test_on_devices! {
     half_precision_is_stored_and_f32_computed,
     nan_stays_where_it_is_seen,
     invalid_calls_say_so,
+    ; bf16: bf16_is_rounded_to_nearest,
 }

@@ -17,6 +17,7 @@ cube_device::test_on_devices! {
     nan_stays_in_its_row_and_column,
     empty_products_are_empty,
     invalid_calls_say_so_with_their_shapes,
+    ; bf16: half_precision_is_stored_and_computed_in_f32,
 }
 
 cube_device::test_on_devices! {

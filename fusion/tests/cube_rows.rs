@@ -15,6 +15,7 @@ cube_device::test_on_devices! {
     activations_match_f64,
     activations_take_extremes_and_nothing,
     invalid_calls_say_so,
+    ; bf16: layer_norm_matches_f64, add_norm_matches_f64, softmax_matches_f64, activations_match_f64,
 }
 
 cube_device::test_on_devices! {
@@ -22,4 +23,5 @@ cube_device::test_on_devices! {
     queries_keys_and_values_are_placed_in_one_launch,
     plain_rotary_embedding_shares_angles,
     invalid_calls_say_so,
+    ; bf16: bf16_is_rounded_to_nearest,
 }

@@ -6,6 +6,7 @@
 use super::CubeError;
 use super::limits::Limits;
 use super::operands::{Operands, allocate_like, is_output};
+use super::store::round_store;
 use crate::Activation;
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
@@ -144,7 +145,7 @@ fn activate_vectors<X: Float, N: Size>(
         if let ComptimeOption::Some(up) = up {
             out *= Vector::cast_from(up[i]);
         }
-        y[i] = Vector::cast_from(out);
+        y[i] = round_store::<X, N>(out);
     }
 }
 

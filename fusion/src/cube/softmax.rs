@@ -12,6 +12,7 @@
 use super::limits::Limits;
 use super::operands::{Operands, allocate_like, is_output};
 use super::rows::{Blueprint, Strategy, find_row, find_row_stride, find_unit, max_row, sum_lanes, sum_row};
+use super::store::round_store;
 use super::{CubeError, Unavailable};
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
@@ -170,6 +171,6 @@ fn softmax_rows<X: Float, N: Size>(
             SoftmaxForm::Plain => Vector::exp(v) * scales,
             SoftmaxForm::Log => v - scales,
         };
-        y[y_start + i] = Vector::cast_from(out);
+        y[y_start + i] = round_store::<X, N>(out);
     }
 }

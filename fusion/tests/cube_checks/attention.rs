@@ -260,7 +260,16 @@ pub fn half_precision_is_stored_and_f32_computed<R: CubeRuntime>(device: &R::Dev
     check::<R>(device, &Case::new([4, 2], [3, 9], 16).causal().stored([f16, f16]));
     if stores::<R>(device, DType::BF16) {
         check::<R>(device, &Case::new([4, 2], [1, 200], 64).stored([f32, DType::BF16]));
+        bf16_is_rounded_to_nearest::<R>(device);
     }
+}
+
+/// Outputs by the kernel over tiles, with vectors and without, and by the one that puts parts of the keys together.
+pub fn bf16_is_rounded_to_nearest<R: CubeRuntime>(device: &R::Device) {
+    let stored = [DType::BF16; 2];
+    check::<R>(device, &Case::new([4, 2], [11, 70], 64).causal().stored(stored));
+    check::<R>(device, &Case::new([3, 1], [5, 9], 34).stored(stored));
+    check::<R>(device, &Case::new([4, 2], [1, 200], 64).stored(stored).splits(2));
 }
 
 /// A value of NaN reaches the queries that see it and leaves the other columns whole. (A weight of 0 times NaN is NaN: in its

@@ -114,8 +114,14 @@ pub fn queries_keys_and_values_are_placed_in_one_launch<R: CubeRuntime>(device: 
     check_all::<R>(device, 80, true, [f32, f16], Strategy::Auto);
     check_all::<R>(device, 64, false, [f16, f16], Strategy::Auto);
     if stores::<R>(device, DType::BF16) {
-        check_all::<R>(device, 128, true, [f32, DType::BF16], Strategy::Auto);
+        bf16_is_rounded_to_nearest::<R>(device);
     }
+}
+
+/// The cache alone, and queries too, with vectors and without.
+pub fn bf16_is_rounded_to_nearest<R: CubeRuntime>(device: &R::Device) {
+    check_all::<R>(device, 128, true, [DType::F32, DType::BF16], Strategy::Auto);
+    check_all::<R>(device, 34, true, [DType::BF16; 2], Strategy::Auto);
 }
 
 /// One angle for all batches, contiguous heads, no norm: plain rotary embedding.

@@ -9,3 +9,4 @@ pub mod int8;
 pub mod products;
 pub mod rms_norm;
 pub mod rows;
+pub mod store;

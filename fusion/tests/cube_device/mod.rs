@@ -45,6 +45,11 @@ pub fn with_cuda_text(test: impl FnOnce(&Sm61)) {
     }
 }
 
+/// [`with_cuda_text`] on a card whose conversions to bf16 cut off.
+pub fn with_bf16_cut_off(test: impl FnOnce(&Sm61)) {
+    with_cuda_text(|_| test(&Sm61::CutsOff));
+}
+
 /// Says why a test does not run; fails where `KILN_REQUIRE_GPU=1`.
 pub fn skip(missing: &str) {
     assert_ne!(std::env::var("KILN_REQUIRE_GPU").as_deref(), Ok("1"), "{missing}");
@@ -52,9 +57,10 @@ pub fn skip(missing: &str) {
     std::io::stderr().write_all(format!("skipped: {missing}\n").as_bytes()).unwrap();
 }
 
-/// Tests for each check named, on Vulkan and as CUDA text, in modules named like that of the checks.
+/// Tests for each check named, on Vulkan and as CUDA text, in modules named like that of the checks. Those named behind
+/// `bf16` run as CUDA text on a card that cuts off what bf16 cannot hold, too.
 macro_rules! test_on_devices {
-    ($checks:ident: $($check:ident),* $(,)?) => {
+    ($checks:ident: $($check:ident),* $(,)? $(; bf16: $($cut:ident),* $(,)?)?) => {
         mod $checks {
             mod vulkan {
                 $(#[test]
@@ -69,6 +75,13 @@ macro_rules! test_on_devices {
                     crate::cube_device::with_cuda_text(crate::cube_checks::$checks::$check::<Runtime>);
                 })*
             }
+            $(mod bf16_cut_off {
+                $(#[test]
+                fn $cut() {
+                    type Runtime = burn_kiln_fusion::cube::cuda_text::OfflineCuda;
+                    crate::cube_device::with_bf16_cut_off(crate::cube_checks::$checks::$cut::<Runtime>);
+                })*
+            })?
         }
     };
 }
@@ -193,20 +206,23 @@ pub fn assert_close(actual: &[f64], expected: &[f64], dtype: DType, what: &str) 
     assert_within(actual, expected, what, |e| tolerate(e, dtype));
 }
 
-/// The largest error of a kernel's results, relative to the largest expected value, by storage type. To round a result to bf16
-/// alone costs up to 2^-8 = 3.9e-3 of it, to f16 2^-11.
-pub fn bound(dtype: DType) -> f64 {
-    match dtype {
-        DType::F32 => 1e-5,
-        DType::BF16 => 2f64.powi(-8) + 1e-5,
-        _ => 2e-3,
-    }
+/// Half of the distance between neighbours of `dtype` at `value`: what rounding to nearest may cost. Cutting off costs
+/// up to twice as much.
+fn half_step(value: f64, dtype: DType) -> f64 {
+    // Bits of the mantissa, and the exponent of the smallest normal number.
+    let (mantissa, smallest) = match dtype {
+        DType::F16 => (10, -14),
+        DType::BF16 => (7, -126),
+        _ => return 0.0,
+    };
+    let exponent = if value.is_normal() { value.abs().log2().floor() as i32 } else { smallest };
+    2f64.powi(exponent.max(smallest) - mantissa - 1)
 }
 
-/// Each element within [`bound`] of the largest expected value.
+/// Each element within 1e-5 of the largest expected value, for arithmetic in f32, and its own rounding to `dtype`.
 pub fn assert_near(actual: &[f64], expected: &[f64], dtype: DType, what: &str) {
     let largest = expected.iter().copied().filter(|e| e.is_finite()).fold(0.0, |a: f64, e| a.max(e.abs()));
-    assert_within(actual, expected, what, |_| bound(dtype) * largest);
+    assert_within(actual, expected, what, |e| 1e-5 * largest + half_step(e, dtype));
 }
 
 fn assert_within(actual: &[f64], expected: &[f64], what: &str, tolerate: impl Fn(f64) -> f64) {

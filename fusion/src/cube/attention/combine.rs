@@ -6,6 +6,7 @@
 
 use crate::cube::heads::HeadStrides;
 use crate::cube::rows::{Blueprint, find_row, find_unit};
+use crate::cube::store::round_store;
 use cubecl::prelude::*;
 
 /// One query of one head a row; rows are `[batch, heads, queries]`. `parts` is `[splits, rows, vectors]`, `part_lse` `[splits, rows]`.
@@ -52,7 +53,7 @@ pub(super) fn combine_rows<O: Float, N: Size>(
             let weight = f32::exp(part_lse[part * rows + row] - peak);
             sum += parts[(part * rows + row) * vectors + i] * Vector::new(weight);
         }
-        out[to + i] = Vector::cast_from(sum * recip);
+        out[to + i] = round_store::<O, N>(sum * recip);
     }
     #[comptime]
     if let ComptimeOption::Some(lse) = lse {

@@ -4,6 +4,7 @@ use super::blueprint::{Blueprint, KEYS_A_UNIT, ROWS_A_UNIT};
 use super::score::{KeyRange, Kinds, ScoreStrides, find_range, finish_score};
 use super::stage::{Four, Source, add_scores, add_values, load_rows};
 use crate::cube::heads::HeadStrides;
+use crate::cube::store::{round_scalar, round_store};
 use cubecl::prelude::*;
 
 /// Sizes of the attention at hand.
@@ -269,13 +270,13 @@ fn store_four<O: Float, N: Size>(
 ) {
     if comptime!(tile.vector == 4) {
         if element < tile.value_dim {
-            out[to + element / 4] = Vector::cast_from(four);
+            out[to + element / 4] = Vector::cast_from(round_store::<O, Const<4>>(four));
         }
     } else {
         #[unroll]
         for lane in 0..4usize {
             if element + lane < tile.value_dim {
-                out[to + element + lane] = Vector::cast_from(four[lane]);
+                out[to + element + lane] = Vector::cast_from(round_scalar::<O>(four[lane]));
             }
         }
     }

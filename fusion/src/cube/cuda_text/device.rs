@@ -18,6 +18,9 @@ use cubecl_cpp::{
 pub enum Sm61 {
     /// Launches run on the CPU. Cards of different numbers have threads and memory of their own.
     Runs(u16),
+    /// Launches run on the CPU, and conversions to bf16 cut off what does not fit instead of rounding it. CUDA's round;
+    /// those of a Vulkan driver for an H100 were seen to cut off. A kernel must give the same on both cards.
+    CutsOff,
     /// Launches are kept and not run; memory holds nothing of use, and reading it is an error.
     Records,
 }
@@ -31,14 +34,22 @@ impl Default for Sm61 {
 /// Number of the card that records, after those that run.
 const RECORDS: u16 = u16::MAX;
 
+/// Number of the card that cuts off, before it.
+const CUTS_OFF: u16 = RECORDS - 1;
+
 impl Device for Sm61 {
     fn from_id(id: DeviceId) -> Self {
-        if id.index_id == RECORDS { Self::Records } else { Self::Runs(id.index_id) }
+        match id.index_id {
+            RECORDS => Self::Records,
+            CUTS_OFF => Self::CutsOff,
+            number => Self::Runs(number),
+        }
     }
 
     fn to_id(&self) -> DeviceId {
         let index = match self {
             Self::Runs(number) => *number,
+            Self::CutsOff => CUTS_OFF,
             Self::Records => RECORDS,
         };
         DeviceId::new(0, index)

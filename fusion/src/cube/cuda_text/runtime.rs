@@ -56,6 +56,6 @@ impl Runtime for OfflineCuda {
     }
 
     fn enumerate_devices(_type_id: u16, _info: &()) -> Vec<DeviceId> {
-        vec![Sm61::Runs(0).to_id(), Sm61::Records.to_id()]
+        [Sm61::Runs(0), Sm61::CutsOff, Sm61::Records].iter().map(Device::to_id).collect()
     }
 }

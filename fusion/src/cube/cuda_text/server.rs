@@ -88,7 +88,10 @@ impl OfflineServer {
         if let Some(text) = self.texts.get(&id) {
             return Ok(text.clone());
         }
-        let text = Text::write(kernel, mode)?;
+        let mut text = Text::write(kernel, mode)?;
+        if self.device == Sm61::CutsOff {
+            text.cut_off_bf16();
+        }
         self.texts.insert(id, text.clone());
         Ok(text)
     }
@@ -119,7 +122,7 @@ impl OfflineServer {
         launches::keep(stream, &text, cubes, arguments.buffers.iter().map(Binding::size_in_used).collect());
         match self.device {
             Sm61::Records => Ok(()),
-            Sm61::Runs(_) => self.run(&text, cubes, &arguments),
+            Sm61::Runs(_) | Sm61::CutsOff => self.run(&text, cubes, &arguments),
         }
     }
 
@@ -233,7 +236,7 @@ impl ComputeServer for OfflineServer {
         let read = match (self.take_errors(stream), self.device) {
             (Err(errors), _) => Err(errors),
             (Ok(()), Sm61::Records) => Err(HostError::NothingRan.into()),
-            (Ok(()), Sm61::Runs(_)) => from.iter().map(|copy| self.try_read(copy)).collect(),
+            (Ok(()), Sm61::Runs(_) | Sm61::CutsOff) => from.iter().map(|copy| self.try_read(copy)).collect(),
         };
         Box::pin(async { read })
     }

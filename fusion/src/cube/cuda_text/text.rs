@@ -59,6 +59,14 @@ impl Text {
         Ok(text)
     }
 
+    /// Makes conversions to bf16 cut off, by what `host/cuda_bf16.h` looks for. A text without bf16 stays as it is, and
+    /// so does its program.
+    pub fn cut_off_bf16(&mut self) {
+        if self.source.contains("cuda_bf16.h") {
+            self.source = format!("#define KILN_CUT_OFF_BF16\n{}", self.source).into();
+        }
+    }
+
     fn check_limits(&self) -> Result<(), HostError> {
         let hardware = describe().hardware;
         let (dim, max) = (self.cube_dim, hardware.max_cube_dim);

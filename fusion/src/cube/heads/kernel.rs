@@ -1,6 +1,7 @@
 //! The kernel.
 
 use crate::cube::rows::{Blueprint, find_row, find_unit, sum_lanes, sum_row};
+use crate::cube::store::round_store;
 use cubecl::prelude::*;
 
 /// Distances in a tensor `[batch, heads, positions, d]`, in vectors.
@@ -218,8 +219,8 @@ fn store_head<T: Float, N: Size>(
     for slot in 0..slots {
         let i = unit + comptime!(slot * blueprint.units as usize);
         if i < half {
-            x[to + i] = Vector::cast_from(a[slot]);
-            x[to + half + i] = Vector::cast_from(b[slot]);
+            x[to + i] = round_store::<T, N>(a[slot]);
+            x[to + half + i] = round_store::<T, N>(b[slot]);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::NormKind;
 use crate::cube::rows::{Blueprint, find_row, find_unit, sum_lanes, sum_row};
+use crate::cube::store::round_store;
 use cubecl::prelude::*;
 
 /// One row a cube or a plane; see the module above for the algorithm. Rows are `vectors` (`d / N`) vectors of `N`, and start
@@ -49,7 +50,7 @@ pub(super) fn norm_rows<X: Float, G: Float, N: Size>(
         }
         #[comptime]
         if let ComptimeOption::Some(sum) = sum {
-            let stored = Vector::<X, N>::cast_from(v);
+            let stored = round_store::<X, N>(v);
             sum[y_start + i] = stored;
             v = Vector::cast_from(stored);
         }
@@ -89,7 +90,7 @@ pub(super) fn norm_rows<X: Float, G: Float, N: Size>(
         if let ComptimeOption::Some(beta) = beta {
             normed += Vector::cast_from(beta[i]);
         }
-        y[y_start + i] = Vector::cast_from(normed);
+        y[y_start + i] = round_store::<X, N>(normed);
     }
     #[comptime]
     if let ComptimeOption::Some(rstd) = rstd {

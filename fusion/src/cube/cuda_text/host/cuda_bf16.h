@@ -1,4 +1,5 @@
-// CUDA's bfloat16, as far as CubeCL's text uses it: the upper half of an f32, rounded to nearest even; arithmetic in f32.
+// CUDA's bfloat16, as far as CubeCL's text uses it: the upper half of an f32, rounded to nearest even; arithmetic in
+// f32. With KILN_CUT_OFF_BF16 it is cut off, as by the conversions of some Vulkan drivers.
 #pragma once
 #include "pairs.h"
 
@@ -10,7 +11,11 @@ struct __nv_bfloat16 {
         float wide = float(value);
         uint32_t word;
         memcpy(&word, &wide, sizeof word);
+#ifdef KILN_CUT_OFF_BF16
+        bits = uint16_t(word >> 16);
+#else
         bits = std::isnan(wide) ? uint16_t(word >> 16 | 0x40) : uint16_t((word + 0x7FFF + (word >> 16 & 1)) >> 16);
+#endif
     }
     operator float() const {
         uint32_t word = uint32_t(bits) << 16;

@@ -4,6 +4,7 @@ use super::Blueprint;
 use crate::cube::{
     Reduction,
     product::epilogue::{activate, gate, read_optional},
+    store::{round_scalar, round_store},
 };
 use cubecl::prelude::*;
 
@@ -120,7 +121,7 @@ fn stage_rows<X: Float, G: Float, N: Size>(
         #[comptime]
         if let ComptimeOption::Some(sum) = sum {
             if CUBE_POS == 0 && row < sizes.0 {
-                sum[row * sizes.1 + begin + i] = Vector::cast_from(v);
+                sum[row * sizes.1 + begin + i] = round_store::<X, N>(v);
             }
         }
         let at = row * comptime!(blueprint.chunk) + i;
@@ -268,7 +269,7 @@ fn store<X: Float, P: Float>(
             } else {
                 activate(value + read_optional::<P>(bias, column), blueprint.activation)
             };
-            output[place] = X::cast_from(finished + read_optional::<X>(residual, place));
+            output[place] = round_scalar::<X>(finished + read_optional::<X>(residual, place));
         }
     }
 }

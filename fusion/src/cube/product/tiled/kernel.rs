@@ -5,7 +5,10 @@ use super::{
     blueprint::WIDTH,
     load::{Four, Side, fetch, fetch_rows, put},
 };
-use crate::cube::product::epilogue::{activate, gate, read_optional};
+use crate::cube::{
+    product::epilogue::{activate, gate, read_optional},
+    store::round_scalar,
+};
 use cubecl::prelude::*;
 
 /// One tile a cube, tiles of rows first, then columns, then matrices of the batch. `recip_depth` is `1 / depth`.
@@ -224,7 +227,7 @@ fn store<X: Float, P: Float>(
                     } else {
                         activate(value + shift, blueprint.activation)
                     };
-                    output[place] = X::cast_from(finished + read_optional::<X>(residual, place));
+                    output[place] = round_scalar::<X>(finished + read_optional::<X>(residual, place));
                 }
             }
         }
