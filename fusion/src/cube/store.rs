@@ -14,6 +14,8 @@
 //!   no fixed bit of the f32, would be some 20 integer operations an element, for nothing on CUDA.
 //! - **f32**: as it is, without an operation.
 
+#![allow(missing_docs)] // `#[cube]` adds public items to each function, which have no documentation
+
 use cubecl::{
     ir::{ElemType, FloatKind, StorageType},
     prelude::*,
