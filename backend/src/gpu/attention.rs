@@ -1,7 +1,7 @@
 //! Attention.
 
 use super::{CubeEngine, accept, runs, tune::tune_attention};
-use crate::engine::{AttentionOperands, Primitives};
+use crate::engine::{AttentionOperands, Engine, Primitives};
 use crate::routes::Route;
 use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
@@ -11,7 +11,7 @@ use burn_kiln_fusion::{
 };
 
 /// The kernel's rules for heads of `head_dim`.
-pub(super) fn describe_rules<'a, R: CubeRuntime, B: CubeEngine<R>>(
+pub(super) fn describe_rules<'a, B: Engine>(
     options: &AttentionOptions<Primitives<B>>,
     head_dim: usize,
     segments: Option<&'a [usize]>,

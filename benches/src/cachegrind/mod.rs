@@ -96,8 +96,9 @@ pub fn run(op: Op, loops: Loops) -> Result<(), NotCompared> {
                     drop(black_box(lift::<2>(&set[0]).matmul(lift(&b))));
                 }
                 Op::Attention => {
-                    let inputs = AttentionInputs { q: lift(&set[0]), k: lift(&set[1]), v: lift(&set[2]) };
-                    drop(black_box(FusedOps::attention(inputs, &AttentionOptions::default(), None, &config)));
+                    let inputs = AttentionInputs::<Kiln<Flex>> { q: lift(&set[0]), k: lift(&set[1]), v: lift(&set[2]) };
+                    let options = AttentionOptions::default();
+                    drop(black_box(<Kiln<Flex> as FusedOps>::attention(inputs, &options, None, &config)));
                 }
                 _ => drop(black_box(activation::softmax(lift::<2>(&set[0]), 0))),
             }),

@@ -8,6 +8,7 @@ use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Tensor, TensorPrimitive, activation};
 use burn_flex::FlexTensor;
+use burn_kiln::engine::SiluMulOperands;
 use burn_kiln_fusion::{AttentionInputs, AttentionOptions, FusedOps, KernelConfig, Rotary};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -37,8 +38,8 @@ impl OnFlex for burn_kiln::Kiln<burn_flex::Flex> {
 
     /// The kernel that a gated MLP reaches.
     fn silu_mul(gate: Tensor<Self, 2>, up: Tensor<Self, 2>, config: &KernelConfig) -> Tensor<Self, 2> {
-        let (gate, up) = (gate.into_primitive().tensor(), up.into_primitive().tensor());
-        let product = <burn_flex::Flex as burn_kiln::Engine>::try_silu_mul(gate, up, config);
+        let operands = SiluMulOperands { gate: gate.into_primitive().tensor(), up: up.into_primitive().tensor() };
+        let product = <burn_flex::Flex as burn_kiln::Engine>::try_silu_mul(operands, config);
         Tensor::from_primitive(TensorPrimitive::Float(product.expect("contiguous operands of one shape")))
     }
 }
@@ -81,10 +82,10 @@ fn prepare_attention<B: OnFlex>(case: &Case, operands: &Operands, group: usize, 
     let (k, v) = (lift_all::<B, 4>(operands, 1), lift_all::<B, 4>(operands, 2));
     let causal = case.is_causal();
     if B::GROUPED {
-        let options = AttentionOptions { causal, ..Default::default() };
+        let options = AttentionOptions::<B> { causal, ..Default::default() };
         return Box::new(move |i| {
             let inputs = AttentionInputs { q: q.clone(), k: k[i].clone(), v: v[i].clone() };
-            drop(black_box(FusedOps::attention(inputs, &options, None, &config)));
+            drop(black_box(<B as FusedOps>::attention(inputs, &options, None, &config)));
         });
     }
     // Keys are repeated before the clock runs.

@@ -1,11 +1,10 @@
 //! What a pass brings to every layer.
 
-use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{AttentionOptions, KernelConfig, Rotary};
+use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, Rotary};
 
 /// What all layers of a forward pass share.
 #[derive(Debug)]
-pub struct LayerContext<'a, B: Backend> {
+pub struct LayerContext<'a, B: FusedOps> {
     /// Angles of the positions of this pass.
     pub rotary: &'a Rotary<B>,
     /// Which keys a query sees.
