@@ -125,15 +125,15 @@ impl<B: Engine> FusedOps for Kiln<B> {
     }
 
     fn gelu_tanh<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        activate(UnaryOp::GeluTanh, x, compose::activation::gelu_tanh, config)
+        activate(UnaryOp::GeluTanh, x, |x| compose::activation::gelu_tanh(x, config), config)
     }
 
     fn gelu_erf<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        activate(UnaryOp::GeluErf, x, compose::activation::gelu_erf, config)
+        activate(UnaryOp::GeluErf, x, |x| compose::activation::gelu_erf(x, config), config)
     }
 
     fn silu<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
-        activate(UnaryOp::Silu, x, compose::activation::silu, config)
+        activate(UnaryOp::Silu, x, |x| compose::activation::silu(x, config), config)
     }
 
     fn mlp_gated<const D: usize>(
@@ -211,11 +211,11 @@ impl<B: Engine> FusedOps for Kiln<B> {
 fn activate<B: Engine, const D: usize>(
     op: UnaryOp,
     x: Tensor<Kiln<B>, D>,
-    composition: fn(Tensor<Kiln<B>, D>, &KernelConfig) -> Tensor<Kiln<B>, D>,
+    composition: impl FnOnce(Tensor<Kiln<B>, D>) -> Tensor<Kiln<B>, D>,
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, D> {
     match B::try_unary(UnaryOperands { op, x: lower(x) }, config) {
         Ok(output) => lift(output),
-        Err(UnaryOperands { x, .. }) => Kiln::<B>::scope(config, || composition(lift(x), config)),
+        Err(UnaryOperands { x, .. }) => Kiln::<B>::scope(config, || composition(lift(x))),
     }
 }
