@@ -9,9 +9,8 @@ use burn::{
 };
 use burn_backend::{Backend, DType};
 use burn_kiln::{
-    Kiln,
+    AttentionShape, Kiln, OpShape,
     gpu::KilnWgpu,
-    planning::{AttentionShape, OpShape},
     routes::{Route, count},
 };
 use burn_kiln_fusion::{

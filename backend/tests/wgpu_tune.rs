@@ -5,11 +5,11 @@ mod vulkan;
 use burn_backend::{Backend, DType};
 use burn_flex::Flex;
 use burn_kiln::{
+    AttentionShape, OpShape,
     gpu::{
         KilnWgpu,
         tune::{TuneStats, choice_file, forget_choices, stats},
     },
-    planning::{AttentionShape, OpShape},
 };
 use burn_kiln_fusion::{
     AttentionInputs, AttentionOptions, Epilogue, FusedOps, KernelConfig, Weight, config::PlanningConfig,
