@@ -83,7 +83,10 @@ mod tests {
         for k in [512, 1024, 2048, 6144] {
             let blocking = choose(ZEN_3, [512, 2048, k]);
             assert!(k.div_ceil(blocking.kc) < k.div_ceil(fixed.kc), "{k}: {blocking:?}");
-            assert!(blocking.mc * blocking.kc * 4 <= ZEN_3.l2 / 2 && blocking.mc % AVX2.mr == 0, "{blocking:?}");
+            assert!(
+                blocking.mc * blocking.kc * 4 <= ZEN_3.l2 / 2 && blocking.mc.is_multiple_of(AVX2.mr),
+                "{blocking:?}"
+            );
             assert!(blocking.kc * AVX2.nr * 4 <= ZEN_3.l2 / 4, "{blocking:?}");
         }
     }
