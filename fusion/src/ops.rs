@@ -111,17 +111,17 @@ pub trait FusedOps: Packing {
         Self::scope(config, || compose::norm::add_norm(x, residual, gamma, epsilon, config))
     }
 
-    /// [`Activation::GeluTanh`].
+    /// [`Activation::GeluTanh`](crate::Activation::GeluTanh).
     fn gelu_tanh<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
         Self::scope(config, || compose::activation::gelu_tanh(x, config))
     }
 
-    /// [`Activation::GeluErf`].
+    /// [`Activation::GeluErf`](crate::Activation::GeluErf).
     fn gelu_erf<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
         Self::scope(config, || compose::activation::gelu_erf(x, config))
     }
 
-    /// [`Activation::Silu`].
+    /// [`Activation::Silu`](crate::Activation::Silu).
     fn silu<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, D> {
         Self::scope(config, || compose::activation::silu(x, config))
     }

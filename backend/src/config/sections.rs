@@ -41,7 +41,7 @@ impl Default for WeightsConfig {
 pub struct StreamingConfig {
     /// The most bytes that weights may take in memory (`"2 GiB"` or a number): what is beyond is read from the
     /// checkpoint ahead of its use, at each pass. `None` keeps all of them. Read when a model is loaded
-    /// ([`crate::prefetch`]); there is nothing to size: buffers and what is pinned follow from the limit.
+    /// ([`kiln_kernels::prefetch`]); there is nothing to size: buffers and what is pinned follow from the limit.
     pub memory_limit: Option<ByteSize>,
 }
 
