@@ -34,7 +34,7 @@ pub struct KernelConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TilingConfig {
-    /// Off: matrix products and attention run as the decorated backend runs them.
+    /// Off: matrix products and attention run as the decorated backend runs them, and no weight is packed.
     pub enabled: bool,
     /// Rows of the left operand in one packed block, elements.
     pub mc: Option<usize>,
@@ -95,7 +95,7 @@ pub enum IsaChoice {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SimdConfig {
-    /// Off: element-wise operations run as the decorated backend runs them.
+    /// Off: element-wise operations and embeddings run as the decorated backend runs them.
     pub enabled: bool,
     /// The instruction set; one that the CPU lacks falls back to the next lower.
     pub isa: IsaChoice,

@@ -26,8 +26,7 @@ pub struct Ablation {
 
 /// The configurations, everything first.
 pub fn list_variants(base: &OptimizationConfig) -> Vec<(String, OptimizationConfig)> {
-    let none = OptimizationConfig { simd: base.simd.clone(), ..OptimizationConfig::none() };
-    let mut variants = vec![("all".to_owned(), base.clone()), ("none".to_owned(), none)];
+    let mut variants = vec![("all".to_owned(), base.clone()), ("none".to_owned(), OptimizationConfig::none())];
     variants.extend(Technique::ALL.map(|technique| (format!("without {technique}"), base.clone().without(technique))));
     let alone = Technique::ALL.iter().filter(|technique| **technique != Technique::Threads);
     variants.extend(alone.map(|&technique| (format!("{technique} alone"), OptimizationConfig::only(technique))));
