@@ -5,12 +5,12 @@
 //! out = h + Wdown · gelu(Wup · rms_norm(h))
 //! ```
 //!
-//! Weights are packed once, then each product takes bias, activation and residual along in its store. Every step is checked against naive
-//! loops in f64. `cargo run -p kiln-kernels --example transformer_block`
+//! Weights are packed once, then each product takes bias, activation and residual along in its store. Every step is
+//! checked against naive loops in f64. `cargo run -p kiln-kernels --example transformer_block`
 
 use kiln_kernels::attention::{AttentionOptions, attention};
 use kiln_kernels::gemm::{Epilogue, GemmError, Matrix, OutMatrix, PackedMatrix, Residual, gemm_packed};
-use kiln_kernels::norm::{Normed, RmsNorm, Rows, rms_norm};
+use kiln_kernels::norm::{NormRows, Normed, RmsNorm, rms_norm};
 use kiln_kernels::planning::{Layout, ProductShape, plan_product};
 use kiln_kernels::rope::Heads;
 use kiln_kernels::{Activation, ElementType, Floats, FloatsMut, KernelConfig, Launch};
@@ -117,7 +117,7 @@ impl Block {
 
     fn normalize(&self, launch: Launch, which: usize, x: &[f32], out: &mut [f32]) {
         let norm = RmsNorm { gamma: Floats::F32(&self.gammas[which]), epsilon: EPSILON };
-        rms_norm(launch, norm, Rows::contiguous(Floats::F32(x), HIDDEN), Normed::only(FloatsMut::F32(out)));
+        rms_norm(launch, norm, NormRows::contiguous(Floats::F32(x), HIDDEN), Normed::only(FloatsMut::F32(out)));
     }
 
     /// The same by definition, in f64.

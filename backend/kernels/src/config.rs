@@ -1,7 +1,7 @@
 //! The plain-data sections of the configuration that kernels read.
 //!
-//! [`KernelConfig`] travels with a model into each fused op. It says what may be used and how large it may be; it never says
-//! what a result means: any configuration gives the same numbers to rounding.
+//! [`KernelConfig`] travels with a model into each fused op. It says what may be used and how large it may be; it never
+//! says what a result means: any configuration gives the same numbers to rounding.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -60,9 +60,9 @@ impl Default for TilingConfig {
 pub struct BlockingConfig {
     /// Off: norms and softmax run as the decorated backend runs them.
     pub enabled: bool,
-    /// Bytes of the first-level cache that a block fills between two passes over it: what is read, the results and the weights. `None` is that
-    /// cache. Sizes the column blocks in which norms write long rows, the blocks of a softmax that reads its row twice, and the strips of
-    /// a softmax over a dimension that is not the last.
+    /// Bytes of the first-level cache that a block fills between two passes over it: what is read, the results and the
+    /// weights. `None` is that cache. Sizes the column blocks in which norms write long rows, the blocks of a softmax
+    /// that reads its row twice, and the strips of a softmax over a dimension that is not the last.
     pub rows: Option<usize>,
 }
 
@@ -99,10 +99,11 @@ pub struct SimdConfig {
     pub enabled: bool,
     /// The instruction set; one that the CPU lacks falls back to the next lower.
     pub isa: IsaChoice,
-    /// Rounds f32 activations to bf16 in products of five rows or more with bf16 weights, and queries in attention over bf16 keys and values, on
-    /// instruction sets that multiply bf16. Off: f32 arithmetic.
+    /// Rounds f32 activations to bf16 in products of five rows or more with bf16 weights, and queries in attention over
+    /// bf16 keys and values, on instruction sets that multiply bf16. Off: f32 arithmetic.
     ///
-    /// Twice the rate and more; an element of the activations is off by a relative 2⁻⁸ at most. No other instruction set rounds.
+    /// Twice the rate and more; an element of the activations is off by a relative 2⁻⁸ at most. No other instruction
+    /// set rounds.
     pub bf16_activations: bool,
 }
 
@@ -118,7 +119,8 @@ impl Default for SimdConfig {
 pub struct PrefetchConfig {
     /// Off: only the hardware prefetcher works.
     pub enabled: bool,
-    /// How far ahead of its use a line is requested, bytes. `None` is the distance that each kernel was measured with; 0 is off.
+    /// How far ahead of its use a line is requested, bytes. `None` is the distance that each kernel was measured with;
+    /// 0 is off.
     pub distance: Option<usize>,
 }
 
@@ -138,7 +140,8 @@ pub struct FusionConfig {
     pub attention: bool,
     /// Gate, up and activation of an MLP as one product, whose sums are never stored, and down with the residual.
     pub mlp: bool,
-    /// A norm and the linear layers after it as one kernel: the norm is applied while the input is packed, once for all layers.
+    /// A norm and the linear layers after it as one kernel: the norm is applied while the input is packed, once for all
+    /// layers.
     pub norm_linear: bool,
     /// A residual addition and the norm after it.
     pub add_norm: bool,
@@ -174,10 +177,11 @@ pub struct ThreadsConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PlanningConfig {
-    /// Off: each op chooses for itself each time, from its shape and the sizes of this configuration, and nothing is kept or measured.
+    /// Off: each op chooses for itself each time, from its shape and the sizes of this configuration, and nothing is
+    /// kept or measured.
     pub enabled: bool,
-    /// Plans that can be made in more than one good way are measured at their first use, and the fastest is kept. Never where results
-    /// must be deterministic.
+    /// Plans that can be made in more than one good way are measured at their first use, and the fastest is kept. Never
+    /// where results must be deterministic.
     pub tune: bool,
     /// Where measured plans are kept between runs. `None` is `kiln` in the user's cache folder.
     pub folder: Option<PathBuf>,
@@ -189,15 +193,17 @@ impl Default for PlanningConfig {
     }
 }
 
-/// Kernels of cards (CubeCL). They are in the groups that the other sections switch: products and attention in `tiling`, norms and softmax in
-/// `blocking`, element-wise ones and rotations in `simd`, with the same fused ops in `fusion`.
+/// Kernels of cards (CubeCL). They are in the groups that the other sections switch: products and attention in
+/// `tiling`, norms and softmax in `blocking`, element-wise ones and rotations in `simd`, with the same fused ops in
+/// `fusion`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GpuKernelConfig {
     /// Off: every op runs as the decorated backend runs it, whatever the other sections say.
     pub enabled: bool,
-    /// `planning.tune` for these kernels alone: those that can be cut in more than one good way are measured on the device at their first use, and
-    /// the fastest is kept. Not with planning off, and never where results must be deterministic.
+    /// `planning.tune` for these kernels alone: those that can be cut in more than one good way are measured on the
+    /// device at their first use, and the fastest is kept. Not with planning off, and never where results must be
+    /// deterministic.
     pub tune: bool,
 }
 

@@ -53,7 +53,8 @@ impl EmbeddingTable<'_> {
 
 /// `out[i] = table[ids[i]]`, widened to f32 exactly. Ids are checked before anything is written.
 ///
-/// A row of a packed table is one lane of a panel, a cache line for every element or two: such rows are worth a thread sooner.
+/// A row of a packed table is one lane of a panel, a cache line for every element or two: such rows are worth a thread
+/// sooner.
 ///
 /// # Errors
 /// [`UnknownId`] for an id that the table has no row for.

@@ -13,10 +13,11 @@ pub struct Launch {
     pub tier: Tier,
     /// At most this many parts run at one time; 1 never enters the thread pool.
     pub threads: usize,
-    /// How far software prefetch runs ahead of its use, bytes: 0 issues none, [`Launch::OWN_PREFETCH`] leaves the distance to each kernel.
+    /// How far software prefetch runs ahead of its use, bytes: 0 issues none, [`Launch::OWN_PREFETCH`] leaves the
+    /// distance to each kernel.
     pub prefetch: usize,
-    /// Bytes of the first-level cache that a row-wise kernel (norms, softmax) fills with a block between two passes over it: what is read,
-    /// the results and the weights.
+    /// Bytes of the first-level cache that a row-wise kernel (norms, softmax) fills with a block between two passes
+    /// over it: what is read, the results and the weights.
     pub block: usize,
 }
 
@@ -65,8 +66,8 @@ impl Launch {
         Self { threads: self.threads.min(threads.max(1)), ..self }
     }
 
-    /// Calls `work(begin..end)` over parts of `0..len`, each a multiple of `grain` but the last, on the current rayon pool;
-    /// in the calling thread when one part is enough.
+    /// Calls `work(begin..end)` over parts of `0..len`, each a multiple of `grain` but the last, on the current rayon
+    /// pool; in the calling thread when one part is enough.
     pub fn split(self, len: usize, grain: usize, work: impl Fn(core::ops::Range<usize>) + Sync) {
         let grain = grain.max(1);
         let units = len.div_ceil(grain);

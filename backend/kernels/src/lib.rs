@@ -1,11 +1,12 @@
 //! Tiled, cache-blocked, SIMD kernels for transformers on the CPU, over plain slices.
 //!
-//! Nothing here knows of a tensor library: operands are slices with strides, results go to slices that the caller has, and what a kernel may
-//! use is a plain [`KernelConfig`]. Elements are f32, bf16 or f16 ([`Floats`]); arithmetic is f32, rounded once when a result is stored.
+//! Nothing here knows of a tensor library: operands are slices with strides, results go to slices that the caller has,
+//! and what a kernel may use is a plain [`KernelConfig`]. Elements are f32, bf16 or f16 ([`Floats`]); arithmetic is
+//! f32, rounded once when a result is stored.
 //!
 //! ```
 //! use kiln_kernels::gemm::{Epilogue, Matrix, OutMatrix, PackedMatrix, Plan, gemm_packed};
-//! use kiln_kernels::norm::{Normed, RmsNorm, Rows, rms_norm};
+//! use kiln_kernels::norm::{Normed, RmsNorm, NormRows, rms_norm};
 //! use kiln_kernels::{Floats, FloatsMut, KernelConfig, Launch};
 //!
 //! let config = KernelConfig::default();
@@ -17,7 +18,7 @@
 //! let (x, gamma) = ([3.0f32, 4.0, 6.0, 8.0], [1.0f32, 1.0]);
 //! let (mut normed, mut y) = ([0.0f32; 4], [0.0f32; 6]);
 //! let norm = RmsNorm { gamma: Floats::F32(&gamma), epsilon: 0.0 };
-//! rms_norm(launch, norm, Rows::contiguous(Floats::F32(&x), 2), Normed::only(FloatsMut::F32(&mut normed)));
+//! rms_norm(launch, norm, NormRows::contiguous(Floats::F32(&x), 2), Normed::only(FloatsMut::F32(&mut normed)));
 //! let a = Matrix::row_major(Floats::F32(&normed), 2, 2)?;
 //! let mut c = OutMatrix::row_major(FloatsMut::F32(&mut y), 2, 3)?;
 //! gemm_packed(&Plan::from(&config), &a, &weight, &mut c, &Epilogue::default())?;
@@ -32,11 +33,11 @@
 //!
 //! | module | what it computes |
 //! | --- | --- |
-//! | [`gemm`] | `activation(A·B + bias) + residual` for any strides, weights packed or not; products of few rows; gated products; several at once |
-//! | [`attention`] | `softmax(q·kᵀ)·v` in memory of O(length), grouped heads, causal order, masks, segments, log-sum-exp |
+//! | [`gemm`] | `activation(A·B + bias) + residual`, weights packed or of any strides; gated and grouped products |
+//! | [`attention`] | `softmax(q·kᵀ)·v` in memory of O(length): grouped heads, causal order, masks, segments |
 //! | [`norm`] | layer norm, RMS norm, residual addition with RMS norm |
 //! | [`softmax`] | softmax and its logarithm over any dimension |
-//! | [`elementwise`], [`math`] | arithmetic with broadcast, activations, `silu(gate)·up`; the functions behind them, with their errors |
+//! | [`elementwise`], [`math`] | arithmetic with broadcast, activations; the functions behind them, with their errors |
 //! | [`rope`] | rotary embedding with the norm of each head; heads of a projection into a cache |
 //! | [`moe`] | a mixture of gated MLPs |
 //! | [`embedding`] | rows of a table by id |
@@ -48,20 +49,23 @@
 //!
 //! # Instruction sets
 //!
-//! Each kernel is one algorithm for all of them ([`simd`]), compiled for each and chosen at run time: [`simd::Tier::best`] is what this CPU
-//! has, `KILN_ISA=portable|avx2|avx512|avx512bf16|amx` or [`config::SimdConfig::isa`] ask for less. No compiler flags are needed.
+//! Each kernel is one algorithm for all of them ([`simd`]), compiled for each and chosen at run time:
+//! [`simd::Tier::best`] is what this CPU has, `KILN_ISA=portable|avx2|avx512|avx512bf16|amx` or
+//! [`config::SimdConfig::isa`] ask for less. No compiler flags are needed.
 //!
 //! # Threads
 //!
-//! A kernel splits its work over the caller's current rayon pool, and enters the instruction set once a part. [`Launch::threads`] limits the
-//! parts, work too small for a second thread stays in the calling one, and one thread never enters the pool.
+//! A kernel splits its work over the caller's current rayon pool, and enters the instruction set once a part.
+//! [`Launch::threads`] limits the parts, work too small for a second thread stays in the calling one, and one thread
+//! never enters the pool.
 //!
 //! # Configuration
 //!
-//! [`KernelConfig`] has a section a technique. It says what may be used and how large it may be, never what a result means: any
-//! configuration gives the same numbers to rounding. A [`Launch`] made of it carries tier, threads, the distance of software prefetch and
-//! the block of row-wise kernels; a [`gemm::Plan`] adds what products need. Both are plain values that a caller may also fill by hand.
-//! Switches that choose between a kernel and another implementation (`tiling.enabled`, `fusion`) are for the crate that has the choice.
+//! [`KernelConfig`] has a section a technique. It says what may be used and how large it may be, never what a result
+//! means: any configuration gives the same numbers to rounding. A [`Launch`] made of it carries tier, threads, the
+//! distance of software prefetch and the block of row-wise kernels; a [`gemm::Plan`] adds what products need. Both are
+//! plain values that a caller may also fill by hand. Switches that choose between a kernel and another implementation
+//! (`tiling.enabled`, `fusion`) are for the crate that has the choice.
 
 pub mod attention;
 mod caches;

@@ -69,8 +69,8 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     }
     /// True where [`Storage::load_block`] splits pairs of registers.
     const SPLIT: bool = false;
-    /// Loads `U` registers, an even number. Where [`Storage::SPLIT`] says so, each two of them hold the elements at even and at
-    /// odd places: widening then moves no lane. Element-wise work and sums do not see the difference.
+    /// Loads `U` registers, an even number. Where [`Storage::SPLIT`] says so, each two of them hold the elements at
+    /// even and at odd places: widening then moves no lane. Element-wise work and sums do not see the difference.
     /// # Safety
     /// `p` is readable for `U · LANES` elements.
     #[inline(always)]
@@ -82,8 +82,8 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
         }
         v
     }
-    /// Stores what [`Storage::load_block`] loads. A NaN of a 16-bit type has zeros in its low half. With `STREAM` past the caches
-    /// where type and instruction set can: [`Isa::fence`] comes after the last one.
+    /// Stores what [`Storage::load_block`] loads. A NaN of a 16-bit type has zeros in its low half. With `STREAM` by
+    /// non-temporal stores where type and instruction set can: [`Isa::fence`] comes after the last one.
     /// # Safety
     /// `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64.
     #[inline(always)]
@@ -101,8 +101,8 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
         // SAFETY: the caller's promise.
         unsafe { Self::store_block::<I, U, STREAM>(isa, p, v) }
     }
-    /// For results that are not exact themselves: rounded so that a store is exact, where an element halfway between two numbers may
-    /// get either; or left to the store.
+    /// For results that are not exact themselves: rounded so that a store is exact, where an element halfway between
+    /// two numbers may get either; or left to the store.
     #[inline(always)]
     fn round_near<I: Isa>(_isa: I, v: I::V) -> I::V {
         v

@@ -163,8 +163,8 @@ impl<S: Element> Case<S> {
         let mut lse = vec![9.0f32; batch * heads * queries];
         attention(launch, views, &options, Q::view_mut(&mut out), Some(&mut lse));
         let what = (launch, self.shape, &self.features);
-        // Scores of up to d products round by about √d units of their size (4 / √d · d), which the exponential makes relative.
-        // Pairs of bf16 round weights to bf16: 2⁻⁸ of values up to 2.
+        // Scores of up to d products round by about √d units of their size (4 / √d · d), which the exponential makes
+        // relative. Pairs of bf16 round weights to bf16: 2⁻⁸ of values up to 2.
         let halves = matches!((Q::view(&q), S::view(&self.k)), (Floats::Bf16(_), Floats::Bf16(_)));
         let pairs = halves && launch.tier >= Tier::Avx512Bf16 && group * queries > 8;
         assert_close(&out, &want, 0.0, if pairs { 4e-3 } else { 1e-5 }, &what);

@@ -13,7 +13,7 @@ use kiln_kernels::gemm::{
     gemm_batched, gemm_grouped, gemm_packed,
 };
 use kiln_kernels::math::Activation;
-use kiln_kernels::norm::{RmsNorm, RowNorm, Rows};
+use kiln_kernels::norm::{NormRows, RmsNorm, RowNorm};
 use kiln_kernels::probe::{Probe, count};
 use kiln_kernels::simd::{Tier, testing};
 use kiln_kernels::{Floats, FloatsMut, Launch};
@@ -284,7 +284,7 @@ fn gated_products_of_normalised_rows() {
                 out
             };
             let mut rounded = vec![0.0; m * k];
-            norm.normalize(launch, Rows::contiguous(Floats::F32(&a), k), FloatsMut::F32(&mut rounded));
+            norm.normalize(launch, NormRows::contiguous(Floats::F32(&a), k), FloatsMut::F32(&mut rounded));
             rounded.iter_mut().for_each(|x| *x = bf16::from_f32(*x).to_f32());
             let want = run(Launch::single(Tier::Avx512).into(), &rounded, None);
             for plan in [small_blocks(launch), launch.into()] {

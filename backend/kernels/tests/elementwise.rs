@@ -110,8 +110,8 @@ fn special_values_give_limits() {
     }
 }
 
-/// `op` of each element type for every length up to two registers and a bit, out of place, in place, and with the slices
-/// beginning anywhere.
+/// `op` of each element type for every length up to two registers and a bit, out of place, in place, and with the
+/// slices beginning anywhere.
 fn check_unary<S: Element>(launch: Launch, len: usize, offset: usize) {
     let x = random::<S>(offset + len, len as u64);
     for op in OPS {
@@ -258,8 +258,8 @@ fn functions_of_every_16_bit_number() {
     }
 }
 
-/// Results too large for the caches are stored past them, from the first cache line on: they are what parts of them are that
-/// are not.
+/// Results too large for the caches are stored past them, from the first cache line on: they are what parts of them are
+/// that are not.
 fn check_streamed<S: Element>(launch: Launch, offset: usize) {
     let (len, part) = ((34 << 20) / size_of::<S>() + 77, 1 << 19);
     let period = random::<S>(1009, 3);

@@ -6,7 +6,7 @@ use kiln_kernels::gemm::{
     Blocking, Epilogue, GemmError, Matrix, OutMatrix, PackedMatrix, Plan, Product, Residual, RightMatrix, Variant,
     gemm_grouped, gemm_packed,
 };
-use kiln_kernels::norm::{LayerNorm, RmsNorm, RowNorm, Rows};
+use kiln_kernels::norm::{LayerNorm, NormRows, RmsNorm, RowNorm};
 use kiln_kernels::simd::Tier;
 use kiln_kernels::{Floats, FloatsMut, Launch};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -109,7 +109,7 @@ fn normalize(norm: Option<&RowNorm<'_>>, a: &[f32], [m, k]: [usize; 2], launch: 
     let pitch = k + 3;
     let mut out: Vec<f32> = (0..m).flat_map(|i| a[i * pitch..][..k].iter().copied()).collect();
     if let Some(norm) = norm {
-        let rows = Rows { data: Floats::F32(a), rows: m, stride: pitch };
+        let rows = NormRows { data: Floats::F32(a), rows: m, stride: pitch };
         norm.normalize(launch, rows, FloatsMut::F32(&mut out));
     }
     out

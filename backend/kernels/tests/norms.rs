@@ -4,7 +4,7 @@ mod reference;
 
 use half::{bf16, f16};
 use kiln_kernels::norm::{
-    LayerNorm, Normed, RmsNorm, Rows, add_norm, add_norm_in_place, layer_norm, layer_norm_in_place, rms_norm,
+    LayerNorm, NormRows, Normed, RmsNorm, add_norm, add_norm_in_place, layer_norm, layer_norm_in_place, rms_norm,
     rms_norm_in_place,
 };
 use kiln_kernels::simd::Tier;
@@ -46,7 +46,7 @@ fn check_norms<S: Element, W: Element>(launch: Launch, rows: usize, d: usize, ga
     let stride = d + gap;
     let x = random::<S>(if rows == 0 { 0 } else { rows * stride - gap }, 1);
     let (gamma, beta) = (random::<W>(d, 2), random::<W>(d, 3));
-    let view = Rows { data: S::view(&x), rows, stride };
+    let view = NormRows { data: S::view(&x), rows, stride };
     let exact_rows = rows_of(&exact(&x), rows, d, stride);
     let blank = || vec![S::from_f32(f32::NAN); rows * d];
 
@@ -324,8 +324,8 @@ fn check_streamed<S: Element>(launch: Launch) {
     };
     let rms = RmsNorm { gamma: S::view(&gamma), epsilon: EPSILON };
     let layer = LayerNorm { gamma: S::view(&gamma), beta: Some(S::view(&beta)), epsilon: EPSILON };
-    both("rms", &|x, y, _| rms_norm(launch, rms, Rows::contiguous(S::view(x), d), Normed::only(S::view_mut(y))));
-    both("layer", &|x, y, _| layer_norm(launch, layer, Rows::contiguous(S::view(x), d), S::view_mut(y)));
+    both("rms", &|x, y, _| rms_norm(launch, rms, NormRows::contiguous(S::view(x), d), Normed::only(S::view_mut(y))));
+    both("layer", &|x, y, _| layer_norm(launch, layer, NormRows::contiguous(S::view(x), d), S::view_mut(y)));
     both("add", &|x, y, sum| {
         add_norm(launch, rms, [S::view(x), S::view(x)], S::view_mut(sum), Normed::only(S::view_mut(y)));
     });

@@ -3,8 +3,8 @@
 use kiln_kernels::memory::{ALIGNMENT, Pool, PooledBytes};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A test's turn. The pool is one for the process: one test at a time, and none leaves blocks in its thread's cache, which would come back to
-/// the pool when the thread ends, in the middle of the next test.
+/// A test's turn. The pool is one for the process: one test at a time, and none leaves blocks in its thread's cache,
+/// which would come back to the pool when the thread ends, in the middle of the next test.
 struct Turn(#[allow(dead_code)] MutexGuard<'static, ()>);
 
 impl Drop for Turn {

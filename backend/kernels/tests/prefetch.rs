@@ -1,4 +1,5 @@
-//! Units of a file, streamed: the bytes are those of the file, the order is learned, the limit is held, failures are errors.
+//! Units of a file, streamed: the bytes are those of the file, the order is learned, the limit is held, failures are
+//! errors.
 
 use kiln_kernels::prefetch::{
     Choices, Files, Keep, Lease, Ledger, PageBuffer, Piece, PrefetchError, StreamStats, Streamer, StreamerOptions,
@@ -50,7 +51,8 @@ fn start(units: u64, buffers: usize, keep: Keep) -> Case {
 }
 
 impl Case {
-    /// Asks for units in turn, compares every byte, and tells what happened. With `pause`, something else takes time between them.
+    /// Asks for units in turn, compares every byte, and tells what happened. With `pause`, something else takes time
+    /// between them.
     fn pass(&self, order: impl IntoIterator<Item = u64>, pause: bool) -> StreamStats {
         let before = self.streamer.stats();
         for i in order {

@@ -6,7 +6,7 @@ use half::bf16;
 use kiln_kernels::attention::{AttentionOptions, attention};
 use kiln_kernels::config::{BlockingConfig, PrefetchConfig};
 use kiln_kernels::elementwise::{UnaryOp, unary};
-use kiln_kernels::norm::{LayerNorm, Normed, RmsNorm, Rows, add_norm, layer_norm, rms_norm};
+use kiln_kernels::norm::{LayerNorm, NormRows, Normed, RmsNorm, add_norm, layer_norm, rms_norm};
 use kiln_kernels::probe::{self, Probe};
 use kiln_kernels::rope::Heads;
 use kiln_kernels::softmax::{Axis, SoftmaxKind, softmax};
@@ -60,7 +60,7 @@ fn large_rows_are_prefetched_unless_the_configuration_says_no() {
     let [out, sum] = buffers.each_mut().map(|buffer| Mutex::new(aligned(buffer, rows * d)));
     let rms = RmsNorm { gamma: bf16::view(&gamma), epsilon: 1e-6 };
     let layer = LayerNorm { gamma: bf16::view(&gamma), beta: None, epsilon: 1e-6 };
-    let view = || Rows::contiguous(bf16::view(&x), d);
+    let view = || NormRows::contiguous(bf16::view(&x), d);
     check_prefetch("rms", &|launch| {
         rms_norm(launch, rms, view(), Normed::only(bf16::view_mut(&mut out.lock().unwrap())))
     });
@@ -110,11 +110,11 @@ fn the_configuration_sizes_blocks_of_norms_and_softmax() {
             let norm = RmsNorm { gamma: Floats::F32(&gamma), epsilon: 1e-6 };
             let mut out = out.lock().unwrap();
             let to = Normed::only(FloatsMut::F32(&mut out));
-            rms_norm(launch, norm, Rows::contiguous(Floats::F32(&x), d), to);
+            rms_norm(launch, norm, NormRows::contiguous(Floats::F32(&x), d), to);
         }),
         ("layer", &|launch| {
             let norm = LayerNorm { gamma: Floats::F32(&gamma), beta: None, epsilon: 1e-6 };
-            let x = Rows::contiguous(Floats::F32(&x), d);
+            let x = NormRows::contiguous(Floats::F32(&x), d);
             layer_norm(launch, norm, x, FloatsMut::F32(&mut out.lock().unwrap()[..]));
         }),
         ("log softmax", &|launch| {

@@ -9,13 +9,13 @@ use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{AddNormForward, KernelConfig, RmsNormForward, RmsWeights};
 use burn_std::Shape;
 use core::marker::PhantomData;
-use kiln_kernels::norm::{self, LayerNorm, Normed, RmsNorm, Rows};
+use kiln_kernels::norm::{self, LayerNorm, NormRows, Normed, RmsNorm};
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// Rows of a view whose last dimension is contiguous and not empty, and how many elements they hold.
-fn rows<'a>(view: &View<'a>) -> Option<(Rows<'a>, usize)> {
+fn rows<'a>(view: &View<'a>) -> Option<(NormRows<'a>, usize)> {
     let rows = view.as_rows().filter(|rows| rows.d > 0 && (rows.stride == 1 || rows.d == 1))?;
-    Some((Rows { data: view.data_from(view.offset), rows: rows.rows, stride: rows.row_stride }, rows.rows * rows.d))
+    Some((NormRows { data: view.data_from(view.offset), rows: rows.rows, stride: rows.row_stride }, rows.rows * rows.d))
 }
 
 /// A weight `[d]`.

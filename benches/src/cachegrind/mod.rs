@@ -1,8 +1,8 @@
 //! Loops for a cache simulator: the same operation by its definition and by our kernels, once, on one thread.
 //!
-//! `benches/cachegrind.sh` runs them under Valgrind with the caches of the i5-10210U and compares the misses. Each problem is larger than
-//! its 6 MB of L3, and is what tiling and blocking are for: a product, attention of a long sequence, softmax along a dimension that is
-//! not the last, and norms of many rows and of one long row.
+//! `benches/cachegrind.sh` runs them under Valgrind with the caches of the i5-10210U and compares the misses. Each
+//! problem is larger than its 6 MB of L3, and is what tiling and blocking are for: a product, attention of a long
+//! sequence, softmax along a dimension that is not the last, and norms of many rows and of one long row.
 
 mod norms;
 
@@ -45,15 +45,14 @@ pub enum Loops {
 
 /// No kernel for this operation here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cachegrind compares gemm, attention, softmax, layer_norm and rms_norm (these two also for one long row), not {0} by {1:?}"
-)]
+#[error("cachegrind compares gemm, attention, softmax and norms (these also of one long row), not {0} by {1:?}")]
 pub struct NotCompared(pub Op, pub Loops);
 
 /// The caches that are simulated.
 pub const CACHES: Caches = Caches { l1d: 32 << 10, l2: 256 << 10, l3: 6 << 20 };
 
-/// `[m, k]·[k, n]`: B is 7.7 MB, a column of it 1200 lines. No power of two, which would make naive loops miss more than they must.
+/// `[m, k]·[k, n]`: B is 7.7 MB, a column of it 1200 lines. No power of two, which would make naive loops miss more
+/// than they must.
 const PRODUCT: [usize; 3] = [96, 1600, 1200];
 /// Keys and values are 4 MiB each.
 const ATTENTION: Shape = Shape::Heads { heads: 1, kv_heads: 1, queries: 96, keys: 16384, dim: 64 };

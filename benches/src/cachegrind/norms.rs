@@ -1,13 +1,15 @@
 //! Norms for the cache simulator: by their definition, pass by pass, and by our kernels.
 //!
 //! Two problems of about 8 MB, which the last-level cache of 6 MB does not hold:
-//! - a *matrix* whose rows fit the first-level cache: the definition goes over the whole matrix for the means, again for the variances (layer
-//!   norm alone) and again for the results, as a composition of tensor operations does; our kernels finish a row before the next one;
-//! - one *row*: each pass of the definition begins where the caches no longer have it; our kernels measure it in one pass, and write it in
-//!   blocks of columns from its end, which the caches still have. With the whole row as one block they find nothing there.
+//! - a *matrix* whose rows fit the first-level cache: the definition goes over the whole matrix for the means, again
+//!   for the variances (layer norm alone) and again for the results, as a composition of tensor operations does; our
+//!   kernels finish a row before the next one;
+//! - one *row*: each pass of the definition begins where the caches no longer have it; our kernels measure it in one
+//!   pass, and write it in blocks of columns from its end, which the caches still have. With the whole row as one block
+//!   they find nothing there.
 
 use super::CACHES;
-use kiln_kernels::norm::{LayerNorm, Normed, RmsNorm, Rows, layer_norm, rms_norm};
+use kiln_kernels::norm::{LayerNorm, NormRows, Normed, RmsNorm, layer_norm, rms_norm};
 use kiln_kernels::simd::Tier;
 use kiln_kernels::{Floats, FloatsMut, Launch};
 
@@ -69,7 +71,7 @@ impl NormOperands {
         let block = block.unwrap_or(Launch::block_of(CACHES));
         let launch = Launch { block, ..Launch::single(Tier::Avx2.min(Tier::best())) };
         let (gamma, beta) = (Floats::F32(&self.gamma), Some(Floats::F32(&self.beta)));
-        let x = Rows::contiguous(Floats::F32(&self.x), self.d);
+        let x = NormRows::contiguous(Floats::F32(&self.x), self.d);
         let out = FloatsMut::F32(&mut self.out);
         match norm {
             Norm::Layer => layer_norm(launch, LayerNorm { gamma, beta, epsilon: EPSILON }, x, out),

@@ -139,8 +139,8 @@ impl<S: Storage> DecodeUnit<'_, S> {
                 running.take(isa, row, s, padded);
             }
             let out = PaddedRows { data: running.out, stride: running.columns };
-            // One thread reads 16-bit keys of 4096 positions 8 to 12% faster with their prefetch; f32 keys, which keep the hardware's own
-            // busy, 6 to 10% slower.
+            // One thread reads 16-bit keys of 4096 positions 8 to 12% faster with their prefetch; f32 keys, which keep
+            // the hardware's own busy, 6 to 10% slower.
             let ahead = if size_of::<S>() == 2 { ahead } else { 0 };
             let next_keys = TileRows { data: k.data.wrapping_add(n * k.stride), n: ahead, ..k };
             add_values(isa, s.cast_const(), WeightedTile { values: v, next_keys }, out, rows);

@@ -1,8 +1,8 @@
 //! Both products for few rows: K and V are read in their own layout.
 //!
-//! A decode step is one query for each head: its work is reading the cache. Each key of a tile is read once for up to four
-//! rows at a time (then from the first-level cache for four more), with the dot product along the head; meanwhile the row of V
-//! that is needed next is prefetched.
+//! A decode step is one query for each head: its work is reading the cache. Each key of a tile is read once for up to
+//! four rows at a time (then from the first-level cache for four more), with the dot product along the head; meanwhile
+//! the row of V that is needed next is prefetched.
 
 use super::packing::TileRows;
 use crate::Storage;
@@ -43,8 +43,8 @@ pub(super) struct WeightedTile<S> {
 /// `S[r][j] = q[r] · k[j]` for `rows` rows.
 ///
 /// # Safety
-/// `q` holds `rows` rows of `keys.d` padded with zeros to a multiple of 16, `keys` is readable, `s` is writable for `rows` rows
-/// of `keys.n`.
+/// `q` holds `rows` rows of `keys.d` padded with zeros to a multiple of 16, `keys` is readable, `s` is writable for
+/// `rows` rows of `keys.n`.
 #[inline(always)]
 pub(super) unsafe fn scores<I: Isa, S: Storage>(
     isa: I,
@@ -106,8 +106,8 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
 /// `O[r] += Σ P[r][j] · v[j]` for `rows` rows. Meanwhile the keys that are read next are prefetched.
 ///
 /// # Safety
-/// `p` holds `rows` rows of `values.n`, `values` is readable, and `o` is writable for `rows` rows of `values.d` padded to a
-/// multiple of 16.
+/// `p` holds `rows` rows of `values.n`, `values` is readable, and `o` is writable for `rows` rows of `values.d` padded
+/// to a multiple of 16.
 #[inline(always)]
 pub(super) unsafe fn add_values<I: Isa, S: Storage>(
     isa: I,
@@ -159,8 +159,8 @@ unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
 }
 
 /// # Safety
-/// As [`add_values_of`], for the columns of `REGS` registers from `at` on, the last of which may be partial if it is the only
-/// one. Returns their number.
+/// As [`add_values_of`], for the columns of `REGS` registers from `at` on, the last of which may be partial if it is
+/// the only one. Returns their number.
 #[inline(always)]
 unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
     isa: I,

@@ -37,8 +37,8 @@ impl Running {
         }
     }
 
-    /// Takes the scores of a row in: turns them into weights `2^(score - max)` and makes what came before relative to the new
-    /// maximum.
+    /// Takes the scores of a row in: turns them into weights `2^(score - max)` and makes what came before relative to
+    /// the new maximum.
     ///
     /// # Safety
     /// `s` holds `n` scores, a whole number of registers; `self` holds the row.
@@ -92,8 +92,8 @@ pub(super) struct RowOfTile {
 /// Finishes the scores of a row: softcap, bias, base 2, and -∞ where a key is hidden or there is none.
 ///
 /// # Safety
-/// `s` is writable for `padded` scores, of which the first `keys.len()` are products, times log₂ e unless the problem's scores are
-/// special.
+/// `s` is writable for `padded` scores, of which the first `keys.len()` are products, times log₂ e unless the problem's
+/// scores are special.
 #[inline(always)]
 pub(super) unsafe fn finish_scores<I: Isa>(
     isa: I,

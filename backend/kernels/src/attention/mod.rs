@@ -1,4 +1,5 @@
-//! Attention in memory of O(length): tiles with an online softmax (Dao et al. 2022, "FlashAttention"; Rabe and Staats 2021).
+//! Attention in memory of O(length): tiles with an online softmax (Dao et al. 2022, "FlashAttention"; Rabe and Staats
+//! 2021).
 //!
 //! ```text
 //! for each (sequence, key head, tile of queries)            units, shared out to threads
@@ -11,30 +12,33 @@
 //!     output = O / l,  lse = (m + log₂ l) · ln 2
 //! ```
 //!
-//! - Grouped-query attention: the query heads of one key head are rows of one unit, so that each tile of K and V is read and
-//!   packed once for all of them. Rows of one query lie beside each other: they see the same keys.
-//! - Many rows (prefill): rows lie in lanes, in panels of up to three registers, and everything is computed transposed (panel.rs):
-//!   `Sᵀ = K·Qᵀ` reads K in its own layout, the softmax runs down the lanes, `Oᵀ += Vᵀ·Pᵀ` reads V in packed columns. Causal limits
-//!   are those of a panel, and only its last keys are masked.
-//! - Few rows (decode): K and V are read in their own layout, once, and what comes next is prefetched meanwhile (decode_products.rs).
-//! - Fewer units than threads (a long cache, few heads), or a number that leaves threads waiting: the keys are split too, and
-//!   the partial `m, l, O` merged at the end.
+//! - Grouped-query attention: the query heads of one key head are rows of one unit, so that each tile of K and V is
+//!   read and packed once for all of them. Rows of one query lie beside each other: they see the same keys.
+//! - Many rows (prefill): rows lie in lanes, in panels of up to three registers, and everything is computed transposed
+//!   (panel.rs): `Sᵀ = K·Qᵀ` reads K in its own layout, the softmax runs down the lanes, `Oᵀ += Vᵀ·Pᵀ` reads V in
+//!   packed columns. Causal limits are those of a panel, and only its last keys are masked.
+//! - Few rows (decode): K and V are read in their own layout, once, and what comes next is prefetched meanwhile
+//!   (decode_products.rs).
+//! - Fewer units than threads (a long cache, few heads), or a number that leaves threads waiting: the keys are split
+//!   too, and the partial `m, l, O` merged at the end.
 //! - Queries, keys and values in bf16, on a tier that multiplies pairs of it: both products do, see below.
 //!
 //! Causal order and packed segments are both an interval of keys for each query: tiles outside are never touched.
 //!
-//! A query that sees no key (all hidden, or no keys at all) gives 0 and an lse of -∞, as Burn's `attention_fallback` and Flex
-//! do. NaN in a score that is seen makes its row NaN, and so does a score of +∞. A hidden key counts nothing, whatever its
-//! score; its value is multiplied by 0 where its tile is computed at all, so an infinite or NaN value may still show.
+//! A query that sees no key (all hidden, or no keys at all) gives 0 and an lse of -∞, as Burn's `attention_fallback`
+//! and Flex do. NaN in a score that is seen makes its row NaN, and so does a score of +∞. A hidden key counts nothing,
+//! whatever its score; its value is multiplied by 0 where its tile is computed at all, so an infinite or NaN value may
+//! still show.
 //!
 //! # Error
 //!
-//! In f32 a score is off by about `√d · 2⁻²⁴` of its products' size, which the exponential makes relative; weights are within
-//! 2 ulp, and those below `2⁻¹²⁷` of the largest may count nothing. A score beyond 2.3e38 (its power of 2 is no f32) is +∞.
+//! In f32 a score is off by about `√d · 2⁻²⁴` of its products' size, which the exponential makes relative; weights are
+//! within 2 ulp, and those below `2⁻¹²⁷` of the largest may count nothing. A score beyond 2.3e38 (its power of 2 is no
+//! f32) is +∞.
 //!
-//! Where pairs of bf16 are multiplied the products of the first are exact and summed in f32 as above. The weights of the second
-//! are rounded to bf16, their sum is not: an element of the result is off by at most `2⁻⁸ · Σ w·|v|` more, half a unit in the last
-//! place of a bf16 result of that size. Subnormal elements count as zero.
+//! Where pairs of bf16 are multiplied the products of the first are exact and summed in f32 as above. The weights of
+//! the second are rounded to bf16, their sum is not: an element of the result is off by at most `2⁻⁸ · Σ w·|v|` more,
+//! half a unit in the last place of a bf16 result of that size. Subnormal elements count as zero.
 
 mod arithmetic;
 mod decode;
@@ -80,18 +84,19 @@ const UNITS_WITHOUT_SPLIT: usize = 4;
 /// Floats of partial sums that are worth a thread to merge them.
 const FLOATS_PER_MERGE: usize = 1 << 16;
 
-/// Whether queries of bf16, against keys and values of bf16, are multiplied as they are: so many `rows` are the queries of the heads that share
-/// a key head. Elsewhere they are widened, and rounding them to bf16 gains nothing.
+/// Whether queries of bf16, against keys and values of bf16, are multiplied as they are: so many `rows` are the queries
+/// of the heads that share a key head. Elsewhere they are widened, and rounding them to bf16 gains nothing.
 pub fn multiplies_bf16(tier: Tier, d: usize, rows: usize) -> bool {
     tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && rows > DECODE_ROWS
 }
 
 /// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v`, see [`AttentionOptions`].
 ///
-/// Shapes: `q` `[batch, heads, queries, d]`, `k` `[batch, kv_heads, keys, d]`, `v` `[batch, kv_heads, keys, dv]`, of any
-/// strides but the last; `heads` is a multiple of `kv_heads`, and query head `h` reads key head `h / (heads / kv_heads)`.
-/// `out` is contiguous `[batch, heads, queries, dv]`, or as [`AttentionOptions::by_position`] says. Where it is wanted, `lse` `[batch, heads, queries]` is
-/// `ln Σ e^score`. `k` and `v` have one element type; that of `q` and of `out` is free. Arithmetic is f32.
+/// Shapes: `q` `[batch, heads, queries, d]`, `k` `[batch, kv_heads, keys, d]`, `v` `[batch, kv_heads, keys, dv]`, of
+/// any strides but the last; `heads` is a multiple of `kv_heads`, and query head `h` reads key head
+/// `h / (heads / kv_heads)`. `out` is contiguous `[batch, heads, queries, dv]`, or as [`AttentionOptions::by_position`]
+/// says. Where it is wanted, `lse` `[batch, heads, queries]` is `ln Σ e^score`. `k` and `v` have one element type; that
+/// of `q` and of `out` is free. Arithmetic is f32.
 ///
 /// # Panics
 /// If shapes, lengths or element types do not fit.

@@ -97,8 +97,8 @@ pub(super) unsafe fn widen_keys<I: Isa, S: Storage>(isa: I, keys: TileRows<S>, o
     }
 }
 
-/// Values in columns of [`left_columns`] words: `[dv / columns][keys in words][columns]`, columns and the second half of a last
-/// pair padded with zeros.
+/// Values in columns of [`left_columns`] words: `[dv / columns][keys in words][columns]`, columns and the second half
+/// of a last pair padded with zeros.
 ///
 /// # Safety
 /// `values` is readable, `out` is writable for the padded number of columns times the words of `n` keys.

@@ -1,19 +1,19 @@
 //! Panels of rows, and the register tile of both products.
 //!
-//! The rows of a unit lie in the lanes of registers, a panel of up to three registers at a time, and stay there from the scores
-//! to the sums. Both products then have the same form, with the panel as the right operand:
+//! The rows of a unit lie in the lanes of registers, a panel of up to three registers at a time, and stay there from
+//! the scores to the sums. Both products then have the same form, with the panel as the right operand:
 //!
 //! ```text
 //! Sᵀ [keys][panel] = K [keys][d]  · Qᵀ [d][panel]          left: rows of K, in their own layout
 //! Oᵀ [dv][panel]  += Vᵀ [dv][keys] · Pᵀ [keys][panel]      left: some columns of V beside each other, packed
 //! ```
 //!
-//! The left operand is broadcast from memory a word at a time, so neither K nor V is ever transposed, and the softmax between
-//! the products needs no sum or maximum across lanes.
+//! The left operand is broadcast from memory a word at a time, so neither K nor V is ever transposed, and the softmax
+//! between the products needs no sum or maximum across lanes.
 //!
-//! 8 x 3 registers on AVX-512 (24 accumulators, 3 of the panel, 1 broadcast): 11 loads for 24 multiply-adds where 14 x 2 has 16
-//! for 28, and 8 divides the head sizes 64, 72, 80 and 128. 6 x 2 on AVX2 (12, 2, 1 of its 16): 4 x 3 would need all 16, and the
-//! compiler then keeps an accumulator in memory, which doubles the time.
+//! 8 x 3 registers on AVX-512 (24 accumulators, 3 of the panel, 1 broadcast): 11 loads for 24 multiply-adds where 14 x
+//! 2 has 16 for 28, and 8 divides the head sizes 64, 72, 80 and 128. 6 x 2 on AVX2 (12, 2, 1 of its 16): 4 x 3 would
+//! need all 16, and the compiler then keeps an accumulator in memory, which doubles the time.
 
 use super::arithmetic::Arithmetic;
 use crate::simd::{Isa, Tier};

@@ -41,7 +41,8 @@ pub(super) struct RawScores<'a> {
     pub(super) factor: Option<f32>,
 }
 
-/// Finishes scores: softcap, bias, base 2 where they are special, and -∞ where a key is hidden. Returns the largest of each row.
+/// Finishes scores: softcap, bias, base 2 where they are special, and -∞ where a key is hidden. Returns the largest of
+/// each row.
 ///
 /// # Safety
 /// The scores are writable; `visible` has the keys that causal order and segments leave to each row of the unit.
@@ -175,8 +176,9 @@ impl PanelSums {
         }
     }
 
-    /// Takes scores in: turns them into weights `2^(factor · score - max)`, words of them `[keys in words][REGS · LANES]`, and
-    /// makes what came before relative to the new maximum. `most` are the largest scores of the rows; no factor is 1.
+    /// Takes scores in: turns them into weights `2^(factor · score - max)`, words of them
+    /// `[keys in words][REGS · LANES]`, and makes what came before relative to the new maximum. `most` are the largest
+    /// scores of the rows; no factor is 1.
     ///
     /// # Safety
     /// The scores are writable; `self` holds a panel of `REGS` registers.

@@ -32,15 +32,16 @@ pub struct AttentionOptions<'a> {
     pub mask: Option<Scores<'a, u8>>,
     /// Added to the scores after the softcap.
     pub bias: Option<Scores<'a, f32>>,
-    /// Ends of the segments of a packed sequence, ascending, the last one its length; a query sees the keys of its own segment
-    /// only. Queries and keys are the same sequence then.
+    /// Ends of the segments of a packed sequence, ascending, the last one its length; a query sees the keys of its own
+    /// segment only. Queries and keys are the same sequence then.
     pub segments: Option<&'a [usize]>,
-    /// Whether threads without a unit may take part of another's keys. The order of sums, and so the last digits, then depend on
-    /// the number of threads.
+    /// Whether threads without a unit may take part of another's keys. The order of sums, and so the last digits, then
+    /// depend on the number of threads.
     pub split_keys: bool,
     /// Tile sizes; none is [`Tiles::detect`].
     pub tiles: Option<Tiles>,
-    /// The result is `[batch, queries, heads, dv]`, as an output projection takes it, and not `[batch, heads, queries, dv]`.
+    /// The result is `[batch, queries, heads, dv]`, as an output projection takes it, and not
+    /// `[batch, heads, queries, dv]`.
     pub by_position: bool,
 }
 
@@ -187,7 +188,8 @@ impl<'a> Problem<'a> {
         begin..end.max(begin)
     }
 
-    /// Whether scores are more than products times a positive scale: a soft cap, a bias, or a scale that reverses their order.
+    /// Whether scores are more than products times a positive scale: a soft cap, a bias, or a scale that reverses their
+    /// order.
     #[inline(always)]
     pub(super) fn is_special(&self) -> bool {
         self.softcap.is_some()
@@ -214,8 +216,9 @@ impl<'a> Problem<'a> {
         self.group * self.queries <= DECODE_ROWS && self.group <= self.tiles.rows
     }
 
-    /// How heads and queries are cut into units of at most [`Tiles::rows`] rows: all heads of a group first, then as many
-    /// queries as fit. With few queries and many threads units are smaller, but whole panels, so that no thread is idle long.
+    /// How heads and queries are cut into units of at most [`Tiles::rows`] rows: all heads of a group first, then as
+    /// many queries as fit. With few queries and many threads units are smaller, but whole panels, so that no thread is
+    /// idle long.
     pub(super) fn cut(&self, threads: usize) -> Cut {
         let all = self.batch * self.kv_heads * self.group * self.queries;
         let fair = (all / (threads * UNITS_PER_THREAD)).next_multiple_of(MAX_PANEL_ROWS).max(MAX_PANEL_ROWS);
@@ -248,8 +251,8 @@ pub(super) struct UnitRows {
 }
 
 impl Cut {
-    /// The rows of a unit. Later queries come first: under a causal order they see more keys, and the longest work should not
-    /// begin last.
+    /// The rows of a unit. Later queries come first: under a causal order they see more keys, and the longest work
+    /// should not begin last.
     pub(super) fn span(self, problem: &Problem<'_>, unit: usize) -> UnitRows {
         let (unit, tile) = (unit / self.query_parts, self.query_parts - 1 - unit % self.query_parts);
         let (unit, part) = (unit / self.head_parts, unit % self.head_parts);

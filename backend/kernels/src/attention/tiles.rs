@@ -28,8 +28,8 @@ impl Tiles {
     /// rows · (d + dv)     · 4              ≤ 1/2 · L2     Q and O
     /// ```
     ///
-    /// Rows are whole panels of every tier. Packing moves `dv` floats a key (`d + dv` where K is widened) for `rows · (d + dv)`
-    /// multiply-adds: with 96 rows 2 to 4% of the time.
+    /// Rows are whole panels of every tier. Packing moves `dv` floats a key (`d + dv` where K is widened) for
+    /// `rows · (d + dv)` multiply-adds: with 96 rows 2 to 4% of the time.
     pub fn derive(caches: Caches, d: usize, dv: usize) -> Self {
         const FLOAT: usize = size_of::<f32>();
         let both = (d + dv).max(1);

@@ -124,7 +124,8 @@ impl<S: Storage> Unit<'_, S> {
         }
     }
 
-    /// Writes a row's lse and returns `1 / l`: 0 for a row that saw nothing, whose O is 0 already, and NaN for one that saw +∞.
+    /// Writes a row's lse and returns `1 / l`: 0 for a row that saw nothing, whose O is 0 already, and NaN for one that
+    /// saw +∞.
     #[inline(always)]
     fn finish(&self, row: usize, max: f32, sum: f32) -> f32 {
         let sum = if max == f32::INFINITY { f32::NAN } else { sum };

@@ -168,7 +168,8 @@ impl<S: Storage, const OP: u8> BinaryElements<S, OP> {
     #[inline(always)]
     fn run<I: Isa, const STREAM: bool>(self, isa: I) {
         let Self { by, a, dst, d, part, .. } = self;
-        // SAFETY: `run` took `a` and `dst` from checked parts of `part.len()` elements; the addresses in b are checked here.
+        // SAFETY: `run` took `a` and `dst` from checked parts of `part.len()` elements; the addresses in b are checked
+        // here.
         unsafe {
             match by {
                 By::Scalar(x) => against_scalar::<I, S, OP, STREAM>(isa, a, x, dst, part.len()),

@@ -109,9 +109,9 @@ functions! {
     Tanh: tanh, tanh;
 }
 
-/// Bytes ahead of which elements of 16 bits are prefetched when results are stored non-temporally: their arithmetic takes about as long as
-/// memory, and the hardware's own prefetch ends at each page. GELU and SiLU of bf16 on two threads of AMD Zen 5 ran at 0.93 and 0.92 of a copy
-/// in place of 0.88 and 0.89; from 4 KiB on alike.
+/// Bytes ahead of which elements of 16 bits are prefetched when results are stored non-temporally: their arithmetic
+/// takes about as long as memory, and the hardware's own prefetch ends at each page. GELU and SiLU of bf16 on two
+/// threads of AMD Zen 5 ran at 0.93 and 0.92 of a copy in place of 0.88 and 0.89; from 4 KiB on alike.
 const AHEAD: usize = 16 << 10;
 
 /// The function over `len` elements from `src` to `dst`, which are the same or do not overlap.

@@ -34,8 +34,8 @@ pub fn exp<I: LaneOps>(isa: I, x: I::V) -> I::V {
 
 /// `e⁻ᵗ` for -40 ≤ t ≤ 112, within 1 ulp, subnormal results included; 0 from 104 on. NaN gives NaN.
 ///
-/// As [`exp`], with the signs of odd powers turned, without bounds, and with a scale that need not reach large numbers: a third
-/// fewer instructions on AVX2.
+/// As [`exp`], with the signs of odd powers turned, without bounds, and with a scale that need not reach large numbers:
+/// a third fewer instructions on AVX2.
 #[inline(always)]
 pub(crate) fn decay<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let n = isa.round(isa.mul(t, isa.splat(-core::f32::consts::LOG2_E)));
@@ -51,8 +51,8 @@ pub(crate) fn decay_any<I: LaneOps>(isa: I, t: I::V) -> I::V {
     decay(isa, isa.min(isa.splat(-LOWEST), t))
 }
 
-/// [`decay_any`] for 16-bit results, within a relative 2⁻¹⁷ (1/64 of the rounding to f16, 1/512 of that to bf16): three multiply-adds of
-/// nine less. 1 at 0.
+/// [`decay_any`] for 16-bit results, within a relative 2⁻¹⁷ (1/64 of the rounding to f16, 1/512 of that to bf16): three
+/// multiply-adds of nine less. 1 at 0.
 #[inline(always)]
 pub(crate) fn decay_any_16bit<I: LaneOps>(isa: I, t: I::V) -> I::V {
     decay_16bit(isa, isa.min(isa.splat(-LOWEST), t))
@@ -118,15 +118,16 @@ pub fn silu<I: LaneOps>(isa: I, x: I::V) -> I::V {
     positive_less(isa, x, t, sigmoid_tail(isa, t))
 }
 
-/// [`silu`] of which bf16 is stored: within a relative 2⁻¹³·⁷ where the result is not subnormal. Two thirds of the instructions.
+/// [`silu`] of which bf16 is stored: within a relative 2⁻¹³·⁷ where the result is not subnormal. Two thirds of the
+/// instructions.
 #[inline(always)]
 pub fn silu_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail_bf16(isa, t))
 }
 
-/// `max(x, 0) - t · tail`: `x · F(x)` for `t = |x|`, bounded, and `tail = F(-t) = 1 - F(t)`. Rounded once for a positive x, and
-/// -0 where a negative x leaves nothing.
+/// `max(x, 0) - t · tail`: `x · F(x)` for `t = |x|`, bounded, and `tail = F(-t) = 1 - F(t)`. Rounded once for a
+/// positive x, and -0 where a negative x leaves nothing.
 #[inline(always)]
 pub(super) fn positive_less<I: LaneOps>(isa: I, x: I::V, t: I::V, tail: I::V) -> I::V {
     // `max` gives its second operand for NaN and for two zeros.

@@ -1,7 +1,7 @@
 //! Functions of lanes, generic over the instruction set, of one register or of several beside each other.
 //!
-//! Errors are the largest found in a sweep of all f32 exponents against f64 (`tests/elementwise.rs`), in units in the last
-//! place (ulp) of the result. NaN gives NaN (but relu 0); an infinite argument gives the limit.
+//! Errors are the largest found in a sweep of all f32 exponents against f64 (`tests/elementwise.rs`), in units in the
+//! last place (ulp) of the result. NaN gives NaN (but relu 0); an infinite argument gives the limit.
 
 mod exp;
 mod gelu;

@@ -1,4 +1,4 @@
-//! Memory of a weight: its own, aligned to cache lines, so that it can become panels where it lies.
+//! Memory of a weight: its own, aligned to cache lines, so that it can become panels in place.
 
 use super::block::ALIGNMENT;
 use core::fmt::Debug;
@@ -6,8 +6,8 @@ use core::ops::{Deref, DerefMut};
 
 /// Bytes of one owner from the system's allocator, aligned to [`ALIGNMENT`].
 ///
-/// Unlike a block of the [`Pool`](super::Pool) they are exactly as many as were asked for and go back to the system: weights live long, and
-/// what classes of sizes round up would be resident.
+/// Unlike a block of the [`Pool`](super::Pool) they are exactly as many as were asked for and go back to the system:
+/// weights live long, and what classes of sizes round up would be resident.
 #[derive(Debug)]
 pub struct AlignedBytes {
     /// The bytes, somewhere inside.

@@ -7,8 +7,8 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 /// Alignment of a block, bytes: one cache line, one register of AVX-512.
 pub const ALIGNMENT: usize = 64;
 
-/// Blocks from this size on are mapped by themselves, on huge pages where the system gives them: one fault in place of 512, and one entry of
-/// the address cache.
+/// Blocks from this size on are mapped by themselves, on huge pages where the system gives them: one fault in place of
+/// 512, and one entry of the address cache.
 const MAPPED: usize = 2 << 20;
 
 /// A huge page, bytes.
@@ -38,7 +38,8 @@ unsafe impl Sync for Block {}
 impl Block {
     /// `len` bytes of zeros (at least one).
     ///
-    /// Where the system refuses a mapping, the allocator is asked; where that fails, the process ends as for any other allocation.
+    /// Where the system refuses a mapping, the allocator is asked; where that fails, the process ends as for any other
+    /// allocation.
     pub fn zeroed(len: usize) -> Self {
         let len = len.max(1);
         if len >= MAPPED

@@ -1,7 +1,8 @@
 //! The memory of results: buffers that tensors give back when they are dropped, and that later tensors are made in.
 //!
-//! A new buffer of a few megabytes costs more than most kernels that fill it: the system maps and clears its pages one fault at a time (2 to
-//! 8 GB/s, where a kernel writes at 20 to 100). A [`Pool`] keeps what was dropped and hands it out again:
+//! A new buffer of a few megabytes costs more than most kernels that fill it: the system maps and clears its pages one
+//! fault at a time (2 to 8 GB/s, where a kernel writes at 20 to 100). A [`Pool`] keeps what was dropped and hands it
+//! out again:
 //!
 //! ```text
 //! take(bytes)   the class of the size                                    class.rs
@@ -10,8 +11,8 @@
 //! drop          puts the block back                                      pooled.rs
 //! ```
 //!
-//! Blocks are aligned to cache lines. A block that comes back is not cleared: whoever takes it writes every element before it is read, and
-//! builds with debug assertions fill it with NaN to prove that.
+//! Blocks are aligned to cache lines. A block that comes back is not cleared: whoever takes it writes every element
+//! before it is read, and builds with debug assertions fill it with NaN to prove that.
 //!
 //! Converted weights have [`AlignedBytes`] of their own.
 

@@ -94,8 +94,8 @@ impl Pool {
         }
     }
 
-    /// Returns to the system what lies free: at once what is on the shelves and in this thread's cache, and what other threads cached when
-    /// each next takes or drops a buffer.
+    /// Returns to the system what lies free: at once what is on the shelves and in this thread's cache, and what other
+    /// threads cached when each next takes or drops a buffer.
     pub fn trim(&self) {
         COUNTERS.trims.fetch_add(1, Release);
         cache::clear();

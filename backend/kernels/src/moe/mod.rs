@@ -9,11 +9,12 @@
 //! out[token] = Σ over ranks, in their order: weight[slot] · Y[slot]               combine.rs
 //! ```
 //!
-//! - The experts' matrices, `[k, n]` row-major in any float type, are read where they lie, each column once: few slots stream them row by
-//!   row, more slots pack blocks of them (the two algorithms of [`super::gemm`] for such operands).
+//! - The experts' matrices, `[k, n]` row-major in any float type, are read in their own layout, each column once: few
+//!   slots stream them row by row, more slots pack blocks of them (the two algorithms of [`super::gemm`] for such
+//!   operands).
 //! - Sums do not depend on how columns are divided, so results do not depend on the number of threads.
-//! - What lies between the phases comes from the pool. X is read where it lies for an expert with one slot, and else copied to where Y will
-//!   be: rows of an expert lie beside each other.
+//! - What lies between the phases comes from the pool. X is read in place for an expert with one slot, and else copied
+//!   to where Y will be: rows of an expert lie beside each other.
 
 mod combine;
 mod parts;
@@ -54,7 +55,8 @@ pub struct Gates<'a> {
     pub normalize: bool,
 }
 
-/// `out[t] = Σ p_e · down_e(silu(gate_e(x[t])) ⊙ up_e(x[t]))` over the chosen experts of each token; `x` and `out` `[tokens, hidden]`.
+/// `out[t] = Σ p_e · down_e(silu(gate_e(x[t])) ⊙ up_e(x[t]))` over the chosen experts of each token; `x` and `out`
+/// `[tokens, hidden]`.
 ///
 /// `6 · tokens · top_k · hidden · intermediate` FLOP. Arithmetic is f32.
 ///
@@ -128,7 +130,8 @@ impl Mixture<'_> {
         &self.x[token * hidden..(token + 1) * hidden]
     }
 
-    /// Runs `work` for parts of about equal work of all products `[slots of an expert, k] · [k, n]`, `products` of them at a time.
+    /// Runs `work` for parts of about equal work of all products `[slots of an expert, k] · [k, n]`, `products` of them
+    /// at a time.
     fn for_items(&self, [k, n]: [usize; 2], products: usize, work: impl Fn(&Item, &Group) + Sync) {
         let parts = Parts::divide(self.plan.launch, &self.routing.groups, [k * products, n]);
         parts.run(|item| work(item, &self.routing.groups[item.group]));
@@ -155,7 +158,7 @@ impl Mixture<'_> {
         self.multiply(x, b.at(first), gate);
         self.multiply(x, b.at(first + intermediate), up);
         silu_mul_in_place(Launch::single(self.plan.launch.tier), FloatsMut::F32(gate), Floats::F32(up));
-        self.scatter(gate, (self.middle, intermediate), item, group);
+        self.scatter(gate, GroupedRows { to: self.middle, width: intermediate }, item, group);
     }
 
     /// `Y[slots][cols]`.
@@ -167,7 +170,7 @@ impl Mixture<'_> {
         let tile: &mut [f32] = bytemuck::cast_slice_mut(tile.as_mut_slice());
         let b = View { data: down, width: hidden, shape: [intermediate, cols] };
         self.multiply(x, b.at(group.expert * intermediate * hidden + item.cols.start), tile);
-        self.scatter(tile, (self.rows, hidden), item, group);
+        self.scatter(tile, GroupedRows { to: self.rows, width: hidden }, item, group);
     }
 
     /// `out = x · b`.
@@ -182,7 +185,8 @@ impl Mixture<'_> {
     }
 
     /// Copies a tile of `cols` to the rows of its group.
-    fn scatter(&self, tile: &[f32], (to, width): (Target<f32>, usize), item: &Item, group: &Group) {
+    fn scatter(&self, tile: &[f32], to: GroupedRows, item: &Item, group: &Group) {
+        let GroupedRows { to, width } = to;
         let cols = item.cols.len();
         for (row, place) in tile.chunks_exact(cols).zip(group.slots.clone()) {
             let start = place * width + item.cols.start;
@@ -191,6 +195,13 @@ impl Mixture<'_> {
             unsafe { core::ptr::copy_nonoverlapping(row.as_ptr(), to, cols) };
         }
     }
+}
+
+/// Rows `[slots, width]`, grouped by expert.
+#[derive(Clone, Copy)]
+struct GroupedRows {
+    to: Target<f32>,
+    width: usize,
 }
 
 /// Part of a stack of matrices whose rows are `width` apart.

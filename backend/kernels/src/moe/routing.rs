@@ -27,8 +27,8 @@ pub(super) struct Routing {
 }
 
 impl Routing {
-    /// The `top_k` largest of each row of probabilities, best first; of equal ones the first. NaN is as large as [`f32::total_cmp`]
-    /// says: a row that has one makes NaN of its token in any case.
+    /// The `top_k` largest of each row of probabilities, best first; of equal ones the first. NaN is as large as
+    /// [`f32::total_cmp`] says: a row that has one makes NaN of its token in any case.
     pub(super) fn choose(gates: Gates<'_>, experts: usize) -> Self {
         let Gates { probabilities, top_k, normalize } = gates;
         let tokens = probabilities.len() / experts;

@@ -135,8 +135,8 @@ impl<S: Storage> AddNormRows<S> {
         let blocks = BackwardBlocks::new(self.d, self.columns);
         for row in 0..self.rows {
             let at = row * self.d;
-            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d elements, and so does
-            // `kept`, aligned to 64 bytes; blocks are within them.
+            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d
+            // elements, and so does `kept`, aligned to 64 bytes; blocks are within them.
             unsafe {
                 let (x, residual, sum) = (self.x.add(at), self.residual.add(at), self.sum.add(at));
                 let row_sum = kept.unwrap_or(sum);
@@ -150,7 +150,7 @@ impl<S: Storage> AddNormRows<S> {
                         copy::<I, S, PREFETCH>(isa, from, sum.add(column), n, next.wrapping_add(column));
                     }
                     let to = self.normed.add(at + column);
-                    scale::<I, S, STREAM, PREFETCH>(isa, from, to, n, scaling.from(column));
+                    scale::<I, S, STREAM, PREFETCH>(isa, from, to, n, scaling.starting_at(column));
                 }
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);

@@ -1,6 +1,6 @@
 //! Layer norm (Ba, Kiros and Hinton 2016).
 
-use super::operand::{Rows, Strided};
+use super::operand::{NormRows, Strided};
 use super::rms::reciprocal_root;
 use crate::rows::{
     BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
@@ -23,13 +23,14 @@ pub struct LayerNorm<'a> {
 
 /// `out[r] = (x[r] - mean[r]) · rstd[r] · gamma + beta` for `out` `[rows, d]`, with the variance over d, not d - 1.
 ///
-/// The mean has two parts: that of the row's beginning, and that of what remains after subtracting it. So one pass measures the row,
-/// and neither a mean far larger than the deviation nor a beginning unlike the rest costs the result more than `√(d/m)` units in the
-/// last place, where the beginning has `m ≥ d/32` elements: their mean is at most `√((d - m)/m)` deviations from that of all.
+/// The mean has two parts: that of the row's beginning, and that of what remains after subtracting it. So one pass
+/// measures the row, and neither a mean far larger than the deviation nor a beginning unlike the rest costs the result
+/// more than `√(d/m)` units in the last place, where the beginning has `m ≥ d/32` elements: their mean is at most
+/// `√((d - m)/m)` deviations from that of all.
 ///
 /// # Panics
 /// If the lengths do not fit or the element types of `x` and `out` differ.
-pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: Rows<'_>, out: FloatsMut<'_>) {
+pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: NormRows<'_>, out: FloatsMut<'_>) {
     let data = x.data;
     by_dtype!((data: Floats, out: FloatsMut) => {
         run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out));
@@ -125,7 +126,8 @@ impl<S: Storage> LayerNormRows<S> {
     fn run<I: Isa, const STREAM: bool, const PREFETCH: bool, const BETA: bool>(&self, isa: I) {
         let blocks = BackwardBlocks::new(self.d, self.columns);
         for row in 0..self.rows {
-            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma and beta hold d elements.
+            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma and beta hold d
+            // elements.
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let measured = measure_layer(isa, x, self.d, self.epsilon);
@@ -140,8 +142,8 @@ impl<S: Storage> LayerNormRows<S> {
     /// `out = ((x - mean) · rstd + shift) · gamma + beta` in these columns.
     ///
     /// # Safety
-    /// `x` and `out` hold `d` elements and are the same or do not overlap; the columns are within d and begin at a multiple of all
-    /// blocks of registers. With `BETA` there is a beta, with `STREAM` `out` is a multiple of 64.
+    /// `x` and `out` hold `d` elements and are the same or do not overlap; the columns are within d and begin at a
+    /// multiple of all blocks of registers. With `BETA` there is a beta, with `STREAM` `out` is a multiple of 64.
     #[inline(always)]
     unsafe fn write<I: Isa, const STREAM: bool, const PREFETCH: bool, const BETA: bool>(
         &self,
@@ -189,8 +191,8 @@ impl<S: Storage> LayerNormRows<S> {
 /// Of a row's elements, one in this many at most gives its first mean.
 const BEGINNING: usize = 32;
 
-/// The mean of a row's beginning, the reciprocal deviation of the row, and what brings the mean to 0 then: `-r · rstd` for the mean r of what
-/// remains after subtracting the first.
+/// The mean of a row's beginning, the reciprocal deviation of the row, and what brings the mean to 0 then: `-r · rstd`
+/// for the mean r of what remains after subtracting the first.
 ///
 /// # Safety
 /// `x` holds `d` elements, `d > 0`.

@@ -5,7 +5,7 @@ use crate::{Floats, FloatsMut};
 
 /// `rows` rows that begin every `stride` elements of `data`.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct NormRows<'a> {
     /// The elements, up to at least the last row's end.
     pub data: Floats<'a>,
     /// Number of rows.
@@ -14,7 +14,7 @@ pub struct Rows<'a> {
     pub stride: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> NormRows<'a> {
     /// Rows of `d` elements without gaps: all of `data`.
     ///
     /// # Panics
@@ -46,7 +46,7 @@ impl<'a> Normed<'a> {
     }
 }
 
-/// [`Rows`] of a known element type.
+/// [`NormRows`] of a known element type.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strided<S> {
     pub(super) x: Source<S>,
@@ -57,8 +57,8 @@ pub(super) struct Strided<S> {
 impl<S> Strided<S> {
     /// # Panics
     /// If the rows of `d` elements reach past the slice.
-    pub(super) fn new(view: Rows<'_>, data: &[S], d: usize) -> Self {
-        let Rows { rows, stride, .. } = view;
+    pub(super) fn new(view: NormRows<'_>, data: &[S], d: usize) -> Self {
+        let NormRows { rows, stride, .. } = view;
         assert!(view.extent(d) <= data.len(), "{rows} rows of {d} every {stride} elements in {}", data.len());
         Self { x: Source::new(data), rows, stride }
     }

@@ -1,6 +1,6 @@
 //! RMS norm (Zhang and Sennrich 2019).
 
-use super::operand::{Normed, Rows, Strided};
+use super::operand::{NormRows, Normed, Strided};
 use crate::rows::{
     BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
     prefetch_elements, share, spans, store, streams_rows,
@@ -21,7 +21,7 @@ pub struct RmsNorm<'a> {
 ///
 /// # Panics
 /// If the lengths do not fit or the element types of `x` and `out` differ.
-pub fn rms_norm(launch: Launch, norm: RmsNorm<'_>, x: Rows<'_>, to: Normed<'_>) {
+pub fn rms_norm(launch: Launch, norm: RmsNorm<'_>, x: NormRows<'_>, to: Normed<'_>) {
     let (data, Normed { out, rstd }) = (x.data, to);
     by_dtype!((data: Floats, out: FloatsMut) => {
         run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out), rstd);
@@ -113,15 +113,15 @@ impl<S: Storage> RmsNormRows<S> {
     fn run<I: Isa, const STREAM: bool, const PREFETCH: bool>(&self, isa: I) {
         let blocks = BackwardBlocks::new(self.d, self.columns);
         for row in 0..self.rows {
-            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d elements, and blocks are
-            // within them.
+            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d
+            // elements, and blocks are within them.
             unsafe {
                 let x = self.x.add(row * self.stride);
                 let rstd = measure_rms(isa, x, self.d, self.epsilon);
                 let scaling = Scaling { rstd, gamma: self.gamma, next: x.wrapping_add(self.ahead) };
                 for (at, n) in blocks {
                     let out = self.out.add(row * self.d + at);
-                    scale::<I, S, STREAM, PREFETCH>(isa, x.add(at), out, n, scaling.from(at));
+                    scale::<I, S, STREAM, PREFETCH>(isa, x.add(at), out, n, scaling.starting_at(at));
                 }
                 if let Some(to) = self.rstd {
                     to.add(row).write(rstd);
@@ -187,7 +187,7 @@ impl<S> Scaling<S> {
     /// # Safety
     /// Gamma holds as many elements.
     #[inline(always)]
-    pub(super) unsafe fn from(self, at: usize) -> Self {
+    pub(super) unsafe fn starting_at(self, at: usize) -> Self {
         // SAFETY: the caller's promise.
         let gamma = unsafe { self.gamma.add(at) };
         Self { gamma, next: self.next.wrapping_add(at), ..self }
@@ -197,7 +197,8 @@ impl<S> Scaling<S> {
 /// `out = x · rstd · gamma`; with `PREFETCH` as many elements at `next` are prefetched.
 ///
 /// # Safety
-/// `x`, `gamma` and `out` hold `d` elements; `x` and `out` are the same or do not overlap. With `STREAM`, `out` is a multiple of 64.
+/// `x`, `gamma` and `out` hold `d` elements; `x` and `out` are the same or do not overlap. With `STREAM`, `out` is a
+/// multiple of 64.
 #[inline(always)]
 pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool, const PREFETCH: bool>(
     isa: I,

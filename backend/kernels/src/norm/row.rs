@@ -1,7 +1,7 @@
 //! A norm of rows by its numbers: what a product needs that normalises its left operand while it packs it.
 
 use super::layer::{LayerNorm, layer_norm, measure_layer};
-use super::operand::{Normed, Rows};
+use super::operand::{NormRows, Normed};
 use super::rms::{RmsNorm, measure_rms, rms_norm};
 use crate::simd::Isa;
 use crate::{Floats, FloatsMut, Launch};
@@ -36,15 +36,15 @@ impl<'a> RowNorm<'a> {
     ///
     /// # Panics
     /// If the lengths do not fit or the element types of `x` and `out` differ.
-    pub fn normalize(&self, launch: Launch, x: Rows<'_>, out: FloatsMut<'_>) {
+    pub fn normalize(&self, launch: Launch, x: NormRows<'_>, out: FloatsMut<'_>) {
         match *self {
             Self::Rms(norm) => rms_norm(launch, norm, x, Normed::only(out)),
             Self::Layer(norm) => layer_norm(launch, norm, x, out),
         }
     }
 
-    /// What the norm subtracts from the elements of a row, what it multiplies them by then, and what it adds: the numbers that
-    /// [`RowNorm::normalize`] computes, bit for bit. `[0, rstd, 0]` for RMS norm.
+    /// What the norm subtracts from the elements of a row, what it multiplies them by then, and what it adds: the
+    /// numbers that [`RowNorm::normalize`] computes, bit for bit. `[0, rstd, 0]` for RMS norm.
     ///
     /// # Safety
     /// `x` holds `d` elements, `d > 0`.

@@ -62,8 +62,8 @@ fn holds_buffer(unit: &Residence) -> bool {
     matches!(unit, Residence::Loading | Residence::Ready { .. } | Residence::Lent(_))
 }
 
-/// Takes the buffer of a unit that nobody uses or waits for: the one used the longest time ago, and of those never used the one that is
-/// expected last. The next `kept` that are expected are left alone.
+/// Takes the buffer of a unit that nobody uses or waits for: the one used the longest time ago, and of those never used
+/// the one that is expected last. The next `kept` that are expected are left alone.
 fn evict(state: &mut State, kept: usize) -> Option<PageBuffer> {
     let mut place = vec![usize::MAX; state.units.len()];
     for (distance, number) in state.predictor.expect().enumerate() {

@@ -2,11 +2,12 @@
 
 use crate::memory::Block;
 
-/// What reads around the page cache must be aligned to, in memory and in the file, bytes: a page, and a multiple of every block size of
-/// disks in use (512 and 4096).
+/// What reads around the page cache must be aligned to, in memory and in the file, bytes: a page, and a multiple of
+/// every block size of disks in use (512 and 4096).
 pub const PAGE: usize = 4096;
 
-/// Buffers of this size and more are whole huge pages, bytes: else the part that is not used would be memory that nobody counts.
+/// Buffers of this size and more are whole huge pages, bytes: else the part that is not used would be memory that
+/// nobody counts.
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Bytes that begin at a page. Every byte is initialised.

@@ -1,7 +1,7 @@
 //! Slices that are used by choice: the experts of a model's layers.
 //!
-//! Layers are visited in turn, and each visit uses some of the layer's slices, known just before. What to keep follows from when it will be
-//! used next, as far as that is known:
+//! Layers are visited in turn, and each visit uses some of the layer's slices, known just before. What to keep follows
+//! from when it will be used next, as far as that is known:
 //!
 //! ```text
 //! distance = visits of layers until this one's next       what was just used is furthest away
@@ -9,13 +9,14 @@
 //! evict      the slice with the largest  idle · layers + distance
 //! ```
 //!
-//! Slices that their layer did not use at its last visit go first, and of the others those whose layer has its turn last: where memory does
-//! not hold all slices of a pass, the same ones stay from pass to pass. Evicting the least recently used would evict each just before its layer
-//! comes again.
+//! Slices that their layer did not use at its last visit go first, and of the others those whose layer has its turn
+//! last: where memory does not hold all slices of a pass, the same ones stay from pass to pass. Evicting the least
+//! recently used would evict each just before its layer comes again.
 //!
-//! Nothing is read before it is chosen. What a layer used at its last visit is in memory anyway while all slices of a pass fit; where they don't,
-//! reads take most of a pass, and reading them while the layer before computes only moves them, and adds those that are not chosen again. (24 layers
-//! of 32 experts under 120 to 320 MiB, 97 % of the guesses right: 0.87 to 1.02 of the speed without.)
+//! Nothing is read before it is chosen. What a layer used at its last visit is in memory anyway while all slices of a
+//! pass fit; where they don't, reads take most of a pass, and reading them while the layer before computes only moves
+//! them, and adds those that are not chosen again. (24 layers of 32 experts under 120 to 320 MiB, 97 % of the guesses
+//! right: 0.87 to 1.02 of the speed without.)
 
 use super::files::Files;
 use super::ledger::{Held, Ledger};
@@ -84,7 +85,8 @@ impl AsRef<[u8]> for ChosenArray {
 }
 
 impl Choices {
-    /// Layers of `slices` slices, each cut out of the same place of several arrays. `ledger` is theirs alone: it fills up.
+    /// Layers of `slices` slices, each cut out of the same place of several arrays. `ledger` is theirs alone: it fills
+    /// up.
     ///
     /// # Errors
     /// [`PrefetchError::Space`] where there are no addresses left.
@@ -111,8 +113,8 @@ impl Choices {
     /// The arrays of `layer` with its slices `chosen`, ascending, in memory.
     ///
     /// # Errors
-    /// [`PrefetchError`] of their reads; [`PrefetchError::LimitTooSmall`] where they don't fit; [`PrefetchError::InUse`] where somebody keeps
-    /// the layer's arrays.
+    /// [`PrefetchError`] of their reads; [`PrefetchError::LimitTooSmall`] where they don't fit;
+    /// [`PrefetchError::InUse`] where somebody keeps the layer's arrays.
     ///
     /// # Panics
     /// Without such a layer or slice.
@@ -193,7 +195,8 @@ impl Layer {
 }
 
 impl State {
-    /// Lets go of the slice that will be used last, except those that layer `current` wants, and those of layers in use. False without one.
+    /// Lets go of the slice that will be used last, except those that layer `current` wants, and those of layers in
+    /// use. False without one.
     fn evict(&mut self, current: usize, wanted: &[usize]) -> bool {
         let count = self.layers.len();
         let mut worst = None;

@@ -35,7 +35,8 @@ impl Files {
         self.0.iter().all(|file| file.direct.is_some())
     }
 
-    /// Checks that a file is the one that was opened. `end` is the last byte that will be read; `what` names it in errors.
+    /// Checks that a file is the one that was opened. `end` is the last byte that will be read; `what` names it in
+    /// errors.
     pub(super) fn check(&self, file: usize, end: u64, what: &str) -> Result<(), PrefetchError> {
         let file = &self.0[file];
         let metadata = file.cached.metadata().map_err(|source| file.failed(what, source))?;
@@ -48,8 +49,8 @@ impl Files {
         Ok(())
     }
 
-    /// Fills `buffer` from byte `start` on, up to `end`; what is behind that is left or filled. Around the page cache where `start`, the
-    /// buffer and its length are multiples of a [`PAGE`](super::PAGE).
+    /// Fills `buffer` from byte `start` on, up to `end`; what is behind that is left or filled. Around the page cache
+    /// where `start`, the buffer and its length are multiples of a [`PAGE`](super::PAGE).
     pub(super) fn read(
         &self,
         file: usize,

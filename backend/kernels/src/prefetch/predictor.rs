@@ -2,9 +2,10 @@
 
 /// Learns the order in which units are asked for.
 ///
-/// For each unit it keeps the one that was asked for after it the last time: layers repeat at each token, so that one pass teaches all of
-/// the order, and a change of it (a picture before the text) costs one wrong guess at the place where the orders part. Before a unit has been
-/// seen, the next one by number is expected: whoever makes the units numbers them in the order that they should come in.
+/// For each unit it keeps the one that was asked for after it the last time: layers repeat at each token, so that one
+/// pass teaches all of the order, and a change of it (a picture before the text) costs one wrong guess at the place
+/// where the orders part. Before a unit has been seen, the next one by number is expected: whoever makes the units
+/// numbers them in the order that they should come in.
 #[derive(Debug, Clone)]
 pub struct Predictor {
     next: Vec<Option<usize>>,

@@ -45,7 +45,8 @@ pub(super) fn read_unit(files: &Files, unit: &Unit, buffer: &mut [u8]) -> Result
 }
 
 impl Files {
-    /// Reads `ranges` of a file, one behind the other, into `buffer`, which is as long as all of them. `what` names them in errors.
+    /// Reads `ranges` of a file, one behind the other, into `buffer`, which is as long as all of them. `what` names
+    /// them in errors.
     ///
     /// # Errors
     /// [`PrefetchError`] of the file or the read.

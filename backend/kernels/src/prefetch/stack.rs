@@ -6,10 +6,12 @@ use super::{PAGE, Piece, PrefetchError};
 use memmap2::MmapMut;
 use std::ops::Range;
 
-/// What the system gives and takes memory in, bytes: at most this on every system in use (4 KiB on x86, up to 64 KiB elsewhere).
+/// What the system gives and takes memory in, bytes: at most this on every system in use (4 KiB on x86, up to 64 KiB
+/// elsewhere).
 pub(super) const UNIT: usize = if cfg!(target_arch = "x86_64") { PAGE } else { 64 << 10 };
 
-/// Address space for a piece of a file, cut into slices of one size (a layer's experts). What was not read is zero and takes no memory.
+/// Address space for a piece of a file, cut into slices of one size (a layer's experts). What was not read is zero and
+/// takes no memory.
 ///
 /// ```text
 /// addresses   | slice 0 | slice 1 | slice 2 | slice 3 |      as far apart as in the file, at the same place in their page
@@ -86,8 +88,8 @@ impl Stack {
             return;
         }
         #[cfg(unix)]
-        // SAFETY: the mapping is private and anonymous, the range inside it and of whole pages; they read as zeros afterwards. Nobody else
-        // looks at them: `self` is borrowed mutably.
+        // SAFETY: the mapping is private and anonymous, the range inside it and of whole pages; they read as zeros
+        // afterwards. Nobody else looks at them: `self` is borrowed mutably.
         let advised =
             unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end - start) };
         #[cfg(unix)]
@@ -97,7 +99,8 @@ impl Stack {
     }
 }
 
-/// Ends of the requests that read `range`: its first part of a page, whole pages in requests of [`super::reader::REQUEST`], its last part.
+/// Ends of the requests that read `range`: its first part of a page, whole pages in requests of
+/// [`super::reader::REQUEST`], its last part.
 fn cuts(range: Range<u64>) -> Vec<u64> {
     let page = PAGE as u64;
     let (first, last) = (range.start.next_multiple_of(page), range.end / page * page);

@@ -25,8 +25,8 @@ pub struct Piece {
 /// buffer      |  page  |  page  |  page  |          the same bytes, at the same place in their page
 /// ```
 ///
-/// A span is read straight into the buffer: reads around the page cache take whole pages at aligned places of both. A piece that is aligned
-/// to its elements in the file (HF's are) is so in memory.
+/// A span is read straight into the buffer: reads around the page cache take whole pages at aligned places of both. A
+/// piece that is aligned to its elements in the file (HF's are) is so in memory.
 #[derive(Debug, Clone)]
 pub struct Unit {
     name: String,

@@ -1,5 +1,5 @@
-//! Rotary position embedding (Su et al. 2021, "RoFormer"), in the form that rotates halves, and with the RMS norm of each head
-//! before it (QK-norm) in the same pass.
+//! Rotary position embedding (Su et al. 2021, "RoFormer"), in the form that rotates halves, and with the RMS norm of
+//! each head before it (QK-norm) in the same pass.
 //!
 //! ```text
 //! y[i]       = x[i] · cos[i] - x[i + h] · sin[i]
@@ -71,18 +71,24 @@ pub struct Angles<'a> {
 /// If `head_dim` is odd, the lengths do not fit or the element types of `x` and `out` differ.
 pub fn rope(launch: Launch, x: Heads<'_>, angles: Angles<'_>, out: FloatsMut<'_>) {
     let data = x.data;
-    by_dtype!((data: Floats, out: FloatsMut) => run(launch, None, TypedHeads { view: x, data: Source::new(data) }, angles, Target::new(out)));
+    by_dtype!((data: Floats, out: FloatsMut) => {
+        let heads = TypedHeads { view: x, data: Source::new(data) };
+        run(launch, None, heads, angles, Target::new(out));
+    });
 }
 
-/// RMS norm of each head of `x` at each position with `norm`, then [`rope`]: `to` is `[batch, heads, length, head_dim]`, its
-/// `rstd` `[batch, heads, length]`.
+/// RMS norm of each head of `x` at each position with `norm`, then [`rope`]: `to` is
+/// `[batch, heads, length, head_dim]`, its `rstd` `[batch, heads, length]`.
 ///
 /// # Panics
 /// As [`rope`], or if there is not one gamma for each element of a head.
 pub fn qk_norm_rope(launch: Launch, norm: RmsNorm<'_>, x: Heads<'_>, angles: Angles<'_>, to: Normed<'_>) {
     let (data, Normed { out, rstd }) = (x.data, to);
     let norm = Some((norm, rstd.map(Target::new)));
-    by_dtype!((data: Floats, out: FloatsMut) => run(launch, norm, TypedHeads { view: x, data: Source::new(data) }, angles, Target::new(out)));
+    by_dtype!((data: Floats, out: FloatsMut) => {
+        let heads = TypedHeads { view: x, data: Source::new(data) };
+        run(launch, norm, heads, angles, Target::new(out));
+    });
 }
 
 fn run<S: Storage>(

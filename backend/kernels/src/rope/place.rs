@@ -1,5 +1,5 @@
-//! Heads of a projection, each written once to where attention reads it: rotated queries into scratch memory, rotated keys and
-//! values behind the positions of a cache.
+//! Heads of a projection, each written once to where attention reads it: rotated queries into scratch memory, rotated
+//! keys and values behind the positions of a cache.
 
 use super::rotation::{Destination, HeadAngles, HeadNorm, HeadRows, Rotation, TypedHeads};
 use super::{Angles, Heads};

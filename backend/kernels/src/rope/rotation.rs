@@ -191,7 +191,8 @@ struct HeadFactors {
 /// One head at one position.
 ///
 /// # Safety
-/// `x` is readable and `out` writable for `2 · half` elements, the angles for `half`; with `NORM` gamma holds `2 · half`.
+/// `x` is readable and `out` writable for `2 · half` elements, the angles for `half`; with `NORM` gamma holds
+/// `2 · half`.
 #[inline(always)]
 unsafe fn rotate<I: Isa, S: Storage, T: Storage, const NORM: bool>(
     isa: I,

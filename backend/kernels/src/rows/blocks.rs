@@ -9,9 +9,9 @@
 //!                             rows · columns · 4                ≤  block / 2
 //! ```
 //!
-//! `block` is [`Launch::block`]: the first-level cache, or what a configuration says. Where half of it is taken, maxima, sums and what the
-//! hardware prefetches have the other half. Sums do not depend on the sizes of norms, so their results are the same bits for all of them;
-//! those of softmax are the same to rounding.
+//! `block` is [`Launch::block`]: the first-level cache, or what a configuration says. Where half of it is taken,
+//! maxima, sums and what the hardware prefetches have the other half. Sums do not depend on the sizes of norms, so
+//! their results are the same bits for all of them; those of softmax are the same to rounding.
 
 use super::UNROLL;
 use crate::Caches;
@@ -21,7 +21,8 @@ use crate::{Launch, Storage};
 /// Elements of the walk's blocks on the tier with the widest registers: column blocks begin at multiples of it.
 const STEP: usize = UNROLL * 16;
 
-/// Columns in which a norm writes its rows of `d`: all of them where a row fits the block with its result and `weights` f32 an element.
+/// Columns in which a norm writes its rows of `d`: all of them where a row fits the block with its result and `weights`
+/// f32 an element.
 pub(crate) fn norm_columns<S: Storage>(launch: Launch, d: usize, weights: usize) -> usize {
     let element = 2 * size_of::<S>() + weights * size_of::<f32>();
     let fitting = (launch.block / element / STEP * STEP).max(STEP);
@@ -30,7 +31,8 @@ pub(crate) fn norm_columns<S: Storage>(launch: Launch, d: usize, weights: usize)
     columns
 }
 
-/// Most elements of a block of a long row of softmax: each of the 32 partial sums or more has no more than 512 terms then.
+/// Most elements of a block of a long row of softmax: each of the 32 partial sums or more has no more than 512 terms
+/// then.
 const LONGEST_BLOCK: usize = 16 << 10;
 
 /// Elements of a block of a row of softmax that is read twice.
@@ -40,16 +42,17 @@ pub(crate) fn softmax_elements(launch: Launch, d: usize) -> usize {
     elements
 }
 
-/// Elements of the longest row of softmax whose exponentials are kept: with 4 bytes each of source, result and exponentials it takes three
-/// quarters of the last-level cache. Computing each exponential once pays wherever it is kept. (Against twice, one thread and two: 32 K
-/// elements, in L2 of 1 MiB, 1.5 to 1.7 times as fast on AVX-512 and 1.5 to 2.1 on AVX2; 256 K and 1 M in L3 of 32 MiB the same; 64 rows
-/// of 256 K from memory 1.4 to 1.6.)
+/// Elements of the longest row of softmax whose exponentials are kept: with 4 bytes each of source, result and
+/// exponentials it takes three quarters of the last-level cache. Computing each exponential once pays wherever it is
+/// kept. (Against twice, one thread and two: 32 K elements, in L2 of 1 MiB, 1.5 to 1.7 times as fast on AVX-512 and 1.5
+/// to 2.1 on AVX2; 256 K and 1 M in L3 of 32 MiB the same; 64 rows of 256 K from memory 1.4 to 1.6.)
 pub(crate) fn longest_kept_row() -> usize {
     let Caches { l2, l3, .. } = Caches::detect();
     l2.max(l3) / 16
 }
 
-/// Columns of the widest strip of a softmax down a dimension: 2 KiB a row piece, long enough for the hardware's prefetch.
+/// Columns of the widest strip of a softmax down a dimension: 2 KiB a row piece, long enough for the hardware's
+/// prefetch.
 pub(crate) const MAX_STRIP: usize = 512;
 
 /// Most rows of a strip's block: no more than the ways of a first-level cache, as all may fall into the same sets.

@@ -1,5 +1,5 @@
-//! What row-wise and element-wise kernels share: slices of which each thread has its own part, how many threads a part is worth,
-//! the sizes of blocks, and loads of registers that may be partial.
+//! What row-wise and element-wise kernels share: slices of which each thread has its own part, how many threads a part
+//! is worth, the sizes of blocks, and loads of registers that may be partial.
 
 mod blocks;
 mod registers;
@@ -17,16 +17,17 @@ pub(crate) use weights::Widened;
 
 use super::Launch;
 
-/// Registers of a block: enough chains beside each other to fill the arithmetic units (4 cycles of latency, 2 units), while block
-/// and constants fit 16 registers or nearly so. Even, as pairs of 16-bit registers are split.
+/// Registers of a block: enough chains beside each other to fill the arithmetic units (4 cycles of latency, 2 units),
+/// while block and constants fit 16 registers or nearly so. Even, as pairs of 16-bit registers are split.
 pub(crate) const UNROLL: usize = 4;
 
-/// Bytes that a thread must move for its start to pay. Waking a pool thread costs 5 to 10 µs; one core moves 256 KiB in 4 µs
-/// between caches (60 GB/s) and in 20 µs from memory (12 GB/s), and the costlier functions (GELU on AVX2) take 20 µs for it.
+/// Bytes that a thread must move for its start to pay. Waking a pool thread costs 5 to 10 µs; one core moves 256 KiB in
+/// 4 µs between caches (60 GB/s) and in 20 µs from memory (12 GB/s), and the costlier functions (GELU on AVX2) take 20
+/// µs for it.
 pub(crate) const BYTES_PER_THREAD: usize = 256 * 1024;
 
-/// Elements in a cache line of f32, and a whole number of registers on every tier: parts of a split begin at multiples of it,
-/// so that no two threads write one line (if the slice begins on one).
+/// Elements in a cache line of f32, and a whole number of registers on every tier: parts of a split begin at multiples
+/// of it, so that no two threads write one line (if the slice begins on one).
 pub(crate) const GRAIN: usize = 32;
 
 /// As many threads as `bytes` of traffic are worth.

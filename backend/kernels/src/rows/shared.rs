@@ -6,7 +6,8 @@ use crate::{Floats, FloatsMut};
 use core::ops::Range;
 use half::{bf16, f16};
 
-/// A slice that threads read while another view of the same memory may be written: an operand of an op that works in place.
+/// A slice that threads read while another view of the same memory may be written: an operand of an op that works in
+/// place.
 #[derive(Debug)]
 pub(crate) struct Source<S> {
     start: *const S,

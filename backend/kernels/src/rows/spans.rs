@@ -24,7 +24,8 @@ pub(crate) struct Span {
 #[inline(always)]
 pub(crate) fn spans<I: Isa, S, const STREAM: bool>(_isa: I, out: *const S, len: usize) -> Span {
     let block = UNROLL * I::LANES;
-    // An address that no number of elements brings to a line is impossible: elements divide lines and slices are aligned.
+    // An address that no number of elements brings to a line is impossible: elements divide lines and slices are
+    // aligned.
     let blocks = if STREAM { to_line(out).unwrap_or(len).min(len) } else { 0 };
     Span { blocks, rest: blocks + (len - blocks) / block * block, len }
 }
@@ -37,8 +38,8 @@ impl Span {
     }
 }
 
-/// Blocks of columns of a row, the last one first: what a pass before read last is still in cache. Items are where a block begins and its
-/// length.
+/// Blocks of columns of a row, the last one first: what a pass before read last is still in cache. Items are where a
+/// block begins and its length.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BackwardBlocks {
     begin: usize,

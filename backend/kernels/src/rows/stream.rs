@@ -1,8 +1,8 @@
 //! Non-temporal stores, and prefetches of what a kernel reads next.
 //!
-//! An ordinary store to memory reads its cache line first and pushes another one out. For results that no cache would hold until
-//! they are read again, a non-temporal store saves the reading: a copy of 64 MiB ran at 38 to 43 GB/s in place of 30 to 35 (one
-//! thread), at 46 to 48 in place of 38 to 40 (two; AMD Zen 5, 32 MiB of third-level cache).
+//! An ordinary store to memory reads its cache line first and pushes another one out. For results that no cache would
+//! hold until they are read again, a non-temporal store saves the reading: a copy of 64 MiB ran at 38 to 43 GB/s in
+//! place of 30 to 35 (one thread), at 46 to 48 in place of 38 to 40 (two; AMD Zen 5, 32 MiB of third-level cache).
 
 use super::UNROLL;
 use crate::Caches;
@@ -10,11 +10,13 @@ use crate::Launch;
 use crate::probe::{self, Probe};
 use crate::simd::Isa;
 
-/// A cache line, bytes. Non-temporal stores want whole registers at multiples of their size, and one after the other fill lines.
+/// A cache line, bytes. Non-temporal stores want whole registers at multiples of their size, and one after the other
+/// fill lines.
 const LINE: usize = 64;
 
-/// Whether `bytes` of results are stored non-temporally: more than half of the last-level cache (they and the operands no longer fit
-/// together). A very large cache is shared with many others: from 32 MiB on nobody finds the result there either.
+/// Whether `bytes` of results are stored non-temporally: more than half of the last-level cache (they and the operands
+/// no longer fit together). A very large cache is shared with many others: from 32 MiB on nobody finds the result there
+/// either.
 pub(crate) fn streams(bytes: usize) -> bool {
     let Caches { l2, l3, .. } = Caches::detect();
     bytes > (l3 / 2).max(2 * l2).min(32 << 20)
@@ -32,7 +34,8 @@ pub(crate) fn streams_rows<S>(out: *const S, d: usize, rows: usize) -> bool {
     out.addr().is_multiple_of(LINE) && row.is_multiple_of(LINE) && streams(row * rows)
 }
 
-/// Elements that a kernel prefetches ahead whose own distance is `own` elements; 0 for none. Reports a call that prefetches.
+/// Elements that a kernel prefetches ahead whose own distance is `own` elements; 0 for none. Reports a call that
+/// prefetches.
 pub(crate) fn prefetch_elements<S>(launch: Launch, own: usize) -> usize {
     let elements = launch.prefetch_bytes(own * size_of::<S>()).div_ceil(size_of::<S>());
     if elements > 0 {
@@ -41,8 +44,9 @@ pub(crate) fn prefetch_elements<S>(launch: Launch, own: usize) -> usize {
     elements
 }
 
-/// Prefetches the lines of one block at `p`, which may be anywhere. A row kernel works on its row in the cache while memory idles, and
-/// the hardware's prefetch does not see the next row coming: the kernel prefetches it, a block for a block.
+/// Prefetches the lines of one block at `p`, which may be anywhere. A row kernel works on its row in the cache while
+/// memory idles, and the hardware's prefetch does not see the next row coming: the kernel prefetches it, a block for a
+/// block.
 #[inline(always)]
 pub(crate) fn prefetch_block<I: Isa, S>(isa: I, p: *const S) {
     for line in (0..UNROLL * I::LANES * size_of::<S>()).step_by(LINE) {

@@ -1,8 +1,10 @@
 //! Over a dimension that is not the last: each register holds neighbouring columns, and no lane ever meets another.
 //!
 //! A strip of columns goes down its dimension twice, whole row pieces at a time, so that memory is read in long runs
-//! whatever the distance of the rows (which is often a power of two, where single columns would fight for one cache set):
-//! 1. in blocks of a few rows, which stay in the first-level cache (rows/blocks.rs): the block's maxima, what came before relative to them, the block's exponentials;
+//! whatever the distance of the rows (which is often a power of two, where single columns would fight for one cache
+//! set):
+//! 1. in blocks of a few rows, which stay in the first-level cache (rows/blocks.rs): the block's maxima, what came
+//!    before relative to them, the block's exponentials;
 //! 2. the results.
 //!
 //! Maxima and sums of the strip stay there too.

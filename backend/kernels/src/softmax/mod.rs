@@ -4,7 +4,8 @@
 //! m = max x,   s = Σ e^{x - m},   softmax = e^{x - m} / s,   log softmax = (x - m) - ln s
 //! ```
 //!
-//! As in the composition of Burn's own ops, NaN or +∞ anywhere makes the whole row NaN, and so does a row of nothing but -∞.
+//! As in the composition of Burn's own ops, NaN or +∞ anywhere makes the whole row NaN, and so does a row of nothing
+//! but -∞.
 
 mod columns;
 mod pipelined;

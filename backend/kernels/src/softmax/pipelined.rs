@@ -23,8 +23,8 @@ struct ScaledRow<S> {
 }
 
 impl<S: Storage> SoftmaxRows<S> {
-    /// Rows from memory to memory: while the exponentials of one row are computed, the one before is scaled and written and the one behind
-    /// is prefetched (with `PREFETCH`), so that memory never waits for arithmetic.
+    /// Rows from memory to memory: while the exponentials of one row are computed, the one before is scaled and written
+    /// and the one behind is prefetched (with `PREFETCH`), so that memory never waits for arithmetic.
     ///
     /// # Safety
     /// `src` and `dst` hold `rows · d` elements; each row of `dst` begins at a multiple of 64 bytes.
@@ -66,10 +66,12 @@ struct SourceRow<S> {
     max: f32,
 }
 
-/// [`exponentials`] of a row, to `terms`, and [`scale`] of the row before it, block by block. With `PREFETCH` prefetches as much at `row.next`.
+/// [`exponentials`] of a row, to `terms`, and [`scale`] of the row before it, block by block. With `PREFETCH`
+/// prefetches as much at `row.next`.
 ///
 /// # Safety
-/// `row.x`, `terms`, `before.terms` and `before.dst` hold `d` elements and do not overlap; `before.dst` is a multiple of 64.
+/// `row.x`, `terms`, `before.terms` and `before.dst` hold `d` elements and do not overlap; `before.dst` is a multiple
+/// of 64.
 #[inline(always)]
 unsafe fn exponentials_behind<I: Isa, S: Storage, const PREFETCH: bool>(
     isa: I,

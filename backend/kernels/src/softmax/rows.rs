@@ -1,11 +1,12 @@
 //! Over the last dimension: a row is contiguous.
 //!
 //! Two ways through a row:
-//! - *short*: maximum, exponentials with their sum, scaling: three passes, of which only the first reads memory, as the row stays
-//!   in a cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where the
-//!   result has 16 bits (which would round twice) or is stored non-temporally (pipelined.rs).
-//! - *long*: blocks that stay in the first-level cache (rows/blocks.rs) give maximum and sum together, each block from memory once and rescaling what came
-//!   before; a second pass computes the results. Two reads and a write instead of three and two.
+//! - *short*: maximum, exponentials with their sum, scaling: three passes, of which only the first reads memory, as the
+//!   row stays in a cache. Each exponential is computed once and kept in f32: in the result itself, or beside it where
+//!   the result has 16 bits (which would round twice) or is stored non-temporally (pipelined.rs).
+//! - *long*: blocks that stay in the first-level cache (rows/blocks.rs) give maximum and sum together, each block from
+//!   memory once and rescaling what came before; a second pass computes the results. Two reads and a write instead of
+//!   three and two.
 
 use super::SoftmaxKind;
 use crate::math::{LaneOps, Unrolled, decay_any, decay_any_16bit};
@@ -90,8 +91,8 @@ impl<S: Storage> SoftmaxRows<S> {
         let beside = TypeId::of::<S>() != TypeId::of::<f32>();
         let mut kept = (keeps && beside).then(|| Lent::take(d));
         for row in 0..self.rows {
-            // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is used, and
-            // else S is f32.
+            // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is
+            // used, and else S is f32.
             unsafe {
                 let (src, dst) = (self.src.add(row * d), self.dst.add(row * d));
                 if keeps {
@@ -133,7 +134,8 @@ pub(super) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) 
     isa.reduce_max(Isa::max(isa, Isa::max(isa, most[0], most[1]), Isa::max(isa, most[2], most[3])))
 }
 
-/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of [`Storage::load_block`].
+/// `Σ e^{x - max}` for x ≤ max + 40; with `STORE` the terms go to `terms`, each block in the order of
+/// [`Storage::load_block`].
 ///
 /// # Safety
 /// `x` holds `d` elements, and with `STORE` `terms` too; they are the same or do not overlap.

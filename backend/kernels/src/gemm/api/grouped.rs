@@ -14,7 +14,7 @@ use crate::gemm::right::RightOperand;
 use crate::gemm::schedule::offsets::Offsets;
 use crate::gemm::schedule::problem::Problem;
 use crate::gemm::schedule::raw_product::RawProduct;
-use crate::norm::{RowNorm, Rows};
+use crate::norm::{NormRows, RowNorm};
 use crate::scratch::Lent;
 use crate::simd::PANEL;
 use crate::{Floats, FloatsMut, Launch};
@@ -134,13 +134,13 @@ fn normalize<R>(launch: Launch, a: &Matrix<'_>, norm: &RowNorm<'_>, work: impl F
     if let (false, Floats::F32(data)) = (normed.is_empty(), a.data()) {
         let gathered: Vec<f32>;
         let rows = match usize::try_from(a.strides()[0]) {
-            Ok(stride) => Rows { data: Floats::F32(&data[a.offset()..]), rows: m, stride },
+            Ok(stride) => NormRows { data: Floats::F32(&data[a.offset()..]), rows: m, stride },
             // Rows that run backwards.
             Err(_) => {
                 let stride = a.strides()[0].unsigned_abs();
                 let row = |i: usize| &data[a.offset() - i * stride..][..k];
                 gathered = (0..m).flat_map(|i| row(i).iter().copied()).collect();
-                Rows::contiguous(Floats::F32(&gathered), k)
+                NormRows::contiguous(Floats::F32(&gathered), k)
             }
         };
         norm.normalize(launch, rows, FloatsMut::F32(normed));
