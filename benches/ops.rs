@@ -1,6 +1,8 @@
-//! Kernels of Kiln and the same ops on plain Flex, for regressions; some seconds. Run alone on the machine: `cargo bench -p kiln-benches`.
+//! Kernels of Kiln and the same ops on plain Flex, for regressions; some seconds. Run alone on the machine: `cargo
+//! bench -p kiln-benches`.
 //!
-//! The bench `kernels` measures against limits and other libraries; this keeps what criterion is good at, a comparison with the last run.
+//! The bench `kernels` measures against limits and other libraries; this keeps what criterion is good at, a comparison
+//! with the last run.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kiln_benches::case::{Case, Dtype, Op, Shape, Unit};

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 
 /// Talk with Qwen3-VL about pictures and videos
 ///
-/// Each turn computes only what is new: keys and values of the conversation are kept, pictures are encoded once. Commands begin
-/// with a slash; /help lists them. Ctrl-C ends an answer, Ctrl-D the program.
+/// Each turn computes only what is new: keys and values of the conversation are kept, pictures are encoded once.
+/// Commands begin with a slash; /help lists them. Ctrl-C ends an answer, Ctrl-D the program.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -72,8 +72,8 @@ fn converse(arguments: &Arguments, interrupt: &Interrupt, opened: Opened<'_>) ->
     read_lines(&mut conversation, interrupt, arguments.history.as_deref())
 }
 
-/// Reads lines until the end of input or `/quit`. What goes wrong in a turn is said and the conversation goes on; where nobody
-/// sits at the terminal, it ends the program.
+/// Reads lines until the end of input or `/quit`. What goes wrong in a turn is said and the conversation goes on; where
+/// nobody sits at the terminal, it ends the program.
 fn read_lines(conversation: &mut Conversation<'_>, interrupt: &Interrupt, history: Option<&Path>) -> Result<(), Error> {
     let terminal = std::io::stdin().is_terminal();
     let failed = |error: ReadlineError| Error::Terminal { reason: error.to_string() };

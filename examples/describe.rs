@@ -1,4 +1,5 @@
-//! Answers a question about pictures and videos: text goes to standard output as it comes, times and memory to standard error.
+//! Answers a question about pictures and videos: text goes to standard output as it comes, times and memory to standard
+//! error.
 
 use clap::Parser;
 use image::ImageFormat;
@@ -35,8 +36,8 @@ fn default_prompt(media: &MediaArgs) -> &'static str {
 ///
 /// The answer goes to standard output as it comes; thoughts, times and memory go to standard error.
 ///
-/// Exit status: 0 for an answer, 1 for a model that cannot be loaded or run, 2 for wrong options, 3 for a picture, video or
-/// prompt that cannot be used, 4 where --draw finds no box or point in the answer.
+/// Exit status: 0 for an answer, 1 for a model that cannot be loaded or run, 2 for wrong options, 3 for a picture,
+/// video or prompt that cannot be used, 4 where --draw finds no box or point in the answer.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -52,7 +53,8 @@ struct Arguments {
     /// Print one JSON object in place of the text: answer, thoughts, tool calls, boxes and points, tokens, times
     #[arg(long)]
     json: bool,
-    /// Print which kernel each op of the model would run and how, for inputs of so many tokens, and end: 1 is a step of decoding
+    /// Print which kernel each op of the model would run and how, for inputs of so many tokens, and end: 1 is a step of
+    /// decoding
     #[arg(long, value_name = "ROWS", value_delimiter = ',', num_args = 0..=1, default_missing_value = "1,512",
         value_parser = parse_rows)]
     explain: Option<Vec<usize>>,

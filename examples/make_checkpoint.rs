@@ -1,4 +1,5 @@
-//! Writes a checkpoint with random weights in the released layout: for benchmarks and tests where the real one can't be had.
+//! Writes a checkpoint with random weights in the released layout: for benchmarks and tests where the real one can't be
+//! had.
 
 use clap::{Parser, ValueEnum};
 use kiln_examples::Error;

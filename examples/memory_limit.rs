@@ -1,7 +1,9 @@
-//! Measures a model whose weights are larger than their memory: pinned and streamed layers against demand faults and against LRU.
+//! Measures a model whose weights are larger than their memory: pinned and streamed layers against demand faults and
+//! against LRU.
 //!
-//! Demand faults: the checkpoint is mapped, and everything leaves memory before each pass, as it does by itself where the page cache is
-//! smaller than what a pass reads in a cycle. LRU: whole layers in as many buffers as fit, the one used the longest time ago evicted.
+//! Demand faults: the checkpoint is mapped, and everything leaves memory before each pass, as it does by itself where
+//! the page cache is smaller than what a pass reads in a cycle. LRU: whole layers in as many buffers as fit, the one
+//! used the longest time ago evicted.
 
 use burn_kiln_fusion::FusedOps;
 use bytesize::ByteSize;

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 /// Compare a Qwen3-VL checkpoint, or its processor alone, with what HF transformers computes
 ///
-/// DIR holds a checkpoint and, for each case, CASE.safetensors with input_ids, pixel values, grids and expect.* tensors, and the
-/// pictures it was made from. Or it holds cases.json with messages and the prompts they become, CASE.safetensors and pictures: then
-/// prompts, ids, sampling of videos and pixels are compared, without a model. The exit status is 1 when a stage fails, 2 when
-/// something cannot be run.
+/// DIR holds a checkpoint and, for each case, CASE.safetensors with input_ids, pixel values, grids and expect.*
+/// tensors, and the pictures it was made from. Or it holds cases.json with messages and the prompts they become,
+/// CASE.safetensors and pictures: then prompts, ids, sampling of videos and pixels are compared, without a model. The
+/// exit status is 1 when a stage fails, 2 when something cannot be run.
 #[derive(Parser)]
 struct Arguments {
     /// Folder of the checkpoint and its cases, or of cases.json

@@ -1,5 +1,5 @@
-//! What a decoder layer costs for one token: with `Kiln` at most seven launches, whatever the length of the cache, and at most 1.15
-//! times the bytes that must move.
+//! What a decoder layer costs for one token: with `Kiln` at most seven launches, whatever the length of the cache, and
+//! at most 1.15 times the bytes that must move.
 
 use burn_backend::DType;
 use burn_cubecl::{CubeBackend, cubecl::Runtime};
@@ -112,7 +112,8 @@ fn count_cache_bytes(sizes: Sizes, positions: usize) -> u64 {
     (sizes.kv_heads * sizes.head_dim * sizes.cache.size() * positions) as u64
 }
 
-/// Each buffer once a launch, whole. Of a cache, only the kernel over heads leaves most alone: it writes the newest position.
+/// Each buffer once a launch, whole. Of a cache, only the kernel over heads leaves most alone: it writes the newest
+/// position.
 fn count_moved_bytes(sizes: Sizes, filled: usize, launches: &[Launch]) -> u64 {
     let [whole, one] = [filled + 1, 1].map(|positions| count_cache_bytes(sizes, positions));
     let count = |launch: &Launch| {

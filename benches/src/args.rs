@@ -7,14 +7,15 @@ use clap::{Parser, ValueEnum};
 use kiln_kernels::Caches;
 use std::path::PathBuf;
 
-/// Measures Kiln's CPU kernels against this machine's limits and against plain Flex, the gemm crate, candle and PyTorch.
+/// Measures Kiln's CPU kernels against this machine's limits and against plain Flex, the gemm crate, candle and
+/// PyTorch.
 ///
-/// First the machine's peaks are measured (multiply-adds in registers, bandwidth of caches and memory), then each shape by every
-/// engine in turn (A B A B); figures are medians in GFLOP/s or GB/s, ratios are medians of the rounds' ratios, above 1 where Kiln is
-/// ahead. Peers that are not there are named with the reason.
+/// First the machine's peaks are measured (multiply-adds in registers, bandwidth of caches and memory), then each shape
+/// by every engine in turn (A B A B); figures are medians in GFLOP/s or GB/s, ratios are medians of the rounds' ratios,
+/// above 1 where Kiln is ahead. Peers that are not there are named with the reason.
 ///
-/// Build with `--features peers` for candle, and with `--features x86-v4` for the gemm crate's (and so Flex's) AVX-512 kernels; a
-/// build without the latter holds both to AVX2.
+/// Build with `--features peers` for candle, and with `--features x86-v4` for the gemm crate's (and so Flex's) AVX-512
+/// kernels; a build without the latter holds both to AVX2.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "kernels")]
 pub struct Args {
@@ -24,8 +25,8 @@ pub struct Args {
     /// Element types; both when none is named.
     #[arg(long, value_delimiter = ',')]
     pub dtype: Vec<Dtype>,
-    /// Instruction set of Kiln's kernels: portable, avx2, avx512 or a higher one that this build knows. avx2 and below hold PyTorch,
-    /// oneDNN and MKL to AVX2 too. By default the one of KILN_ISA, else the best.
+    /// Instruction set of Kiln's kernels: portable, avx2, avx512 or a higher one that this build knows. avx2 and below
+    /// hold PyTorch, oneDNN and MKL to AVX2 too. By default the one of KILN_ISA, else the best.
     #[arg(long, value_name = "TIER", value_parser = parse_isa)]
     pub isa: Option<Isa>,
     /// Threads of every engine, or several numbers to run one after the other; by default all, then 1.
@@ -34,16 +35,19 @@ pub struct Args {
     /// Only shapes whose words are all in this, for example "m512 k2048" or "64M"; see --list.
     #[arg(long, value_name = "WORDS")]
     pub shape: Option<String>,
-    /// A few shapes of each operation, f32 unless --dtype says otherwise, on all threads: some two minutes with the torch peer.
+    /// A few shapes of each operation, f32 unless --dtype says otherwise, on all threads: some two minutes with the
+    /// torch peer.
     #[arg(long)]
     pub quick: bool,
-    /// Which of the models' shapes: all, or the standard ones: one to five of each operation, what a recorded table has.
+    /// Which of the models' shapes: all, or the standard ones: one to five of each operation, what a recorded table
+    /// has.
     #[arg(long, value_name = "SET", default_value = "all", conflicts_with = "quick")]
     pub shapes: Shapes,
     /// Prints the cases that would run, and ends.
     #[arg(long)]
     pub list: bool,
-    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take long get fewer.
+    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take long get
+    /// fewer.
     #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
     pub seconds: f64,
     /// Interpreter with PyTorch; by default KILN_PYTHON, else python3.
@@ -67,8 +71,8 @@ pub struct Args {
     /// Also writes the table, and the goals, as Markdown; behind what the file has, if it is there.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Measures nothing: runs the operation of --op (gemm, attention or softmax) once, on one thread, AVX2 and the i5-10210U's caches, for
-    /// a cache simulator; see benches/cachegrind.sh.
+    /// Measures nothing: runs the operation of --op (gemm, attention or softmax) once, on one thread, AVX2 and the
+    /// i5-10210U's caches, for a cache simulator; see benches/cachegrind.sh.
     #[arg(long, value_name = "LOOPS", requires = "op")]
     pub cachegrind: Option<Loops>,
 }

@@ -1,8 +1,10 @@
-//! The machine, measured in the same rounds as the engines: a clock that rises and neighbours who take bandwidth for some seconds change
-//! the limit of a row, and what counts is how much of the limit of the same moment a kernel reaches.
+//! The machine, measured in the same rounds as the engines: a clock that rises and neighbours who take bandwidth for
+//! some seconds change the limit of a row, and what counts is how much of the limit of the same moment a kernel
+//! reaches.
 //!
 //! - Arithmetic: the limit is the highest rate of the run and of the row's rounds. Noise only lowers it.
-//! - Bandwidth: the limit is the median over the rounds, and the percent of it that Kiln reaches the median of the rounds' ratios.
+//! - Bandwidth: the limit is the median over the rounds, and the percent of it that Kiln reaches the median of the
+//!   rounds' ratios.
 
 use crate::case::{Case, Op, Unit};
 use crate::isa::Isa;
@@ -123,8 +125,8 @@ pub struct MeasuredLimit {
     pub rounds: Option<Vec<f64>>,
 }
 
-/// The limit of `case` by what gauges read in its rounds, and by the peaks of the run where no gauge was. Raises the arithmetic peaks to what
-/// was read.
+/// The limit of `case` by what gauges read in its rounds, and by the peaks of the run where no gauge was. Raises the
+/// arithmetic peaks to what was read.
 pub fn apply(case: &Case, peaks: &mut Peaks, readings: &[Reading]) -> MeasuredLimit {
     let mut moment = peaks.clone();
     for reading in readings.iter().filter(|reading| !reading.rates.is_empty()) {

@@ -1,9 +1,10 @@
 //! Benchmarks of Kiln.
 //!
-//! `cargo run --release -p kiln-benches --bin kernels` measures what this machine can do at most, and then each kernel of Kiln
-//! against that limit, plain Flex, the `gemm` crate, candle and PyTorch in one interleaved run. `--bin qwen` does it for a whole model
-//! (module [`qwen`]), `--bin planning` what plans give and take (module [`planning`]), `--bin gpu` what kernels on a card do (module [`gpu`]). `cargo bench -p kiln-benches`
-//! runs the small criterion benches that catch regressions. Recorded tables are in `benches/record/`.
+//! `cargo run --release -p kiln-benches --bin kernels` measures what this machine can do at most, and then each kernel
+//! of Kiln against that limit, plain Flex, the `gemm` crate, candle and PyTorch in one interleaved run. `--bin qwen`
+//! does it for a whole model (module [`qwen`]), `--bin planning` what plans give and take (module [`planning`]), `--bin
+//! gpu` what kernels on a card do (module [`gpu`]). `cargo bench -p kiln-benches` runs the small criterion benches that
+//! catch regressions. Recorded tables are in `benches/record/`.
 //!
 //! ```text
 //! args.rs        command line

@@ -49,7 +49,8 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Rounds for `seconds` of each engine: at least 5, of at least 20 ms; an odd number, so that a median is one of them.
+    /// Rounds for `seconds` of each engine: at least 5, of at least 20 ms; an odd number, so that a median is one of
+    /// them.
     pub fn of_seconds(seconds: f64) -> Self {
         let rounds = ((seconds / 0.03) as usize).clamp(5, 15) | 1;
         Self { rounds, sample: (seconds / rounds as f64).max(0.02) }
@@ -66,14 +67,16 @@ impl Effort {
 /// Seconds a call of one engine, one for each round; or why there are none.
 pub type Samples = Result<Vec<f64>, Failure>;
 
-/// An engine whose calls take longer than this runs no second time before it counts: what a first call pays is little of it.
+/// An engine whose calls take longer than this runs no second time before it counts: what a first call pays is little
+/// of it.
 const LONG: f64 = 0.5;
 
-/// An engine gets no more rounds than fit this, seconds (3 at least, 1 where a single call takes as long): some peers are a hundred times
-/// slower in bf16, and nobody needs to know that to a percent.
+/// An engine gets no more rounds than fit this, seconds (3 at least, 1 where a single call takes as long): some peers
+/// are a hundred times slower in bf16, and nobody needs to know that to a percent.
 const PATIENCE: f64 = 1.5;
 
-/// A peer whose call takes this many times as long as one of the first engine is slow: one call a round and few rounds say so well enough.
+/// A peer whose call takes this many times as long as one of the first engine is slow: one call a round and few rounds
+/// say so well enough.
 const SLOW: f64 = 10.0;
 
 /// Rounds of a slow peer.
@@ -94,8 +97,8 @@ struct Part {
 }
 
 impl Effort {
-    /// Runs an engine until it is warm, and decides how often it runs in how many rounds. It is slow if it takes much longer than
-    /// `reference` seconds.
+    /// Runs an engine until it is warm, and decides how often it runs in how many rounds. It is slow if it takes much
+    /// longer than `reference` seconds.
     fn warm(self, engine: &mut dyn Engine, reference: Option<f64>) -> Result<Part, Failure> {
         let mut seconds = engine.run(1)?.as_secs_f64();
         if seconds < LONG {
@@ -119,8 +122,8 @@ impl Effort {
     }
 }
 
-/// Warms every engine up, then lets them take turns. Those from `peers` on are compared to the first one: one that is very slow leaves
-/// after fewer rounds.
+/// Warms every engine up, then lets them take turns. Those from `peers` on are compared to the first one: one that is
+/// very slow leaves after fewer rounds.
 pub fn interleave(engines: &mut [Box<dyn Engine + '_>], peers: usize, effort: Effort) -> Vec<Samples> {
     let mut parts: Vec<Result<Part, Failure>> = Vec::with_capacity(engines.len());
     for (i, engine) in engines.iter_mut().enumerate() {
@@ -175,8 +178,8 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        // Everything takes ten times as long in the third round; the ratio of the medians would be 2 / 1 all the same, but that of
-        // the rounds sees the 4 of the second.
+        // Everything takes ten times as long in the third round; the ratio of the medians would be 2 / 1 all the same,
+        // but that of the rounds sees the 4 of the second.
         assert_eq!(median_ratio(&[1.0, 1.0, 10.0], &[2.0, 4.0, 40.0]), Some(4.0));
         assert_eq!(median_ratio(&[1.0], &[0.5]), Some(0.5));
     }

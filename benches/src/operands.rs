@@ -104,8 +104,8 @@ impl Operands {
     }
 }
 
-/// A number between -1 and 1 from a counter (the finalizer of SplitMix64; Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators", OOPSLA 2014).
+/// A number between -1 and 1 from a counter (the finalizer of SplitMix64; Steele, Lea and Flood, "Fast splittable
+/// pseudorandom number generators", OOPSLA 2014).
 fn hash(counter: u64) -> f32 {
     let mut z = counter.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

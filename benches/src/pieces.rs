@@ -1,5 +1,5 @@
-//! A run in pieces: on a machine that others need too, operations are measured one after the other, and the lines of `--json` of those runs
-//! become one record.
+//! A run in pieces: on a machine that others need too, operations are measured one after the other, and the lines of
+//! `--json` of those runs become one record.
 
 use crate::report::Report;
 use crate::row::Row;

@@ -102,8 +102,8 @@ pub fn describe_command(program: &str, arguments: impl Iterator<Item = String>) 
     words.join(" ")
 }
 
-/// The file of `--record`: a section of this run behind what it held before, with the day and the command, written again after each row, so that a
-/// run that is ended leaves what it measured.
+/// The file of `--record`: a section of this run behind what it held before, with the day and the command, written
+/// again after each row, so that a run that is ended leaves what it measured.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
@@ -113,7 +113,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Reads what the file holds; one that does not exist begins with `header`. `command` is what the section says that it ran.
+    /// Reads what the file holds; one that does not exist begins with `header`. `command` is what the section says that
+    /// it ran.
     ///
     /// # Errors
     /// Where the file exists and cannot be read, before anything is measured.

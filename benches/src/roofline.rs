@@ -15,10 +15,11 @@ pub struct Limit {
 
 /// The limit of `case`.
 ///
-/// - GFLOP/s: `min(peak, intensity · bandwidth)` with `intensity = FLOP / bytes` and the bandwidth of reading (Williams, Waterman and
-///   Patterson, "Roofline", CACM 52(4), 2009). A case that stays in cache has no memory to wait for: only the peak counts.
-/// - GB/s out of cache: the bandwidth of reading where nearly nothing is written (products of few rows, attention of one query), else
-///   of the better way to copy. Products of few rows are held to the arithmetic peak as well.
+/// - GFLOP/s: `min(peak, intensity · bandwidth)` with `intensity = FLOP / bytes` and the bandwidth of reading
+///   (Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009). A case that stays in cache has no memory to wait
+///   for: only the peak counts.
+/// - GB/s out of cache: the bandwidth of reading where nearly nothing is written (products of few rows, attention of
+///   one query), else of the better way to copy. Products of few rows are held to the arithmetic peak as well.
 /// - GB/s in cache: the bandwidth of a copy of that size.
 pub fn limit(case: &Case, peaks: &Peaks) -> Limit {
     let (arithmetic, instruction) = peaks.arithmetic(case.dtype);

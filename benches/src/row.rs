@@ -7,8 +7,8 @@ use crate::measure::{Failure, Samples, median, median_ratio};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// A measured case. Figures are medians over the rounds, in `unit`; ratios are medians of the rounds' ratios, above 1 where Kiln is
-/// ahead.
+/// A measured case. Figures are medians over the rounds, in `unit`; ratios are medians of the rounds' ratios, above 1
+/// where Kiln is ahead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The operation.

@@ -35,8 +35,8 @@ pub struct Session {
     pub torch: Torch,
 }
 
-/// Kiln's configuration for an instruction set and, in place of the detected ones, caches: the sizes of blocks and tiles that `case` would
-/// have there.
+/// Kiln's configuration for an instruction set and, in place of the detected ones, caches: the sizes of blocks and
+/// tiles that `case` would have there.
 pub fn configure(isa: Isa, caches: Option<Caches>, threads: usize, case: &Case) -> KernelConfig {
     let mut config = KernelConfig::default();
     config.simd.isa = isa.choice;
@@ -59,7 +59,8 @@ fn start_pool(threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
 }
 
 impl Session {
-    /// Makes the pools and measures the peaks of `threads` threads, with the buffers of an earlier session if there was one.
+    /// Makes the pools and measures the peaks of `threads` threads, with the buffers of an earlier session if there was
+    /// one.
     ///
     /// # Errors
     /// When the threads cannot be started.

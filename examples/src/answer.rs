@@ -21,7 +21,8 @@ pub struct Findings {
     pub error: Option<GroundingError>,
 }
 
-/// Reads the boxes and points in an answer about these pictures. An answer without any is none of this function's errors.
+/// Reads the boxes and points in an answer about these pictures. An answer without any is none of this function's
+/// errors.
 ///
 /// # Errors
 /// [`Error::Model`] where the picture's size cannot be read any more.

@@ -91,15 +91,18 @@ pub struct Place {
     /// Threads; all cores if not given
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
-    /// The most memory that weights may take, as `2GiB` or a number of bytes: what is beyond is read from the checkpoint's files at each token,
-    /// ahead of its use, around the page cache. Without it, the files are mapped and all weights come to be in memory
+    /// The most memory that weights may take, as `2GiB` or a number of bytes: what is beyond is read from the
+    /// checkpoint's files at each token, ahead of its use, around the page cache. Without it, the files are mapped and
+    /// all weights come to be in memory
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
-    /// The most of a card's memory that weights may take, as `2GiB` or a number of bytes: what is beyond stays in host memory and is sent to the
-    /// card at each token, ahead of its use. With --memory-limit, it comes from the checkpoint's files. For --backend wgpu and cuda
+    /// The most of a card's memory that weights may take, as `2GiB` or a number of bytes: what is beyond stays in host
+    /// memory and is sent to the card at each token, ahead of its use. With --memory-limit, it comes from the
+    /// checkpoint's files. For --backend wgpu and cuda
     #[arg(long, value_name = "SIZE")]
     pub gpu_memory: Option<ByteSize>,
-    /// An `OptimizationConfig` (TOML or JSON) for Kiln's kernels; without it, the file that KILN_CONFIG names, else what suits this machine
+    /// An `OptimizationConfig` (TOML or JSON) for Kiln's kernels; without it, the file that KILN_CONFIG names, else
+    /// what suits this machine
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// In place of `config`, for programs that try several.

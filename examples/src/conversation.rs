@@ -109,7 +109,8 @@ impl<'a> Conversation<'a> {
     /// Does what a line says; false to leave.
     ///
     /// # Errors
-    /// Files that cannot be read or written, and what [`Talk::reply`] refuses; the conversation is as it was before the line.
+    /// Files that cannot be read or written, and what [`Talk::reply`] refuses; the conversation is as it was before the
+    /// line.
     pub fn take(&mut self, line: &str, interrupt: &Interrupt) -> Result<bool, Error> {
         match Line::parse(line) {
             Line::Nothing => {}

@@ -1,7 +1,7 @@
 //! The checkpoint and the picture inside this program, for a first run without a download.
 //!
-//! Its weights are random (`make_checkpoint --size tiny` writes them again): it shows that everything works, not what a picture
-//! shows.
+//! Its weights are random (`make_checkpoint --size tiny` writes them again): it shows that everything works, not what a
+//! picture shows.
 
 use crate::Error;
 use std::path::Path;

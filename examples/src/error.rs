@@ -127,8 +127,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit status for scripts: 2 for wrong options, 3 for pictures, videos and prompts that cannot be used, 4 for an answer
-    /// without the boxes that were asked for, 1 for everything else.
+    /// The exit status for scripts: 2 for wrong options, 3 for pictures, videos and prompts that cannot be used, 4 for
+    /// an answer without the boxes that were asked for, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         use qwen3_vl_burn::Error::{Generate, Image, Input, Prompt};
         use qwen3_vl_burn::error::{GenerateError, ImageError, PromptError};

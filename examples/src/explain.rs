@@ -6,10 +6,12 @@ use crate::model::{Files, Loaded};
 use burn_kiln::{Engine, Kiln};
 use qwen3_vl_burn::optimized::explain;
 
-/// The text of [`explain`] for a checkpoint on the backend of `place`, for inputs of so many `rows`: 1 is a step of decoding, more is a prompt.
+/// The text of [`explain`] for a checkpoint on the backend of `place`, for inputs of so many `rows`: 1 is a step of
+/// decoding, more is a prompt.
 ///
 /// # Errors
-/// [`Error::NoKernels`] for a backend without Kiln, [`Error::Model`] for a checkpoint that cannot be loaded, and those of [`Place::run_kiln`].
+/// [`Error::NoKernels`] for a backend without Kiln, [`Error::Model`] for a checkpoint that cannot be loaded, and those
+/// of [`Place::run_kiln`].
 pub fn explain_model(files: &Files, place: &Place, rows: &[usize]) -> Result<String, Error> {
     place.run_kiln(Explaining { files, place, rows })
 }

@@ -1,5 +1,5 @@
-//! What the programs share: backend, checkpoint, pictures and sampling on the command line, answers and conversations, memory and
-//! time, and the cases of `verify`.
+//! What the programs share: backend, checkpoint, pictures and sampling on the command line, answers and conversations,
+//! memory and time, and the cases of `verify`.
 
 pub mod answer;
 pub mod backend;

@@ -12,8 +12,8 @@ pub struct MediaArgs {
     /// Picture to look at (PNG, JPEG, WebP, GIF, BMP; a data: URI will do); may be given several times
     #[arg(long, value_name = "FILE")]
     pub image: Vec<String>,
-    /// Video to look at: a folder of frames, an animated GIF or WebP, or whatever the installed ffmpeg reads; may be given several
-    /// times
+    /// Video to look at: a folder of frames, an animated GIF or WebP, or whatever the installed ffmpeg reads; may be
+    /// given several times
     #[arg(long, value_name = "FILE|FOLDER")]
     pub video: Vec<PathBuf>,
     /// How much of them.

@@ -16,8 +16,8 @@ use tempfile::TempDir;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Model")]
 pub struct ModelArgs {
-    /// Folder of a Qwen3-VL checkpoint, or its Hugging Face id (Qwen/Qwen3-VL-2B-Instruct), which is downloaded once. Without it, a
-    /// small checkpoint inside the program is used: its weights are random, and so are its answers
+    /// Folder of a Qwen3-VL checkpoint, or its Hugging Face id (Qwen/Qwen3-VL-2B-Instruct), which is downloaded once.
+    /// Without it, a small checkpoint inside the program is used: its weights are random, and so are its answers
     #[arg(long, value_name = "FOLDER|ID")]
     pub model: Option<String>,
     /// Branch, tag or commit of a Hugging Face id

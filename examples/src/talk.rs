@@ -1,6 +1,7 @@
 //! A conversation on whatever backend the command line names.
 //!
-//! Programs see a conversation behind one trait, so that the model is compiled for the backends here, once, and not in every program.
+//! Programs see a conversation behind one trait, so that the model is compiled for the backends here, once, and not in
+//! every program.
 
 use crate::Error;
 use crate::backend::{Place, Program};

@@ -36,7 +36,8 @@ fn a_conversation_with_pictures_goes_on() {
     let mut session = start(&["--model", model, "--system", "Be brief."]);
 
     type_line(&mut session, "Hi", "Hello, you");
-    // `<|im_start|>system\nBe brief.<|im_end|>\n`, the question and `<|im_start|>assistant\n`: bytes and three times two marks.
+    // `<|im_start|>system\nBe brief.<|im_end|>\n`, the question and `<|im_start|>assistant\n`: bytes and three times
+    // two marks.
     let turn = |role: &str, text: &str| 3 + role.len() + text.len() + 1;
     let first = turn("system", "Be brief.") + turn("user", "Hi") + 2 + "assistant".len();
     session.exp_string(&format!("[prompt {first} tokens, 0 of them kept; answer 3 tokens")).unwrap();

@@ -1,5 +1,5 @@
-//! Kernels that a GPU would hang on, fault at or give wrong numbers for: the runtime that runs CUDA text on the CPU must say so,
-//! when the stream is next flushed.
+//! Kernels that a GPU would hang on, fault at or give wrong numbers for: the runtime that runs CUDA text on the CPU
+//! must say so, when the stream is next flushed.
 
 mod cube_device;
 

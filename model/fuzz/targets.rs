@@ -1,10 +1,11 @@
-//! What the fuzzers do with their bytes. The fuzzers under `fuzz_targets` and the test `fuzz_corpus` both include this file.
+//! What the fuzzers do with their bytes. The fuzzers under `fuzz_targets` and the test `fuzz_corpus` both include this
+//! file.
 //!
-//! Each function takes any bytes and must return: what is wrong with them is a typed error, which is dropped. Where something is
-//! accepted, it must keep its promises.
+//! Each function takes any bytes and must return: what is wrong with them is a typed error, which is dropped. Where
+//! something is accepted, it must keep its promises.
 //!
-//! The template engine and the decoders of pictures have panics of their own, which the library catches; [`watch_panics`] tells
-//! them from ours, since a fuzzer would end at either.
+//! The template engine and the decoders of pictures have panics of their own, which the library catches;
+//! [`watch_panics`] tells them from ours, since a fuzzer would end at either.
 #![allow(dead_code, reason = "each fuzzer uses its part")]
 
 use std::fs;
@@ -28,8 +29,8 @@ pub type Target = fn(&[u8]);
 pub const TARGETS: [(&str, Target); 4] =
     [("loader", loader), ("config", config), ("image", image), ("template_message", template_message)];
 
-/// Calls `report` on every panic of our own code, and then the hook that was there (libFuzzer's ends the process). A panic of a
-/// dependency says nothing: where the library doesn't catch it, it comes out of the target.
+/// Calls `report` on every panic of our own code, and then the hook that was there (libFuzzer's ends the process). A
+/// panic of a dependency says nothing: where the library doesn't catch it, it comes out of the target.
 pub fn watch_panics(report: impl Fn() + Send + Sync + 'static) {
     static WATCHING: Once = Once::new();
     WATCHING.call_once(|| {

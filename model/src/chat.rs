@@ -10,14 +10,15 @@ use crate::{PrefixCache, Qwen3Vl, Qwen3VlProcessor, Result};
 use burn_kiln_fusion::FusedOps;
 use std::ops::ControlFlow;
 
-/// Tokens at the end of a prompt that can hold the opening of a thinking block, `<think>\n`, spelled out byte by byte or as one
-/// token.
+/// Tokens at the end of a prompt that can hold the opening of a thinking block, `<think>\n`, spelled out byte by byte
+/// or as one token.
 const OPENING_TOKENS: usize = 16;
 
 /// A conversation under way.
 ///
-/// Keys and values of everything so far are kept, and pictures and videos are decoded and encoded once: a turn costs its own
-/// tokens. What a template changes in earlier turns (thoughts that it leaves out, say) is computed again from there on.
+/// Keys and values of everything so far are kept, and pictures and videos are decoded and encoded once: a turn costs
+/// its own tokens. What a template changes in earlier turns (thoughts that it leaves out, say) is computed again from
+/// there on.
 ///
 /// ```no_run
 /// use burn_flex::Flex;
@@ -124,13 +125,14 @@ impl<'a, B: FusedOps> Chat<'a, B> {
         self.prefix = PrefixCache::new(self.model);
     }
 
-    /// Lets the model answer and adds its answer to the conversation. `on_piece` is told of thoughts and text as they come, and
-    /// may break off; what was said until then is the answer.
+    /// Lets the model answer and adds its answer to the conversation. `on_piece` is told of thoughts and text as they
+    /// come, and may break off; what was said until then is the answer.
     ///
     /// [`GenerateOptions::max_new_tokens`] is cut to what the context has room for.
     ///
     /// # Errors
-    /// As [`Qwen3VlProcessor::prepare`] and [`stream_after`]: the conversation is as it was then, and may be computed again.
+    /// As [`Qwen3VlProcessor::prepare`] and [`stream_after`]: the conversation is as it was then, and may be computed
+    /// again.
     pub fn reply(
         &mut self,
         options: &GenerateOptions,

@@ -17,8 +17,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Anything that can go wrong between a folder of files and an answer.
 ///
-/// Every variant wraps the error of one part of the crate, so that `?` works across parts while a caller can still match on
-/// the values inside (`Error::Config(ConfigError::Invalid { field, .. })`).
+/// Every variant wraps the error of one part of the crate, so that `?` works across parts while a caller can still
+/// match on the values inside (`Error::Config(ConfigError::Invalid { field, .. })`).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

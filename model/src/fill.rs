@@ -17,8 +17,8 @@ fn patch_shape(config: &Qwen3VlConfig) -> [usize; 5] {
     [vision.hidden_size, vision.in_channels, vision.temporal_patch_size, side, side]
 }
 
-/// Where a parameter's path in the module differs from its name in the checkpoint, and why. All other parts are the same: the
-/// fields carry HF's names.
+/// Where a parameter's path in the module differs from its name in the checkpoint, and why. All other parts are the
+/// same: the fields carry HF's names.
 const RENAMED: [(&str, &str, &str); 4] = [
     ("visual.", "model.visual.", "HF nests both towers in a base model, and puts the head beside it"),
     ("language_model.", "model.language_model.", "as above"),
@@ -48,8 +48,8 @@ pub(crate) struct WeightSource<'a> {
 }
 
 impl WeightSource<'_> {
-    /// Gives each parameter of `module`, which stands at `path` in the model, its tensor; `tell` hears of each. Parameters without an element
-    /// are left alone.
+    /// Gives each parameter of `module`, which stands at `path` in the model, its tensor; `tell` hears of each.
+    /// Parameters without an element are left alone.
     pub(crate) fn fill<B: Backend, M: Module<B>>(
         &self,
         module: M,
@@ -156,8 +156,8 @@ mod tests {
         }
     }
 
-    /// The released 2B and 30B-A3B sizes, a tied and an untied head, dense and sparse layers: each parameter has the name and
-    /// size of a tensor of the checkpoint, none is left over, and none is allocated.
+    /// The released 2B and 30B-A3B sizes, a tied and an untied head, dense and sparse layers: each parameter has the
+    /// name and size of a tensor of the checkpoint, none is left over, and none is allocated.
     #[test]
     fn every_parameter_has_its_tensor() {
         for mixture in [false, true] {

@@ -1,8 +1,8 @@
 //! A model out of a checkpoint.
 //!
-//! The configuration is read and validated, every name and shape of the checkpoint compared with what it needs, a model of lazy
-//! parameters made, and each parameter given its tensor: one at a time, and, where the backend takes the mapped bytes as they
-//! are, without a copy.
+//! The configuration is read and validated, every name and shape of the checkpoint compared with what it needs, a model
+//! of lazy parameters made, and each parameter given its tensor: one at a time, and, where the backend takes the mapped
+//! bytes as they are, without a copy.
 
 use crate::checkpoint::{Checkpoint, EMBEDDING, LoadProgress, LoadStep, NoProgress, expected_tensors};
 use crate::config::Qwen3VlConfig;
@@ -17,16 +17,16 @@ use std::path::Path;
 
 /// How a checkpoint is loaded.
 pub struct LoadOptions<'a> {
-    /// In what weight matrices are held: f32, bf16 or f16; `None`, as they are stored (FP8 as bf16). Norms and biases are always f32: they
-    /// are few, and are used as f32.
+    /// In what weight matrices are held: f32, bf16 or f16; `None`, as they are stored (FP8 as bf16). Norms and biases
+    /// are always f32: they are few, and are used as f32.
     pub dtype: Option<DType>,
     /// Is told of every tensor.
     pub progress: Box<dyn LoadProgress + 'a>,
-    /// The most bytes that weights may take in memory. Where they take more, layers are read from the checkpoint ahead of their use, at each
-    /// pass, and let go of after it. `None` keeps all of them.
+    /// The most bytes that weights may take in memory. Where they take more, layers are read from the checkpoint ahead
+    /// of their use, at each pass, and let go of after it. `None` keeps all of them.
     pub memory_limit: Option<u64>,
-    /// The most bytes that weights may take of a card's memory. Where they take more, layers stay in the mapped checkpoint and are sent to the
-    /// card ahead of their use, at each pass. `None` puts all of them there.
+    /// The most bytes that weights may take of a card's memory. Where they take more, layers stay in the mapped
+    /// checkpoint and are sent to the card ahead of their use, at each pass. `None` puts all of them there.
     pub gpu_memory: Option<u64>,
     /// What is kept of the layers that were used; the default, unless it is compared with something.
     pub keep: Keep,
@@ -81,14 +81,14 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// Loads the checkpoint in the folder `dir`: `config.json` and `model.safetensors`, or its shards.
     ///
     /// FP8 weights are dequantised, one tensor at a time, to bf16 unless the options ask for another dtype. Where the
-    /// configuration ties the head to the embedding and the checkpoint nevertheless has a head of its own that differs, that head
-    /// is used, with a warning, as in HF.
+    /// configuration ties the head to the embedding and the checkpoint nevertheless has a head of its own that differs,
+    /// that head is used, with a warning, as in HF.
     ///
     /// # Errors
-    /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among the latter
-    /// `BackendDtype` for a dtype that the backend has not. With a memory limit,
-    /// [`PrefetchError`](kiln_kernels::prefetch::PrefetchError) where it is too small, saying what would do; with a limit of a card's,
-    /// [`CardError`](crate::streaming::CardError) too.
+    /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among
+    /// the latter `BackendDtype` for a dtype that the backend has not. With a memory limit,
+    /// [`PrefetchError`](kiln_kernels::prefetch::PrefetchError) where it is too small, saying what would do; with a
+    /// limit of a card's, [`CardError`](crate::streaming::CardError) too.
     pub fn load(dir: impl AsRef<Path>, device: &B::Device, options: LoadOptions<'_>) -> Result<Self> {
         let config = Qwen3VlConfig::from_dir(dir.as_ref())?;
         let checkpoint = Checkpoint::open(dir)?;

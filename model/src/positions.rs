@@ -7,8 +7,9 @@
 //! rope_delta     p - length: added to the index of each token decoded later
 //! ```
 //!
-//! A picture is one block. A video is one block of a single frame for each temporal patch: its time is told by timestamps in the
-//! text. Source: the Qwen3-VL technical report, section on positional encoding, and HF transformers' `get_rope_index`.
+//! A picture is one block. A video is one block of a single frame for each temporal patch: its time is told by
+//! timestamps in the text. Source: the Qwen3-VL technical report, section on positional encoding, and HF transformers'
+//! `get_rope_index`.
 
 use crate::processor::Grid;
 use crate::prompt::{Modality, PromptError};
@@ -22,13 +23,15 @@ pub struct Positions {
     pub rope_delta: i64,
 }
 
-/// Computes the positions of a prompt from what its tokens stand for and the grids of its pictures and videos, in order.
+/// Computes the positions of a prompt from what its tokens stand for and the grids of its pictures and videos, in
+/// order.
 ///
 /// `merge` is the side in patches of the square that becomes one token.
 ///
 /// # Errors
-/// [`PromptError::Grid`] for a grid that isn't whole blocks; [`PromptError::RunLength`] where a picture or frame has fewer tokens
-/// than its grid; [`PromptError::Count`] for tokens without a picture, or pictures (frames, for videos) without tokens.
+/// [`PromptError::Grid`] for a grid that isn't whole blocks; [`PromptError::RunLength`] where a picture or frame has
+/// fewer tokens than its grid; [`PromptError::Count`] for tokens without a picture, or pictures (frames, for videos)
+/// without tokens.
 pub fn position_ids(
     modalities: &[Modality],
     images: &[Grid],

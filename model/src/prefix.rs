@@ -6,8 +6,8 @@
 //!          and before the last token, whose logits are wanted
 //! ```
 //!
-//! Keys and values of a token depend on what comes before it only (the decoder is causal, and multimodal positions are counted
-//! from the start), so those of the shared part are those that a pass over the whole prompt would give.
+//! Keys and values of a token depend on what comes before it only (the decoder is causal, and multimodal positions are
+//! counted from the start), so those of the shared part are those that a pass over the whole prompt would give.
 
 use crate::config::Qwen3VlConfig;
 use crate::processor::{Grid, ProcessedImages};

@@ -16,12 +16,14 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// Checks a prompt, encodes its pictures and videos, and embeds its tokens.
     ///
     /// # Errors
-    /// As [`ModelInputs::validate`]; [`Error::Streaming`](crate::Error::Streaming) where weights are not in memory and cannot be read.
+    /// As [`ModelInputs::validate`]; [`Error::Streaming`](crate::Error::Streaming) where weights are not in memory and
+    /// cannot be read.
     pub fn prepare(&self, inputs: &ModelInputs) -> Result<PreparedPrompt<B>> {
         self.prepare_end(inputs, &inputs.validate(self.config())?, 0)
     }
 
-    /// As [`Qwen3Vl::prepare`], from token `start` on: what comes before is in a cache. `start` must not be inside a picture.
+    /// As [`Qwen3Vl::prepare`], from token `start` on: what comes before is in a cache. `start` must not be inside a
+    /// picture.
     pub(crate) fn prepare_end(
         &self,
         inputs: &ModelInputs,

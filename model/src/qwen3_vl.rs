@@ -101,15 +101,16 @@ impl<B: Backend> Qwen3Vl<B> {
         self.cache_dtype
     }
 
-    /// Changes in what keys and values are kept: f32, bf16 or f16, as the backend supports. The vision tower, which keeps none, may round its own to
-    /// the same type while it computes.
+    /// Changes in what keys and values are kept: f32, bf16 or f16, as the backend supports. The vision tower, which
+    /// keeps none, may round its own to the same type while it computes.
     pub fn with_cache_dtype(mut self, dtype: DType) -> Self {
         self.cache_dtype = dtype;
         self.visual.kv_dtype = dtype;
         self
     }
 
-    /// How a model with a [memory limit](crate::LoadOptions::with_memory_limit) gets on; `None` where all weights are in memory.
+    /// How a model with a [memory limit](crate::LoadOptions::with_memory_limit) gets on; `None` where all weights are
+    /// in memory.
     pub fn streaming(&self) -> Option<StreamReport> {
         self.stream().map(|stream| stream.report())
     }
@@ -142,16 +143,17 @@ impl<B: FusedOps> Qwen3Vl<B> {
         self.prefill(vec![self.prepare(inputs)?], &mut [], logits)
     }
 
-    /// Runs the decoder over prompts of any lengths, side by side and without padding, and the head over the positions asked
-    /// for. Each prompt gets what it would get alone, to rounding. Caches, one for each prompt, take their keys and values.
+    /// Runs the decoder over prompts of any lengths, side by side and without padding, and the head over the positions
+    /// asked for. Each prompt gets what it would get alone, to rounding. Caches, one for each prompt, take their keys
+    /// and values.
     ///
     /// # Shapes
-    /// Output `[prompts, 1, vocab_size]` for [`Logits::Last`]; `[1, length, vocab_size]`, the rows of all prompts behind each
-    /// other, for [`Logits::All`].
+    /// Output `[prompts, 1, vocab_size]` for [`Logits::Last`]; `[1, length, vocab_size]`, the rows of all prompts
+    /// behind each other, for [`Logits::All`].
     ///
     /// # Errors
-    /// [`Error::Streaming`](crate::Error::Streaming) where weights are not in memory and cannot be read. Caches may have tokens in some of
-    /// their layers then.
+    /// [`Error::Streaming`](crate::Error::Streaming) where weights are not in memory and cannot be read. Caches may
+    /// have tokens in some of their layers then.
     ///
     /// # Panics
     /// Without a prompt, or when there are caches, but not one for each prompt or one without room for it.
@@ -186,8 +188,8 @@ impl<B: FusedOps> Qwen3Vl<B> {
         self.on_stream(|| self.run_decoder(PreparedPrompt::join(prompts), &mut []))
     }
 
-    /// Runs the decoder over one token of each of several sequences. Token `i` follows those in `caches[i]`, at position
-    /// `tokens[i].1` on all three axes.
+    /// Runs the decoder over one token of each of several sequences. Token `i` follows those in `caches[i]`, at
+    /// position `tokens[i].1` on all three axes.
     ///
     /// # Shapes
     /// Output `[tokens, 1, vocab_size]`.

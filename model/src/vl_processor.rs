@@ -11,8 +11,8 @@ use crate::{ModelInputs, Result};
 
 /// Makes [`ModelInputs`] from conversations (HF's `Qwen3VLProcessor`).
 ///
-/// [`Self::process`] does everything at once. A conversation that goes on keeps what [`Self::process_media`] made of its pictures and
-/// videos, and gives it to [`Self::prepare`] again, so that each is decoded once.
+/// [`Self::process`] does everything at once. A conversation that goes on keeps what [`Self::process_media`] made of
+/// its pictures and videos, and gives it to [`Self::prepare`] again, so that each is decoded once.
 ///
 /// ```no_run
 /// use qwen3_vl_burn::Qwen3VlProcessor;
@@ -35,8 +35,8 @@ impl Qwen3VlProcessor {
     /// Reads `tokenizer.json`, the chat template and the picture settings in the folder of a checkpoint.
     ///
     /// # Errors
-    /// [`PromptError`](crate::error::PromptError) and [`ImageError`](crate::error::ImageError) for files that are missing or
-    /// malformed. Only `tokenizer.json` must be there: the others have released defaults.
+    /// [`PromptError`](crate::error::PromptError) and [`ImageError`](crate::error::ImageError) for files that are
+    /// missing or malformed. Only `tokenizer.json` must be there: the others have released defaults.
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         Ok(Self {
@@ -68,7 +68,8 @@ impl Qwen3VlProcessor {
     /// Reads and processes the picture or video of one part; `None` for a text.
     ///
     /// # Errors
-    /// [`ImageError`](crate::error::ImageError) for what cannot be read, [`PromptError::NoSource`] for a part without a source.
+    /// [`ImageError`](crate::error::ImageError) for what cannot be read, [`PromptError::NoSource`] for a part without a
+    /// source.
     pub fn process_media(&self, part: &Content) -> Result<Option<ProcessedMedia>> {
         let missing = |modality| PromptError::NoSource { modality, index: 0 };
         Ok(match part {
@@ -107,8 +108,8 @@ impl Qwen3VlProcessor {
     /// Their pixels are copied: 6 KiB for each patch of the released models.
     ///
     /// # Errors
-    /// [`PromptError`] from the template, the tokenizer, or where the conversation has more or fewer pictures or videos than are
-    /// given.
+    /// [`PromptError`] from the template, the tokenizer, or where the conversation has more or fewer pictures or videos
+    /// than are given.
     pub fn prepare(
         &self,
         messages: &[Message],

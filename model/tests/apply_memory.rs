@@ -1,5 +1,5 @@
-//! What applying the optimizations takes in memory: at no moment a second copy of the weights, beyond one tensor; of converted weights not even
-//! that.
+//! What applying the optimizations takes in memory: at no moment a second copy of the weights, beyond one tensor; of
+//! converted weights not even that.
 #![cfg(target_os = "linux")]
 
 use burn::tensor::DType;
@@ -20,7 +20,8 @@ fn status(name: &str) -> usize {
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
 }
 
-/// The most resident bytes, mapped pages included, while `run` runs, beyond those before it. `None` where the system does not reset its peak.
+/// The most resident bytes, mapped pages included, while `run` runs, beyond those before it. `None` where the system
+/// does not reset its peak.
 fn measure_resident<T>(run: impl FnOnce() -> T) -> (T, Option<usize>) {
     let reset = fs::write("/proc/self/clear_refs", "5").is_ok();
     let before = status("VmRSS:");
@@ -34,8 +35,8 @@ const CASES: [(DType, DType); 3] = [(DType::F32, DType::F32), (DType::BF16, DTyp
 /// Which of them this process measures.
 const CASE: &str = "KILN_TEST_CASE";
 
-// One test, so that no other test's memory is counted, and a process for each case, as memory that one frees may stay resident: the test starts
-// this program again for each.
+// One test, so that no other test's memory is counted, and a process for each case, as memory that one frees may stay
+// resident: the test starts this program again for each.
 #[test]
 fn weights_are_in_memory_once() {
     if let Ok(case) = std::env::var(CASE) {

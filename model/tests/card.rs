@@ -1,6 +1,8 @@
-//! Models that are larger than the memory they may take of a Vulkan device: the same numbers, and the bytes that its allocator counts.
+//! Models that are larger than the memory they may take of a Vulkan device: the same numbers, and the bytes that its
+//! allocator counts.
 //!
-//! `cargo test --profile gpu -p qwen3-vl-burn --features wgpu --test card`. Without a device it is skipped, or fails where `KILN_REQUIRE_GPU=1`.
+//! `cargo test --profile gpu -p qwen3-vl-burn --features wgpu --test card`. Without a device it is skipped, or fails
+//! where `KILN_REQUIRE_GPU=1`.
 
 use burn::tensor::DType;
 use burn::tensor::backend::Backend;
@@ -67,7 +69,8 @@ fn run(model: &Model, inputs: &ModelInputs) -> (Vec<Vec<f32>>, DeviceMemory) {
     (logits, most)
 }
 
-/// Runs the model whole and under each of `limits`: bit for bit the same, and memory by as much less as its weights take less.
+/// Runs the model whole and under each of `limits`: bit for bit the same, and memory by as much less as its weights
+/// take less.
 fn check(dir: &Path, inputs: &ModelInputs, limits: impl Fn(u64, u64) -> Vec<u64>) {
     let clean = || {
         KilnWgpu::memory_cleanup(&Default::default());

@@ -258,7 +258,8 @@ fn refuses_sources_that_are_no_picture() {
     assert!(matches!(picture.decode(&strict), Err(ImageError::TooLarge { height: 4, width: 4, .. })));
 }
 
-/// A file of a terabyte (that takes no room on the disk) is refused by its length, and one that is no picture by its beginning.
+/// A file of a terabyte (that takes no room on the disk) is refused by its length, and one that is no picture by its
+/// beginning.
 #[test]
 fn large_files_are_not_read() {
     LARGEST.set(0);

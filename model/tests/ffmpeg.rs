@@ -351,8 +351,8 @@ fn rotation_is_applied() {
     if !make_video(folder.path(), &frames) {
         return;
     }
-    // PNG inside QuickTime is lossless. The track's matrix, 40 bytes into its header, maps (x, y) to (-y, x): to the right becomes
-    // down, a quarter turn clockwise, as upright phones write it.
+    // PNG inside QuickTime is lossless. The track's matrix, 40 bytes into its header, maps (x, y) to (-y, x): to the
+    // right becomes down, a quarter turn clockwise, as upright phones write it.
     run_ffmpeg(&["-i", "video.mkv", "-c:v", "png", "-pix_fmt", "rgb24", "plain.mov"], folder.path());
     let mut data = fs::read(folder.path().join("plain.mov")).unwrap();
     let matrix = data.windows(4).position(|name| name == b"tkhd").unwrap() + 44;

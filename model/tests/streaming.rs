@@ -1,4 +1,5 @@
-//! Models with less memory than weights: the same numbers, the limit held, the order learned, and errors for files that change.
+//! Models with less memory than weights: the same numbers, the limit held, the order learned, and errors for files that
+//! change.
 
 use burn::tensor::DType;
 use burn_flex::Flex;
@@ -186,8 +187,8 @@ fn mapped(dir: &Path) -> u64 {
     sum
 }
 
-/// What the process really holds: anonymous memory, and pages of the checkpoint. Alone in its process, as memory is the process's: the test
-/// starts this program again for itself.
+/// What the process really holds: anonymous memory, and pages of the checkpoint. Alone in its process, as memory is the
+/// process's: the test starts this program again for itself.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_process_stays_within_the_limit() {

@@ -410,8 +410,8 @@ proptest! {
     }
 }
 
-/// The register tile reads no column beyond those of B, whose last row ends where memory does. (The portable tile of half a width
-/// once read both of its registers.)
+/// The register tile reads no column beyond those of B, whose last row ends where memory does. (The portable tile of
+/// half a width once read both of its registers.)
 #[cfg(target_os = "linux")]
 #[test]
 fn half_a_tile_reads_no_further_than_b() {

@@ -22,7 +22,8 @@ pub const LAYERS: [(usize, usize); 13] = [
     (4096, 12288),
 ];
 
-/// `[out, in]` of one vision block: hidden 1024, intermediate 4096. Query, key and value; projection; both layers of the MLP.
+/// `[out, in]` of one vision block: hidden 1024, intermediate 4096. Query, key and value; projection; both layers of
+/// the MLP.
 const VISION: [(usize, usize); 4] = [(3072, 1024), (1024, 1024), (4096, 1024), (1024, 4096)];
 
 /// Heads, key heads and head size of the decoders, 2B and 8B (4B is as 8B).

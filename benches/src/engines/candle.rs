@@ -1,6 +1,7 @@
 //! Candle on its CPU device, with the fastest form that it has of each operation.
 //!
-//! It has no switch for its threads but an environment variable that is read once; its loops run in the pool of the caller, like ours.
+//! It has no switch for its threads but an environment variable that is read once; its loops run in the pool of the
+//! caller, like ours.
 
 use super::Work;
 use crate::case::{Case, Dtype, Op, Shape};
@@ -16,7 +17,8 @@ use std::hint::black_box;
 
 const EPSILON: f32 = 1e-6;
 
-/// The most that its attention is asked for: a second of its 1.2 GFLOP/s (512 positions of 16 heads of 128, two cores of 2024).
+/// The most that its attention is asked for: a second of its 1.2 GFLOP/s (512 positions of 16 heads of 128, two cores
+/// of 2024).
 const ATTENTION_FLOP: f64 = 2e9;
 
 impl From<candle_core::Error> for Failure {

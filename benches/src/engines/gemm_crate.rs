@@ -23,8 +23,8 @@ pub(super) fn prepare(case: &Case, operands: &Operands) -> Result<Work, Failure>
     Ok(Box::new(move |i| {
         let (a, b) = (sets[i][0].storage::<f32>(), sets[i][1].storage::<f32>());
         let mut out = Vec::<f32>::with_capacity(m * n);
-        // SAFETY: A is `[m, k]` and B has n·k elements under the strides; `gemm` writes all m·n elements of the output before it
-        // reads any (`read_dst` is false), and those are what `set_len` then claims.
+        // SAFETY: A is `[m, k]` and B has n·k elements under the strides; `gemm` writes all m·n elements of the output
+        // before it reads any (`read_dst` is false), and those are what `set_len` then claims.
         unsafe {
             gemm::gemm(
                 m,

@@ -101,7 +101,8 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     })
 }
 
-/// The engines of this process for `case`, and those that have none with the reason. `one` is the place with one thread.
+/// The engines of this process for `case`, and those that have none with the reason. `one` is the place with one
+/// thread.
 pub fn prepare(case: &Case, operands: &Operands, place: &Place, one: &Place) -> Prepared {
     let (mut engines, mut missing) = (Vec::<Box<dyn Engine>>::new(), Vec::<(String, Failure)>::new());
     let mut add = |name: &'static str, place: &Place, make: &(dyn Fn() -> Result<Work, Failure> + Sync)| {

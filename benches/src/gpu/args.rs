@@ -6,11 +6,13 @@ use crate::args::parse_seconds;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
-/// Measures Kiln's CubeCL kernels on a card, against plain Burn's composition and PyTorch on the same card and against the card's limits.
+/// Measures Kiln's CubeCL kernels on a card, against plain Burn's composition and PyTorch on the same card and against
+/// the card's limits.
 ///
-/// First the card's peaks are measured (reading, copying, multiply-adds, what a launch takes of the host), then each shape by every engine in
-/// turn (A B A B); figures are medians in GFLOP/s or GB/s, ratios are medians of the rounds' ratios, above 1 where Kiln is ahead. PyTorch times
-/// itself by CUDA's events; where it is not there, the reason is told.
+/// First the card's peaks are measured (reading, copying, multiply-adds, what a launch takes of the host), then each
+/// shape by every engine in turn (A B A B); figures are medians in GFLOP/s or GB/s, ratios are medians of the rounds'
+/// ratios, above 1 where Kiln is ahead. PyTorch times itself by CUDA's events; where it is not there, the reason is
+/// told.
 ///
 /// Build with `--features cuda` (and CUDARC_CUDA_VERSION=12080, for CUDA 13 has no Pascal) or `--features wgpu`.
 #[derive(Debug, Clone, Parser)]
@@ -34,7 +36,8 @@ pub struct Args {
     /// Prints the cases that would run, and ends.
     #[arg(long)]
     pub list: bool,
-    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take long get fewer.
+    /// Time of each engine for each shape, split into at least 5 rounds of at least 20 ms; calls that take long get
+    /// fewer.
     #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
     pub seconds: f64,
     /// Kiln measures rival strategies at a shape's first call and keeps the fastest (`gpu.tune`).

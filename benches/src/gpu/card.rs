@@ -38,8 +38,8 @@ where
     /// Opens it. `missing` is what a machine without one lacks.
     ///
     /// # Errors
-    /// [`Failure::Unsupported`] with `missing` where there is none. CubeCL panics then, on a thread of its own: what the driver says is in that panic's
-    /// message, on stderr.
+    /// [`Failure::Unsupported`] with `missing` where there is none. CubeCL panics then, on a thread of its own: what
+    /// the driver says is in that panic's message, on stderr.
     pub fn open(missing: &str) -> Result<Self, Failure> {
         let device = R::Device::default();
         let opened = catch_unwind(AssertUnwindSafe(|| R::client(&device)));

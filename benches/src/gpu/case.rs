@@ -89,7 +89,8 @@ fn write_name<T: clap::ValueEnum>(value: &T, f: &mut fmt::Formatter<'_>) -> fmt:
 
 /// One thing to measure. Of a linear layer, an MLP, norm and projections, and an embedding, [`Shape::Linear`] means:
 ///
-/// - `m` rows, `n` outputs of all projections together (queries half of them, keys and values a quarter each), `k` inputs;
+/// - `m` rows, `n` outputs of all projections together (queries half of them, keys and values a quarter each), `k`
+///   inputs;
 /// - `m` rows, `n` the intermediate size, `k` the hidden size;
 /// - `m` ids, a table of `n` rows of `k`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +103,8 @@ pub struct Case {
     pub dtype: Dtype,
 }
 
-/// Rows from which a product is bound by arithmetic on every card: 2 FLOP a row and weight, of 4 bytes at most, are 32 FLOP a byte.
+/// Rows from which a product is bound by arithmetic on every card: 2 FLOP a row and weight, of 4 bytes at most, are 32
+/// FLOP a byte.
 const MANY_ROWS: usize = 64;
 
 impl Case {
@@ -173,7 +175,8 @@ impl Case {
         }
     }
 
-    /// Sizes of the float operands, in the order in which the operation takes them, and whether each is angles, which are f32.
+    /// Sizes of the float operands, in the order in which the operation takes them, and whether each is angles, which
+    /// are f32.
     pub fn operands(&self) -> Vec<(Vec<usize>, bool)> {
         let sizes: Vec<Vec<usize>> = match (self.op, self.shape) {
             (Op::MlpGated, Shape::Linear { m, n, k }) => vec![vec![m, k], vec![n, k], vec![n, k], vec![k, n]],

@@ -1,9 +1,9 @@
 //! Kernels on a card: `cargo run --release -p kiln-benches --features cuda --bin gpu`.
 //!
-//! Each operation runs as `Kiln<CubeBackend>` runs it, as plain Burn does on the same `CubeBackend` (its composition), and as PyTorch does
-//! on the same card, in turn (A B A B). Calls are enqueued one after the other and waited for at the end, so that what the host takes for
-//! a call is hidden behind the card's work where that takes longer; what a launch takes of the host is measured beside, and rows that are
-//! near it are marked.
+//! Each operation runs as `Kiln<CubeBackend>` runs it, as plain Burn does on the same `CubeBackend` (its composition),
+//! and as PyTorch does on the same card, in turn (A B A B). Calls are enqueued one after the other and waited for at
+//! the end, so that what the host takes for a call is hidden behind the card's work where that takes longer; what a
+//! launch takes of the host is measured beside, and rows that are near it are marked.
 //!
 //! ```text
 //! args.rs      command line

@@ -10,13 +10,15 @@ use serde::Serialize;
 /// Units of a cube.
 const UNITS: u32 = 256;
 
-/// Cubes that a multiprocessor runs at once: 2,048 units, of which every NVIDIA card since Kepler holds as many or fewer.
+/// Cubes that a multiprocessor runs at once: 2,048 units, of which every NVIDIA card since Kepler holds as many or
+/// fewer.
 const CUBES_A_MULTIPROCESSOR: u32 = 8;
 
 /// Multiprocessors where the driver does not tell.
 const MULTIPROCESSORS: u32 = 64;
 
-/// Chains of multiply-adds of a unit that don't wait for each other: with four warps a scheduler or more, enough for a latency of 4 to 6 cycles.
+/// Chains of multiply-adds of a unit that don't wait for each other: with four warps a scheduler or more, enough for a
+/// latency of 4 to 6 cycles.
 const CHAINS: usize = 8;
 
 /// Elements of a load: 16 bytes.
@@ -134,7 +136,8 @@ impl<R: CubeRuntime> Gauge<R> {
         let (x, y) = (self.x.clone(), self.y.clone());
         let outputs = if copies { vectors } else { units };
         Box::new(move |_| {
-            // SAFETY: `x` has `amount.bytes`, which `vectors` does not exceed; `y` has at least half of them, and a vector a unit.
+            // SAFETY: `x` has `amount.bytes`, which `vectors` does not exceed; `y` has at least half of them, and a
+            // vector a unit.
             let [x, y] = [(&x, vectors), (&y, outputs)]
                 .map(|(handle, vectors)| unsafe { ArrayArg::from_raw_parts(handle.clone(), vectors) });
             let launch = if copies { copy_all::launch::<R> } else { read_all::launch::<R> };

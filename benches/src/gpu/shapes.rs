@@ -28,8 +28,8 @@ impl Shapes {
         }
     }
 
-    /// Bytes that sets of operands add up to at least, so that no cache holds them: the largest of today's cards have 50 to 128 MB. Small
-    /// shapes are not rotated.
+    /// Bytes that sets of operands add up to at least, so that no cache holds them: the largest of today's cards have
+    /// 50 to 128 MB. Small shapes are not rotated.
     pub fn cold_bytes(self) -> usize {
         match self {
             Self::B2 => 256 << 20,

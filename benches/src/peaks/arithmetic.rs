@@ -7,8 +7,8 @@ use rayon::ThreadPool;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// Chains that run beside each other: a multiply-add takes 4 cycles on every CPU since Skylake and Zen 3 and two begin in each
-/// cycle, so 8 would do; 12 and two constants still fit the 16 registers of AVX2.
+/// Chains that run beside each other: a multiply-add takes 4 cycles on every CPU since Skylake and Zen 3 and two begin
+/// in each cycle, so 8 would do; 12 and two constants still fit the 16 registers of AVX2.
 const CHAINS: usize = 12;
 
 /// Turns of all chains in one try: about 6 ms.
@@ -134,7 +134,8 @@ mod x86 {
         is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16")
     }
 
-    /// Sixteen chains a turn. In assembly: the compiler keeps an array of so many sums in memory, which halves the rate.
+    /// Sixteen chains a turn. In assembly: the compiler keeps an array of so many sums in memory, which halves the
+    /// rate.
     ///
     /// # Safety
     /// [`has_dot`].
@@ -206,8 +207,8 @@ mod x86 {
             config.0[16 + 2 * tile] = 64;
             config.0[48 + tile] = 16;
         }
-        // SAFETY: the caller promises the instructions; the configuration is valid; the tiles are released at the end, and
-        // nothing else of this process uses them across calls.
+        // SAFETY: the caller promises the instructions; the configuration is valid; the tiles are released at the end,
+        // and nothing else of this process uses them across calls.
         unsafe {
             asm!(
                 "ldtilecfg [{config}]",

@@ -20,8 +20,8 @@ pub struct CachedCopy {
 /// Tries, of which the best counts.
 const TRIES: usize = 20;
 
-/// `repeats` copies by all threads of `pool` at one moment, each its part of about `bytes` of source and destination: bytes read and
-/// written, and the time.
+/// `repeats` copies by all threads of `pool` at one moment, each its part of about `bytes` of source and destination:
+/// bytes read and written, and the time.
 pub fn copy_in_cache(pool: &ThreadPool, bytes: usize, repeats: usize) -> (f64, Duration) {
     let tier = *Tier::available().last().expect("the portable tier is always there");
     let floats = (bytes / 8 / pool.current_num_threads()).max(1).next_multiple_of(256);

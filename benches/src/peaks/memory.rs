@@ -14,7 +14,8 @@ const BYTES: usize = 9 * REGION;
 /// Bytes that one pass reads: a few milliseconds. Passes take one region after the other.
 pub const REGION: usize = 128 << 20;
 
-/// Tries, of which the best counts: neighbours of a virtual machine take a fifth of the bandwidth for seconds at a time.
+/// Tries, of which the best counts: neighbours of a virtual machine take a fifth of the bandwidth for seconds at a
+/// time.
 const TRIES: usize = 5;
 
 /// Bytes ahead of a read at which its line is asked for; 0 leaves it to the hardware. The best of these counts.
@@ -85,8 +86,8 @@ impl Memory {
         Self { from, to, next: 0, ahead: [0; 3] }
     }
 
-    /// One pass over the next region by the threads of the pool that this runs in. The widest registers of this CPU do it: that says what
-    /// memory can do, whatever instruction set a kernel is held to.
+    /// One pass over the next region by the threads of the pool that this runs in. The widest registers of this CPU do
+    /// it: that says what memory can do, whatever instruction set a kernel is held to.
     pub fn pass(&mut self, way: Way) {
         let tier = *Tier::available().last().expect("the portable tier is always there");
         let regions = (self.from.len() / REGION).max(1);
@@ -111,7 +112,8 @@ impl Memory {
         }
     }
 
-    /// The best bandwidth of each way over both buffers by the threads of `pool`; passes use the best distance of prefetching from then on.
+    /// The best bandwidth of each way over both buffers by the threads of `pool`; passes use the best distance of
+    /// prefetching from then on.
     pub fn measure(&mut self, pool: &ThreadPool) -> Bandwidth {
         let [read, copy, streaming] = Way::ALL.map(|way| {
             let tries = AHEAD.map(|ahead| (self.try_distance(pool, way, ahead), ahead));

@@ -4,8 +4,8 @@ use rayon::ThreadPool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Runs `work` on what `prepare` made, on every thread of `pool`, from one moment on. Returns the sum of what `work` says it did, and the
-/// time from the first beginning to the last end.
+/// Runs `work` on what `prepare` made, on every thread of `pool`, from one moment on. Returns the sum of what `work`
+/// says it did, and the time from the first beginning to the last end.
 pub fn run_together<S>(
     pool: &ThreadPool,
     prepare: impl Fn() -> S + Sync,

@@ -7,11 +7,12 @@ use crate::isa::{Isa, parse_isa};
 use clap::Parser;
 use std::path::PathBuf;
 
-/// Measures whether planning makes any product slower: those of the 2B, 4B and 8B decoders (1, 4, 16, 128 and 512 rows; weights packed and as
-/// rows) and squares of 16 to 256, without plans, with plans, and with plans that were measured (tune), in turn (A B C A B C).
+/// Measures whether planning makes any product slower: those of the 2B, 4B and 8B decoders (1, 4, 16, 128 and 512 rows;
+/// weights packed and as rows) and squares of 16 to 256, without plans, with plans, and with plans that were measured
+/// (tune), in turn (A B C A B C).
 ///
-/// A ratio is the median over the rounds of the time without plans over the time with them. A product below 0.97 is measured again, for five
-/// times as long, and the second figure counts.
+/// A ratio is the median over the rounds of the time without plans over the time with them. A product below 0.97 is
+/// measured again, for five times as long, and the second figure counts.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "planning")]
 pub struct Args {

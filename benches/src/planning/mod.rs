@@ -1,4 +1,5 @@
-//! What planning gives and takes: every product three times, without plans, with plans, and with plans that were measured.
+//! What planning gives and takes: every product three times, without plans, with plans, and with plans that were
+//! measured.
 //!
 //! ```text
 //! products.rs    which products, and how one runs
@@ -12,5 +13,6 @@ pub mod compare;
 pub mod products;
 pub mod table;
 
-/// A setting that has less than this share of the speed without plans has lost: less is what a round differs from the next.
+/// A setting that has less than this share of the speed without plans has lost: less is what a round differs from the
+/// next.
 pub const LOST: f64 = 0.97;

@@ -17,7 +17,8 @@ use std::path::Path;
 pub struct Ablation {
     /// The setting: small, large, memory-constrained.
     pub setting: String,
-    /// "all", "none", "without X", "X alone"; under a memory limit also "without reading ahead", where layers are kept as LRU keeps them.
+    /// "all", "none", "without X", "X alone"; under a memory limit also "without reading ahead", where layers are kept
+    /// as LRU keeps them.
     pub variant: String,
     /// What it reached.
     #[serde(flatten)]

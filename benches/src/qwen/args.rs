@@ -4,11 +4,12 @@ use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
-/// Measures a whole Qwen3-VL: the vision tower, prefill, decoding, memory; Kiln against plain Flex, HF transformers on PyTorch, candle, llama.cpp and
-/// mistral.rs, and against the limit that memory bandwidth sets to decoding.
+/// Measures a whole Qwen3-VL: the vision tower, prefill, decoding, memory; Kiln against plain Flex, HF transformers on
+/// PyTorch, candle, llama.cpp and mistral.rs, and against the limit that memory bandwidth sets to decoding.
 ///
-/// Every engine is a process of its own and gets the same prompt: one picture and some text. Kiln and one peer at a time run in turn (A B A B);
-/// figures are medians, ratios are medians of the rounds' ratios, above 1 where Kiln is ahead. Peers that are not there are named with the reason.
+/// Every engine is a process of its own and gets the same prompt: one picture and some text. Kiln and one peer at a
+/// time run in turn (A B A B); figures are medians, ratios are medians of the rounds' ratios, above 1 where Kiln is
+/// ahead. Peers that are not there are named with the reason.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "qwen")]
 pub struct Args {
@@ -22,7 +23,8 @@ pub struct Args {
     /// the peak of memory is the host's
     #[arg(long, value_enum, default_value = "cpu")]
     pub backend: Backend,
-    /// The most of the card's memory that Kiln's weights may take, for example 2GiB: the rest is sent to it ahead of its use
+    /// The most of the card's memory that Kiln's weights may take, for example 2GiB: the rest is sent to it ahead of
+    /// its use
     #[arg(long, value_name = "SIZE")]
     pub gpu_memory: Option<ByteSize>,
     /// Side of the picture, pixels; 0 for none
@@ -37,7 +39,8 @@ pub struct Args {
     /// Type of the weights and the KV cache
     #[arg(long, value_enum, default_value = "bf16")]
     pub dtype: Dtype,
-    /// Type that PyTorch runs in where it is faster in another one than --dtype: it emulates bf16 where the CPU, or --isa, has no bf16 products
+    /// Type that PyTorch runs in where it is faster in another one than --dtype: it emulates bf16 where the CPU, or
+    /// --isa, has no bf16 products
     #[arg(long, value_enum, value_name = "DTYPE")]
     pub torch_dtype: Option<Dtype>,
     /// Rounds of each pair; the first, which warms up, is not counted
@@ -58,14 +61,15 @@ pub struct Args {
     /// An `OptimizationConfig` (TOML or JSON) in place of the one for this machine
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The most memory that Kiln's weights may take, for example 2GiB: the rest is read from the checkpoint ahead of its use
+    /// The most memory that Kiln's weights may take, for example 2GiB: the rest is read from the checkpoint ahead of
+    /// its use
     #[arg(long, value_name = "SIZE")]
     pub memory_limit: Option<ByteSize>,
     /// Kiln keeps the layers that were used last, in place of pinned ones and a ring that is read ahead
     #[arg(long, requires = "memory_limit")]
     pub keep_lru: bool,
-    /// Measures each technique off in turn and on alone, Kiln only: a table, and with --record a plot. With --memory-limit, under that too, and
-    /// there also as --keep-lru
+    /// Measures each technique off in turn and on alone, Kiln only: a table, and with --record a plot. With
+    /// --memory-limit, under that too, and there also as --keep-lru
     #[arg(long)]
     pub ablate: bool,
     /// Interpreter with torch and transformers

@@ -1,6 +1,7 @@
 //! candle's own Qwen3-VL, f32.
 //!
-//! Its layers keep their cache and cannot forget it, so each prompt begins with a model made anew from the mapped checkpoint: that is not timed.
+//! Its layers keep their cache and cannot forget it, so each prompt begins with a model made anew from the mapped
+//! checkpoint: that is not timed.
 
 use super::args::Args;
 use super::runner::{Runner, Times};

@@ -58,7 +58,8 @@ impl Client {
         Ok(Self { child, form: None, facts: Vec::new() })
     }
 
-    /// Starts HF transformers on PyTorch; it runs as `form` says: "conv" as released, "linear" with its patch embedding as a linear layer.
+    /// Starts HF transformers on PyTorch; it runs as `form` says: "conv" as released, "linear" with its patch embedding
+    /// as a linear layer.
     ///
     /// # Errors
     /// Where there is no such interpreter, torch or transformers, or the checkpoint is refused.

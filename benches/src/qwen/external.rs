@@ -1,4 +1,5 @@
-//! Engines with a bench of their own: text only, and a process for each round, which loads the model and warms up again.
+//! Engines with a bench of their own: text only, and a process for each round, which loads the model and warms up
+//! again.
 
 use super::args::{Args, Dtype, Peer};
 use super::runner::Times;
@@ -62,7 +63,8 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// llama.cpp, by `llama-bench`: new tokens come behind a cache that a prompt of the same length filled, as they do in the other engines.
+/// llama.cpp, by `llama-bench`: new tokens come behind a cache that a prompt of the same length filled, as they do in
+/// the other engines.
 fn run_llama_cpp(program: &Path, gguf: &Path, args: &Args, workload: &Workload) -> Result<Speeds> {
     let (prompt, new) = (workload.prompt_tokens().to_string(), workload.new.to_string());
     let run = |test: [&str; 6]| {
@@ -100,8 +102,8 @@ fn output(mut command: Command) -> Result<String> {
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
 }
 
-/// A list of objects, each a test of a prompt (`n_prompt`) or of new tokens (`n_gen`): tokens a second (`avg_ts`) of the first of `kind`, and what
-/// it ran.
+/// A list of objects, each a test of a prompt (`n_prompt`) or of new tokens (`n_gen`): tokens a second (`avg_ts`) of
+/// the first of `kind`, and what it ran.
 fn parse_llama_bench(text: &str, kind: &str) -> Result<(f64, Vec<String>)> {
     let tests: Vec<Value> = serde_json::from_str(text)?;
     let missing = || format!("llama-bench told no test with {kind}");

@@ -1,7 +1,8 @@
 //! The bench `qwen`: a whole Qwen3-VL against the machine's limit and the other engines.
 //!
-//! Every engine is a process of its own (so that its peak of memory is its own) which loads the checkpoint once and then answers requests,
-//! one JSON object a line each way; while one computes, the others sleep. Kiln and one peer at a time run A B A B.
+//! Every engine is a process of its own (so that its peak of memory is its own) which loads the checkpoint once and
+//! then answers requests, one JSON object a line each way; while one computes, the others sleep. Kiln and one peer at a
+//! time run A B A B.
 //!
 //! ```text
 //! args.rs      command line

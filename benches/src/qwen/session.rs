@@ -84,8 +84,8 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     }
 }
 
-/// Bytes of weights and cache that a decoded token reads: the decoder's layers (of a mixture, the experts that a token goes to), the head, and the
-/// keys and values, half way through the new tokens.
+/// Bytes of weights and cache that a decoded token reads: the decoder's layers (of a mixture, the experts that a token
+/// goes to), the head, and the keys and values, half way through the new tokens.
 pub fn bytes_of_a_token(config: &Qwen3VlConfig, checkpoint: &Checkpoint, args: &Args, workload: &Workload) -> u64 {
     let text = &config.text;
     let share = text.moe.as_ref().map_or(1.0, |moe| moe.num_experts_per_tok as f64 / moe.num_experts as f64);

@@ -1,4 +1,5 @@
-//! The prompt that every engine gets. Its numbers follow from formulas, so that engines in other languages make the same.
+//! The prompt that every engine gets. Its numbers follow from formulas, so that engines in other languages make the
+//! same.
 
 use super::args::Args;
 use qwen3_vl_burn::processor::{Grid, ProcessedImages};

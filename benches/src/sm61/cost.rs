@@ -30,8 +30,8 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Reads it off a launch: a product has two operations for each weight and row, an attention two for each element of keys and
-    /// values, query and head of a group, half of them hidden where all rows are queries.
+    /// Reads it off a launch: a product has two operations for each weight and row, an attention two for each element
+    /// of keys and values, query and head of a group, half of them hidden where all rows are queries.
     pub fn of(launch: &Launch, pass: Pass) -> Self {
         let bytes = launch.buffers.iter().sum::<u64>() as f64;
         let halves =

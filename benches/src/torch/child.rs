@@ -41,10 +41,12 @@ impl Child {
         Self::spawn(command, &format!("Python at {}", name(launch)), start, launch.timeout)
     }
 
-    /// Starts a program that greets and answers by lines of JSON: it has `start` to greet, and `timeout` for each answer.
+    /// Starts a program that greets and answers by lines of JSON: it has `start` to greet, and `timeout` for each
+    /// answer.
     ///
     /// # Errors
-    /// [`Failure::Child`] when there is no such program (`what` is its name in the message), and when it says nothing in time.
+    /// [`Failure::Child`] when there is no such program (`what` is its name in the message), and when it says nothing
+    /// in time.
     pub fn spawn(mut command: Command, what: &str, start: Duration, timeout: Duration) -> Result<Self, Failure> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().map_err(|error| Failure::Child(format!("no {what}: {error}")))?;
@@ -79,7 +81,8 @@ impl Child {
     /// One request and its answer.
     ///
     /// # Errors
-    /// [`Failure::Child`] with the child's own message; when it ends; when it is silent for too long, after which it is ended.
+    /// [`Failure::Child`] with the child's own message; when it ends; when it is silent for too long, after which it is
+    /// ended.
     pub fn ask(&mut self, request: &Value) -> Result<Value, Failure> {
         if !self.alive {
             return Err(Failure::Child("the child ended".into()));

@@ -2,8 +2,9 @@
 
 /// Names of kernels and instruction sets in the reports of oneDNN (`ONEDNN_VERBOSE`) and MKL (`MKL_VERBOSE`).
 ///
-/// oneDNN: `onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx512_core,..`, or without the version; the implementation is the
-/// field after the primitive's kind. MKL: `MKL_VERBOSE oneMKL .. for .. AVX2 ..` once, and `MKL_VERBOSE SGEMM(T,N,..) ..` for a call.
+/// oneDNN: `onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx512_core,..`, or without the version; the
+/// implementation is the field after the primitive's kind. MKL: `MKL_VERBOSE oneMKL .. for .. AVX2 ..` once, and
+/// `MKL_VERBOSE SGEMM(T,N,..) ..` for a call.
 pub fn describe_kernel<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     let mut found = Vec::<String>::new();
     for line in lines {

@@ -1,7 +1,8 @@
 //! PyTorch in a child process, which times inside itself.
 //!
-//! The child gets a request and answers it, one JSON object a line each way, so while it computes this process sleeps, and the other
-//! way round. OpenMP's threads spin for some milliseconds after their work: [`SETTLE`] lets that pass before anyone else is timed.
+//! The child gets a request and answers it, one JSON object a line each way, so while it computes this process sleeps,
+//! and the other way round. OpenMP's threads spin for some milliseconds after their work: [`SETTLE`] lets that pass
+//! before anyone else is timed.
 
 mod child;
 mod kernels;
@@ -18,8 +19,8 @@ use std::time::Duration;
 pub use child::{Child, SCRIPT};
 pub use kernels::describe_kernel;
 
-/// Pause after the child computed: libgomp's threads spin for 1 to 3 ms when nothing is said about it, and telling them not to
-/// (`OMP_WAIT_POLICY=passive`) would slow PyTorch down, as each of its regions would wake them up by the kernel.
+/// Pause after the child computed: libgomp's threads spin for 1 to 3 ms when nothing is said about it, and telling them
+/// not to (`OMP_WAIT_POLICY=passive`) would slow PyTorch down, as each of its regions would wake them up by the kernel.
 pub const SETTLE: Duration = Duration::from_millis(6);
 
 /// How to start the child.

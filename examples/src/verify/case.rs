@@ -76,7 +76,8 @@ impl Case {
         Ok(bytes.map(|bytes| bytes.chunks_exact(8).map(read).collect()))
     }
 
-    /// The greedy tokens expected: those of the case in `greedy.json` beside it, of which there are more, or `expect.greedy`.
+    /// The greedy tokens expected: those of the case in `greedy.json` beside it, of which there are more, or
+    /// `expect.greedy`.
     pub fn greedy(&self) -> Result<Option<Vec<u32>>, Error> {
         let path = self.path.with_file_name("greedy.json");
         let listed = match std::fs::read_to_string(&path) {

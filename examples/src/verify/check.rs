@@ -9,14 +9,15 @@ use qwen3_vl_burn::generate::{GenerateOptions, generate};
 use qwen3_vl_burn::processor::{DecodeLimits, ImageProcessor, ProcessedImages, decode_path};
 use qwen3_vl_burn::{Logits, Qwen3Vl};
 
-/// Largest error of the tower, relative to the stage's largest value, in f32. Sums of up to 1536 products in another order than
-/// PyTorch's differ by about `√1536 · 2⁻²⁴ = 2.3e-6` a layer.
+/// Largest error of the tower, relative to the stage's largest value, in f32. Sums of up to 1536 products in another
+/// order than PyTorch's differ by about `√1536 · 2⁻²⁴ = 2.3e-6` a layer.
 const VISION_TOLERANCE: f64 = 2e-5;
 /// The same for logits, after the decoder's layers.
 const LOGITS_TOLERANCE: f64 = 5e-5;
 /// In bf16, what the logits may lose against f32, as a multiple of what HF's own bf16 model loses.
 const BF16_FACTOR: f64 = 1.5;
-/// In bf16 there is no reference for the tower: eight bits of mantissa, `2⁻⁸` a rounding, over tens of roundings in sequence.
+/// In bf16 there is no reference for the tower: eight bits of mantissa, `2⁻⁸` a rounding, over tens of roundings in
+/// sequence.
 const BF16_VISION_TOLERANCE: f64 = 5e-2;
 /// In what the model holds its weights, which decides the tolerances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,14 +13,14 @@ use std::path::Path;
 /// Runs every case in `dir` through the checkpoint there.
 ///
 /// # Errors
-/// [`Error::NoCases`], [`Error::File`], [`Error::Case`], and [`Error::Model`] for a checkpoint that cannot be loaded; a wrong
-/// number is a row of the report.
+/// [`Error::NoCases`], [`Error::File`], [`Error::Case`], and [`Error::Model`] for a checkpoint that cannot be loaded; a
+/// wrong number is a row of the report.
 pub fn check_checkpoint(dir: &Path, place: &Place) -> Result<Report, Error> {
     place.run(Verify { dir, place })
 }
 
-/// [`check_checkpoint`] under every configuration that a technique can be in: all of them, none, each left out, each alone. Calls `done` with
-/// the name of each and its report.
+/// [`check_checkpoint`] under every configuration that a technique can be in: all of them, none, each left out, each
+/// alone. Calls `done` with the name of each and its report.
 ///
 /// # Errors
 /// As [`check_checkpoint`].

@@ -1,4 +1,5 @@
-//! A model against the reference outputs of HF transformers: every case of a folder, every stage of the model, or of the processor alone.
+//! A model against the reference outputs of HF transformers: every case of a folder, every stage of the model, or of
+//! the processor alone.
 
 mod case;
 mod check;

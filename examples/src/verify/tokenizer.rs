@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 /// Most bytes of a `tokenizer.json`; Qwen's has 11 MB.
 const MAX_BYTES: u64 = 1 << 28;
 
-/// Reads a tokenizer from a file (`.json` or `.json.gz`) or from the folder that holds `tokenizer.json` or `tokenizer.json.gz`.
+/// Reads a tokenizer from a file (`.json` or `.json.gz`) or from the folder that holds `tokenizer.json` or
+/// `tokenizer.json.gz`.
 ///
 /// # Errors
-/// [`Error::File`] for a file that is missing or no gzip file, [`Error::Case`] for one beyond 256 MiB, [`Error::Model`] for one
-/// that is no tokenizer.
+/// [`Error::File`] for a file that is missing or no gzip file, [`Error::Case`] for one beyond 256 MiB, [`Error::Model`]
+/// for one that is no tokenizer.
 pub(super) fn load_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
     let path = find_file(path);
     let failed = |source| Error::File { path: path.clone(), source };

@@ -1,7 +1,8 @@
 //! A checkpoint whose answers are known: each token is followed by the one that a script names.
 //!
-//! Every layer adds zeros, so that the row of a token stays its embedding; the head maps the embedding of each scripted token to
-//! its successor. What programs make of an answer (boxes, thoughts, ends) can so be tested without a real model.
+//! Every layer adds zeros, so that the row of a token stays its embedding; the head maps the embedding of each scripted
+//! token to its successor. What programs make of an answer (boxes, thoughts, ends) can so be tested without a real
+//! model.
 
 use qwen3_vl_burn::Qwen3VlConfig;
 use qwen3_vl_burn::checkpoint::expected_tensors;

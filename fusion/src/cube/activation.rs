@@ -22,11 +22,11 @@ const CUBES_A_MULTIPROCESSOR: usize = 8;
 /// Multiprocessors where the driver does not tell: cubes to spare cost less than idle multiprocessors.
 const MULTIPROCESSORS: u32 = 64;
 
-/// `activation(x)`, or `activation(x) · up`, in f32 whatever the storage. Strided operands are made contiguous first. The result
-/// is enqueued, not awaited.
+/// `activation(x)`, or `activation(x) · up`, in f32 whatever the storage. Strided operands are made contiguous first.
+/// The result is enqueued, not awaited.
 ///
-/// Errors beside f32 rounding: the erf of Vulkan devices is the polynomial 7.1.26 of Abramowitz and Stegun, 1.5e-7 off at most,
-/// which puts `gelu_erf` at most `7.5e-8 · |x|` off; CUDA's is exact to 2 ulp.
+/// Errors beside f32 rounding: the erf of Vulkan devices is the polynomial 7.1.26 of Abramowitz and Stegun, 1.5e-7 off
+/// at most, which puts `gelu_erf` at most `7.5e-8 · |x|` off; CUDA's is exact to 2 ulp.
 ///
 /// # Shapes
 /// `x` and `up` `[..]`, stored alike; the result like `x`, contiguous. Nothing is launched where there are no elements.
@@ -46,8 +46,8 @@ pub fn activate<R: CubeRuntime>(
 /// [`activate`] into a tensor that exists.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] when shapes or dtypes differ or `y` has gaps, [`CubeError::InvalidDtype`] when they are not
-/// floats, [`CubeError::MixedDevices`], [`CubeError::Unavailable`]. Nothing has been launched then.
+/// [`CubeError::InvalidShapes`] when shapes or dtypes differ or `y` has gaps, [`CubeError::InvalidDtype`] when they are
+/// not floats, [`CubeError::MixedDevices`], [`CubeError::Unavailable`]. Nothing has been launched then.
 pub fn launch<R: CubeRuntime>(
     x: &CubeTensor<R>,
     up: Option<&CubeTensor<R>>,
@@ -149,8 +149,8 @@ fn activate_vectors<X: Float, N: Size>(
     }
 }
 
-/// `activation(x)` of each element. The tanh form of GELU is computed as `x / (1 + e^{-2z})`, which it is equal to, and which
-/// no device's tanh can spoil.
+/// `activation(x)` of each element. The tanh form of GELU is computed as `x / (1 + e^{-2z})`, which it is equal to, and
+/// which no device's tanh can spoil.
 #[cube]
 pub(super) fn apply_activation<N: Size>(x: Vector<f32, N>, #[comptime] activation: Activation) -> Vector<f32, N> {
     let one = Vector::<f32, N>::new(1.0f32);

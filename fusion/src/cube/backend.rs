@@ -1,5 +1,5 @@
-//! `FusedOps` for CubeCL's backend: the default compositions, like every backend of Burn's. The kernels are reached through
-//! `Kiln<CubeBackend<..>>`, so the bare backend stays the baseline that they are measured against.
+//! `FusedOps` for CubeCL's backend: the default compositions, like every backend of Burn's. The kernels are reached
+//! through `Kiln<CubeBackend<..>>`, so the bare backend stays the baseline that they are measured against.
 
 use crate::{DeviceLayout, DeviceMemory, FusedOps, KernelConfig, Packing, TrainingOps};
 use burn_backend::DeviceOps;
@@ -39,7 +39,8 @@ where
     fn device_memory(device: &Self::Device) -> Option<DeviceMemory> {
         let client = R::client(device);
         let usage = client.memory_usage();
-        // Whether rows are padded is the server's business: a matrix of two rows shows it, one that takes no page of the pool.
+        // Whether rows are padded is the server's business: a matrix of two rows shows it, one that takes no page of
+        // the pool.
         let probe = |()| client.empty_tensor([2, 3].into(), 1).strides[0];
         let pitched = client.memory_persistent_allocation((), probe).is_ok_and(|stride| stride != 3);
         let layout = DeviceLayout { alignment: client.properties().memory.alignment.max(1), pitched };

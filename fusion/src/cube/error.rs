@@ -5,8 +5,8 @@ use thiserror::Error;
 
 /// A kernel that was not launched. Nothing has run and no buffer has changed.
 ///
-/// [`CubeError::Unavailable`] asks for another answer than the rest: the call is valid and a slower equivalent will do, while
-/// an invalid call has none.
+/// [`CubeError::Unavailable`] asks for another answer than the rest: the call is valid and a slower equivalent will do,
+/// while an invalid call has none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum CubeError {
     /// The operands don't fit each other: no device could run this.
@@ -19,7 +19,8 @@ pub enum CubeError {
         /// Shapes of the operands, in the order of the kernel's arguments.
         shapes: Vec<Vec<usize>>,
     },
-    /// An operand holds something else than floats (or ids something else than i32, i64 or u32): no device could run this.
+    /// An operand holds something else than floats (or ids something else than i32, i64 or u32): no device could run
+    /// this.
     #[error("{kernel} over shapes {shapes:?}: operands must be f32, f16 or bf16, one is {found:?}")]
     InvalidDtype {
         /// The kernel.

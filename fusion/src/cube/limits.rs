@@ -13,7 +13,8 @@ use cubecl::{
 /// Shared memory that a kernel may use, in bytes: what SM61 gives a block without asking, on every device.
 const MAX_SHARED_BYTES: usize = 48 * 1024;
 
-/// The limits of a device that a blueprint is made from. Plain data, so that a blueprint can be tested without a device.
+/// The limits of a device that a blueprint is made from. Plain data, so that a blueprint can be tested without a
+/// device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Limits {
     /// Units in a plane, when plane operations exist and all planes are that long.
@@ -62,8 +63,8 @@ impl Limits {
         }
     }
 
-    /// At least `cubes` cubes, along as few dimensions as the device allows and with fewer than one spare row or plane of
-    /// them: a kernel compares its `CUBE_POS` with the number that it needs.
+    /// At least `cubes` cubes, along as few dimensions as the device allows and with fewer than one spare row or plane
+    /// of them: a kernel compares its `CUBE_POS` with the number that it needs.
     pub(super) fn spread(&self, cubes: usize) -> Result<CubeCount, Unavailable> {
         let (x, y, z) = (self.cubes.0 as u128, self.cubes.1 as u128, self.cubes.2 as u128);
         let wanted = cubes as u128;

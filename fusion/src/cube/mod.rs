@@ -11,11 +11,11 @@
 //! ```
 //!
 //! Two rules hold for every kernel here:
-//! - **Store small, compute in f32.** CubeCL lists f16 and bf16 as usable on every architecture, but SM61 multiplies f16 at
-//!   1/64 of the f32 rate. Buffers may hold f16 or bf16; a value is converted as it is loaded, and rounded as it is
-//!   stored ([`store`]).
-//! - **Check before launching.** A launch past a device's limit leaves its outputs untouched and reports nothing until the
-//!   client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
+//! - **Store small, compute in f32.** CubeCL lists f16 and bf16 as usable on every architecture, but SM61 multiplies
+//!   f16 at 1/64 of the f32 rate. Buffers may hold f16 or bf16; a value is converted as it is loaded, and rounded as it
+//!   is stored ([`store`]).
+//! - **Check before launching.** A launch past a device's limit leaves its outputs untouched and reports nothing until
+//!   the client is flushed, so each limit is compared with the device's properties first and becomes a [`CubeError`].
 
 pub mod activation;
 pub mod attention;

@@ -5,9 +5,10 @@
 //! shared memory:   one partial a unit -> barrier -> halve the number of partials until one is left, a barrier each time
 //! ```
 //!
-//! Both give every unit the total. The plane form has one barrier and 1/`size` of the shared memory. Its plane operation
-//! stands outside any branch: on SM6x a shuffle names all 32 lanes of a warp, and lanes that are elsewhere are undefined
-//! behaviour. The last step folds at most `units / size` partials, in the same order in each unit, so all get the same bits.
+//! Both give every unit the total. The plane form has one barrier and 1/`size` of the shared memory. Its plane
+//! operation stands outside any branch: on SM6x a shuffle names all 32 lanes of a warp, and lanes that are elsewhere
+//! are undefined behaviour. The last step folds at most `units / size` partials, in the same order in each unit, so all
+//! get the same bits.
 
 use super::{Unavailable, limits::Limits};
 use core::fmt;
@@ -22,7 +23,8 @@ pub enum Reduction {
         /// Units in a plane: 32 on NVIDIA.
         size: u32,
     },
-    /// A tree in shared memory: for devices without plane operations, or with planes whose size varies from kernel to kernel.
+    /// A tree in shared memory: for devices without plane operations, or with planes whose size varies from kernel to
+    /// kernel.
     SharedMemory,
 }
 

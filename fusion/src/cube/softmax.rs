@@ -6,8 +6,8 @@
 //! each unit:  e^{v - M} / S,  or  v - M - ln S
 //! ```
 //!
-//! Rows of any length, without a row's exponentials in memory. `m` starts at the lowest finite f32: a score of -∞ then adds 0,
-//! and a row of nothing else is 0/0, NaN, as in PyTorch.
+//! Rows of any length, without a row's exponentials in memory. `m` starts at the lowest finite f32: a score of -∞ then
+//! adds 0, and a row of nothing else is 0/0, NaN, as in PyTorch.
 
 use super::limits::Limits;
 use super::operands::{Operands, allocate_like, is_output};
@@ -27,8 +27,8 @@ pub enum SoftmaxForm {
     Log,
 }
 
-/// Softmax of each row, in f32 whatever the storage. Padded rows are read where they are; any other strided operand is made
-/// contiguous first, at the price of a copy. The result is enqueued, not awaited.
+/// Softmax of each row, in f32 whatever the storage. Padded rows are read where they are; any other strided operand is
+/// made contiguous first, at the price of a copy. The result is enqueued, not awaited.
 ///
 /// # Shapes
 /// `x` `[.., d]`, f32, f16 or bf16; the result like `x`, contiguous. Nothing is launched where there are no elements.
@@ -48,8 +48,9 @@ pub fn softmax<R: CubeRuntime>(
 /// [`softmax`] into a tensor that exists.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] when `x` has no dimension or `y` is not a contiguous tensor like it, [`CubeError::InvalidDtype`]
-/// when `x` does not hold floats, [`CubeError::MixedDevices`], [`CubeError::Unavailable`]. Nothing has been launched then.
+/// [`CubeError::InvalidShapes`] when `x` has no dimension or `y` is not a contiguous tensor like it,
+/// [`CubeError::InvalidDtype`] when `x` does not hold floats, [`CubeError::MixedDevices`], [`CubeError::Unavailable`].
+/// Nothing has been launched then.
 pub fn launch<R: CubeRuntime>(
     x: &CubeTensor<R>,
     y: &CubeTensor<R>,

@@ -272,8 +272,8 @@ pub fn bf16_is_rounded_to_nearest<R: CubeRuntime>(device: &R::Device) {
     check::<R>(device, &Case::new([4, 2], [1, 200], 64).stored(stored).splits(2));
 }
 
-/// A value of NaN reaches the queries that see it and leaves the other columns whole. (A weight of 0 times NaN is NaN: in its
-/// column it may reach others, as in PyTorch.)
+/// A value of NaN reaches the queries that see it and leaves the other columns whole. (A weight of 0 times NaN is NaN:
+/// in its column it may reach others, as in PyTorch.)
 pub fn nan_stays_where_it_is_seen<R: CubeRuntime>(device: &R::Device) {
     let (queries, d) = (6, 4);
     let ones = vec![1.0; queries * d];

@@ -25,8 +25,8 @@ pub fn list_strategies<R: CubeRuntime>(device: &R::Device) -> Vec<Strategy> {
     strategies
 }
 
-/// Reductions and row lengths: one vector and less, odd, those of heads and layers, more than a cube has units. Each is a kernel to
-/// compile, so that half precision and the reduction that no GPU needs have fewer.
+/// Reductions and row lengths: one vector and less, odd, those of heads and layers, more than a cube has units. Each is
+/// a kernel to compile, so that half precision and the reduction that no GPU needs have fewer.
 fn list_rows<R: CubeRuntime>(device: &R::Device, dtype: DType) -> Vec<(Strategy, usize)> {
     let lengths = |strategy| match (strategy, dtype) {
         (Strategy::Reduce(Reduction::Planes { .. }), DType::F32) => &[1, 33, 128, 1028, 2049][..],
@@ -210,7 +210,8 @@ fn activate(x: f64, activation: Activation) -> f64 {
 pub fn activations_match_f64<R: CubeRuntime>(device: &R::Device) {
     for activation in [Activation::GeluTanh, Activation::GeluErf, Activation::Silu] {
         for dtype in list_dtypes::<R>(device) {
-            // Odd counts take vectors of one; the last is more than a pass of all cubes on a device of a few multiprocessors.
+            // Odd counts take vectors of one; the last is more than a pass of all cubes on a device of a few
+            // multiprocessors.
             for (count, gated) in [(1, false), (1027, true), (4100, false), (4100, true), (1 << 18, false)] {
                 let x: Vec<f64> = make_noise(11, count).iter().map(|v| 9.0 * v).collect();
                 let (x, up) = (round(&x, dtype), round(&make_noise(12, count), dtype));

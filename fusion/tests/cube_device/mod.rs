@@ -1,5 +1,5 @@
-//! What the tests of the CubeCL kernels share, for any CubeCL runtime: tensors up to the device and back, and how far numbers may
-//! be off.
+//! What the tests of the CubeCL kernels share, for any CubeCL runtime: tensors up to the device and back, and how far
+//! numbers may be off.
 
 #![allow(dead_code, unused_macros, unused_imports)] // each test file uses its part
 
@@ -188,9 +188,10 @@ pub fn make_values(seed: u64, rows: usize, d: usize, dtype: DType) -> Vec<f64> {
     round(&values, dtype)
 }
 
-/// What f32 arithmetic and rounding to `dtype` may add to `expected`. In units of 2^-24: a chain of at most 17 + 32 + 4 sums
-/// of positive terms, mean and epsilon give 57, of which the root halves the relative error; its own 4 (2 ulp), two products.
-/// A chain of n random roundings errs by about √n: 16 is half of that worst case and four times what is expected.
+/// What f32 arithmetic and rounding to `dtype` may add to `expected`. In units of 2^-24: a chain of at most 17 + 32 + 4
+/// sums of positive terms, mean and epsilon give 57, of which the root halves the relative error; its own 4 (2 ulp),
+/// two products. A chain of n random roundings errs by about √n: 16 is half of that worst case and four times what is
+/// expected.
 fn tolerate(expected: f64, dtype: DType) -> f64 {
     let arithmetic = 16.0 * 2f64.powi(-24);
     let (relative, tiny) = match dtype {

@@ -26,8 +26,8 @@ pub struct Case {
 pub struct Cases(pub Vec<Case>);
 
 impl Cases {
-    /// Adds what `call` launches, one case a kernel. Name it by its operands: `rms_norm f32 [8, 2048]`. A launch whose text is
-    /// there already adds nothing, so a loop over shapes keeps one case a blueprint.
+    /// Adds what `call` launches, one case a kernel. Name it by its operands: `rms_norm f32 [8, 2048]`. A launch whose
+    /// text is there already adds nothing, so a loop over shapes keeps one case a blueprint.
     pub fn add(&mut self, name: impl Into<String>, kind: Kind, call: impl FnOnce()) {
         let name = name.into();
         drop(take_launches());

@@ -1,5 +1,5 @@
-//! The kernels compile for SM61 (Pascal) and fit it. No GPU is needed: CubeCL writes the CUDA C++ that it would give to a
-//! card of compute capability 6.1, and NVIDIA's compilers translate it (`fusion/sm61/compile.py`).
+//! The kernels compile for SM61 (Pascal) and fit it. No GPU is needed: CubeCL writes the CUDA C++ that it would give to
+//! a card of compute capability 6.1, and NVIDIA's compilers translate it (`fusion/sm61/compile.py`).
 //!
 //! A new kernel gets a file with its cases, and a line in `list_cases`.
 

@@ -1,5 +1,5 @@
-//! Matrix products and embeddings. The kernels know no sizes: what counts is the number of rows, how wide loads can be, and how many
-//! outputs there are for the card's five multiprocessors.
+//! Matrix products and embeddings. The kernels know no sizes: what counts is the number of rows, how wide loads can be,
+//! and how many outputs there are for the card's five multiprocessors.
 
 use super::case::{Cases, Kind, allocate, name};
 use burn_kiln_fusion::{

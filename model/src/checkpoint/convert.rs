@@ -36,8 +36,8 @@ pub(super) struct OutOfRange {
     pub(super) value: f32,
 }
 
-/// Copies `source` (any alignment) to aligned bytes, each element converted from `from` to `to`, rounded to nearest even. They are memory that
-/// Kiln packs where it lies.
+/// Copies `source` (any alignment) to aligned bytes, each element converted from `from` to `to`, rounded to nearest
+/// even. They are memory that Kiln packs where it lies.
 ///
 /// The bytes are little-endian, as in the file; so is every machine that Burn runs on.
 pub(super) fn convert(source: &[u8], from: Float, to: Float) -> Result<Bytes, OutOfRange> {

@@ -1,5 +1,5 @@
-//! The tensors that a configuration needs, by the names that released checkpoints give them, and the comparison with what a
-//! checkpoint has.
+//! The tensors that a configuration needs, by the names that released checkpoints give them, and the comparison with
+//! what a checkpoint has.
 //!
 //! A linear layer's weight is `[out, in]`; a mixture's experts are fused and `[expert, in, out]`.
 
@@ -115,8 +115,8 @@ fn list_text(list: &mut TensorList, text: &TextConfig) {
     }
 }
 
-/// Whether a checkpoint may have the tensor `name` though the model doesn't need it: the head of a tied model, which some tools
-/// save, and rotary frequencies, which older HF versions saved and which are computed.
+/// Whether a checkpoint may have the tensor `name` though the model doesn't need it: the head of a tied model, which
+/// some tools save, and rotary frequencies, which older HF versions saved and which are computed.
 fn is_tolerated(name: &str) -> bool {
     name == HEAD || name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq")
 }
@@ -125,9 +125,10 @@ impl Checkpoint {
     /// Compares the checkpoint with what the model needs, before any tensor is read.
     ///
     /// # Errors
-    /// [`CheckpointError::Mismatch`], one error with every missing, surplus and misshaped tensor. A surplus `lm_head.weight`
-    /// (of a tied model) or rotary `inv_freq` is tolerated. The scales of an FP8 weight (of a checkpoint
-    /// [with them](Checkpoint::with_quantization)) are as necessary as the weight, and scales of anything else are surplus.
+    /// [`CheckpointError::Mismatch`], one error with every missing, surplus and misshaped tensor. A surplus
+    /// `lm_head.weight` (of a tied model) or rotary `inv_freq` is tolerated. The scales of an FP8 weight (of a
+    /// checkpoint [with them](Checkpoint::with_quantization)) are as necessary as the weight, and scales of anything
+    /// else are surplus.
     pub fn check(&self, expected: &[ExpectedTensor]) -> Result<()> {
         let mut report = ShapeReport::default();
         let mut wanted: BTreeSet<String> = expected.iter().map(|tensor| tensor.name.clone()).collect();
@@ -151,7 +152,8 @@ impl Checkpoint {
         Err(CheckpointError::Mismatch { dir: self.dir().to_owned(), report: Box::new(report) }.into())
     }
 
-    /// Reports scales of the FP8 weight `name` that are missing or of another shape; gives their name if they are there.
+    /// Reports scales of the FP8 weight `name` that are missing or of another shape; gives their name if they are
+    /// there.
     fn check_scales(&self, name: &str, report: &mut ShapeReport) -> Option<String> {
         let Some(scales) = self.scale_name(name) else {
             report.missing.push(format!("{name}_scale_inv"));

@@ -1,8 +1,8 @@
 //! FP8 weights into f32, bf16 or f16.
 //!
-//! e4m3fn has a sign, four exponent bits with bias 7 and three fraction bits: `±2^(e-7) · (1 + f/8)`, or `±2^-6 · f/8` where
-//! `e = 0`. There is no infinity; exponent and fraction all ones is NaN, so the largest value is 448. Source: "FP8 Formats for
-//! Deep Learning" (Micikevicius and others, 2022), table 1.
+//! e4m3fn has a sign, four exponent bits with bias 7 and three fraction bits: `±2^(e-7) · (1 + f/8)`, or `±2^-6 · f/8`
+//! where `e = 0`. There is no infinity; exponent and fraction all ones is NaN, so the largest value is 448. Source:
+//! "FP8 Formats for Deep Learning" (Micikevicius and others, 2022), table 1.
 //!
 //! ```text
 //! for each row of each matrix, in parallel:
@@ -49,7 +49,8 @@ const fn decode(code: u32) -> f32 {
 /// Which flat row of a weight the `i`-th row at hand is.
 pub(super) type RowOf<'a> = &'a (dyn Fn(usize) -> usize + Sync);
 
-/// The weights `source`, one byte each, times their `scales`, in the type `to`; `source` has the rows `row_of(0)`, `row_of(1)` and so on.
+/// The weights `source`, one byte each, times their `scales`, in the type `to`; `source` has the rows `row_of(0)`,
+/// `row_of(1)` and so on.
 pub(super) fn dequantize(source: &[u8], scales: &Scales, row_of: RowOf<'_>, to: Float) -> Result<Bytes, OutOfRange> {
     match to {
         Float::F32 => fill::<f32>(source, scales, row_of, |value| value, f32::is_infinite),

@@ -6,11 +6,11 @@ use crate::Result;
 use crate::config::Qwen3VlConfig;
 
 impl Checkpoint {
-    /// Unties `config` if it is tied and the checkpoint nevertheless has a head that differs from the embedding; says whether
-    /// it did.
+    /// Unties `config` if it is tied and the checkpoint nevertheless has a head that differs from the embedding; says
+    /// whether it did.
     ///
-    /// HF (from version 5) ties two stored tensors only if they are equal, and warns otherwise: such a model was trained untied
-    /// and its configuration is wrong. The comparison reads both tensors, up to the first difference.
+    /// HF (from version 5) ties two stored tensors only if they are equal, and warns otherwise: such a model was
+    /// trained untied and its configuration is wrong. The comparison reads both tensors, up to the first difference.
     ///
     /// # Errors
     /// [`CheckpointError::StoredDtype`](super::CheckpointError::StoredDtype) of either.

@@ -1,10 +1,11 @@
 //! The header of a safetensors file: eight bytes of length, then JSON that gives each tensor's dtype, shape and place.
 //!
-//! A header comes from outside, so it is read as if it lied. Order of the checks, each before anything that relies on it:
+//! A header comes from outside, so it is read as if it lied. Order of the checks, each before anything that relies on
+//! it:
 //!
 //! 1. the length is under a cap and inside the file, before a byte of the JSON is looked at;
-//! 2. the JSON is parsed by a visitor that stops at a repeated name, an unknown field, too many tensors or dimensions, so that
-//!    memory is bounded by the caps and not by what the header asks for;
+//! 2. the JSON is parsed by a visitor that stops at a repeated name, an unknown field, too many tensors or dimensions,
+//!    so that memory is bounded by the caps and not by what the header asks for;
 //! 3. for every tensor, by name: elements and bytes without overflow, `end - begin` equal to them, and inside the file;
 //! 4. sorted by place: no overlap, no gap, and the last tensor ends where the file does;
 //! 5. the `safetensors` crate reads the same header and must agree.
@@ -43,7 +44,8 @@ pub(super) struct TensorEntry {
     pub(super) range: Range<usize>,
 }
 
-/// Reads and checks the header of `file`, whose whole content is `content`. The tensors come back in the order of their bytes.
+/// Reads and checks the header of `file`, whose whole content is `content`. The tensors come back in the order of their
+/// bytes.
 pub(super) fn read_header(file: &Path, content: &[u8]) -> Result<Vec<TensorEntry>, CheckpointError> {
     let json = find_json(file, content)?;
     let header: Header = serde_json::from_slice(json).map_err(|error| malformed(file, error))?;

@@ -1,4 +1,5 @@
-//! Tensors out of a checkpoint: its stored bytes themselves where they can be used as they lie, a converted copy where not.
+//! Tensors out of a checkpoint: its stored bytes themselves where they can be used as they lie, a converted copy where
+//! not.
 
 use super::convert::{Float, OutOfRange, convert};
 use super::fp8::{RowOf, dequantize};
@@ -14,12 +15,13 @@ use safetensors::Dtype;
 impl Checkpoint {
     /// The tensor `name` as data of shape `expected_shape` and dtype `target` (`None`: as it is stored).
     ///
-    /// Where the stored dtype is the wanted one and its bytes lie aligned, the data *is* the mapping: nothing is copied, and
-    /// pages come from the file when they are first read. Otherwise this one tensor is copied, converted (rounded to nearest
-    /// even), and its pages of the file are [released](Checkpoint::release). HF's files align tensors; the format doesn't ask it.
+    /// Where the stored dtype is the wanted one and its bytes lie aligned, the data *is* the mapping: nothing is
+    /// copied, and pages come from the file when they are first read. Otherwise this one tensor is copied, converted
+    /// (rounded to nearest even), and its pages of the file are [released](Checkpoint::release). HF's files align
+    /// tensors; the format doesn't ask it.
     ///
-    /// An FP8 matrix of a checkpoint [with scales](Checkpoint::with_quantization) is dequantised, `weight · scale` in f32 and then
-    /// rounded, as HF does; to bf16 where `target` is `None`.
+    /// An FP8 matrix of a checkpoint [with scales](Checkpoint::with_quantization) is dequantised, `weight · scale` in
+    /// f32 and then rounded, as HF does; to bf16 where `target` is `None`.
     ///
     /// # Errors
     /// [`CheckpointError::Unknown`], [`Shape`](CheckpointError::Shape), [`StoredDtype`](CheckpointError::StoredDtype),
@@ -60,7 +62,8 @@ impl Checkpoint {
         self.rows_data(name, source, expected_shape, target)
     }
 
-    /// Data of shape `shape` from `source`, which is of the stored dtype of the tensor `name`, and not FP8: all of it, or some of its rows.
+    /// Data of shape `shape` from `source`, which is of the stored dtype of the tensor `name`, and not FP8: all of it,
+    /// or some of its rows.
     pub(crate) fn rows_data(
         &self,
         name: &str,
@@ -78,7 +81,8 @@ impl Checkpoint {
         Ok(TensorData::from_bytes(bytes, shape.to_vec(), target))
     }
 
-    /// [`Checkpoint::rows_data`] of the FP8 matrix `name`, which has these `scales`: of its rows `row_of(0)`, `row_of(1)` and so on.
+    /// [`Checkpoint::rows_data`] of the FP8 matrix `name`, which has these `scales`: of its rows `row_of(0)`,
+    /// `row_of(1)` and so on.
     pub(crate) fn fp8_rows_data(
         &self,
         name: &str,
@@ -149,8 +153,8 @@ impl Checkpoint {
     }
 }
 
-/// A tensor of `data`. A card gives it exactly its bytes, and they are kept for the next one of this size when it goes: weights don't share
-/// pages with what comes and goes, and may be larger than one.
+/// A tensor of `data`. A card gives it exactly its bytes, and they are kept for the next one of this size when it goes:
+/// weights don't share pages with what comes and goes, and may be larger than one.
 pub(crate) fn put_weight<B: Backend, const D: usize>(data: TensorData, device: &B::Device) -> Tensor<B, D> {
     let dtype = data.dtype;
     B::memory_persistent_allocations(device, data, |data| Tensor::from_data(data, (device, dtype)))

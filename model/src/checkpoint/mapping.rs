@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 /// A mapped file. Slices of it keep the mapping alive after this value is gone.
 ///
-/// The file must not change while it is mapped: a file that is truncated makes the process die of SIGBUS at the next touch
-/// of a lost page, and no Rust code can turn that into an error.
+/// The file must not change while it is mapped: a file that is truncated makes the process die of SIGBUS at the next
+/// touch of a lost page, and no Rust code can turn that into an error.
 #[derive(Debug, Clone)]
 pub(super) struct MappedFile {
     path: PathBuf,
@@ -61,8 +61,8 @@ impl MappedFile {
             return Err(CheckpointError::Truncated { file: path, needed: 8, found: 0 });
         }
         let file = File::open(&path).map_err(open)?;
-        // SAFETY: the mapping is read-only and shared. That nobody changes the file meanwhile cannot be checked; it is what
-        // `Checkpoint` asks of its callers.
+        // SAFETY: the mapping is read-only and shared. That nobody changes the file meanwhile cannot be checked; it is
+        // what `Checkpoint` asks of its callers.
         let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(open)?);
         let bytes = Bytes::from_owner(Owner(map.clone()));
         Ok(Self { path, map, bytes })
@@ -83,19 +83,19 @@ impl MappedFile {
         &self.bytes
     }
 
-    /// A part of it, without a copy. `range` must be inside. When the last owner lets go of the part, its pages leave memory: a weight that
-    /// was packed is not held a second time.
+    /// A part of it, without a copy. `range` must be inside. When the last owner lets go of the part, its pages leave
+    /// memory: a weight that was packed is not held a second time.
     pub(super) fn slice(&self, range: Range<usize>) -> Bytes {
         Bytes::from_owner(Part { file: self.clone(), range })
     }
 
-    /// Tells the system that the pages wholly inside `range` won't be read for a while, so that it takes their memory back.
-    /// Reading them again brings them from the file. Does nothing where there is no such call.
+    /// Tells the system that the pages wholly inside `range` won't be read for a while, so that it takes their memory
+    /// back. Reading them again brings them from the file. Does nothing where there is no such call.
     pub(super) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Some((offset, len)) = whole_pages(range) {
-            // SAFETY: the mapping is of a file, shared and never written, so dropping its pages loses nothing: the next read
-            // faults the same bytes in from the file. Slices into it stay valid.
+            // SAFETY: the mapping is of a file, shared and never written, so dropping its pages loses nothing: the next
+            // read faults the same bytes in from the file. Slices into it stay valid.
             let advised = unsafe { self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, len) };
             if let Err(error) = advised {
                 tracing::debug!(file = %self.path.display(), %error, "pages not released");
@@ -105,8 +105,8 @@ impl MappedFile {
         let _ = (range, &self.map);
     }
 
-    /// Tells the system that `range` will be read soon, so that it fetches it meanwhile. Does nothing where there is no such
-    /// call.
+    /// Tells the system that `range` will be read soon, so that it fetches it meanwhile. Does nothing where there is no
+    /// such call.
     pub(super) fn prefetch(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Err(error) = self.map.advise_range(memmap2::Advice::WillNeed, range.start, range.len()) {
@@ -119,8 +119,9 @@ impl MappedFile {
 
 /// Offset and length of the pages wholly inside `range`: a page at an edge holds a neighbour's bytes too.
 ///
-/// Rounded to 64 KiB, a multiple of every page size in use (4 KiB on x86, 16 KiB on Apple, up to 64 KiB on other ARM), because
-/// asking for the page size needs another dependency. A mapping begins at a page, so offsets in it count from one.
+/// Rounded to 64 KiB, a multiple of every page size in use (4 KiB on x86, 16 KiB on Apple, up to 64 KiB on other ARM),
+/// because asking for the page size needs another dependency. A mapping begins at a page, so offsets in it count from
+/// one.
 #[cfg(unix)]
 fn whole_pages(range: Range<usize>) -> Option<(usize, usize)> {
     const PAGE: usize = 64 << 10;

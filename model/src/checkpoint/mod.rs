@@ -50,8 +50,8 @@ use std::path::{Path, PathBuf};
 
 /// An opened checkpoint: its files mapped, its tensors known by name.
 ///
-/// The files must not change while it, or any tensor from it, is alive. A file that is truncated meanwhile ends the process with
-/// SIGBUS; no error can be returned for that.
+/// The files must not change while it, or any tensor from it, is alive. A file that is truncated meanwhile ends the
+/// process with SIGBUS; no error can be returned for that.
 ///
 /// A clone shares the mappings.
 #[derive(Debug, Clone)]
@@ -75,9 +75,9 @@ struct Entry {
 }
 
 impl Checkpoint {
-    /// The same checkpoint, read with the scales of `quantization` (a configuration's): its FP8 matrices are then dequantised by
-    /// [`Checkpoint::tensor_data`], and [`Checkpoint::check`] asks for their scales. [`Qwen3Vl::load`](crate::Qwen3Vl::load) does
-    /// this.
+    /// The same checkpoint, read with the scales of `quantization` (a configuration's): its FP8 matrices are then
+    /// dequantised by [`Checkpoint::tensor_data`], and [`Checkpoint::check`] asks for their scales.
+    /// [`Qwen3Vl::load`](crate::Qwen3Vl::load) does this.
     pub fn with_quantization(mut self, quantization: Option<Fp8Config>) -> Self {
         self.fp8 = quantization;
         self
@@ -144,8 +144,8 @@ impl Checkpoint {
         Ok(self.file_of(entry).slice(entry.range.clone()))
     }
 
-    /// Gives the memory of the tensor's pages back to the system; reading it again brings them from the file. For a tensor that
-    /// has been copied, converted or packed. Does nothing on systems without `madvise`, or below 64 KiB.
+    /// Gives the memory of the tensor's pages back to the system; reading it again brings them from the file. For a
+    /// tensor that has been copied, converted or packed. Does nothing on systems without `madvise`, or below 64 KiB.
     ///
     /// # Errors
     /// [`CheckpointError::Unknown`].

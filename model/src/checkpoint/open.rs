@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub(crate) const SINGLE_NAME: &str = "model.safetensors";
 
 impl Checkpoint {
-    /// Opens the checkpoint in `dir`: `model.safetensors`, or, where that isn't there, `model.safetensors.index.json` and its
-    /// shards. HF looks in the same order.
+    /// Opens the checkpoint in `dir`: `model.safetensors`, or, where that isn't there, `model.safetensors.index.json`
+    /// and its shards. HF looks in the same order.
     ///
     /// Files are mapped and their headers checked (format, sizes, overlaps, ends); no tensor is read.
     ///
@@ -79,8 +79,8 @@ impl Checkpoint {
     }
 }
 
-/// Whether the folder has an entry at `path`. A link that leads nowhere (a half-finished download) counts: opening it gives an
-/// error that names it.
+/// Whether the folder has an entry at `path`. A link that leads nowhere (a half-finished download) counts: opening it
+/// gives an error that names it.
 fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }

@@ -33,8 +33,8 @@ impl LoadProgress for NoProgress {
     fn advance(&mut self, _: LoadStep<'_>) {}
 }
 
-/// A bar on standard error: bytes, speed, time left and the tensor at hand. It shows nothing where that isn't a terminal, and
-/// goes away when it is dropped.
+/// A bar on standard error: bytes, speed, time left and the tensor at hand. It shows nothing where that isn't a
+/// terminal, and goes away when it is dropped.
 pub fn progress_bar() -> BarProgress {
     let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}");
     // The template is a constant; if it were wrong, indicatif's own style would do.

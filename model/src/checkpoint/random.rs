@@ -1,4 +1,5 @@
-//! Checkpoints with random weights in the released layout: for tests, benchmarks and examples where the real ones can't be had.
+//! Checkpoints with random weights in the released layout: for tests, benchmarks and examples where the real ones can't
+//! be had.
 
 use super::index::INDEX_NAME;
 use super::open::SINGLE_NAME;
@@ -48,11 +49,12 @@ pub fn write_random(config: &Qwen3VlConfig, dir: impl AsRef<Path>, dtype: DType,
     write_random_with(config, dir, RandomOptions::new(dtype, seed))
 }
 
-/// Writes `config.json` and random weights into `dir`, which is made if need be: `model.safetensors`, or, where the weights
-/// exceed `shard_bytes`, shards named as HF names them and `model.safetensors.index.json`. Matrices are normal with deviation
-/// 0.02, norm weights 1, biases 0.
+/// Writes `config.json` and random weights into `dir`, which is made if need be: `model.safetensors`, or, where the
+/// weights exceed `shard_bytes`, shards named as HF names them and `model.safetensors.index.json`. Matrices are normal
+/// with deviation 0.02, norm weights 1, biases 0.
 ///
-/// One tensor is in memory at a time. `config.json` is written last, so that a folder without it is known to be unfinished.
+/// One tensor is in memory at a time. `config.json` is written last, so that a folder without it is known to be
+/// unfinished.
 ///
 /// # Errors
 /// [`CheckpointError::RandomDtype`] for another dtype, [`CheckpointError::Write`] where the disk does not take it,

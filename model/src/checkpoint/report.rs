@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-/// How a checkpoint's tensors differ from those that a model needs. Its `Display` shows up to eight of each kind, and how many
-/// there are.
+/// How a checkpoint's tensors differ from those that a model needs. Its `Display` shows up to eight of each kind, and
+/// how many there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShapeReport {
     /// Needed, and not there.

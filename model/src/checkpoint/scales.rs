@@ -1,9 +1,10 @@
 //! The scales of FP8 weights: their names, shapes and values.
 //!
-//! A weight `W` of shape `[out, in]` has its scales in `W_scale_inv` (or `W_scale`, as `compressed-tensors` calls them); both are
-//! multiplied with. With blocks of `[b_out, b_in]` they are `[⌈out / b_out⌉, ⌈in / b_in⌉]`; without, one for the tensor (`[]`,
-//! `[1]` or `[1, 1]`) or one for each output (`[out]` or `[out, 1]`). Fused experts are stored `[expert, in, out]`, and their
-//! scales `[expert, ⌈in / b_in⌉, ⌈out / b_out⌉]`; without blocks one for all, `[expert, 1, 1]`, or `[expert, 1, out]`.
+//! A weight `W` of shape `[out, in]` has its scales in `W_scale_inv` (or `W_scale`, as `compressed-tensors` calls
+//! them); both are multiplied with. With blocks of `[b_out, b_in]` they are `[⌈out / b_out⌉, ⌈in / b_in⌉]`; without,
+//! one for the tensor (`[]`, `[1]` or `[1, 1]`) or one for each output (`[out]` or `[out, 1]`). Fused experts are
+//! stored `[expert, in, out]`, and their scales `[expert, ⌈in / b_in⌉, ⌈out / b_out⌉]`; without blocks one for all,
+//! `[expert, 1, 1]`, or `[expert, 1, out]`.
 
 use super::convert::{Float, convert};
 use super::stored::StoredBytes;
@@ -110,14 +111,16 @@ impl Checkpoint {
         self.fp8.is_some() && self.entries.get(name).is_some_and(|entry| entry.dtype == Dtype::F8_E4M3)
     }
 
-    /// Whether `name` is the scale of the activations before an FP8 weight. Activations aren't quantised here, so it isn't needed.
+    /// Whether `name` is the scale of the activations before an FP8 weight. Activations aren't quantised here, so it
+    /// isn't needed.
     pub(super) fn is_activation_scale(&self, name: &str) -> bool {
         let weights = [(".input_scale", ".weight"), (".activation_scale", ".weight"), ("_activation_scale", "")];
         let mut weights = weights.iter().filter_map(|(ending, weight)| Some((name.strip_suffix(ending)?, weight)));
         weights.any(|(module, weight)| self.is_fp8(&format!("{module}{weight}")))
     }
 
-    /// The shape that the scales `scales` of the weight `name` should have, unless they have it. Of several, the plainest.
+    /// The shape that the scales `scales` of the weight `name` should have, unless they have it. Of several, the
+    /// plainest.
     pub(super) fn misshaped_scales(&self, name: &str, scales: &str) -> Option<Vec<usize>> {
         let (weight, found) = (&self.entries.get(name)?.shape, &self.entries.get(scales)?.shape);
         let grids = list_grids(weight, self.fp8.as_ref()?);

@@ -1,7 +1,7 @@
 //! Which tensor goes into which file of a checkpoint that is written.
 //!
-//! As HF does: tensors in their order, a new file where the next one would exceed the limit. A tensor that exceeds it by itself
-//! has a file of its own.
+//! As HF does: tensors in their order, a new file where the next one would exceed the limit. A tensor that exceeds it
+//! by itself has a file of its own.
 
 use super::ExpectedTensor;
 use super::open::SINGLE_NAME;

@@ -1,8 +1,9 @@
 //! `quantization_config`: how a checkpoint's FP8 weights are scaled.
 //!
-//! Two ways of writing it are read. The released `-FP8` checkpoints have `quant_method` `fp8`, with one scale for each block of
-//! 128 by 128 weights. `compressed-tensors` describes groups of layers; those whose weights are 8-bit floats are the same thing
-//! with other names. What activations are quantised to doesn't matter: weights are dequantised when they are loaded.
+//! Two ways of writing it are read. The released `-FP8` checkpoints have `quant_method` `fp8`, with one scale for each
+//! block of 128 by 128 weights. `compressed-tensors` describes groups of layers; those whose weights are 8-bit floats
+//! are the same thing with other names. What activations are quantised to doesn't matter: weights are dequantised when
+//! they are loaded.
 
 use super::ConfigError;
 use super::error::shorten;
@@ -19,7 +20,8 @@ pub struct Fp8Config {
 /// Reads the quantisation of `section`, which is the top of the JSON or `text_config`.
 ///
 /// # Errors
-/// [`ConfigError::Quantized`] for a method that is not read, [`ConfigError::Unsupported`] for a variant of FP8 that isn't.
+/// [`ConfigError::Quantized`] for a method that is not read, [`ConfigError::Unsupported`] for a variant of FP8 that
+/// isn't.
 pub(super) fn parse_quantization(section: &Section) -> Result<Option<Fp8Config>, ConfigError> {
     for key in ["quantization_config", "compression_config"] {
         let Some(quantization) = section.section(key)? else { continue };

@@ -1,7 +1,7 @@
 //! The model's configuration: read from a checkpoint's `config.json`, checked before anything is allocated.
 //!
-//! The JSON is HF's; both ways of writing RoPE (`rope_theta` beside `rope_scaling`, or `rope_parameters`) are read, unknown
-//! fields are ignored, and no size has a default: a checkpoint that leaves one out is an error.
+//! The JSON is HF's; both ways of writing RoPE (`rope_theta` beside `rope_scaling`, or `rope_parameters`) are read,
+//! unknown fields are ignored, and no size has a default: a checkpoint that leaves one out is an error.
 //!
 //! ```no_run
 //! let config = qwen3_vl_burn::Qwen3VlConfig::from_dir("Qwen3-VL-2B-Instruct")?;
@@ -40,8 +40,8 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// A Qwen3-VL model: its decoder, its vision tower, and the tokens that join them.
 ///
 /// [`Qwen3VlConfig::from_dir`], [`from_file`](Self::from_file) and [`from_json`](Self::from_json) read HF's format and
-/// validate. `Config::save` and `Config::load` (Burn's) keep these structs themselves; what they load, like a configuration
-/// built by hand, is checked by [`Qwen3VlConfig::validate`].
+/// validate. `Config::save` and `Config::load` (Burn's) keep these structs themselves; what they load, like a
+/// configuration built by hand, is checked by [`Qwen3VlConfig::validate`].
 #[derive(Config, Debug, PartialEq)]
 pub struct Qwen3VlConfig {
     /// The text decoder.
@@ -56,8 +56,8 @@ pub struct Qwen3VlConfig {
     pub vision_start_token_id: u32,
     /// Stands after it.
     pub vision_end_token_id: u32,
-    /// How the checkpoint's FP8 weights are scaled; `None` where it has none. Says nothing of a model in memory: its weights are
-    /// dequantised when they are loaded.
+    /// How the checkpoint's FP8 weights are scaled; `None` where it has none. Says nothing of a model in memory: its
+    /// weights are dequantised when they are loaded.
     pub quantization: Option<Fp8Config>,
 }
 
@@ -90,12 +90,12 @@ impl Qwen3VlConfig {
     /// Reads and validates text in the format of HF's `config.json`.
     ///
     /// `tie_word_embeddings` may stand at the top, in `text_config`, or both: the top decides, as in HF, where only the
-    /// top-level value reaches the weights; where it stands in one place, that one is taken; where it stands in none, nothing
-    /// is tied.
+    /// top-level value reaches the weights; where it stands in one place, that one is taken; where it stands in none,
+    /// nothing is tied.
     ///
     /// # Errors
-    /// [`ConfigError`]: malformed JSON, another `model_type`, a missing field, a value of the wrong type or out of range, an
-    /// unsupported activation, RoPE type or quantisation. Each names the field and the value.
+    /// [`ConfigError`]: malformed JSON, another `model_type`, a missing field, a value of the wrong type or out of
+    /// range, an unsupported activation, RoPE type or quantisation. Each names the field and the value.
     pub fn from_json(json: &str) -> Result<Self> {
         let config = parse::parse(json)?;
         config.validate()?;

@@ -121,8 +121,8 @@ struct Rope {
     section: [usize; 3],
 }
 
-/// Reads `rope_scaling`, or `rope_parameters` where that is absent, in HF's order: the object's own `rope_theta` before the
-/// one beside it.
+/// Reads `rope_scaling`, or `rope_parameters` where that is absent, in HF's order: the object's own `rope_theta` before
+/// the one beside it.
 fn parse_rope(text: &Section) -> Result<Rope, ConfigError> {
     let rope = match text.section("rope_scaling")? {
         Some(rope) => rope,

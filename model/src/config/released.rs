@@ -2,8 +2,8 @@
 
 use super::{MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
 
-/// A released size. Instruct and Thinking models of a size have the same configuration: they differ in chat template and
-/// `generation_config.json`.
+/// A released size. Instruct and Thinking models of a size have the same configuration: they differ in chat template
+/// and `generation_config.json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReleasedSize {
     /// 2.1 billion parameters, tied head.
@@ -66,10 +66,11 @@ mod tests {
 
     /// Parameters and tensors of every size, by hand from the published shapes.
     ///
-    /// Vision tensors: 2 (patches) + 1 (positions) + 12 a block + 6 a merger (4 mergers). Decoder tensors: 11 a layer (dense: 4
-    /// norms, 4 projections, 3 matrices; sparse: 4 norms, 4 projections, router and 2 of the experts), embedding, norm, and the
-    /// head where it is not tied. Parameters of the mixtures, layer by layer: 30B-A3B 48 · 623 120 640, 235B-A22B
-    /// 94 · 2 487 755 008; embedding and head 2 · 151 936 · hidden; final norm; vision 538 631 408 and 576 388 336.
+    /// Vision tensors: 2 (patches) + 1 (positions) + 12 a block + 6 a merger (4 mergers). Decoder tensors: 11 a layer
+    /// (dense: 4 norms, 4 projections, 3 matrices; sparse: 4 norms, 4 projections, router and 2 of the experts),
+    /// embedding, norm, and the head where it is not tied. Parameters of the mixtures, layer by layer: 30B-A3B 48 · 623
+    /// 120 640, 235B-A22B 94 · 2 487 755 008; embedding and head 2 · 151 936 · hidden; final norm; vision 538 631 408
+    /// and 576 388 336.
     #[test]
     fn released_sizes_are_as_large_as_published() {
         for (size, parameters, tensors) in [

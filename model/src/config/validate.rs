@@ -4,8 +4,8 @@ use super::{ConfigError, HiddenAct, MoeConfig, Qwen3VlConfig, TextConfig, Vision
 use crate::Result;
 use burn::tensor::DType;
 
-// Bounds far above any released size (hidden 5120, 94 layers, 151936 tokens, 128 experts): past them a value is damage, not
-// a model, and it should be named rather than end in an allocation failure.
+// Bounds far above any released size (hidden 5120, 94 layers, 151936 tokens, 128 experts): past them a value is damage,
+// not a model, and it should be named rather than end in an allocation failure.
 
 /// Largest width of anything, elements.
 const MAX_WIDTH: usize = 1 << 20;
@@ -25,8 +25,8 @@ impl Qwen3VlConfig {
     ///
     /// # Errors
     /// The first [`ConfigError`] found: [`Invalid`](ConfigError::Invalid) with field, value and requirement,
-    /// [`Unsupported`](ConfigError::Unsupported), or [`Overflow`](ConfigError::Overflow) if the weights could not be addressed
-    /// in f32.
+    /// [`Unsupported`](ConfigError::Unsupported), or [`Overflow`](ConfigError::Overflow) if the weights could not be
+    /// addressed in f32.
     pub fn validate(&self) -> Result<()> {
         validate_text(&self.text)?;
         validate_vision(&self.vision, &self.text)?;

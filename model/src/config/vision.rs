@@ -3,8 +3,8 @@
 use super::HiddenAct;
 use burn::config::Config;
 
-/// The vision tower: patch embedding, learned and rotary positions, transformer blocks, the merger into the text decoder and
-/// the DeepStack mergers.
+/// The vision tower: patch embedding, learned and rotary positions, transformer blocks, the merger into the text
+/// decoder and the DeepStack mergers.
 ///
 /// Lengths are in elements unless they say otherwise.
 #[derive(Config, Debug, PartialEq)]

@@ -18,8 +18,8 @@ impl<'a> AnswerText<'a> {
         Self { stream: tokenizer.stream(true), stops: StopMatcher::new(stops), shown: String::new() }
     }
 
-    /// Takes a token, the last one or not; returns what may be shown now and the stop string that it completes. After the last
-    /// one nothing is held back: an unfinished character becomes U+FFFD.
+    /// Takes a token, the last one or not; returns what may be shown now and the stop string that it completes. After
+    /// the last one nothing is held back: an unfinished character becomes U+FFFD.
     pub(super) fn push(&mut self, token: u32, last: bool) -> (String, Option<usize>) {
         let mut text = self.stream.push(token);
         if last {

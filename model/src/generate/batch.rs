@@ -7,8 +7,8 @@ use burn_kiln_fusion::FusedOps;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-/// Continues prompts of any lengths side by side: each gets the answer that it gets alone (up to the rounding of sums that are
-/// taken in another order), and the weights are read once for all of them.
+/// Continues prompts of any lengths side by side: each gets the answer that it gets alone (up to the rounding of sums
+/// that are taken in another order), and the weights are read once for all of them.
 ///
 /// ```no_run
 /// use burn_flex::Flex;
@@ -36,10 +36,11 @@ pub fn generate_batch<B: FusedOps>(
     stream_batch(model, tokenizer, prompts, options, |_, _| ControlFlow::Continue(()))
 }
 
-/// As [`generate_batch`], and tells `on_step` of each token of each prompt (by its index) as soon as it is chosen. Breaking off
-/// ends that answer; the others go on. [`GenerateOptions::cancel`] ends all.
+/// As [`generate_batch`], and tells `on_step` of each token of each prompt (by its index) as soon as it is chosen.
+/// Breaking off ends that answer; the others go on. [`GenerateOptions::cancel`] ends all.
 ///
-/// The options count for each prompt by itself: with a seed, each draws what it draws alone. Times are those of the batch.
+/// The options count for each prompt by itself: with a seed, each draws what it draws alone. Times are those of the
+/// batch.
 ///
 /// # Errors
 /// As [`stream`](super::stream), for any of the prompts: all are checked before anything runs.

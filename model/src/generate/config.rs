@@ -1,7 +1,8 @@
 //! `generation_config.json`: how a checkpoint wants its tokens chosen, and what ends its answers.
 //!
-//! Absent keys have HF's defaults: `do_sample` false (the likeliest token each time), temperature 1, `top_k` 50, `top_p` 1. Null
-//! counts as absent, unknown keys are ignored. The end-of-answer ids are those of `config.json` where the file has none.
+//! Absent keys have HF's defaults: `do_sample` false (the likeliest token each time), temperature 1, `top_k` 50,
+//! `top_p` 1. Null counts as absent, unknown keys are ignored. The end-of-answer ids are those of `config.json` where
+//! the file has none.
 
 use super::{GenerateError, GenerateOptions, Sampling};
 use crate::{Qwen3VlConfig, Result};
@@ -31,12 +32,12 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads `generation_config.json` in the folder of a checkpoint. Without the file: greedy, with the end-of-answer ids of
-    /// `config.json`.
+    /// Reads `generation_config.json` in the folder of a checkpoint. Without the file: greedy, with the end-of-answer
+    /// ids of `config.json`.
     ///
     /// # Errors
-    /// As [`GenerationConfig::from_json`]; [`GenerateError::ReadConfig`], [`GenerateError::ConfigTooLarge`]; and, where the file
-    /// has no `eos_token_id`, those of [`Qwen3VlConfig::from_dir`].
+    /// As [`GenerationConfig::from_json`]; [`GenerateError::ReadConfig`], [`GenerateError::ConfigTooLarge`]; and, where
+    /// the file has no `eos_token_id`, those of [`Qwen3VlConfig::from_dir`].
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = dir.join("generation_config.json");
@@ -75,7 +76,8 @@ impl GenerationConfig {
             .with_sampling(self.sampling.clone())
     }
 
-    /// Longest answer to a prompt of `prompt_tokens`, tokens: `max_new_tokens`, or what the prompt leaves of `max_length`.
+    /// Longest answer to a prompt of `prompt_tokens`, tokens: `max_new_tokens`, or what the prompt leaves of
+    /// `max_length`.
     pub fn limit(&self, prompt_tokens: usize) -> Option<usize> {
         self.max_new_tokens.or_else(|| self.max_length.map(|length| length.saturating_sub(prompt_tokens)))
     }

@@ -5,8 +5,8 @@ use super::logprobs::measure;
 use super::{FinishReason, GenerateError, GenerateOptions, Generation, Logprobs, Sampler, Timings};
 use crate::prompt::Tokenizer;
 
-/// The answer to one prompt: takes logits, chooses tokens, makes text of them, and knows when to end. Any loop can drive it, for
-/// one sequence or as one of many.
+/// The answer to one prompt: takes logits, chooses tokens, makes text of them, and knows when to end. Any loop can
+/// drive it, for one sequence or as one of many.
 ///
 /// ```
 /// use qwen3_vl_burn::generate::{Continuation, FinishReason, GenerateOptions};
@@ -37,8 +37,8 @@ pub struct Continuation<'a> {
 pub struct Step {
     /// The token.
     pub token: u32,
-    /// Text that may be shown now: whole characters, no special tokens, nothing that may begin a stop string. The texts of all
-    /// steps, joined, are the answer's. Empty without a tokenizer.
+    /// Text that may be shown now: whole characters, no special tokens, nothing that may begin a stop string. The texts
+    /// of all steps, joined, are the answer's. Empty without a tokenizer.
     pub text: String,
     /// Its log-probabilities, where they were asked for.
     pub logprobs: Option<Logprobs>,
@@ -76,8 +76,8 @@ impl<'a> Continuation<'a> {
 
     /// Chooses the next token from its logits, `[vocab_size]`.
     ///
-    /// A token that ends the answer in several ways ends it by a stop string rather than a stop id, and by a stop id rather than
-    /// the length.
+    /// A token that ends the answer in several ways ends it by a stop string rather than a stop id, and by a stop id
+    /// rather than the length.
     ///
     /// # Errors
     /// As [`Sampler::distribute`]; [`GenerateError::Ended`] after the last step.

@@ -19,8 +19,9 @@ pub fn generate<B: FusedOps>(
     stream(model, None, inputs, options, |_| ControlFlow::Continue(()))
 }
 
-/// Continues a prompt and tells `on_step` of each token as soon as it is chosen, with the text that it completes if there is a
-/// tokenizer. `on_step` may break off, and so may [`GenerateOptions::cancel`] before the prompt runs and between tokens.
+/// Continues a prompt and tells `on_step` of each token as soon as it is chosen, with the text that it completes if
+/// there is a tokenizer. `on_step` may break off, and so may [`GenerateOptions::cancel`] before the prompt runs and
+/// between tokens.
 ///
 /// ```no_run
 /// use burn_flex::Flex;
@@ -41,9 +42,9 @@ pub fn generate<B: FusedOps>(
 /// ```
 ///
 /// # Errors
-/// [`InputError`](crate::InputError) and [`PromptError`](crate::prompt::PromptError) for inputs that don't fit the model or its
-/// context, [`GenerateError`](super::GenerateError) for options out of range and logits that aren't numbers. Inputs and options
-/// are checked before anything runs.
+/// [`InputError`](crate::InputError) and [`PromptError`](crate::prompt::PromptError) for inputs that don't fit the
+/// model or its context, [`GenerateError`](super::GenerateError) for options out of range and logits that aren't
+/// numbers. Inputs and options are checked before anything runs.
 pub fn stream<B: FusedOps>(
     model: &Qwen3Vl<B>,
     tokenizer: Option<&Tokenizer>,
@@ -54,8 +55,8 @@ pub fn stream<B: FusedOps>(
     run(model, tokenizer, inputs, options, None, on_step)
 }
 
-/// As [`stream`], for a conversation: what `prefix` holds and shares with this prompt is not computed again, and afterwards it
-/// holds this prompt and the answer. After an error it may hold nothing.
+/// As [`stream`], for a conversation: what `prefix` holds and shares with this prompt is not computed again, and
+/// afterwards it holds this prompt and the answer. After an error it may hold nothing.
 ///
 /// Keys and values are always kept: [`GenerateOptions::use_cache`] doesn't count here.
 ///
@@ -72,7 +73,8 @@ pub fn stream_after<B: FusedOps>(
     run(model, tokenizer, inputs, options, Some(prefix), on_step)
 }
 
-/// Prepares the prompt, or what `prefix` doesn't hold of it, and chooses tokens until the answer ends or somebody breaks off.
+/// Prepares the prompt, or what `prefix` doesn't hold of it, and chooses tokens until the answer ends or somebody
+/// breaks off.
 fn run<B: FusedOps>(
     model: &Qwen3Vl<B>,
     tokenizer: Option<&Tokenizer>,

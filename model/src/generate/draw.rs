@@ -7,9 +7,9 @@
 //! token  the first, by id, whose weight and those before it sum to more than u · (sum of all weights)
 //! ```
 //!
-//! All in f64 and in order, so that neither threads nor versions of a library change a draw; `exp` of the weights is the
-//! platform's, whose last bit moves a draw with a probability of about 2⁻⁵⁰. Source of ChaCha20: RFC 8439, section 2.4
-//! (with a 64-bit counter, as originally by Bernstein).
+//! All in f64 and in order, so that neither threads nor versions of a library change a draw; `exp` of the weights is
+//! the platform's, whose last bit moves a draw with a probability of about 2⁻⁵⁰. Source of ChaCha20: RFC 8439, section
+//! 2.4 (with a 64-bit counter, as originally by Bernstein).
 
 use super::Candidate;
 use super::candidates::sum_weights;

@@ -42,7 +42,8 @@ pub struct Generation {
     pub reused_tokens: usize,
     /// Why there are no more.
     pub finish: FinishReason,
-    /// The seed of the draws, given or found: with it, the same options give the same answer. `None` where nothing was drawn.
+    /// The seed of the draws, given or found: with it, the same options give the same answer. `None` where nothing was
+    /// drawn.
     pub seed: Option<u64>,
     /// How long it took.
     pub timings: Timings,

@@ -18,8 +18,8 @@ pub struct Alternative {
     pub logprob: f64,
 }
 
-/// The log-probability of `token` and of the `count` likeliest. `ranked` is room to work in. There is no NaN in `logits`, one
-/// of them is above -inf, and one of them is `token`'s.
+/// The log-probability of `token` and of the `count` likeliest. `ranked` is room to work in. There is no NaN in
+/// `logits`, one of them is above -inf, and one of them is `token`'s.
 pub(super) fn measure(logits: &[f32], token: u32, count: usize, ranked: &mut Vec<u32>) -> Logprobs {
     let largest = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
     // Equal ones first: +inf minus itself is NaN, and tokens of +inf share the probability.

@@ -1,9 +1,9 @@
 //! From a prompt to its continuation.
 //!
-//! [`generate`] and [`stream`] run a model, [`generate_batch`] runs it on several prompts side by side, [`stream_after`] on the
-//! next turn of a conversation; [`GenerateOptions`] say how tokens are chosen and what ends the answer, by hand or
-//! from a checkpoint's [`GenerationConfig`]. For other loops: [`Session`] gives logits, [`Continuation`] takes them and makes
-//! tokens and text of them, and neither knows the other.
+//! [`generate`] and [`stream`] run a model, [`generate_batch`] runs it on several prompts side by side,
+//! [`stream_after`] on the next turn of a conversation; [`GenerateOptions`] say how tokens are chosen and what ends the
+//! answer, by hand or from a checkpoint's [`GenerationConfig`]. For other loops: [`Session`] gives logits,
+//! [`Continuation`] takes them and makes tokens and text of them, and neither knows the other.
 
 mod answer_text;
 mod batch;

@@ -12,13 +12,13 @@ pub struct GenerateOptions {
     pub max_new_tokens: usize,
     /// Tokens that end the answer; the one that does is its last. Empty: none does.
     pub stop_ids: Vec<u32>,
-    /// Texts that end the answer; the one that does is cut off its text. They are looked for in the text without special tokens,
-    /// which [`stop_ids`](Self::stop_ids) are for.
+    /// Texts that end the answer; the one that does is cut off its text. They are looked for in the text without
+    /// special tokens, which [`stop_ids`](Self::stop_ids) are for.
     pub stop_strings: Vec<String>,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// Whether log-probabilities are given with each token, and of how many of the likeliest tokens beside its own; at most
-    /// [`MAX_LOGPROBS`].
+    /// Whether log-probabilities are given with each token, and of how many of the likeliest tokens beside its own; at
+    /// most [`MAX_LOGPROBS`].
     pub logprobs: Option<usize>,
     /// Whether keys and values are kept. Without, each token costs a whole prefill: for verification.
     pub use_cache: bool,

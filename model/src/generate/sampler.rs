@@ -7,9 +7,9 @@ use super::{GenerateError, Sampling};
 
 /// Chooses the tokens of one sequence: penalties, temperature, top-k, top-p, min-p and a draw, in this order.
 ///
-/// Scores are f64 from the f32 logits on, where HF computes in f32: results differ by HF's rounding. Of tokens equally likely at
-/// the edge of top-p, those of lower id stay; HF's choice among them is its sort's. Each step is O(vocabulary), and once the
-/// buffers have grown with the first token, nothing is allocated.
+/// Scores are f64 from the f32 logits on, where HF computes in f32: results differ by HF's rounding. Of tokens equally
+/// likely at the edge of top-p, those of lower id stay; HF's choice among them is its sort's. Each step is
+/// O(vocabulary), and once the buffers have grown with the first token, nothing is allocated.
 ///
 /// ```
 /// use qwen3_vl_burn::generate::{Sampler, Sampling};

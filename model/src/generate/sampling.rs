@@ -5,29 +5,32 @@ use super::GenerateError;
 /// Largest presence and frequency penalty, as in OpenAI's API.
 const MAX_PENALTY: f64 = 2.0;
 
-/// How a token is chosen from its logits: penalties, temperature, top-k, top-p, min-p and a draw, in this order, which is that
-/// of the fields and HF's ([`Sampler`](super::Sampler)).
+/// How a token is chosen from its logits: penalties, temperature, top-k, top-p, min-p and a draw, in this order, which
+/// is that of the fields and HF's ([`Sampler`](super::Sampler)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampling {
-    /// Scores of tokens that stand in the prompt or the answer are divided by it where positive and multiplied where negative,
-    /// once however often they stand there. 1 for none; above 0. Source: Keskar et al. 2019 (CTRL), section 4.1.
+    /// Scores of tokens that stand in the prompt or the answer are divided by it where positive and multiplied where
+    /// negative, once however often they stand there. 1 for none; above 0. Source: Keskar et al. 2019 (CTRL), section
+    /// 4.1.
     pub repetition_penalty: f64,
-    /// Is subtracted from the scores of tokens that stand in the answer. 0 for none; within -2..=2. Source: OpenAI's API.
+    /// Is subtracted from the scores of tokens that stand in the answer. 0 for none; within -2..=2. Source: OpenAI's
+    /// API.
     pub presence_penalty: f64,
     /// Is subtracted from the scores of tokens as often as they stand in the answer. 0 for none; within -2..=2.
     pub frequency_penalty: f64,
-    /// Scores are divided by it. 0 takes the likeliest token, the first of equals, and leaves out all further steps; at least 0.
+    /// Scores are divided by it. 0 takes the likeliest token, the first of equals, and leaves out all further steps; at
+    /// least 0.
     pub temperature: f64,
     /// Only this many of the likeliest tokens remain, and those as likely as the last of them. 0 for all.
     pub top_k: usize,
     /// Of those, the likeliest remain until they hold this share of the probability. 1 for all; above 0, at most 1.
     /// Source: Holtzman et al. 2020, section 3.1.
     pub top_p: f64,
-    /// Of those, the ones remain that have at least this fraction of the likeliest one's probability. 0 for all; within 0..=1.
-    /// Source: Nguyen et al. 2024, section 3.
+    /// Of those, the ones remain that have at least this fraction of the likeliest one's probability. 0 for all; within
+    /// 0..=1. Source: Nguyen et al. 2024, section 3.
     pub min_p: f64,
-    /// Fixes the draws: the same seed gives the same tokens, whatever the number of threads. `None` takes a seed from the
-    /// operating system, which [`Generation::seed`](super::Generation::seed) tells.
+    /// Fixes the draws: the same seed gives the same tokens, whatever the number of threads. `None` takes a seed from
+    /// the operating system, which [`Generation::seed`](super::Generation::seed) tells.
     pub seed: Option<u64>,
 }
 

@@ -1,7 +1,7 @@
 //! Sequences under way: their prompts, the tokens chosen so far, and the logits of the next.
 //!
-//! Sequences of any lengths run side by side: each pass of the decoder takes the rows of all of them behind each other, so that
-//! weights are read once for all, and no row is padding. Each sequence has its own keys and values.
+//! Sequences of any lengths run side by side: each pass of the decoder takes the rows of all of them behind each other,
+//! so that weights are read once for all, and no row is padding. Each sequence has its own keys and values.
 
 use super::{GenerateError, GenerateOptions};
 use crate::inputs::check_length;
@@ -64,8 +64,8 @@ impl<'a, B: FusedOps> Session<'a, B> {
         inputs.validate(model.config()).map(drop)
     }
 
-    /// As [`Session::prepare`], but leaves out what `prefix` holds, which is cut to what it shares with this prompt. Only the
-    /// pictures behind it are encoded.
+    /// As [`Session::prepare`], but leaves out what `prefix` holds, which is cut to what it shares with this prompt.
+    /// Only the pictures behind it are encoded.
     ///
     /// # Errors
     /// As [`Session::prepare`]; `prefix` is as it was then.
@@ -143,7 +143,8 @@ impl<'a, B: FusedOps> Session<'a, B> {
         Ok((session, logits.remove(0)))
     }
 
-    /// What a session that was [resumed](Session::resume) has computed: the prompt and all tokens pushed. `None` for others.
+    /// What a session that was [resumed](Session::resume) has computed: the prompt and all tokens pushed. `None` for
+    /// others.
     pub fn into_prefix(self) -> Option<PrefixCache<B>> {
         self.sequences.into_iter().find_map(|sequence| match sequence.state {
             State::Prefix(prefix) => Some(prefix),
@@ -170,8 +171,8 @@ impl<'a, B: FusedOps> Session<'a, B> {
         Ok(self.push_batch(&[(0, token)])?.remove(0))
     }
 
-    /// Appends a token to each sequence named, in ascending order, and gives the logits of their next tokens, `[vocab_size]`
-    /// each.
+    /// Appends a token to each sequence named, in ascending order, and gives the logits of their next tokens,
+    /// `[vocab_size]` each.
     ///
     /// # Errors
     /// As [`Session::push`].

@@ -1,8 +1,8 @@
 //! Stop strings in text that arrives in pieces.
 //!
-//! Text is shown as soon as no stop string can begin in it: what is held back is the longest end of the text that begins one.
-//! The stop string that is complete first counts, and of several complete at the same character the longest, so that how tokens
-//! cut the text makes no difference.
+//! Text is shown as soon as no stop string can begin in it: what is held back is the longest end of the text that
+//! begins one. The stop string that is complete first counts, and of several complete at the same character the
+//! longest, so that how tokens cut the text makes no difference.
 
 use std::ops::Range;
 
@@ -21,7 +21,8 @@ impl StopMatcher {
         Self { stops, held: String::new() }
     }
 
-    /// Takes more text; returns what may be shown, and the stop string that is complete. The text from there on is dropped.
+    /// Takes more text; returns what may be shown, and the stop string that is complete. The text from there on is
+    /// dropped.
     pub(super) fn push(&mut self, text: &str) -> (String, Option<usize>) {
         self.held.push_str(text);
         if let Some((index, place)) = self.find() {

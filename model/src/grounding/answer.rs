@@ -1,7 +1,7 @@
 //! Finds the detections in a text.
 //!
-//! The JSON may stand alone, between fences, amid sentences, in several pieces, inside another object, or end too early. So every
-//! `[` and `{` is tried as the beginning of a value:
+//! The JSON may stand alone, between fences, amid sentences, in several pieces, inside another object, or end too
+//! early. So every `[` and `{` is tried as the beginning of a value:
 //!
 //! ```text
 //! at each bracket:  a whole value        ->  keep the detections in it, go on after it
@@ -31,8 +31,8 @@ pub struct Grounding {
 /// Reads the detections in an answer.
 ///
 /// # Errors
-/// [`GroundingError`]: none in it, or one that is malformed. Coordinates beyond the picture and corners in the wrong order are no
-/// errors ([`Detection::to_pixels`] puts them right).
+/// [`GroundingError`]: none in it, or one that is malformed. Coordinates beyond the picture and corners in the wrong
+/// order are no errors ([`Detection::to_pixels`] puts them right).
 pub fn parse(answer: &str) -> Result<Grounding, GroundingError> {
     if answer.len() > MAX_ANSWER_BYTES {
         return Err(GroundingError::TooLong { found: answer.len(), limit: MAX_ANSWER_BYTES });

@@ -38,8 +38,8 @@ pub enum Shape {
     Point(Point),
 }
 
-/// Something that the model located, as it said it: coordinates from 0 to [`RELATIVE_SIDE`] along each side, unchecked but for being
-/// finite numbers.
+/// Something that the model located, as it said it: coordinates from 0 to [`RELATIVE_SIDE`] along each side, unchecked
+/// but for being finite numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detection {
     /// What it is.
@@ -60,8 +60,8 @@ pub struct PixelDetection {
 }
 
 impl Detection {
-    /// Scales to a picture of `width` x `height` pixels, before any resizing: `x * width / 1000`, `y * height / 1000`, clipped to the
-    /// picture, the corners of a box put in order.
+    /// Scales to a picture of `width` x `height` pixels, before any resizing: `x * width / 1000`, `y * height / 1000`,
+    /// clipped to the picture, the corners of a box put in order.
     pub fn to_pixels(&self, width: u32, height: u32) -> PixelDetection {
         let scale = |value: f64, side: u32| (value / RELATIVE_SIDE * f64::from(side)).clamp(0.0, f64::from(side));
         let shape = match self.shape {

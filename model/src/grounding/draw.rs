@@ -11,9 +11,9 @@ use super::{BoxShape, DrawStyle, PixelDetection, Point, Shape};
 
 /// Draws boxes as frames, points as discs with a rim, and labels beside them.
 ///
-/// Coordinates are pixels of `picture` ([`Detection::to_pixels`](super::Detection::to_pixels)); what lies beyond it is cut off, and
-/// labels are moved into it. Detections with the same label have the same colour. Later ones are drawn over earlier ones, all labels
-/// over all frames.
+/// Coordinates are pixels of `picture` ([`Detection::to_pixels`](super::Detection::to_pixels)); what lies beyond it is
+/// cut off, and labels are moved into it. Detections with the same label have the same colour. Later ones are drawn
+/// over earlier ones, all labels over all frames.
 pub fn draw(picture: &mut RgbImage, detections: &[PixelDetection], style: &DrawStyle) {
     let (width, height) = picture.dimensions();
     if width == 0 || height == 0 {

@@ -30,8 +30,9 @@ fn find_letter(letter: char) -> [u8; 8] {
         .unwrap_or([0x7F, 0x41, 0x41, 0x41, 0x41, 0x41, 0x7F, 0])
 }
 
-/// Writes `text` on `colour`, its background's corner at (`left`, `top`), or, where it would leave the picture, as near to that as it
-/// fits. A text wider than the picture is cut and ends in `..`; a picture of less than a letter gets none.
+/// Writes `text` on `colour`, its background's corner at (`left`, `top`), or, where it would leave the picture, as near
+/// to that as it fits. A text wider than the picture is cut and ends in `..`; a picture of less than a letter gets
+/// none.
 ///
 /// `place` gives the top edge from the height of the background.
 pub(super) fn write_label(

@@ -1,6 +1,7 @@
 //! How detections are drawn.
 
-/// Colours that are told apart at a glance and don't blend into skin, grass or sky; the names are those of the usual palettes.
+/// Colours that are told apart at a glance and don't blend into skin, grass or sky; the names are those of the usual
+/// palettes.
 const COLOURS: [[u8; 3]; 10] = [
     [230, 25, 75],   // red
     [60, 180, 75],   // green
@@ -23,7 +24,8 @@ pub struct DrawStyle {
     pub text_scale: Option<u32>,
     /// Whether labels are written.
     pub labels: bool,
-    /// Colours, taken in turn: one for each label, and one for each detection without a label. Empty, the built-in ones.
+    /// Colours, taken in turn: one for each label, and one for each detection without a label. Empty, the built-in
+    /// ones.
     pub colours: Vec<[u8; 3]>,
 }
 
@@ -51,8 +53,8 @@ impl DrawStyle {
     }
 }
 
-/// Black or white, whichever is easier to read on `colour`: black where the luma of BT.601, `0.299 r + 0.587 g + 0.114 b`, is at
-/// least half.
+/// Black or white, whichever is easier to read on `colour`: black where the luma of BT.601, `0.299 r + 0.587 g + 0.114
+/// b`, is at least half.
 pub(super) fn contrast(colour: [u8; 3]) -> [u8; 3] {
     let [red, green, blue] = colour.map(u32::from);
     if 299 * red + 587 * green + 114 * blue >= 128_000 { [0; 3] } else { [255; 3] }

@@ -1,8 +1,9 @@
 //! Files of one commit into the cache, by `hf-hub`, which names, resumes and links them.
 //!
-//! Around each of its downloads stands what it doesn't do: sizes are compared, a file that is there already under another commit is
-//! linked and not fetched again, remains of an earlier run are made fit to go on from, and a failure on the way is tried again
-//! (`hf-hub` can do that too, but begins at byte 0 of the server's file and at the end of its own).
+//! Around each of its downloads stands what it doesn't do: sizes are compared, a file that is there already under
+//! another commit is linked and not fetched again, remains of an earlier run are made fit to go on from, and a failure
+//! on the way is tried again (`hf-hub` can do that too, but begins at byte 0 of the server's file and at the end of its
+//! own).
 
 use super::cache::RepoCache;
 use super::model_id::ModelId;
@@ -131,8 +132,8 @@ impl<'a> Fetcher<'a> {
         Err(Failure::Passing(HubError::WrongSize { file, expected, found }))
     }
 
-    /// Takes back a download of `found` bytes that isn't what was announced: too little becomes a part, which can be gone on from;
-    /// too much is something else, and removed.
+    /// Takes back a download of `found` bytes that isn't what was announced: too little becomes a part, which can be
+    /// gone on from; too much is something else, and removed.
     fn undo(&self, remote: &Remote<'_>, pointer: &Path, found: u64) -> Result<(), HubError> {
         if remote.blob.exists() {
             fs::remove_file(pointer).map_err(HubError::disk(pointer))?;
@@ -147,8 +148,8 @@ impl<'a> Fetcher<'a> {
         undone.map_err(HubError::disk(&remote.blob))
     }
 
-    /// Uses what earlier runs left: content that is there is linked, a complete part becomes content, and what cannot be gone on
-    /// from is removed. Says whether the file is there now.
+    /// Uses what earlier runs left: content that is there is linked, a complete part becomes content, and what cannot
+    /// be gone on from is removed. Says whether the file is there now.
     fn settle(&self, remote: &Remote<'_>, pointer: &Path) -> Result<bool, HubError> {
         let (blob, part) = (&remote.blob, remote.blob.with_extension("part"));
         // A link whose content is gone would be in the way of a new one.

@@ -16,12 +16,13 @@
 //! 4. the small files: tokenizer, templates, preprocessors, `generation_config.json`, and the index of shards;
 //! 5. `model.safetensors`, or the shards that the index names. Nothing else: no `*.bin`, no `*.pth`.
 //!
-//! The cache's layout is the one that Python's `huggingface_hub` uses (`models--OWNER--NAME/{blobs,refs,snapshots}`), so each
-//! finds what the other has fetched. A file that was cut off stays as `blobs/*.part`, and the next attempt, or the next run, goes on
-//! from there. What a repository is known not to have is kept in `.no_exist`, as Python does.
+//! The cache's layout is the one that Python's `huggingface_hub` uses (`models--OWNER--NAME/{blobs,refs,snapshots}`),
+//! so each finds what the other has fetched. A file that was cut off stays as `blobs/*.part`, and the next attempt, or
+//! the next run, goes on from there. What a repository is known not to have is kept in `.no_exist`, as Python does.
 //!
-//! What cannot be had with `hf-hub`: a server that stays silent without closing the connection is waited for; sizes are compared,
-//! but no checksums; and the token goes also to the server that the Hub sends the question for a file's size on to.
+//! What cannot be had with `hf-hub`: a server that stays silent without closing the connection is waited for; sizes are
+//! compared, but no checksums; and the token goes also to the server that the Hub sends the question for a file's size
+//! on to.
 
 mod cache;
 mod error;
@@ -48,7 +49,8 @@ use std::path::{Path, PathBuf};
 /// The folder of `model`: itself, where it is a folder, and otherwise the download of the model `owner/name`.
 ///
 /// # Errors
-/// [`HubError::NoSuchFolder`] for what looks like a path and isn't there, [`HubError::NotAFolder`], and what [`download`] returns.
+/// [`HubError::NoSuchFolder`] for what looks like a path and isn't there, [`HubError::NotAFolder`], and what
+/// [`download`] returns.
 pub fn resolve(model: &str, options: &HubOptions) -> Result<PathBuf> {
     let path = Path::new(model);
     if path.is_dir() {
@@ -65,12 +67,12 @@ pub fn resolve(model: &str, options: &HubOptions) -> Result<PathBuf> {
 
 /// Downloads what the cache lacks of the model `id` (`owner/name`), and gives the folder of its snapshot.
 ///
-/// A branch that is in the cache isn't asked for again, unless [`HubOptions::refresh`] says so. Where the Hub cannot be reached
-/// and the cache has all that is needed to load the model, that is used, with a warning.
+/// A branch that is in the cache isn't asked for again, unless [`HubOptions::refresh`] says so. Where the Hub cannot be
+/// reached and the cache has all that is needed to load the model, that is used, with a warning.
 ///
 /// # Errors
-/// [`HubError`]; [`ConfigError`](crate::config::ConfigError) where `config.json` is not of a model that this crate runs, before
-/// its weights are downloaded.
+/// [`HubError`]; [`ConfigError`](crate::config::ConfigError) where `config.json` is not of a model that this crate
+/// runs, before its weights are downloaded.
 pub fn download(id: &str, options: &HubOptions) -> Result<PathBuf> {
     let id = ModelId::parse(id)?;
     options.validate()?;

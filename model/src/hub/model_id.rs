@@ -7,8 +7,8 @@ use std::path::Path;
 /// Longest name of an owner or a model, as the Hub allows.
 const MAX_PART: usize = 96;
 
-/// `owner/name`, by the Hub's rules: letters, digits, `-`, `_` and `.`; neither begins or ends with `-` or `.`; no `--` or `..`;
-/// the name doesn't end with `.git`.
+/// `owner/name`, by the Hub's rules: letters, digits, `-`, `_` and `.`; neither begins or ends with `-` or `.`; no `--`
+/// or `..`; the name doesn't end with `.git`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ModelId(String);
 
@@ -45,8 +45,8 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// Whether `model`, which isn't there, was meant as a path: it is absolute, begins with `.` or `~`, has a backslash or a drive,
-/// ends with a slash, or has more than one.
+/// Whether `model`, which isn't there, was meant as a path: it is absolute, begins with `.` or `~`, has a backslash or
+/// a drive, ends with a slash, or has more than one.
 pub(super) fn looks_local(model: &str) -> bool {
     Path::new(model).is_absolute()
         || model.starts_with(['.', '~', '/'])

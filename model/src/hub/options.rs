@@ -19,7 +19,8 @@ pub enum HubFiles {
     WithoutWeights,
 }
 
-/// How [`download`](super::download) works. [`HubOptions::from_env`] reads the variables that Python's `huggingface_hub` reads.
+/// How [`download`](super::download) works. [`HubOptions::from_env`] reads the variables that Python's
+/// `huggingface_hub` reads.
 #[derive(Clone)]
 pub struct HubOptions {
     /// A branch, a tag or a commit.

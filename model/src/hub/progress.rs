@@ -26,8 +26,8 @@ impl<F: Fn(DownloadStep<'_>) + Send + Sync> DownloadProgress for F {
     }
 }
 
-/// A bar on standard error: bytes, speed, time left and the file at hand. It shows nothing where that isn't a terminal, and goes
-/// away when it is dropped.
+/// A bar on standard error: bytes, speed, time left and the file at hand. It shows nothing where that isn't a terminal,
+/// and goes away when it is dropped.
 pub fn download_bar() -> DownloadBar {
     let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {bytes_per_sec} {eta} {wide_msg}");
     // The template is a constant; if it were wrong, indicatif's own style would do.

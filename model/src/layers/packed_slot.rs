@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 /// Holds a `B::Packed`, or nothing.
 ///
-/// A module is bound by plain `Backend` (Burn derives its autodiff twin on the inner backend), which has no packed form: so the
-/// type is erased here, and asked for again where `B: FusedOps`.
+/// A module is bound by plain `Backend` (Burn derives its autodiff twin on the inner backend), which has no packed
+/// form: so the type is erased here, and asked for again where `B: FusedOps`.
 ///
 /// A packed weight is a derived value. Whatever may change the parameter that it came from empties the slot:
 /// mapping, loading a record, moving to another device, and going to or from an autodiff backend.

@@ -8,8 +8,9 @@ use burn_kiln_fusion::FusedOps;
 
 /// The model on Kiln's kernels, as `config` says: which of them, in what sizes, with packed weights or plain ones.
 ///
-/// No weight is copied on the way from `B` to `Kiln<B>`, and packing frees each tensor before it reads the next: weights that a checkpoint
-/// maps leave memory as they are packed. The configuration goes with the model, so two models in one process keep their own.
+/// No weight is copied on the way from `B` to `Kiln<B>`, and packing frees each tensor before it reads the next:
+/// weights that a checkpoint maps leave memory as they are packed. The configuration goes with the model, so two models
+/// in one process keep their own.
 ///
 /// ```no_run
 /// use burn_flex::Flex;
@@ -45,8 +46,8 @@ pub fn undo_low_level_optimizations<B: Engine>(model: Qwen3Vl<Kiln<B>>) -> Resul
 }
 
 impl<B: FusedOps> Qwen3Vl<B> {
-    /// Runs the model as `config` says from now on, and packs its weights, if it says so: [`apply_low_level_optimizations`] for a model that
-    /// was loaded onto its backend.
+    /// Runs the model as `config` says from now on, and packs its weights, if it says so:
+    /// [`apply_low_level_optimizations`] for a model that was loaded onto its backend.
     ///
     /// # Errors
     /// [`Error::Optimization`](crate::Error::Optimization) for a configuration with values out of range.
@@ -54,7 +55,8 @@ impl<B: FusedOps> Qwen3Vl<B> {
         self.optimize_with_progress(config, &mut NoProgress)
     }
 
-    /// [`Qwen3Vl::optimize`], telling `progress` of every weight that is packed: its bytes are those of its elements as f32.
+    /// [`Qwen3Vl::optimize`], telling `progress` of every weight that is packed: its bytes are those of its elements as
+    /// f32.
     ///
     /// # Errors
     /// As [`Qwen3Vl::optimize`].

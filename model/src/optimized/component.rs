@@ -1,4 +1,5 @@
-//! Blocks of the model, each optimized by itself: for who builds a model of their own from them, or compares one block alone.
+//! Blocks of the model, each optimized by itself: for who builds a model of their own from them, or compares one block
+//! alone.
 
 use super::Block;
 use crate::Result;
@@ -106,7 +107,8 @@ fn run_causal<B: Engine, T>(
 }
 
 impl<B: Engine> OptimizedAttention<B> {
-    /// Causal attention of the rows that `norm` makes of one sequence, output projection included; see [`TextAttention::forward`].
+    /// Causal attention of the rows that `norm` makes of one sequence, output projection included; see
+    /// [`TextAttention::forward`].
     ///
     /// # Shapes
     /// `x` and output `[1, length, hidden]`.

@@ -15,8 +15,8 @@ pub struct Explanation {
     pub fused: Vec<(&'static str, bool)>,
     /// Products with weights, in the order of their use; alike ones of several layers are one.
     pub products: Vec<ExplainedProduct>,
-    /// Ops around them, where the backend has more to say than whether they are fused: on CubeCL devices the blueprint of each
-    /// launch, or what the device lacks for it.
+    /// Ops around them, where the backend has more to say than whether they are fused: on CubeCL devices the blueprint
+    /// of each launch, or what the device lacks for it.
     pub ops: Vec<ExplainedOp>,
 }
 

@@ -65,7 +65,8 @@ impl<B: Backend> Block<B> for Qwen3Vl<B> {
     }
 
     fn visit_weights(&mut self, visit: &mut dyn FnMut(&str, WeightMut<'_, B>)) {
-        // The largest weight first: while it is packed, the pages of a mapped checkpoint that come later are not in memory yet.
+        // The largest weight first: while it is packed, the pages of a mapped checkpoint that come later are not in
+        // memory yet.
         match &mut self.lm_head {
             Some(head) => visit_part("lm_head", head, visit),
             // A table that is not the head is only gathered from.

@@ -6,9 +6,9 @@
 //! | `video_preprocessor_config.json` | settings for videos |
 //! | `processor_config.json` | both, under `image_processor` and `video_processor` (newer checkpoints), where the others are absent |
 //!
-//! Pixel limits come as `size.shortest_edge` / `size.longest_edge`, which are pixel counts despite their names, or in the older
-//! spelling `min_pixels` / `max_pixels`, at the top level (where it wins, as in HF) or inside `size`. What a file leaves out has
-//! the released value.
+//! Pixel limits come as `size.shortest_edge` / `size.longest_edge`, which are pixel counts despite their names, or in
+//! the older spelling `min_pixels` / `max_pixels`, at the top level (where it wins, as in HF) or inside `size`. What a
+//! file leaves out has the released value.
 
 use std::path::Path;
 
@@ -56,16 +56,16 @@ impl PreprocessorConfig {
     /// Reads settings for pictures from the text of a `preprocessor_config.json`.
     ///
     /// # Errors
-    /// [`ImageError::Json`] (with the name `origin`) for text that is no such file, [`ImageError::Setting`] for a value that
-    /// cannot work.
+    /// [`ImageError::Json`] (with the name `origin`) for text that is no such file, [`ImageError::Setting`] for a value
+    /// that cannot work.
     pub fn from_json(text: &str, origin: impl AsRef<Path>) -> Result<Self, ImageError> {
         parse(text, origin.as_ref()).and_then(|settings| read_pictures(settings, Self::default()))
     }
 }
 
 impl VideoConfig {
-    /// Reads settings for videos from the text of a `video_preprocessor_config.json`; `pictures` are the checkpoint's settings
-    /// for pictures, which supply what the text leaves out.
+    /// Reads settings for videos from the text of a `video_preprocessor_config.json`; `pictures` are the checkpoint's
+    /// settings for pictures, which supply what the text leaves out.
     ///
     /// # Errors
     /// As [`PreprocessorConfig::from_json`].

@@ -1,8 +1,8 @@
 //! Files to 8-bit RGB.
 //!
-//! The header is read first: a picture beyond [`DecodeLimits`] is refused before any of it is decoded. Whatever the file holds
-//! (grey, palette, 16 bits, CMYK) becomes 8-bit RGB; transparent pixels are blended with white; an EXIF orientation is applied;
-//! of an animation the first frame counts.
+//! The header is read first: a picture beyond [`DecodeLimits`] is refused before any of it is decoded. Whatever the
+//! file holds (grey, palette, 16 bits, CMYK) becomes 8-bit RGB; transparent pixels are blended with white; an EXIF
+//! orientation is applied; of an animation the first frame counts.
 
 use std::io::Cursor;
 use std::path::Path;

@@ -45,7 +45,8 @@ pub(super) fn count_samples(frames: usize, source_fps: Option<f64>, config: &Vid
 
 /// Computes the time of every temporal patch of the frames at `indices`, in seconds.
 ///
-/// A patch of `temporal` frames happens midway between its first and its last; the last index is repeated to fill a patch.
+/// A patch of `temporal` frames happens midway between its first and its last; the last index is repeated to fill a
+/// patch.
 ///
 /// # Errors
 /// [`ImageError::NoFrames`]; [`ImageError::FrameRate`] unless `source_fps` is positive and finite;

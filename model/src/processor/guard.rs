@@ -6,8 +6,9 @@ use image::error::{DecodingError, ImageFormatHint, ImageResult};
 
 use super::ImageError;
 
-/// Runs a decoder. One that panics on a damaged file (as JPEG's does in zune-jpeg 0.5.15, where a component is sampled more finely
-/// than the first) gives [`ImageError::Decode`] like one that refuses it. Where panics abort, nothing can be done.
+/// Runs a decoder. One that panics on a damaged file (as JPEG's does in zune-jpeg 0.5.15, where a component is sampled
+/// more finely than the first) gives [`ImageError::Decode`] like one that refuses it. Where panics abort, nothing can
+/// be done.
 pub(super) fn guard_decoder<T>(decode: impl FnOnce() -> ImageResult<T>) -> Result<T, ImageError> {
     let outcome = catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|panic| {
         let reason = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -1,11 +1,11 @@
 //! Finds the end of a JPEG file.
 //!
-//! The decoder fills what a truncated file lacks with grey and reports success; a model would then describe grey. HF (Pillow)
-//! refuses such a file, and so do we: a JPEG must reach its end-of-image marker.
+//! The decoder fills what a truncated file lacks with grey and reports success; a model would then describe grey. HF
+//! (Pillow) refuses such a file, and so do we: a JPEG must reach its end-of-image marker.
 //!
-//! A file is a sequence of segments `FF marker length payload`; after a start-of-scan segment come entropy-coded bytes, in which
-//! `FF 00` is a stuffed byte and `FF D0..D7` a restart. Thumbnails inside a payload have markers of their own, so segments are
-//! skipped by their length. Source: ITU-T T.81, annex B.
+//! A file is a sequence of segments `FF marker length payload`; after a start-of-scan segment come entropy-coded bytes,
+//! in which `FF 00` is a stuffed byte and `FF D0..D7` a restart. Thumbnails inside a payload have markers of their own,
+//! so segments are skipped by their length. Source: ITU-T T.81, annex B.
 
 const START: u8 = 0xD8;
 const END: u8 = 0xD9;

@@ -1,13 +1,14 @@
 //! Pictures and video frames in, patch rows out.
 //!
-//! A picture comes from an [`ImageSource`], a video from a [`VideoSource`], each with options of its own ([`ImageOptions`],
-//! [`VideoOptions`]). A picture goes through five steps, each a file: it is decoded to 8-bit RGB ([`decode_path`], [`decode_bytes`]), its target
-//! size is chosen ([`smart_resize`]), it is resampled (bicubic with antialias), each sample is mapped to `(x / 255 - mean) / std`,
-//! and the samples are laid out as one row for each patch. [`ImageProcessor`] runs them in order with the settings of a
-//! checkpoint ([`PreprocessorConfig`], [`VideoConfig`]).
+//! A picture comes from an [`ImageSource`], a video from a [`VideoSource`], each with options of its own
+//! ([`ImageOptions`], [`VideoOptions`]). A picture goes through five steps, each a file: it is decoded to 8-bit RGB
+//! ([`decode_path`], [`decode_bytes`]), its target size is chosen ([`smart_resize`]), it is resampled (bicubic with
+//! antialias), each sample is mapped to `(x / 255 - mean) / std`, and the samples are laid out as one row for each
+//! patch. [`ImageProcessor`] runs them in order with the settings of a checkpoint ([`PreprocessorConfig`],
+//! [`VideoConfig`]).
 //!
-//! What comes out equals what HF transformers' `Qwen2VLImageProcessorFast` and `Qwen3VLVideoProcessor` compute, up to one level
-//! of an 8-bit sample where two resamplers round differently (`tests/prompts/processor.rs`).
+//! What comes out equals what HF transformers' `Qwen2VLImageProcessorFast` and `Qwen3VLVideoProcessor` compute, up to
+//! one level of an 8-bit sample where two resamplers round differently (`tests/prompts/processor.rs`).
 
 mod config;
 mod config_file;

@@ -1,7 +1,7 @@
 //! From 8-bit samples to what the vision tower was trained on.
 //!
-//! `y = (x * rescale - mean) / std`, computed as HF's fast processors fuse it: `(x - mean / rescale) / (std / rescale)` in f32.
-//! A sample has 256 values, so one table for each channel holds every result.
+//! `y = (x * rescale - mean) / std`, computed as HF's fast processors fuse it: `(x - mean / rescale) / (std / rescale)`
+//! in f32. A sample has 256 values, so one table for each channel holds every result.
 
 use super::PreprocessorConfig;
 

@@ -31,8 +31,8 @@ pub struct ImageOptions {
 
 /// Sampling and pixel limits of one video; what is absent is the checkpoint's.
 ///
-/// A list of frames ([`VideoSource::List`](super::VideoSource::List)) counts as sampled already: every frame is taken, unless
-/// `raw_fps` comes with `fps`, or `num_frames` is given. `sample_fps` says the same of any source.
+/// A list of frames ([`VideoSource::List`](super::VideoSource::List)) counts as sampled already: every frame is taken,
+/// unless `raw_fps` comes with `fps`, or `num_frames` is given. `sample_fps` says the same of any source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VideoOptions {
@@ -83,7 +83,8 @@ impl ImageOptions {
 }
 
 impl VideoOptions {
-    /// The checkpoint's settings with this sampling; pixel limits depend on the number of frames ([`Self::limit_pixels`]).
+    /// The checkpoint's settings with this sampling; pixel limits depend on the number of frames
+    /// ([`Self::limit_pixels`]).
     ///
     /// # Errors
     /// [`ImageError::Option`] for options that contradict each other or are out of range.
@@ -111,7 +112,8 @@ impl VideoOptions {
         Ok(VideoConfig { fps: self.fps.unwrap_or(config.fps), min_frames, max_frames, ..config.clone() })
     }
 
-    /// Bounds on the pixels of `frames` frames together, as [`smart_resize_video`](super::smart_resize_video) takes them.
+    /// Bounds on the pixels of `frames` frames together, as [`smart_resize_video`](super::smart_resize_video) takes
+    /// them.
     ///
     /// Without options these are the checkpoint's. Both are finite and the first is at most the second.
     pub fn limit_pixels(&self, frames: usize, config: &PreprocessorConfig) -> (usize, usize) {

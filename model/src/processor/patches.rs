@@ -5,8 +5,8 @@
 //! in a row  channel, frame in the temporal patch, y, x                    (3, T, P, P)
 //! ```
 //!
-//! so that the `m * m` rows that the merger joins into one token follow each other. Source: `patchify` of HF transformers'
-//! Qwen2-VL image processor.
+//! so that the `m * m` rows that the merger joins into one token follow each other. Source: `patchify` of HF
+//! transformers' Qwen2-VL image processor.
 
 use image::RgbImage;
 use rayon::prelude::*;
@@ -15,7 +15,8 @@ use super::{Grid, PreprocessorConfig, normalize::SampleTable};
 
 /// Fills the patch rows of `frames`, which are of one size, whole merge blocks, and whole temporal patches.
 ///
-/// A picture is given as `temporal_patch_size` times itself. Returns `grid.patches()` rows of `config.row_len()` floats.
+/// A picture is given as `temporal_patch_size` times itself. Returns `grid.patches()` rows of `config.row_len()`
+/// floats.
 pub(super) fn fill_patches(frames: &[&RgbImage], config: &PreprocessorConfig, table: &SampleTable) -> (Vec<f32>, Grid) {
     let (width, height) = frames[0].dimensions();
     let (patch, temporal, merge) = (config.patch_size, config.temporal_patch_size, config.merge_size);

@@ -39,8 +39,8 @@ impl ImageProcessor {
         Ok(Self { pictures, videos, opening: Opening::default(), picture_samples, video_samples })
     }
 
-    /// Reads the settings from the folder of a checkpoint: `preprocessor_config.json` and `video_preprocessor_config.json`, or
-    /// `processor_config.json`. What is absent has the released value.
+    /// Reads the settings from the folder of a checkpoint: `preprocessor_config.json` and
+    /// `video_preprocessor_config.json`, or `processor_config.json`. What is absent has the released value.
     ///
     /// # Errors
     /// [`ImageError::Read`], [`ImageError::Json`] or [`ImageError::Setting`] for files that cannot be used.
@@ -131,8 +131,8 @@ impl ImageProcessor {
         pictures.iter().map(|picture| self.process(picture)).collect()
     }
 
-    /// Processes the frames of a video, already sampled ([`super::sample_frames`]), two (`temporal_patch_size`) to a temporal
-    /// patch; the last frame is repeated to fill a patch.
+    /// Processes the frames of a video, already sampled ([`super::sample_frames`]), two (`temporal_patch_size`) to a
+    /// temporal patch; the last frame is repeated to fill a patch.
     ///
     /// # Errors
     /// [`ImageError::NoFrames`], [`ImageError::FrameSize`] when frames differ in size, [`ImageError::Video`] beyond the
@@ -150,8 +150,8 @@ impl ImageProcessor {
     /// Without a frame rate from the video or the options, [`super::DEFAULT_SOURCE_FPS`] is assumed, with a warning.
     ///
     /// # Errors
-    /// Those of [`VideoOptions::apply`], [`Self::process_video`], and of a source that cannot be read ([`ImageError::Video`],
-    /// [`ImageError::Decode`], [`ImageError::Read`], ..).
+    /// Those of [`VideoOptions::apply`], [`Self::process_video`], and of a source that cannot be read
+    /// ([`ImageError::Video`], [`ImageError::Decode`], [`ImageError::Read`], ..).
     pub fn process_video_source(
         &self,
         source: &VideoSource,

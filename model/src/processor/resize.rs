@@ -1,8 +1,8 @@
 //! Bicubic resampling with antialias.
 //!
-//! The filter is the cubic convolution with a = -1/2 (Keys 1981), stretched by the scale when shrinking so that every source
-//! pixel counts. It runs along rows, then along columns, in integer arithmetic with an 8-bit picture between the passes: Pillow's
-//! scheme, which PyTorch's uint8 resize follows. HF's fast processors use the latter.
+//! The filter is the cubic convolution with a = -1/2 (Keys 1981), stretched by the scale when shrinking so that every
+//! source pixel counts. It runs along rows, then along columns, in integer arithmetic with an 8-bit picture between the
+//! passes: Pillow's scheme, which PyTorch's uint8 resize follows. HF's fast processors use the latter.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,8 @@ use super::ImageError;
 /// # Errors
 /// [`ImageError::Resize`] when the resampler refuses a buffer (an empty picture).
 pub(super) fn resize_picture(picture: &RgbImage, height: usize, width: usize) -> Result<RgbImage, ImageError> {
-    // The resampler would do columns first: where the 8-bit picture between the passes saturates, that differs by many levels.
+    // The resampler would do columns first: where the 8-bit picture between the passes saturates, that differs by many
+    // levels.
     let rows = resample(picture, picture.height(), width as u32)?;
     resample(&rows, height as u32, width as u32).map(Cow::into_owned)
 }

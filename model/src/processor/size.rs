@@ -1,7 +1,7 @@
 //! The size that a picture is resampled to.
 //!
-//! Both sides become multiples of `factor = patch_size * merge_size` (so that the picture consists of whole merge blocks), the
-//! number of pixels comes within limits, and the aspect ratio is kept as well as that allows:
+//! Both sides become multiples of `factor = patch_size * merge_size` (so that the picture consists of whole merge
+//! blocks), the number of pixels comes within limits, and the aspect ratio is kept as well as that allows:
 //!
 //! ```text
 //! h', w' = round(h / factor) * factor, round(w / factor) * factor        ties to even, as Python's round
@@ -9,8 +9,8 @@
 //! h' w' < min:  b = sqrt(min / (h w)); h', w' = ceil(h b / factor) * factor, ..
 //! ```
 //!
-//! For a video the same holds with the pixels of all frames. Source: `smart_resize` of HF transformers' Qwen2-VL image processor
-//! and Qwen3-VL video processor.
+//! For a video the same holds with the pixels of all frames. Source: `smart_resize` of HF transformers' Qwen2-VL image
+//! processor and Qwen3-VL video processor.
 
 use super::ImageError;
 
@@ -23,8 +23,8 @@ pub const MAX_ASPECT_RATIO: f64 = 200.0;
 /// A picture so thin that its limits contradict each other gets one block across and may exceed `max_pixels`.
 ///
 /// # Errors
-/// [`ImageError::Empty`] for a side of zero, [`ImageError::AspectRatio`] above [`MAX_ASPECT_RATIO`], [`ImageError::Setting`] for
-/// a `factor` or `min_pixels` of zero.
+/// [`ImageError::Empty`] for a side of zero, [`ImageError::AspectRatio`] above [`MAX_ASPECT_RATIO`],
+/// [`ImageError::Setting`] for a `factor` or `min_pixels` of zero.
 pub fn smart_resize(
     height: usize,
     width: usize,
@@ -38,9 +38,9 @@ pub fn smart_resize(
 
 /// Chooses the size that each of `frames` video frames is resampled to; returns `(height, width)`.
 ///
-/// The limits bound `frames * height * width`, with `frames` rounded to a multiple of `temporal` (ties to even) where the result
-/// is tested and as it is where the scale is computed. Frames smaller than one block are first scaled up to it. A single frame
-/// counts as a whole temporal patch.
+/// The limits bound `frames * height * width`, with `frames` rounded to a multiple of `temporal` (ties to even) where
+/// the result is tested and as it is where the scale is computed. Frames smaller than one block are first scaled up to
+/// it. A single frame counts as a whole temporal patch.
 ///
 /// # Errors
 /// As [`smart_resize`]; [`ImageError::NoFrames`] for no frames.
@@ -135,8 +135,8 @@ impl Limits {
 mod tests {
     use super::*;
 
-    /// `(frames, height, width, min, max) -> (height, width)`; frames 0 is a picture. Computed with Python's `round`, `floor`,
-    /// `ceil` and `sqrt` by `tests/fixtures/processor/sizes.py`.
+    /// `(frames, height, width, min, max) -> (height, width)`; frames 0 is a picture. Computed with Python's `round`,
+    /// `floor`, `ceil` and `sqrt` by `tests/fixtures/processor/sizes.py`.
     #[test]
     fn sizes_equal_the_reference() {
         let table = include_str!("../../tests/fixtures/processor/sizes.csv");

@@ -13,7 +13,8 @@ use super::{DecodeLimits, ImageError, decode_bytes, decode_path};
 /// Where a picture comes from. Copies share the data.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ImageSource {
-    /// A string as messages have it: a path, a `file://` URL or a `data:` URI. It is looked at when the picture is decoded.
+    /// A string as messages have it: a path, a `file://` URL or a `data:` URI. It is looked at when the picture is
+    /// decoded.
     Location(String),
     /// A file.
     Path(PathBuf),
@@ -66,8 +67,8 @@ impl ImageSource {
         .map(Cow::Owned)
     }
 
-    /// The source as a string that messages can hold: data becomes a `data:` URI, pixels one of a PNG file. `None` for a path
-    /// that is no Unicode, and for pixels that PNG cannot hold (none).
+    /// The source as a string that messages can hold: data becomes a `data:` URI, pixels one of a PNG file. `None` for
+    /// a path that is no Unicode, and for pixels that PNG cannot hold (none).
     pub fn to_location(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Location(text) => Some(Cow::Borrowed(text)),

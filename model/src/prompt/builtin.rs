@@ -1,12 +1,14 @@
 //! The template for a checkpoint that brings none.
 
-/// ChatML as Qwen3-VL was trained on: each turn between `<|im_start|>role` and `<|im_end|>`, pictures and videos as placeholders
-/// between `<|vision_start|>` and `<|vision_end|>`, numbered when `add_vision_id` is set; tools described in the system turn, calls
-/// in `<tool_call>`, what consecutive tools gave back in one turn of the user. There is no default system prompt.
+/// ChatML as Qwen3-VL was trained on: each turn between `<|im_start|>role` and `<|im_end|>`, pictures and videos as
+/// placeholders between `<|vision_start|>` and `<|vision_end|>`, numbered when `add_vision_id` is set; tools described
+/// in the system turn, calls in `<tool_call>`, what consecutive tools gave back in one turn of the user. There is no
+/// default system prompt.
 ///
-/// Prompts equal those of the released Instruct template byte for byte, and with the variable `enable_thinking` those of the
-/// released Thinking template: thoughts are left out of all turns before the user's last question, and the prompt ends with an
-/// open `<think>`. What the Instruct template would drop without a word (a later system turn, an unknown role) is refused instead.
+/// Prompts equal those of the released Instruct template byte for byte, and with the variable `enable_thinking` those
+/// of the released Thinking template: thoughts are left out of all turns before the user's last question, and the
+/// prompt ends with an open `<think>`. What the Instruct template would drop without a word (a later system turn, an
+/// unknown role) is refused instead.
 pub const CHATML_TEMPLATE: &str = r#"
 {%- set thinking = enable_thinking is defined and enable_thinking %}
 {%- set seen = namespace(images=0, videos=0, question=messages|length - 1) %}

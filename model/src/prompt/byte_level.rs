@@ -1,7 +1,8 @@
 //! The alphabet in which byte-level tokenizers spell bytes.
 //!
-//! A token's spelling has one character for each byte. Printable Latin-1 characters stand for their own byte; the other 68 bytes
-//! are spelled `U+0100 + n`, `n` counting them in order: 0..=32, 127..=160, 173. Source: GPT-2's tokenizer (Radford et al. 2019).
+//! A token's spelling has one character for each byte. Printable Latin-1 characters stand for their own byte; the other
+//! 68 bytes are spelled `U+0100 + n`, `n` counting them in order: 0..=32, 127..=160, 173. Source: GPT-2's tokenizer
+//! (Radford et al. 2019).
 
 /// Appends the bytes that `spelling` stands for. A spelling outside the alphabet (an added token) stands for itself.
 pub(super) fn append_bytes(spelling: &str, bytes: &mut Vec<u8>) {

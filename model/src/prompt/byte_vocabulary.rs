@@ -13,8 +13,9 @@ pub const CHAT_TOKENS: [&str; 7] = [
     "<|video_pad|>",
 ];
 
-/// The `tokenizer.json` of a byte-level tokenizer: `special` tokens have the ids given, bytes the lowest ids left, and the rest of
-/// the vocabulary is filled with tokens that no text gives. `None` if `vocab_size` has no room for 256 bytes.
+/// The `tokenizer.json` of a byte-level tokenizer: `special` tokens have the ids given, bytes the lowest ids left, and
+/// the rest of the vocabulary is filled with tokens that no text gives. `None` if `vocab_size` has no room for 256
+/// bytes.
 pub fn byte_level_tokenizer(vocab_size: usize, special: &[(&str, u32)]) -> Option<String> {
     let mut names: Vec<Option<String>> = vec![None; vocab_size];
     for (token, id) in special {
@@ -57,8 +58,8 @@ pub fn byte_level_tokenizer(vocab_size: usize, special: &[(&str, u32)]) -> Optio
     Some(tokenizer.to_string())
 }
 
-/// The visible character that stands for a byte in byte-level vocabularies: itself where it is one, else the next of those from
-/// U+0100 on (Radford et al. 2019, `bytes_to_unicode`).
+/// The visible character that stands for a byte in byte-level vocabularies: itself where it is one, else the next of
+/// those from U+0100 on (Radford et al. 2019, `bytes_to_unicode`).
 fn spell(byte: u8) -> char {
     let visible = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     if visible(byte) {

@@ -81,7 +81,8 @@ pub enum PromptError {
         message: String,
     },
 
-    /// A chat template does more than a prompt can need: it loops for ever, builds texts without end, or is no template at all.
+    /// A chat template does more than a prompt can need: it loops for ever, builds texts without end, or is no template
+    /// at all.
     #[error("chat template {origin} is stopped: {reason}")]
     Unbounded {
         /// Where the template came from.

@@ -6,9 +6,9 @@
 //!           <{seconds:.1f} seconds><|vision_start|><|video_pad|> * (h w / merge^2)<|vision_end|>
 //! ```
 //!
-//! The timestamps join the text around them before it is encoded, since `: <` is cut into tokens otherwise than `: ` and `<`. Pads
-//! are special tokens and can be repeated as ids afterwards, which spares encoding thousands of them. Source: HF transformers
-//! 4.57, `Qwen3VLProcessor`.
+//! The timestamps join the text around them before it is encoded, since `: <` is cut into tokens otherwise than `: `
+//! and `<`. Pads are special tokens and can be repeated as ids afterwards, which spares encoding thousands of them.
+//! Source: HF transformers 4.57, `Qwen3VLProcessor`.
 
 use super::{Modality, PromptError, Tokenizer};
 use crate::processor::Grid;
@@ -70,8 +70,8 @@ pub struct ExpandedPrompt {
 /// `merge` is the side in patches of the square that becomes one token.
 ///
 /// # Errors
-/// [`PromptError::Count`] when there are more or fewer placeholders than `images` or `videos`; [`PromptError::Grid`] for a grid
-/// that isn't whole blocks; [`PromptError::Timestamps`] for a video without one for each temporal patch;
+/// [`PromptError::Count`] when there are more or fewer placeholders than `images` or `videos`; [`PromptError::Grid`]
+/// for a grid that isn't whole blocks; [`PromptError::Timestamps`] for a video without one for each temporal patch;
 /// [`PromptError::MissingToken`] and [`PromptError::Encode`] from the tokenizer.
 pub fn expand_prompt(
     tokenizer: &Tokenizer,
@@ -144,8 +144,8 @@ fn require_count(prompt: &str, pad: &str, modality: Modality, given: usize) -> R
     if placeholders == given { Ok(()) } else { Err(PromptError::Count { modality, placeholders, given }) }
 }
 
-/// Replaces each video placeholder, with the marks around it if it has them, by one timestamped block for each temporal patch,
-/// in which the pad stands once.
+/// Replaces each video placeholder, with the marks around it if it has them, by one timestamped block for each temporal
+/// patch, in which the pad stands once.
 fn insert_timestamps(prompt: &str, videos: &[VideoPrompt]) -> String {
     let mut text = String::with_capacity(prompt.len());
     let mut pieces = prompt.split(VIDEO_PAD);

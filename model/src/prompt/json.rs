@@ -1,7 +1,8 @@
 //! The `tojson` filter of chat templates.
 //!
-//! HF replaces Jinja's filter by Python's `json.dumps(value, ensure_ascii=False)`: a space follows `,` and `:`, nothing is escaped
-//! for HTML, and numbers are written as Python writes them. Tool descriptions in prompts were trained in this form.
+//! HF replaces Jinja's filter by Python's `json.dumps(value, ensure_ascii=False)`: a space follows `,` and `:`, nothing
+//! is escaped for HTML, and numbers are written as Python writes them. Tool descriptions in prompts were trained in
+//! this form.
 
 use std::io;
 
@@ -14,7 +15,8 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 /// The widest `indent`: it is repeated on every line, for every level.
 const MAX_INDENT: usize = 16;
 
-/// Formats `value` as Python does; `indent=N` breaks lines, `ensure_ascii` and `sort_keys` are accepted at their defaults.
+/// Formats `value` as Python does; `indent=N` breaks lines, `ensure_ascii` and `sort_keys` are accepted at their
+/// defaults.
 pub(super) fn format_json(value: &Value, kwargs: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
     for name in ["ensure_ascii", "sort_keys"] {
@@ -108,8 +110,8 @@ impl Formatter for Lines<'_> {
     }
 }
 
-/// The shortest digits that give `value` back, as Python's `repr` places them: with an exponent of at least two digits below 1e-4
-/// and from 1e16 on.
+/// The shortest digits that give `value` back, as Python's `repr` places them: with an exponent of at least two digits
+/// below 1e-4 and from 1e16 on.
 fn format_float(value: f64) -> String {
     let shortest = format!("{value:e}");
     let exponent: i32 = shortest.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);

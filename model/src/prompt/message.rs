@@ -65,8 +65,8 @@ pub struct Message {
     /// The parts in order. In JSON a text alone may stand for a list of one, and `null` for none.
     #[serde(default, deserialize_with = "read_parts")]
     pub content: Vec<Content>,
-    /// Whatever else the template may look at (`tool_calls`, `reasoning_content`, ..). These values keep the order of keys, which
-    /// shows where a template prints them as JSON.
+    /// Whatever else the template may look at (`tool_calls`, `reasoning_content`, ..). These values keep the order of
+    /// keys, which shows where a template prints them as JSON.
     #[serde(flatten)]
     pub extra: BTreeMap<String, TemplateValue>,
 }
@@ -82,7 +82,8 @@ impl Message {
         Self::new(role, vec![Content::Text(text.into())])
     }
 
-    /// The value that templates see: parts that are all text join to one string, since templates made for text alone expect one.
+    /// The value that templates see: parts that are all text join to one string, since templates made for text alone
+    /// expect one.
     pub(super) fn to_template_value(&self) -> TemplateValue {
         let joined: Option<String> = self
             .content
@@ -115,9 +116,9 @@ impl Serialize for Content {
 }
 
 impl<'de> Deserialize<'de> for Content {
-    /// Takes `{"type": "text", "text": ..}`, `{"type": "image"}` with the source under `image`, `url`, `path` or `base64`, OpenAI's
-    /// `{"type": "image_url", "image_url": {"url": ..}}`, the same for videos, and the older forms without a type. Options stand
-    /// beside the source.
+    /// Takes `{"type": "text", "text": ..}`, `{"type": "image"}` with the source under `image`, `url`, `path` or
+    /// `base64`, OpenAI's `{"type": "image_url", "image_url": {"url": ..}}`, the same for videos, and the older forms
+    /// without a type. Options stand beside the source.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let part = Map::<String, Value>::deserialize(deserializer)?;
         let kind = match part.get("type") {

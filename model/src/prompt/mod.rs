@@ -1,8 +1,8 @@
 //! Conversations in, token ids out.
 //!
-//! [`Message`]s are rendered by the checkpoint's own [`ChatTemplate`] into one text, in which each picture and video is a
-//! placeholder; [`expand_prompt`] repeats the placeholders once for every image token, adds the timestamps of videos, and encodes
-//! the text with the [`Tokenizer`]. Generated ids become text again through a [`TokenStream`].
+//! [`Message`]s are rendered by the checkpoint's own [`ChatTemplate`] into one text, in which each picture and video is
+//! a placeholder; [`expand_prompt`] repeats the placeholders once for every image token, adds the timestamps of videos,
+//! and encodes the text with the [`Tokenizer`]. Generated ids become text again through a [`TokenStream`].
 //!
 //! Rendered texts and ids equal what HF transformers' `Qwen3VLProcessor` gives (`tests/prompts/prompt.rs`).
 

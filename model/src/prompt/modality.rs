@@ -22,8 +22,8 @@ impl std::fmt::Display for Modality {
     }
 }
 
-/// Tells what each token of `ids` stands for, from the ids of the image and video pads (`image_token_id` and `video_token_id`
-/// of a checkpoint's configuration).
+/// Tells what each token of `ids` stands for, from the ids of the image and video pads (`image_token_id` and
+/// `video_token_id` of a checkpoint's configuration).
 pub fn classify_tokens(ids: &[u32], image_pad: u32, video_pad: u32) -> Vec<Modality> {
     let classify = |&id: &u32| match id {
         id if id == image_pad => Modality::Image,

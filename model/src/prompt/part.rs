@@ -11,8 +11,8 @@ use crate::processor::{ImageOptions, ImageSource, VideoOptions, VideoSource};
 
 /// A picture of a message.
 ///
-/// In JSON the options stand beside the source: `{"type": "image", "image": "cat.png", "max_pixels": 50176}`. Sources in memory
-/// become `data:` URIs.
+/// In JSON the options stand beside the source: `{"type": "image", "image": "cat.png", "max_pixels": 50176}`. Sources
+/// in memory become `data:` URIs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImagePart {
     /// Where it is; `None` where whoever prepares the prompt supplies the processed picture.
@@ -115,7 +115,8 @@ fn write_options<M: SerializeMap>(part: &mut M, options: &impl Serialize) -> Res
 }
 
 impl<'de> Deserialize<'de> for ImagePart {
-    /// Takes the source under `image`, `image_url`, `url` or `path`, as a string or an object with a `url`, or under `base64`.
+    /// Takes the source under `image`, `image_url`, `url` or `path`, as a string or an object with a `url`, or under
+    /// `base64`.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let part = Map::deserialize(deserializer)?;
         let source =
@@ -128,7 +129,8 @@ impl<'de> Deserialize<'de> for ImagePart {
 }
 
 impl<'de> Deserialize<'de> for VideoPart {
-    /// Takes the source under `video`, `video_url`, `url` or `path`, as a string, an object with a `url`, or a list of frames.
+    /// Takes the source under `video`, `video_url`, `url` or `path`, as a string, an object with a `url`, or a list of
+    /// frames.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let part = Map::deserialize(deserializer)?;
         let mut source = None;

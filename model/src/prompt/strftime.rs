@@ -1,7 +1,8 @@
 //! Dates in prompts: `strftime_now` of chat templates.
 //!
-//! Days become a date by counting from 1 March of year 0, so that the leap day is the last of its year: 146,097 days are a whole
-//! cycle of 400 years. Source: H. Hinnant, "chrono-compatible low-level date algorithms" (`civil_from_days`).
+//! Days become a date by counting from 1 March of year 0, so that the leap day is the last of its year: 146,097 days
+//! are a whole cycle of 400 years. Source: H. Hinnant, "chrono-compatible low-level date algorithms"
+//! (`civil_from_days`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

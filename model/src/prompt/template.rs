@@ -1,8 +1,8 @@
 //! Chat templates: messages in, prompt text out.
 //!
-//! Templates are Jinja, as HF runs it: `trim_blocks` and `lstrip_blocks`, loop controls, Python's string methods, `tojson` in
-//! Python's format, `raise_exception`, `strftime_now` and `{% generation %}`. A template that loops for ever or builds texts without
-//! end is stopped.
+//! Templates are Jinja, as HF runs it: `trim_blocks` and `lstrip_blocks`, loop controls, Python's string methods,
+//! `tojson` in Python's format, `raise_exception`, `strftime_now` and `{% generation %}`. A template that loops for
+//! ever or builds texts without end is stopped.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -33,8 +33,8 @@ pub struct RenderOptions {
     pub add_generation_prompt: bool,
     /// Whether pictures and videos are numbered (`Picture 1: ..`).
     pub add_vision_id: bool,
-    /// Descriptions of tools, for templates that know them. These values keep the order of keys, which shows in the prompt: read
-    /// them from JSON text directly.
+    /// Descriptions of tools, for templates that know them. These values keep the order of keys, which shows in the
+    /// prompt: read them from JSON text directly.
     pub tools: Vec<Value>,
     /// Further variables of the template (`enable_thinking`, ..).
     pub variables: BTreeMap<String, Value>,
@@ -50,8 +50,8 @@ impl ChatTemplate {
     /// Parses a template; `origin` names it in errors.
     ///
     /// # Errors
-    /// [`PromptError::Template`] for what is no valid Jinja, [`PromptError::Unbounded`] for a template that is too large or
-    /// multiplies values, [`PromptError::Engine`] for one that the engine cannot bear.
+    /// [`PromptError::Template`] for what is no valid Jinja, [`PromptError::Unbounded`] for a template that is too
+    /// large or multiplies values, [`PromptError::Engine`] for one that the engine cannot bear.
     pub fn new(source: impl AsRef<str>, origin: impl Into<String>) -> Result<Self, PromptError> {
         let origin = origin.into();
         let source = match prepare_source(source.as_ref()) {
@@ -75,12 +75,12 @@ impl ChatTemplate {
         Self::new(CHATML_TEMPLATE, "built-in ChatML")
     }
 
-    /// Reads the template from the folder of a checkpoint: `chat_template.jinja`, `chat_template.json`, or the `chat_template` of
-    /// `tokenizer_config.json`, in this order; the built-in one where there is none.
+    /// Reads the template from the folder of a checkpoint: `chat_template.jinja`, `chat_template.json`, or the
+    /// `chat_template` of `tokenizer_config.json`, in this order; the built-in one where there is none.
     ///
     /// # Errors
-    /// [`PromptError::Read`] and [`PromptError::Json`] for files that cannot be used, [`PromptError::Template`] for what is no
-    /// valid Jinja.
+    /// [`PromptError::Read`] and [`PromptError::Json`] for files that cannot be used, [`PromptError::Template`] for
+    /// what is no valid Jinja.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, PromptError> {
         match template_file::find_template(folder.as_ref())? {
             Some((source, path)) => Self::new(source, path.display().to_string()),
@@ -88,7 +88,8 @@ impl ChatTemplate {
         }
     }
 
-    /// Makes `strftime_now` tell `time` in place of the present, so that prompts are the same every day. It is told in UTC.
+    /// Makes `strftime_now` tell `time` in place of the present, so that prompts are the same every day. It is told in
+    /// UTC.
     pub fn with_time(mut self, time: SystemTime) -> Self {
         self.time = Some(time);
         self
@@ -97,9 +98,9 @@ impl ChatTemplate {
     /// Renders a conversation.
     ///
     /// # Errors
-    /// [`PromptError::Refused`] when the template raises an exception of its own, [`PromptError::Template`] when it fails,
-    /// [`PromptError::Unbounded`] when it runs or writes on and on, [`PromptError::Engine`] when it makes the engine panic (where
-    /// panics unwind).
+    /// [`PromptError::Refused`] when the template raises an exception of its own, [`PromptError::Template`] when it
+    /// fails, [`PromptError::Unbounded`] when it runs or writes on and on, [`PromptError::Engine`] when it makes the
+    /// engine panic (where panics unwind).
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, PromptError> {
         let mut variables = options.variables.clone();
         let messages: Vec<Value> = messages.iter().map(Message::to_template_value).collect();
@@ -120,7 +121,8 @@ impl ChatTemplate {
         Ok(String::from_utf8_lossy(&prompt.bytes).into_owned())
     }
 
-    /// Runs the engine. It panics on some templates: in 2.24, where one goes backwards through an empty list (`[][::-1]`).
+    /// Runs the engine. It panics on some templates: in 2.24, where one goes backwards through an empty list
+    /// (`[][::-1]`).
     fn guard(&self, run: impl FnOnce() -> Result<(), Error>) -> Result<(), PromptError> {
         match catch_unwind(AssertUnwindSafe(run)) {
             Ok(outcome) => outcome.map_err(|source| self.blame(source)),

@@ -1,11 +1,12 @@
 //! How much a chat template may do.
 //!
-//! A template comes with a checkpoint, from whoever made that, and is a program. Three limits stop one that has gone wrong:
+//! A template comes with a checkpoint, from whoever made that, and is a program. Three limits stop one that has gone
+//! wrong:
 //!
 //! - instructions (the engine's fuel), more of them for longer conversations;
 //! - the length of the prompt;
-//! - the size of every value that it gives a name to, and of what it renders into one. Names are how a text is doubled again and
-//!   again: [`super::template_source`] inserts the calls that look at them.
+//! - the size of every value that it gives a name to, and of what it renders into one. Names are how a text is doubled
+//!   again and again: [`super::template_source`] inserts the calls that look at them.
 //!
 //! Filters whose result can be far larger than what they are given are replaced or left out.
 
@@ -23,9 +24,11 @@ use super::template_source::{CHECK, SPEND};
 
 /// Instructions for a conversation without messages.
 const BASE_FUEL: u64 = 1_000_000;
-/// Instructions for each message; released templates take about 100, and one that looks back at all messages is quadratic.
+/// Instructions for each message; released templates take about 100, and one that looks back at all messages is
+/// quadratic.
 const MESSAGE_FUEL: u64 = 20_000;
-/// The longest prompt, bytes. The longest context of a released checkpoint, 262,144 tokens, is about a megabyte of English.
+/// The longest prompt, bytes. The longest context of a released checkpoint, 262,144 tokens, is about a megabyte of
+/// English.
 const MAX_PROMPT_BYTES: usize = 16 << 20;
 /// How often each text of the conversation may be rendered: released templates do so up to four times.
 const PASSES: usize = 8;
@@ -243,7 +246,8 @@ fn call_method(size: &Size, state: &State, value: &Value, method: &str, argument
     unknown_method_callback(state, value, method, arguments)
 }
 
-/// A prompt that refuses to become too long. Long texts of the template itself are counted by [`SPEND`], short ones only here.
+/// A prompt that refuses to become too long. Long texts of the template itself are counted by [`SPEND`], short ones
+/// only here.
 pub(super) struct LimitedWriter {
     pub(super) bytes: Vec<u8>,
     left: usize,

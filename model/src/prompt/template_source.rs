@@ -2,15 +2,18 @@
 //!
 //! Two things are done to it, neither of which changes what it renders:
 //!
-//! - HF's `{% generation %}` blocks, which mark the assistant's tokens for training, become `{% with %}` blocks: the engine has no
-//!   tags of its own making, and an empty `with` renders its body in a scope of its own, as HF does;
-//! - after each tag that gives a value a name, and before each long text, stands a call of [`CHECK`] or [`SPEND`], so that a template
-//!   that doubles a text thirty times is stopped where it begins to matter ([`super::template_limits`]).
+//! - HF's `{% generation %}` blocks, which mark the assistant's tokens for training, become `{% with %}` blocks: the
+//!   engine has no tags of its own making, and an empty `with` renders its body in a scope of its own, as HF does;
+//! - after each tag that gives a value a name, and before each long text, stands a call of [`CHECK`] or [`SPEND`], so
+//!   that a template that doubles a text thirty times is stopped where it begins to matter
+//!   ([`super::template_limits`]).
 //!
-//! An inserted tag comes right after another one and takes over its sign (`-%}`), so white space is trimmed where it was.
+//! An inserted tag comes right after another one and takes over its sign (`-%}`), so white space is trimmed where it
+//! was.
 //!
-//! Products are refused: the engine would repeat a list as often as it is told before anybody can look at the result. So are tags
-//! and chains of `elif` so long that the engine's recursion would exhaust the stack. Templates of released checkpoints have neither.
+//! Products are refused: the engine would repeat a list as often as it is told before anybody can look at the result.
+//! So are tags and chains of `elif` so long that the engine's recursion would exhaust the stack. Templates of released
+//! checkpoints have neither.
 
 use super::template_code::{
     code_bytes, count_lists, find_end, find_endraw, find_parenthesis, is_name, split_level, split_targets,
@@ -24,10 +27,11 @@ pub(super) const SPEND: &str = "kiln_spend_bytes";
 const FREE_TEXT_BYTES: usize = 128;
 /// The most concatenations in one tag: each may be as long as a value may be. Released templates have 6.
 const MAX_JOINS: usize = 64;
-/// The most lists written out in a tag that also joins as many values: a list becomes a text with quotes and escapes, so that each
-/// `[..] ~ ''` may double what is in it.
+/// The most lists written out in a tag that also joins as many values: a list becomes a text with quotes and escapes,
+/// so that each `[..] ~ ''` may double what is in it.
 const MAX_QUOTED: usize = 6;
-/// The most code in one tag, bytes, quoted texts not counted: `- - - 1` is as deep as it is long. Released templates have 150.
+/// The most code in one tag, bytes, quoted texts not counted: `- - - 1` is as deep as it is long. Released templates
+/// have 150.
 const MAX_CODE_BYTES: usize = 1024;
 /// The most `elif` of one `if`.
 const MAX_ELIFS: usize = 64;

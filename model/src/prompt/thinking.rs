@@ -1,8 +1,9 @@
 //! What the model thought, apart from what it answered.
 //!
-//! A Thinking checkpoint writes `<think>`, its thoughts, `</think>`, and then the answer. Its template puts the opening tag at the
-//! end of the prompt, so that what is generated holds only the closing one ([`opens_thinking`] tells). One block at the very
-//! beginning is all there is: tags that come later are part of the answer (a user may have asked about them).
+//! A Thinking checkpoint writes `<think>`, its thoughts, `</think>`, and then the answer. Its template puts the opening
+//! tag at the end of the prompt, so that what is generated holds only the closing one ([`opens_thinking`] tells). One
+//! block at the very beginning is all there is: tags that come later are part of the answer (a user may have asked
+//! about them).
 //!
 //! Line breaks next to the tags belong to the format and are dropped, as Qwen3's template drops them.
 
@@ -34,10 +35,11 @@ pub fn opens_thinking(prompt: &str) -> bool {
     prompt.trim_end().ends_with(OPEN)
 }
 
-/// Takes a whole generated text apart: a block that it opens itself, or, where it only closes one, a block that the prompt opened.
+/// Takes a whole generated text apart: a block that it opens itself, or, where it only closes one, a block that the
+/// prompt opened.
 ///
-/// A text with neither tag is an answer without thoughts. Where the prompt is known, [`split_opened_thinking`] also knows a block
-/// that was opened there and never closed.
+/// A text with neither tag is an answer without thoughts. Where the prompt is known, [`split_opened_thinking`] also
+/// knows a block that was opened there and never closed.
 pub fn split_thinking(text: &str) -> Answer {
     let opens = text.trim_start().starts_with(OPEN);
     collect_answer(text, !opens && text.contains(CLOSE))
@@ -66,8 +68,9 @@ fn collect_answer(text: &str, opened: bool) -> Answer {
 
 /// Tells thoughts from answer while the text arrives.
 ///
-/// No tag is ever part of a piece, however the text is cut: what may become one waits, and so do line breaks that may turn out to
-/// stand before a tag. The pieces joined equal [`split_thinking`] of the whole (or [`split_opened_thinking`]).
+/// No tag is ever part of a piece, however the text is cut: what may become one waits, and so do line breaks that may
+/// turn out to stand before a tag. The pieces joined equal [`split_thinking`] of the whole (or
+/// [`split_opened_thinking`]).
 #[derive(Clone, Debug)]
 pub struct ThinkingStream {
     state: State,

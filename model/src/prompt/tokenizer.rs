@@ -40,7 +40,8 @@ impl Tokenizer {
         let path = origin.as_ref();
         let damaged = |reason| PromptError::Tokenizer { path: path.to_owned(), reason };
         let text = std::str::from_utf8(data).map_err(|error| damaged(error.to_string()))?;
-        // `parse` and not the library's own `from_bytes`, which is generic: it would compile every model's reader here once more.
+        // `parse` and not the library's own `from_bytes`, which is generic: it would compile every model's reader here
+        // once more.
         let inner: tokenizers::Tokenizer =
             text.parse().map_err(|error: tokenizers::Error| damaged(error.to_string()))?;
         match inner.get_decoder() {
@@ -61,8 +62,8 @@ impl Tokenizer {
         }
     }
 
-    /// Decodes `ids`; bytes that are no UTF-8 become U+FFFD, ids outside the vocabulary become nothing (as in HF; models have
-    /// more output rows than the tokenizer has tokens).
+    /// Decodes `ids`; bytes that are no UTF-8 become U+FFFD, ids outside the vocabulary become nothing (as in HF;
+    /// models have more output rows than the tokenizer has tokens).
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         let mut bytes = Vec::new();
         for &id in ids {

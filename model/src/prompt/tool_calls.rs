@@ -25,7 +25,8 @@ const CLOSE: &str = "</tool_call>";
 pub struct ToolCall {
     /// Name of the function.
     pub name: String,
-    /// An object with its arguments, in the order in which the model wrote them: it shows when a template prints them again.
+    /// An object with its arguments, in the order in which the model wrote them: it shows when a template prints them
+    /// again.
     pub arguments: TemplateValue,
 }
 
@@ -122,8 +123,9 @@ impl ToolCallError {
 
 /// Takes the calls out of an answer (without its thoughts: see [`split_thinking`](super::split_thinking)).
 ///
-/// A block that is no call is an error in its place; calls before and after it are kept. A closing tag inside a JSON text doesn't
-/// close the block. Arguments that are absent are an empty object; those written as a text with JSON in it are read.
+/// A block that is no call is an error in its place; calls before and after it are kept. A closing tag inside a JSON
+/// text doesn't close the block. Arguments that are absent are an empty object; those written as a text with JSON in it
+/// are read.
 pub fn parse_tool_calls(text: &str) -> ToolAnswer {
     let mut answer = ToolAnswer::default();
     let mut rest = text;
@@ -193,7 +195,8 @@ impl Message {
         Self::new("tool", vec![Content::Text(content.into())])
     }
 
-    /// The assistant's turn, its thoughts apart, so that templates leave them out of earlier turns (`reasoning_content`).
+    /// The assistant's turn, its thoughts apart, so that templates leave them out of earlier turns
+    /// (`reasoning_content`).
     pub fn assistant_answer(answer: &Answer) -> Self {
         let mut message = Self::text("assistant", answer.content.as_str());
         if let Some(thinking) = &answer.thinking {

@@ -5,9 +5,10 @@
 //! host             while the card copies and computes that, part i + 2 is read (its pages, or the ring of files) and copied for sending
 //! ```
 //!
-//! What is asked for is followed by what came after it the last time, or comes next by number ([`Predictor`]), and that is sent before the
-//! kernels of what was asked for are even queued. One stream of work does everything, so that a freed place is written only after the kernels
-//! that read it, without anybody waiting; passes of several threads take turns.
+//! What is asked for is followed by what came after it the last time, or comes next by number ([`Predictor`]), and that
+//! is sent before the kernels of what was asked for are even queued. One stream of work does everything, so that a
+//! freed place is written only after the kernels that read it, without anybody waiting; passes of several threads take
+//! turns.
 
 use super::error::CardError;
 use super::slots::{Slot, Slots};
@@ -118,7 +119,8 @@ impl Card {
         }
     }
 
-    /// The streamed part `number`, and the next one on its way. `make` sends a part; `clean` makes the card's allocator let go of what is free.
+    /// The streamed part `number`, and the next one on its way. `make` sends a part; `clean` makes the card's allocator
+    /// let go of what is free.
     ///
     /// # Errors
     /// Those of `make`; [`CardError::InUse`] where parts are in use that should not be.

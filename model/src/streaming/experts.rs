@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, ThreadId};
 
-/// Experts whose probability is within this factor of the last one chosen are read too. The op that runs them chooses for itself, from the same
-/// router and rows; should a kernel round the logits otherwise, which it does in the seventh digit, it must not find an expert that isn't there.
+/// Experts whose probability is within this factor of the last one chosen are read too. The op that runs them chooses
+/// for itself, from the same router and rows; should a kernel round the logits otherwise, which it does in the seventh
+/// digit, it must not find an expert that isn't there.
 const MARGIN: f32 = 1.0 - 1.0 / 64.0;
 
 /// The experts of all layers that have some.
@@ -74,8 +75,8 @@ impl StreamedExperts {
 }
 
 impl ExpertSource {
-    /// The layer's arrays, `[experts, hidden, 2 · intermediate]` and `[experts, intermediate, hidden]`, with the experts that the rows of `x`
-    /// choose. `None` where they cannot be had: [`StreamedExperts::take_fault`] says why.
+    /// The layer's arrays, `[experts, hidden, 2 · intermediate]` and `[experts, intermediate, hidden]`, with the
+    /// experts that the rows of `x` choose. `None` where they cannot be had: [`StreamedExperts::take_fault`] says why.
     ///
     /// # Shapes
     /// `x` `[tokens, hidden]`.
@@ -118,7 +119,8 @@ fn choose(probabilities: &[f32], experts: usize, top_k: usize) -> Vec<usize> {
         sorted.sort_unstable_by(|a, b| b.total_cmp(a));
         let last = sorted.get(top_k.saturating_sub(1)).copied().unwrap_or(0.0);
         for (wanted, &probability) in wanted.iter_mut().zip(row) {
-            // A row with a NaN is NaN whatever it reads; then all are read, so that it reads what the unlimited model does.
+            // A row with a NaN is NaN whatever it reads; then all are read, so that it reads what the unlimited model
+            // does.
             *wanted |= probability >= last * MARGIN || probability.is_nan() || last.is_nan();
         }
     }

@@ -143,8 +143,8 @@ fn find_layout<B: FusedOps>(limits: Limits, device: &B::Device) -> Result<Option
     }
 }
 
-/// The limit of host memory and how many buffers the ring has, through which a card's parts come from their files; `None` where the mapped files
-/// are read. `besides` bytes are for rows of the token embedding and scales.
+/// The limit of host memory and how many buffers the ring has, through which a card's parts come from their files;
+/// `None` where the mapped files are read. `besides` bytes are for rows of the token embedding and scales.
 fn plan_host(streamed: &[Part], besides: u64, limit: Option<u64>) -> Result<Option<(u64, usize)>, PrefetchError> {
     let Some(limit) = limit else { return Ok(None) };
     let buffer = streamed.iter().map(Part::host_buffer).max().unwrap_or(0);

@@ -8,26 +8,29 @@
 //! token embedding    the rows of the tokens at hand, read for them; all of it where it is the head and that is pinned
 //! ```
 //!
-//! All layers are used at each token, so a pinned byte saves the same wherever it lies: pinned layers are spread evenly, so that what they
-//! compute overlaps with the reads of the streamed ones between them. A pass reads `1 - p` of the bytes where the share `p` is pinned; see
-//! [`kiln_kernels::prefetch`] for why a cache does worse.
+//! All layers are used at each token, so a pinned byte saves the same wherever it lies: pinned layers are spread
+//! evenly, so that what they compute overlaps with the reads of the streamed ones between them. A pass reads `1 - p` of
+//! the bytes where the share `p` is pinned; see [`kiln_kernels::prefetch`] for why a cache does worse.
 //!
-//! Streamed weights are the checkpoint's bytes as they lie in it (converted, where another dtype is wanted), so results are those of the
-//! unlimited model in the checkpoint's rows, bit for bit; a head that is larger than a layer is multiplied in pieces, which kernels may
-//! round otherwise.
+//! Streamed weights are the checkpoint's bytes as they lie in it (converted, where another dtype is wanted), so results
+//! are those of the unlimited model in the checkpoint's rows, bit for bit; a head that is larger than a layer is
+//! multiplied in pieces, which kernels may round otherwise.
 //!
-//! The limit counts weights: pinned ones, the ring, conversions and rows of the embedding. Activations and the cache of keys and values come
-//! on top. Backends that copy what they are given (all but Flex and Kiln on it) hold their copy of one layer besides.
+//! The limit counts weights: pinned ones, the ring, conversions and rows of the embedding. Activations and the cache of
+//! keys and values come on top. Backends that copy what they are given (all but Flex and Kiln on it) hold their copy of
+//! one layer besides.
 //!
-//! **A card's memory** is limited in the same way ([`LoadOptions::with_gpu_memory`](crate::LoadOptions::with_gpu_memory)): pinned parts are on the
-//! card, streamed ones stay in the mapped checkpoint, and come to the card one ahead of their use (card.rs), into places for two of them that
-//! are used again and again (slots.rs). Rows of a token embedding that is not the head stay in host memory. With a limit of host memory
-//! besides, streamed parts come from their files through a ring of two or three buffers at each pass, and nothing else is held there. The limit
-//! of a card counts whole tensors as its allocator lays them out; keys, values and activations come on top, and so do experts' arrays, which a
-//! card gets as a part of their layer.
+//! **A card's memory** is limited in the same way
+//! ([`LoadOptions::with_gpu_memory`](crate::LoadOptions::with_gpu_memory)): pinned parts are on the card, streamed ones
+//! stay in the mapped checkpoint, and come to the card one ahead of their use (card.rs), into places for two of them
+//! that are used again and again (slots.rs). Rows of a token embedding that is not the head stay in host memory. With a
+//! limit of host memory besides, streamed parts come from their files through a ring of two or three buffers at each
+//! pass, and nothing else is held there. The limit of a card counts whole tensors as its allocator lays them out; keys,
+//! values and activations come on top, and so do experts' arrays, which a card gets as a part of their layer.
 //!
-//! What is streamed is not in the module: `layers`, `blocks`, mergers and embeddings hold the pinned part only, in order, so that nothing
-//! that walks over parameters reads gigabytes. Such a model has no complete record, and is not packed.
+//! What is streamed is not in the module: `layers`, `blocks`, mergers and embeddings hold the pinned part only, in
+//! order, so that nothing that walks over parameters reads gigabytes. Such a model has no complete record, and is not
+//! packed.
 //!
 //! The checkpoint's files must stay as they are. One that is cut or written to is an error of the pass that reads it.
 

@@ -31,8 +31,9 @@ pub(crate) struct Parts {
     pub(crate) experts_dtype: DType,
 }
 
-/// Lists the parts of the model that `config` describes, out of a checkpoint that fits it. With `experts_apart`, experts that are used as they
-/// lie are not in their layers. With a `layout`, it is a card's memory that is shared out.
+/// Lists the parts of the model that `config` describes, out of a checkpoint that fits it. With `experts_apart`,
+/// experts that are used as they lie are not in their layers. With a `layout`, it is a card's memory that is shared
+/// out.
 pub(crate) fn list_parts(
     config: &Qwen3VlConfig,
     checkpoint: &Checkpoint,

@@ -11,7 +11,8 @@ pub(crate) const BUFFERS: usize = 3;
 /// The least: with one, nothing would be read while something computes.
 pub(crate) const LEAST_BUFFERS: usize = 2;
 
-/// The most that rows of the token embedding take at one time, bytes: 256 rows of 2048 elements of 2 bytes. A longer prompt takes several reads.
+/// The most that rows of the token embedding take at one time, bytes: 256 rows of 2048 elements of 2 bytes. A longer
+/// prompt takes several reads.
 const ROWS: u64 = 1 << 20;
 
 /// What a model holds.
@@ -29,7 +30,8 @@ pub(crate) struct Plan {
     pub(crate) experts: u64,
 }
 
-/// Shares `limit` out. `row` is the bytes of a row of the token embedding, stored and converted; `scales` those of the scales of FP8 tables.
+/// Shares `limit` out. `row` is the bytes of a row of the token embedding, stored and converted; `scales` those of the
+/// scales of FP8 tables.
 ///
 /// # Errors
 /// [`PrefetchError::LimitTooSmall`] with the least that would do.

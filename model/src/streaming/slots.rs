@@ -1,8 +1,8 @@
 //! Places for streamed parts in a card's memory.
 //!
-//! A card's allocator keeps what was freed for the next tensor of the same size. So a slot is what one part took: it is used again for parts of
-//! the same sizes (the layers of a decoder), and where others follow (a vision tower before it, pieces of a head behind it), the free slots are
-//! given up first.
+//! A card's allocator keeps what was freed for the next tensor of the same size. So a slot is what one part took: it is
+//! used again for parts of the same sizes (the layers of a decoder), and where others follow (a vision tower before it,
+//! pieces of a head behind it), the free slots are given up first.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,8 +39,8 @@ impl Slots {
         Self(Arc::new(Mutex::new(State { budget, slots: Vec::new(), made: 0, high_water: 0 })))
     }
 
-    /// A slot for tensors of these sizes, and whether the allocator must let go of what is free before they are made. `None` where those in use
-    /// leave no room.
+    /// A slot for tensors of these sizes, and whether the allocator must let go of what is free before they are made.
+    /// `None` where those in use leave no room.
     pub(super) fn take(&self, sizes: &[u64]) -> Option<(Slot, bool)> {
         let mut state = self.lock();
         let slot = |id| Slot { slots: self.clone(), id };

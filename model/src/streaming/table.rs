@@ -9,7 +9,8 @@ use kiln_kernels::prefetch::{Piece, Unit};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Rows of a piece of the head are a multiple of this, where there is more than one piece: of the columns that kernels compute at a time.
+/// Rows of a piece of the head are a multiple of this, where there is more than one piece: of the columns that kernels
+/// compute at a time.
 const HEAD_ROWS: usize = 64;
 
 /// A matrix `[rows, hidden]` of the vocabulary.
@@ -57,7 +58,8 @@ impl Table {
         self.scales.as_ref().map_or(0, |scales| scales.bytes())
     }
 
-    /// The rows `row_of(0)`, `row_of(1)` and so on, whose bytes in the file are `source`, as `dtype` (`None`: as stored, FP8 as bf16).
+    /// The rows `row_of(0)`, `row_of(1)` and so on, whose bytes in the file are `source`, as `dtype` (`None`: as
+    /// stored, FP8 as bf16).
     pub(crate) fn data(
         &self,
         checkpoint: &Checkpoint,

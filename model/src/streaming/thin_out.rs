@@ -10,7 +10,8 @@ use burn::tensor::backend::Backend;
 use std::sync::Arc;
 
 impl StreamedExperts {
-    /// Makes the experts of the lazy layer `index` these, if it has experts and they are here, and it has not done so before.
+    /// Makes the experts of the lazy layer `index` these, if it has experts and they are here, and it has not done so
+    /// before.
     pub(super) fn attach<B: Backend>(self: &Arc<Self>, index: usize, layer: &mut DecoderLayer<B>) {
         let Mlp::Sparse(mlp) = &mut layer.mlp else { return };
         if mlp.source.is_some() {

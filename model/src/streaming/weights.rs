@@ -52,7 +52,8 @@ pub(crate) struct StreamedWeights {
 pub struct StreamReport {
     /// The limit of host memory, bytes; `u64::MAX` where only a card's is limited.
     pub limit: u64,
-    /// Bytes of weights in host memory now, but for mapped ones: pinned, the ring's buffers whether filled or not, and conversions.
+    /// Bytes of weights in host memory now, but for mapped ones: pinned, the ring's buffers whether filled or not, and
+    /// conversions.
     pub held: u64,
     /// The most that they were at one time.
     pub high_water: u64,

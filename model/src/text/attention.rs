@@ -45,8 +45,8 @@ impl<B: Backend> TextAttention<B> {
 }
 
 impl<B: FusedOps> TextAttention<B> {
-    /// Attention of the rows that `norm` makes of `x`, output projection included; rows see those of their own sequence. With caches, one for each
-    /// sequence, their tokens come before those of `x`.
+    /// Attention of the rows that `norm` makes of `x`, output projection included; rows see those of their own
+    /// sequence. With caches, one for each sequence, their tokens come before those of `x`.
     ///
     /// # Shapes
     /// `x` and output `[1, length, hidden]`.

@@ -45,8 +45,8 @@ impl TextConfig {
     }
 }
 
-/// The rows that a forward pass starts from: one sequence, or several of any lengths behind each other. No row is padding: only
-/// the attention tells sequences apart.
+/// The rows that a forward pass starts from: one sequence, or several of any lengths behind each other. No row is
+/// padding: only the attention tells sequences apart.
 #[derive(Debug, Clone)]
 pub struct DecoderInputs<B: Backend> {
     /// `[1, length, hidden]`, the rows of all sequences, visual ones put in.

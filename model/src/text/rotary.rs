@@ -8,8 +8,8 @@
 //! angle(i) = position[axis(i)] · f_i
 //! ```
 //!
-//! Frequencies and angles are f32, as in HF: at position 262143 an angle computed otherwise would be off by hundredths of a radian.
-//! Source: Qwen3-VL technical report, "Interleaved MRoPE".
+//! Frequencies and angles are f32, as in HF: at position 262143 an angle computed otherwise would be off by hundredths
+//! of a radian. Source: Qwen3-VL technical report, "Interleaved MRoPE".
 
 use crate::config::TextConfig;
 use burn::tensor::{Tensor, TensorData};

@@ -5,8 +5,8 @@
 //!                                    └─ after each tapped block: DeepStack merger ─▶ deepstack[i]
 //! ```
 //!
-//! Rows come in merge-block order: the four (`spatial_merge_size²`) patches that become one token are neighbours, so that merging
-//! them is a reshape. Sources: the Qwen3-VL model card and HF transformers' `Qwen3VLVisionModel`.
+//! Rows come in merge-block order: the four (`spatial_merge_size²`) patches that become one token are neighbours, so
+//! that merging them is a reshape. Sources: the Qwen3-VL model card and HF transformers' `Qwen3VLVisionModel`.
 
 mod attention;
 mod block;

@@ -6,8 +6,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{Int, Tensor, TensorData};
 use burn_kiln_fusion::{FusedOps, KernelConfig};
 
-/// Row and column of each patch of one frame, in merge-block order: blocks of `merge × merge` patches from left to right and
-/// top to bottom, and the patches of a block likewise.
+/// Row and column of each patch of one frame, in merge-block order: blocks of `merge × merge` patches from left to
+/// right and top to bottom, and the patches of a block likewise.
 pub(super) fn list_patches(height: usize, width: usize, merge: usize) -> impl Iterator<Item = (usize, usize)> {
     let blocks = (0..height / merge).flat_map(move |row| (0..width / merge).map(move |column| (row, column)));
     blocks.flat_map(move |(block_row, block_column)| {
@@ -25,7 +25,8 @@ struct Axis {
 }
 
 impl Axis {
-    /// `length` points from 0 to `side - 1`, ends included, in the float32 arithmetic of `torch.linspace`: from the nearer end.
+    /// `length` points from 0 to `side - 1`, ends included, in the float32 arithmetic of `torch.linspace`: from the
+    /// nearer end.
     fn new(length: usize, side: usize) -> Self {
         let last = (side - 1) as f32;
         let step = if length > 1 { last / (length - 1) as f32 } else { 0.0 };
@@ -48,8 +49,8 @@ struct Corner {
     weights: Vec<f32>,
 }
 
-/// The four corners of bilinear interpolation, in the order in which HF sums them: top left, top right, bottom left, bottom
-/// right.
+/// The four corners of bilinear interpolation, in the order in which HF sums them: top left, top right, bottom left,
+/// bottom right.
 fn find_corners(grid: Grid, side: usize, merge: usize) -> [Corner; 4] {
     let (rows, columns) = (Axis::new(grid.h, side), Axis::new(grid.w, side));
     [(false, false), (false, true), (true, false), (true, true)].map(|(low, right)| {

@@ -1,8 +1,8 @@
 //! Two-dimensional rotary angles: half of a head turns with the row of a patch, half with its column.
 //!
 //! With `f_i = θ^(-2i / d)`, `d = head_dim / 2`, `i < head_dim / 4`, the `head_dim / 2` angles of a patch are
-//! `[row · f_0, .., column · f_0, ..]` (Heo et al. 2024 call it axial RoPE). HF writes them twice, for both halves of a head, which is
-//! what pairing `i` with `i + head_dim / 2` does.
+//! `[row · f_0, .., column · f_0, ..]` (Heo et al. 2024 call it axial RoPE). HF writes them twice, for both halves of a
+//! head, which is what pairing `i` with `i + head_dim / 2` does.
 
 use super::position::list_patches;
 use crate::processor::Grid;

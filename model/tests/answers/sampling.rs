@@ -1,4 +1,5 @@
-//! Choosing tokens: against HF transformers' logits processors (`fixtures/generate/make.py`), a full sort, and statistics.
+//! Choosing tokens: against HF transformers' logits processors (`fixtures/generate/make.py`), a full sort, and
+//! statistics.
 
 use crate::fixture;
 
@@ -6,7 +7,8 @@ use qwen3_vl_burn::generate::{Candidate, GenerateError, GenerateOptions, Sampler
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// Largest difference of a probability, relative to it: both sides compute in f64, `exp` and sums of 40 terms aside alike.
+/// Largest difference of a probability, relative to it: both sides compute in f64, `exp` and sums of 40 terms aside
+/// alike.
 const TOLERANCE: f64 = 1e-12;
 
 fn read_reference() -> Value {
@@ -124,7 +126,8 @@ fn distribute_by_sorting(logits: &[f32], sampling: &Sampling) -> BTreeMap<u32, f
 /// A vocabulary as large as Qwen's: nuclei within the first block that is ranked, of several blocks, and of all tokens.
 #[test]
 fn selection_equals_a_sort() {
-    // Sums of 12 numbers of a linear congruential generator: about normal, deviation 3; on a grid of 2⁻⁸, so that many are equal.
+    // Sums of 12 numbers of a linear congruential generator: about normal, deviation 3; on a grid of 2⁻⁸, so that many
+    // are equal.
     let mut state = 1u64;
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -27,7 +27,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The most bytes that `run` has in use at one time, besides those in use before it; with what other threads take meanwhile.
+/// The most bytes that `run` has in use at one time, besides those in use before it; with what other threads take
+/// meanwhile.
 pub fn measure_peak(run: impl FnOnce()) -> usize {
     let before = IN_USE.load(Relaxed);
     PEAK.store(before, Relaxed);

@@ -117,7 +117,8 @@ fn misaligned_tensors_are_copied() {
     }
 }
 
-/// Rounds to bf16, to nearest and ties to even, in integers: the carry of half a unit, less one where the kept part is even.
+/// Rounds to bf16, to nearest and ties to even, in integers: the carry of half a unit, less one where the kept part is
+/// even.
 fn round_to_bf16(float: f32) -> u16 {
     let bits = float.to_bits();
     ((u64::from(bits) + 0x7fff + u64::from((bits >> 16) & 1)) >> 16) as u16
@@ -139,7 +140,8 @@ fn converts_to_bf16() {
 
 #[test]
 fn converts_to_f16() {
-    // IEEE 754 binary16, by hand: largest, tie to even at 2049, 0.1, smallest normal, subnormals, below half of the smallest.
+    // IEEE 754 binary16, by hand: largest, tie to even at 2049, 0.1, smallest normal, subnormals, below half of the
+    // smallest.
     let table: [(f32, u16); 11] = [
         (1.0, 0x3c00),
         (-2.0, 0xc000),

@@ -189,8 +189,8 @@ fn sizes_the_key_value_cache() {
     assert!(error.to_string().contains("key-value cache"), "{error}");
 }
 
-/// The whole of a released `config.json` (30B-A3B, of the Instruct and the Thinking model alike: they differ in chat template and
-/// generation settings), with every field that HF 4.57 wrote.
+/// The whole of a released `config.json` (30B-A3B, of the Instruct and the Thinking model alike: they differ in chat
+/// template and generation settings), with every field that HF 4.57 wrote.
 #[test]
 fn reads_a_released_configuration() {
     let json = json!({

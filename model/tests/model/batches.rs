@@ -12,8 +12,8 @@ use qwen3_vl_burn::generate::{
 use qwen3_vl_burn::{Error, InputError, LoadOptions, Logits, ModelInputs, Qwen3Vl};
 use std::ops::ControlFlow;
 
-/// Relative to the largest logit. A batch's products have other shapes than a single prompt's, so sums may be taken in another
-/// order; positions, masks and caches that were mixed up would show at once.
+/// Relative to the largest logit. A batch's products have other shapes than a single prompt's, so sums may be taken in
+/// another order; positions, masks and caches that were mixed up would show at once.
 const TOLERANCE: f64 = 1e-5;
 
 const CASES: [&str; 4] = ["image", "text", "two-images", "video"];
@@ -33,8 +33,8 @@ fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     f64::from(error / largest)
 }
 
-/// All cases of the fixture in one batch: prompts of 34, 24, 54 and 42 tokens with pictures, none and a video. Every sequence
-/// gives HF's 64 greedy tokens, though each ends at another time.
+/// All cases of the fixture in one batch: prompts of 34, 24, 54 and 42 tokens with pictures, none and a video. Every
+/// sequence gives HF's 64 greedy tokens, though each ends at another time.
 fn check_greedy<B: FusedOps>(use_cache: bool) {
     let model = load::<B>();
     let lengths = [64, 17, 40, 1];

@@ -16,13 +16,13 @@ use qwen3_vl_burn::text::Mlp;
 use qwen3_vl_burn::vision::VisionOutput;
 use qwen3_vl_burn::{Error, LoadOptions, Logits, Qwen3Vl};
 
-/// Largest error of the tower's outputs, relative to the largest value of the stage. f32 sums of up to 1536 products in another
-/// order than PyTorch's: about `√1536 · 2⁻²⁴ ≈ 2.3e-6` a layer, and six layers.
+/// Largest error of the tower's outputs, relative to the largest value of the stage. f32 sums of up to 1536 products in
+/// another order than PyTorch's: about `√1536 · 2⁻²⁴ ≈ 2.3e-6` a layer, and six layers.
 const VISION_TOLERANCE: f64 = 2e-5;
 /// The same after the decoder's four layers.
 const LOGITS_TOLERANCE: f64 = 5e-5;
-/// bf16 rounds at other places here (weights and cache only) than in HF's bf16 model, so only the size of the error is compared:
-/// it must not exceed HF's own by more than this factor.
+/// bf16 rounds at other places here (weights and cache only) than in HF's bf16 model, so only the size of the error is
+/// compared: it must not exceed HF's own by more than this factor.
 const BF16_FACTOR: f64 = 1.5;
 
 /// Largest magnitude.

@@ -42,8 +42,8 @@ fn greedy_of_hf() -> Vec<u32> {
     Case::open("tiny-dense", "text").integers("expect.greedy").iter().map(|&id| id as u32).collect()
 }
 
-/// Penalties over prompt and answer, through the whole loop; and log-probabilities within the error of the logits: at most 5e-5
-/// of the largest (`fixture_cases.rs`), which is below 20.
+/// Penalties over prompt and answer, through the whole loop; and log-probabilities within the error of the logits: at
+/// most 5e-5 of the largest (`fixture_cases.rs`), which is below 20.
 #[test]
 fn penalized_answers_equal_hf() {
     let path = fixture::folder("generate").join("sampling.json");

@@ -18,8 +18,8 @@ fn load() -> Qwen3Vl<B> {
     Qwen3Vl::load(fixture::folder("tiny-dense"), &Default::default(), LoadOptions::default()).unwrap()
 }
 
-/// Runs a prompt behind `prefix` and pushes `answer`; gives the prefix and how many tokens of the prompt were computed, once the
-/// logits are those of the whole prompt.
+/// Runs a prompt behind `prefix` and pushes `answer`; gives the prefix and how many tokens of the prompt were computed,
+/// once the logits are those of the whole prompt.
 fn run(
     model: &Qwen3Vl<B>,
     inputs: &ModelInputs,

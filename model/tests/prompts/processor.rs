@@ -187,7 +187,8 @@ fn options_travel_in_messages() {
     let json = serde_json::json!({"type": "image", "image": path, "max_pixels": 50176});
     let part: Content = serde_json::from_value(json).unwrap();
     let Some(ProcessedMedia::Image(found)) = CONVERSATIONS.process_media(&part).unwrap() else { panic!() };
-    // 311 x 417 pixels are shrunk by sqrt(311 * 417 / 50176) = 1.608 to 193.4 x 259.4, and down to multiples of 32: 192 x 256.
+    // 311 x 417 pixels are shrunk by sqrt(311 * 417 / 50176) = 1.608 to 193.4 x 259.4, and down to multiples of 32: 192
+    // x 256.
     assert_eq!(found.grid, Grid { t: 1, h: 12, w: 16 });
     let large = ImageOptions { min_pixels: Some(1 << 20), ..Default::default() };
     let part = Content::image(ImagePart::from(path.clone()).with_options(large));

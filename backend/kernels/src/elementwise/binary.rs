@@ -122,8 +122,8 @@ fn run<S: Storage>(launch: Launch, op: BinaryOp, a: Source<S>, by: By<S>, dst: T
     }
 }
 
-/// Elements `part` of the op `OP` (see [`combine`]): whole rows if there are several. One function for each op and instruction set: the compiler
-/// takes much longer for one with all of them.
+/// Elements `part` of the op `OP` (see [`combine`]): whole rows if there are several. One function for each op and
+/// instruction set: the compiler takes much longer for one with all of them.
 struct BinaryElements<S, const OP: u8> {
     by: By<S>,
     a: *const S,

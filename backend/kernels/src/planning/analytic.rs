@@ -1,7 +1,7 @@
 //! The plan of a shape class from a model of its time.
 //!
-//! A product of many rows keeps a block of A, `[mc, kc]`, in L2 while micropanels of B pass by (see [`crate::gemm`]). What a choice of
-//! `kc` costs besides the multiply-adds, in cycles of one core:
+//! A product of many rows keeps a block of A, `[mc, kc]`, in L2 while micropanels of B pass by (see [`crate::gemm`]).
+//! What a choice of `kc` costs besides the multiply-adds, in cycles of one core:
 //!
 //! ```text
 //! C       (2 · turns - 1) · m · n · 4 / C_RATE            turns = k / kc: each writes C, all but the first read it
@@ -9,16 +9,19 @@
 //! panel   (m / mr) · n · k · 4 / L2_RATE · EXPOSED        a micropanel of B beyond 3/4 of L1 comes from L2 for each tile
 //! ```
 //!
-//! and the second grows with `kc`, as `mc = L2 / 2 / (4 · kc)`. Deep products of many columns want few turns; many rows want high blocks of A;
-//! a product whose depth fits in one turn never reads its sums. The fixed sizes of [`Blocking::derive`] know none of that.
+//! and the second grows with `kc`, as `mc = L2 / 2 / (4 · kc)`. Deep products of many columns want few turns; many rows
+//! want high blocks of A; a product whose depth fits in one turn never reads its sums. The fixed sizes of
+//! [`Blocking::derive`] know none of that.
 //!
-//! The depth of a block orders the sums of f32. It follows from the shape class, tile and caches, never from the number of threads.
+//! The depth of a block orders the sums of f32. It follows from the shape class, tile and caches, never from the number
+//! of threads.
 
 use crate::Caches;
 use crate::gemm::{Blocking, GEMV_ROWS, Tile};
 
-/// Bytes of C a cycle: rows of a tile are loaded and stored at strides that share sets of L1. (Fitted, with the other three, to products of
-/// 64 to 512 rows and depths of 512 to 6144 with `kc` of 256 to 2048 on Zen 3, AVX2, one thread and two.)
+/// Bytes of C a cycle: rows of a tile are loaded and stored at strides that share sets of L1. (Fitted, with the other
+/// three, to products of 64 to 512 rows and depths of 512 to 6144 with `kc` of 256 to 2048 on Zen 3, AVX2, one thread
+/// and two.)
 const C_RATE: f64 = 4.0;
 
 /// Bytes of B a cycle from L3, prefetched.
@@ -33,10 +36,12 @@ const EXPOSED: f64 = 0.03;
 /// The part of L2 that one micropanel of B may take, one in so many: the block of A has half, and C passes by.
 const PANEL_SHARE: usize = 4;
 
-/// A plan must be better than the fixed sizes by this part of the multiply-adds' time, or the fixed sizes stay: the model is no better.
+/// A plan must be better than the fixed sizes by this part of the multiply-adds' time, or the fixed sizes stay: the
+/// model is no better.
 const MARGIN: f64 = 0.005;
 
-/// The block sizes for `[m, k] · [k, n]` in f32 arithmetic on one core, of the fixed sizes `fixed` and all that cut the depth into fewer turns.
+/// The block sizes for `[m, k] · [k, n]` in f32 arithmetic on one core, of the fixed sizes `fixed` and all that cut the
+/// depth into fewer turns.
 pub(super) fn choose_blocking(fixed: Blocking, [m, n, k]: [usize; 3], tile: Tile, caches: Caches) -> Blocking {
     if m <= GEMV_ROWS || n == 0 || k == 0 {
         return fixed;

@@ -1,12 +1,13 @@
-//! A hash for plans at hand: a lookup happens at each product, and the standard library's, which withstands chosen keys, takes as long as a
-//! product of 16 x 16 x 16 takes its arithmetic.
+//! A hash for plans at hand: a lookup happens at each product, and the standard library's, which withstands chosen
+//! keys, takes as long as a product of 16 x 16 x 16 takes its arithmetic.
 
 use core::hash::{BuildHasherDefault, Hasher};
 
 /// Builds [`WordHasher`]s.
 pub(super) type WordHash = BuildHasherDefault<WordHasher>;
 
-/// Each word is added, multiplied by an odd constant (2⁶⁴ over the golden ratio) and its high half mixed into the low one.
+/// Each word is added, multiplied by an odd constant (2⁶⁴ over the golden ratio) and its high half mixed into the low
+/// one.
 #[derive(Debug, Default)]
 pub(super) struct WordHasher(u64);
 
@@ -57,7 +58,8 @@ mod tests {
     use core::hash::BuildHasher;
     use std::collections::HashSet;
 
-    /// Shapes of models differ in few bits: all of them fall into different places of a table of 2¹⁶ but for what chance makes meet.
+    /// Shapes of models differ in few bits: all of them fall into different places of a table of 2¹⁶ but for what
+    /// chance makes meet.
     #[test]
     fn near_keys_fall_apart() {
         let sizes = || (0..64usize).map(|i| 64 * i);

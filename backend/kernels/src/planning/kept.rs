@@ -39,8 +39,9 @@ where
     K: Clone + Eq + Hash + Serialize + DeserializeOwned,
     C: Copy + Serialize + DeserializeOwned,
 {
-    /// The choice for `key` in the file at `path` of `measured_by`, if `is_valid` takes it; else what `measure` gives, which is written there.
-    /// Without a path it is measured and not kept. A file that cannot be used is left alone, with a warning.
+    /// The choice for `key` in the file at `path` of `measured_by`, if `is_valid` takes it; else what `measure` gives,
+    /// which is written there. Without a path it is measured and not kept. A file that cannot be used is left alone,
+    /// with a warning.
     ///
     /// One measures at a time: two would disturb each other's clocks.
     pub fn find_or_measure(

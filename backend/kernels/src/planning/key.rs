@@ -72,7 +72,8 @@ impl ProductShape {
     }
 }
 
-/// A shape class, where and how it runs. Rows up to 16 are their own class each; beyond, all that round up to the same power of two are one.
+/// A shape class, where and how it runs. Rows up to 16 are their own class each; beyond, all that round up to the same
+/// power of two are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PlanKey {
     /// The product, `m` rounded up to its class.

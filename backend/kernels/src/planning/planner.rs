@@ -42,8 +42,8 @@ struct Setting {
 /// Plans in memory at most: beyond, all are forgotten. A program that multiplies ever new shapes must not grow.
 const LARGEST: usize = 4096;
 
-/// Multiply-adds below which nothing is looked up: 3 to 8 µs of one thread, of which a lookup would take more than a percent (16 x 16 x 16: 13 %), and
-/// no other plan was ever found to be faster.
+/// Multiply-adds below which nothing is looked up: 3 to 8 µs of one thread, of which a lookup would take more than a
+/// percent (16 x 16 x 16: 13 %), and no other plan was ever found to be faster.
 const LEAST_WORK: usize = 1 << 19;
 
 static PLANS: LazyLock<RwLock<HashMap<Setting, Choice, WordHash>>> = LazyLock::new(RwLock::default);

@@ -119,7 +119,8 @@ where
     Ok(Plans(content.plans.into_iter().collect()))
 }
 
-/// Writes the plans beside those that another process wrote meanwhile: to a new file, which then takes the old one's place.
+/// Writes the plans beside those that another process wrote meanwhile: to a new file, which then takes the old one's
+/// place.
 pub fn write<K, C>(path: &Path, measured_by: &str, plans: &Plans<K, C>) -> Result<(), StoreError>
 where
     K: Clone + Eq + Hash + Serialize + DeserializeOwned,

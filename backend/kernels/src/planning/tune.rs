@@ -123,8 +123,9 @@ fn list_candidates(shape: &ProductShape, usual: Choice, [mc, kc, nc]: [bool; 3])
 /// A product of made-up numbers.
 struct Trial {
     a: Numbers,
-    /// Where rows are few, as many as no cache holds: a weight comes from memory then, and what is best in a cache is not best there (4 x 2560 x 9728,
-    /// bf16 rows: packed blocks, chosen in cache, had 0.85 of the speed of dot products).
+    /// Where rows are few, as many as no cache holds: a weight comes from memory then, and what is best in a cache is
+    /// not best there (4 x 2560 x 9728, bf16 rows: packed blocks, chosen in cache, had 0.85 of the speed of dot
+    /// products).
     b: Vec<Right>,
     /// Which is next.
     turn: usize,

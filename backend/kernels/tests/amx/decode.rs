@@ -1,4 +1,5 @@
-//! Decoding of AMX instructions: VEX prefix, opcode, ModRM and SIB (Intel SDM, volume 2, 2.3 and the pages of the instructions).
+//! Decoding of AMX instructions: VEX prefix, opcode, ModRM and SIB (Intel SDM, volume 2, 2.3 and the pages of the
+//! instructions).
 
 /// Where a tile lies in memory.
 #[derive(Debug, Clone, Copy, PartialEq)]

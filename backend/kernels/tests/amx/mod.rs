@@ -1,11 +1,13 @@
 //! The instructions of AMX with bf16, executed by the handler of the signal that a CPU without them raises.
 //!
-//! [`install`] makes SIGILL decode the instruction at the program counter. The seven instructions that the library uses (LDTILECFG,
-//! STTILECFG, TILERELEASE, TILEZERO, TILELOADD and TILELOADDT1, TILESTORED, TDPBF16PS: Intel SDM, volume 2) are executed on tiles of the
-//! thread, and everything else goes to the handler that was there before. What the CPU would answer with a fault (a configuration
-//! beyond palette 1, tiles whose shapes do not fit) ends the process with a message.
+//! [`install`] makes SIGILL decode the instruction at the program counter. The seven instructions that the library uses
+//! (LDTILECFG, STTILECFG, TILERELEASE, TILEZERO, TILELOADD and TILELOADDT1, TILESTORED, TDPBF16PS: Intel SDM, volume 2)
+//! are executed on tiles of the thread, and everything else goes to the handler that was there before. What the CPU
+//! would answer with a fault (a configuration beyond palette 1, tiles whose shapes do not fit) ends the process with a
+//! message.
 //!
-//! The handler calls nothing that is not async-signal-safe: it reads and writes memory of its thread, and may call `write` and `abort`.
+//! The handler calls nothing that is not async-signal-safe: it reads and writes memory of its thread, and may call
+//! `write` and `abort`.
 
 mod decode;
 mod tiles;
@@ -26,7 +28,8 @@ static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
 pub fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: both structures are plain data, valid when zero; the handler has the signature that SA_SIGINFO asks for.
+        // SAFETY: both structures are plain data, valid when zero; the handler has the signature that SA_SIGINFO asks
+        // for.
         unsafe {
             let mut previous: libc::sigaction = core::mem::zeroed();
             libc::sigaction(libc::SIGILL, core::ptr::null(), &mut previous);
@@ -50,7 +53,8 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
         return pass_on(signal, info, context);
     };
     STATE.with(|state| {
-        // SAFETY: the state is this thread's, and this handler, which does not interrupt itself, is all that touches it.
+        // SAFETY: the state is this thread's, and this handler, which does not interrupt itself, is all that touches
+        // it.
         let state = unsafe { &mut *state.get() };
         // SAFETY: the program asked the CPU to touch that memory.
         unsafe {
@@ -71,8 +75,8 @@ extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *
 /// Leaves the signal to the handler that was there before.
 fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let previous = PREVIOUS.get().map_or(libc::SIG_DFL, |previous| previous.sa_sigaction);
-    // SAFETY: with the default action the instruction runs again and ends the process; else it is a handler's address, whose
-    // arguments are as it expects: one of one argument ignores the rest.
+    // SAFETY: with the default action the instruction runs again and ends the process; else it is a handler's address,
+    // whose arguments are as it expects: one of one argument ignores the rest.
     unsafe {
         if previous == libc::SIG_DFL || previous == libc::SIG_IGN {
             libc::signal(signal, libc::SIG_DFL);

@@ -15,7 +15,8 @@ pub enum Dtype {
 }
 
 impl Dtype {
-    /// Half of the distance between neighbours below the smallest normal number, where that is above what products reach.
+    /// Half of the distance between neighbours below the smallest normal number, where that is above what products
+    /// reach.
     fn subnormal_rounding(self) -> f64 {
         if matches!(self, Self::F16) { 2f64.powi(-25) } else { 0.0 }
     }
@@ -241,7 +242,8 @@ impl Operands {
                 assert!(got.is_nan() == want.is_nan() && (want.is_nan() || got == want), "{got} for {want}: {plan:?}");
                 continue;
             }
-            // Each of k + 3 additions and products rounds by half a unit of at most the sum of magnitudes, and the store once more.
+            // Each of k + 3 additions and products rounds by half a unit of at most the sum of magnitudes, and the
+            // store once more.
             let unit = f64::from(f32::EPSILON) / 2.0;
             let allowed = size * unit * (2 * k + 4) as f64
                 + ((want.abs() + size * unit) * self.case.out.rounding()).max(self.case.out.subnormal_rounding());

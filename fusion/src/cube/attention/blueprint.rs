@@ -1,7 +1,8 @@
 //! From what is asked and where to the tile that is baked into the kernel.
 //!
-//! Derivation. A unit holds 4 x 4 scores and `4 x ⌈value_dim / 4 / columns⌉` vectors of the output in registers, and reads four
-//! floats from shared memory at a time: 8 such reads for 64 multiply-adds of `Q·Kᵀ`, 4 and one a column for 16 a column of `P·V`.
+//! Derivation. A unit holds 4 x 4 scores and `4 x ⌈value_dim / 4 / columns⌉` vectors of the output in registers, and
+//! reads four floats from shared memory at a time: 8 such reads for 64 multiply-adds of `Q·Kᵀ`, 4 and one a column for
+//! 16 a column of `P·V`.
 //!
 //! ```text
 //!                      rows   units     keys a tile   output a unit      shared memory (d = 128)   cubes an SM of SM61
@@ -11,26 +12,28 @@
 //! decoding               8     2 x 16       64        4 x 2 (4)           8.3 KiB                 11
 //! ```
 //!
-//! The 4 x 4 output vectors, scores, operands and bounds are up to 168 registers, of which SM61 has 65,536: 3 cubes of 128 units by
-//! registers too. Such cubes are bound by arithmetic and shared memory.
+//! The 4 x 4 output vectors, scores, operands and bounds are up to 168 registers, of which SM61 has 65,536: 3 cubes of
+//! 128 units by registers too. Such cubes are bound by arithmetic and shared memory.
 //!
-//! Decoding waits for memory, if shared memory lets it: SM61 reads 128 bytes of it a cycle, so that a tile of 64 keys of d = 128
-//! costs a plane 8 · 4 · 32 + 6 · 4 · 2 · 16 = 1,800 cycles, against 2,500 in which 192 GB/s over 10 SMs bring these keys and values
-//! in f16. More planes on the same keys would read them again. 11 cubes with four loads of 8 bytes a unit on their way are 11 KiB an
-//! SM; 192 GB/s over 10 SMs at 500 ns need 10. Hence the depth of one plane's chunks, half of that of the others.
+//! Decoding waits for memory, if shared memory lets it: SM61 reads 128 bytes of it a cycle, so that a tile of 64 keys
+//! of d = 128 costs a plane 8 · 4 · 32 + 6 · 4 · 2 · 16 = 1,800 cycles, against 2,500 in which 192 GB/s over 10 SMs
+//! bring these keys and values in f16. More planes on the same keys would read them again. 11 cubes with four loads of
+//! 8 bytes a unit on their way are 11 KiB an SM; 192 GB/s over 10 SMs at 500 ns need 10. Hence the depth of one plane's
+//! chunks, half of that of the others.
 
 use crate::cube::{Unavailable, limits::Limits, rows};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// Rows a unit holds: four, for the reads of keys and values are the same for fewer. (With one or two the CUDA compiler also
-/// spills to reach more units a multiprocessor.)
+/// Rows a unit holds: four, for the reads of keys and values are the same for fewer. (With one or two the CUDA compiler
+/// also spills to reach more units a multiprocessor.)
 pub(super) const ROWS_A_UNIT: usize = 4;
 
 /// Keys a unit scores.
 pub(super) const KEYS_A_UNIT: usize = 4;
 
-/// Vectors of four along the depth in a chunk, at most. With the odd stride that follows, eight rows lie in eight groups of banks.
+/// Vectors of four along the depth in a chunk, at most. With the odd stride that follows, eight rows lie in eight
+/// groups of banks.
 const MAX_DEPTH: usize = 8;
 
 /// Longest head, queries and keys or values: the output of a unit is 64 registers then.

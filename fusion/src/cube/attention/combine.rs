@@ -9,7 +9,8 @@ use crate::cube::rows::{Blueprint, find_row, find_unit};
 use crate::cube::store::round_store;
 use cubecl::prelude::*;
 
-/// One query of one head a row; rows are `[batch, heads, queries]`. `parts` is `[splits, rows, vectors]`, `part_lse` `[splits, rows]`.
+/// One query of one head a row; rows are `[batch, heads, queries]`. `parts` is `[splits, rows, vectors]`, `part_lse`
+/// `[splits, rows]`.
 #[cube(launch, address_type = "dynamic")]
 #[allow(clippy::collapsible_if)] // `#[cube]` resolves the outer one at compile time, the inner one on the device
 pub(super) fn combine_rows<O: Float, N: Size>(

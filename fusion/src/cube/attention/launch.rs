@@ -18,11 +18,13 @@ use burn_cubecl::{CubeRuntime, kernel::into_contiguous, tensor::CubeTensor};
 use burn_std::{DType, Shape};
 use cubecl::{CubeDim, ir::AddressType};
 
-/// Attention: one launch, or two where the keys are split over cubes. In f32 whatever the storage, and enqueued, not awaited.
+/// Attention: one launch, or two where the keys are split over cubes. In f32 whatever the storage, and enqueued, not
+/// awaited.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`],
-/// [`CubeError::Unavailable`] (heads longer than 256 among the reasons). Nothing has been launched then.
+/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit,
+/// [`CubeError::MixedDevices`], [`CubeError::Unavailable`] (heads longer than 256 among the reasons). Nothing has been
+/// launched then.
 pub fn launch_attention<R: CubeRuntime>(
     inputs: &AttentionInputs<'_, R>,
     rules: &AttentionRules<'_>,

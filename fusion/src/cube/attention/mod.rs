@@ -1,5 +1,6 @@
-//! Attention in one pass over the keys: `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v` with the running
-//! maximum and sum of Milakov and Gimelshein (2018), tiled as in FlashAttention (Dao et al. 2022); no score is ever stored.
+//! Attention in one pass over the keys: `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v` with
+//! the running maximum and sum of Milakov and Gimelshein (2018), tiled as in FlashAttention (Dao et al. 2022); no score
+//! is ever stored.
 //!
 //! ```text
 //! a cube:  a tile of rows x the keys that any of them sees, or a part of these
@@ -11,14 +12,16 @@
 //! out = O / l,  lse = m + ln l
 //! ```
 //!
-//! **Rows** are the queries of all heads that share a key head, so that keys and values are read once for the group. Row
-//! `query · group + head` lets a tile hold neighbouring queries of all these heads: under a causal mask it ends early.
+//! **Rows** are the queries of all heads that share a key head, so that keys and values are read once for the group.
+//! Row `query · group + head` lets a tile hold neighbouring queries of all these heads: under a causal mask it ends
+//! early.
 //!
-//! **Few rows, many keys** (decoding) leave cubes idle: the keys are then split over cubes, each of which writes its own output and
-//! log-sum-exp, and a second launch weights them (`e^{lse - max}`), as in FlashDecoding (Dao et al. 2023).
+//! **Few rows, many keys** (decoding) leave cubes idle: the keys are then split over cubes, each of which writes its
+//! own output and log-sum-exp, and a second launch weights them (`e^{lse - max}`), as in FlashDecoding (Dao et al.
+//! 2023).
 //!
-//! Memory: operands and outputs, and f32 outputs of each part where there are parts. Units talk through barriers only, so planes may
-//! have any size.
+//! Memory: operands and outputs, and f32 outputs of each part where there are parts. Units talk through barriers only,
+//! so planes may have any size.
 
 mod blueprint;
 mod combine;

@@ -10,7 +10,8 @@ use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_std::{BoolStore, DType, Shape};
 
-/// Operands of attention, with any strides; keys and values are copied first where elements of a head are not neighbours.
+/// Operands of attention, with any strides; keys and values are copied first where elements of a head are not
+/// neighbours.
 #[derive(Debug)]
 pub struct AttentionInputs<'a, R: CubeRuntime> {
     /// `[batch, heads, queries, head_dim]`.
@@ -34,19 +35,21 @@ pub struct AttentionRules<'a> {
     pub causal: bool,
     /// Soft limit of the scaled scores, above 0.
     pub softcap: Option<f64>,
-    /// Ends of the segments of a packed sequence, ascending, the last one its length; a query sees its own segment only.
+    /// Ends of the segments of a packed sequence, ascending, the last one its length; a query sees its own segment
+    /// only.
     pub segments: Option<&'a [usize]>,
 }
 
 /// Where the results go.
 #[derive(Debug)]
 pub struct AttentionOutputs<'a, R: CubeRuntime> {
-    /// `[batch, heads, queries, value_dim]`, f32, f16 or bf16; any strides that keep the elements of a head together. A query that sees
-    /// no key gives 0. More positions than queries are left alone.
+    /// `[batch, heads, queries, value_dim]`, f32, f16 or bf16; any strides that keep the elements of a head together. A
+    /// query that sees no key gives 0. More positions than queries are left alone.
     pub out: &'a CubeTensor<R>,
     /// The position in `out` of the first query.
     pub start: usize,
-    /// `log Σ exp(score)`, contiguous f32 `[batch, heads, queries, 1]`, -∞ where a query sees no key; where it is wanted.
+    /// `log Σ exp(score)`, contiguous f32 `[batch, heads, queries, 1]`, -∞ where a query sees no key; where it is
+    /// wanted.
     pub lse: Option<&'a CubeTensor<R>>,
 }
 

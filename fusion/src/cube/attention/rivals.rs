@@ -7,8 +7,8 @@ use burn_cubecl::CubeRuntime;
 use burn_std::DType;
 use serde::{Deserialize, Serialize};
 
-/// Up to so many rows (queries of all heads of a group) keys may be split: more rows fill a device, and each part writes an output
-/// of them all.
+/// Up to so many rows (queries of all heads of a group) keys may be split: more rows fill a device, and each part
+/// writes an output of them all.
 const MAX_SPLIT_ROWS: usize = 64;
 
 /// Attentions that should be carried out alike on one device.
@@ -51,7 +51,8 @@ impl AttentionClass {
     }
 }
 
-/// [`AttentionStrategy::Auto`] first, then half, twice and four times its parts, and one. Only `Auto` for more rows than keys are split for.
+/// [`AttentionStrategy::Auto`] first, then half, twice and four times its parts, and one. Only `Auto` for more rows
+/// than keys are split for.
 ///
 /// # Errors
 /// As [`launch_attention`](super::launch_attention).

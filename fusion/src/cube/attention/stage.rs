@@ -6,8 +6,9 @@ use cubecl::prelude::*;
 /// Four floats, the unit of shared memory.
 pub(super) type Four = Vector<f32, Const<4>>;
 
-/// Rows of a tensor: `row` lies `row · distance` vectors from `start`, or, where a position has a row for each member of a group,
-/// `row / group · distance + row % group · member`. Rows from `rows` on, and elements from the length of a row on, are zeros.
+/// Rows of a tensor: `row` lies `row · distance` vectors from `start`, or, where a position has a row for each member
+/// of a group, `row / group · distance + row % group · member`. Rows from `rows` on, and elements from the length of a
+/// row on, are zeros.
 #[derive(CubeType, Clone, Copy)]
 pub(super) struct Source {
     pub start: usize,
@@ -30,8 +31,8 @@ pub(super) struct Chunk {
     length: usize,
     /// Members of a group that lie apart; 1 where rows are evenly spaced.
     group: usize,
-    /// Where so many units score keys `u · 4 + j` each, row `u · 4 + j` goes where `j · units + u` would: units then read
-    /// neighbouring rows for a `j`.
+    /// Where so many units score keys `u · 4 + j` each, row `u · 4 + j` goes where `j · units + u` would: units then
+    /// read neighbouring rows for a `j`.
     scattered: Option<usize>,
 }
 
@@ -124,7 +125,8 @@ pub(super) fn load_rows<X: Float, N: Size>(
     }
 }
 
-/// `scores[i · 4 + j] += q_i · k_j` over the chunk of so many `vectors` in `stage`, for the unit's rows `ty + i · row_units` and its keys.
+/// `scores[i · 4 + j] += q_i · k_j` over the chunk of so many `vectors` in `stage`, for the unit's rows `ty + i ·
+/// row_units` and its keys.
 #[cube]
 pub(super) fn add_scores(
     stage: &SharedMemory<Four>,
@@ -159,8 +161,8 @@ pub(super) fn add_scores(
     }
 }
 
-/// `out[i · values + c] += Σ P[row i, key] · V[key, column c]` over the chunk of four times `fours` keys in `stage`, whose weights begin at
-/// vector `from` of a row of `weights`.
+/// `out[i · values + c] += Σ P[row i, key] · V[key, column c]` over the chunk of four times `fours` keys in `stage`,
+/// whose weights begin at vector `from` of a row of `weights`.
 #[cube]
 pub(super) fn add_values(
     stage: &SharedMemory<Four>,

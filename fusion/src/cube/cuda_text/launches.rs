@@ -26,8 +26,8 @@ pub struct Launch {
 
 static LAUNCHES: Mutex<BTreeMap<u64, Vec<Launch>>> = Mutex::new(BTreeMap::new());
 
-/// What the current thread (stream) has launched since the last call, in order, on either device. A launch that broke a limit is
-/// missing. Launches are enqueued: flush the client first.
+/// What the current thread (stream) has launched since the last call, in order, on either device. A launch that broke a
+/// limit is missing. Launches are enqueued: flush the client first.
 pub fn take_launches() -> Vec<Launch> {
     let stream = StreamId::current().value;
     LAUNCHES.lock().unwrap_or_else(PoisonError::into_inner).remove(&stream).unwrap_or_default()

@@ -18,8 +18,8 @@ const SECONDS: u32 = 120;
 /// Where the order of shuffled units starts. Any number will do.
 const SEED: u64 = 61;
 
-/// Addresses randomised by newer kernels can collide with what AddressSanitizer of GCC 12 reserves; the program then dies before
-/// it says anything, about one time in eight.
+/// Addresses randomised by newer kernels can collide with what AddressSanitizer of GCC 12 reserves; the program then
+/// dies before it says anything, about one time in eight.
 const ATTEMPTS: usize = 8;
 
 /// A launch's memory, as the program gets it.
@@ -58,7 +58,8 @@ impl Request<'_> {
     }
 }
 
-/// Programs that wait for launches. To start one takes 20 ms, most of it AddressSanitizer's: several times what a small launch does.
+/// Programs that wait for launches. To start one takes 20 ms, most of it AddressSanitizer's: several times what a small
+/// launch does.
 #[derive(Debug, Default)]
 pub(super) struct Workers(Vec<Worker>);
 
@@ -151,7 +152,8 @@ impl Worker {
         if !message.is_empty() {
             return String::from_utf8_lossy(&message).into_owned();
         }
-        // The sanitizers end a program on their own where `main.cpp` has no say: misaligned accesses, overruns of the stack.
+        // The sanitizers end a program on their own where `main.cpp` has no say: misaligned accesses, overruns of the
+        // stack.
         let report = String::from_utf8_lossy(&report);
         let line = report.lines().find(|line| line.contains("ERROR") || line.contains("runtime error"));
         format!("{} ({status})", line.unwrap_or("it died without a word"))

@@ -27,8 +27,9 @@ const HOST: [(&str, &str); 9] = [
     ("main.cpp", include_str!("host/main.cpp")),
 ];
 
-/// `-O1`: kernels in tests are small, so compiling them is what takes time. NVRTC would fuse products and sums; which ones is its
-/// choice, so none are here. GCC assumes that pointers of different types don't meet, CubeCL's text casts between them.
+/// `-O1`: kernels in tests are small, so compiling them is what takes time. NVRTC would fuse products and sums; which
+/// ones is its choice, so none are here. GCC assumes that pointers of different types don't meet, CubeCL's text casts
+/// between them.
 const FLAGS: [&str; 7] = [
     "-std=c++20",
     "-O1",
@@ -95,8 +96,8 @@ impl Program {
     }
 }
 
-/// The folder with the headers, `main.o` and the first header translated in advance (half of the time of a small kernel goes to what that one
-/// includes), named after their content.
+/// The folder with the headers, `main.o` and the first header translated in advance (half of the time of a small kernel
+/// goes to what that one includes), named after their content.
 fn build_host(folder: &Path) -> Result<PathBuf, HostError> {
     let mut hasher = DefaultHasher::new();
     (HOST, FLAGS).hash(&mut hasher);
@@ -118,7 +119,8 @@ fn name_unfinished(path: &Path) -> PathBuf {
     path.with_extension(format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// `g++ FLAGS arguments input -o output`. Another process may do the same: a file appears whole under its name or not at all.
+/// `g++ FLAGS arguments input -o output`. Another process may do the same: a file appears whole under its name or not
+/// at all.
 fn compile(arguments: &[&OsStr], input: &Path, output: &Path) -> Result<(), HostError> {
     let unfinished = name_unfinished(output);
     let mut command = Command::new("g++");

@@ -6,8 +6,8 @@ use cubecl_runtime::{
     storage::{BytesResource, BytesStorage, ComputeStorage, StorageHandle, StorageUtilization},
 };
 
-/// A stretch of device memory that buffers of one launch cover. Buffers that overlap share one, so that what is written through
-/// one is read through the other.
+/// A stretch of device memory that buffers of one launch cover. Buffers that overlap share one, so that what is written
+/// through one is read through the other.
 #[derive(Debug)]
 pub(super) struct Region {
     handle: StorageHandle,

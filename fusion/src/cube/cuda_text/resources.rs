@@ -10,8 +10,9 @@ use std::{
 };
 use thiserror::Error;
 
-/// A multiprocessor of compute capability 6.1 (CUDA C++ Programming Guide 12, table "Technical Specifications per Compute
-/// Capability"): registers, handed out to warps of 32 in steps of 256; bytes of shared memory; units and blocks at once.
+/// A multiprocessor of compute capability 6.1 (CUDA C++ Programming Guide 12, table "Technical Specifications per
+/// Compute Capability"): registers, handed out to warps of 32 in steps of 256; bytes of shared memory; units and blocks
+/// at once.
 const REGISTERS: u32 = 65_536;
 const REGISTER_STEP: u32 = 256;
 const SHARED_BYTES: u32 = 96 * 1024;
@@ -46,7 +47,8 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// Part of a multiprocessor's units that are at work, 0 to 1. Half of them hide the latency of a kernel that waits for memory.
+    /// Part of a multiprocessor's units that are at work, 0 to 1. Half of them hide the latency of a kernel that waits
+    /// for memory.
     pub fn occupancy(&self) -> f64 {
         f64::from(self.resident_units) / f64::from(UNITS)
     }
@@ -118,11 +120,12 @@ pub enum ResourceError {
     },
 }
 
-/// Compiles the text of each launch for SM61 by NVRTC and ptxas (0.1 to 4 s each, two at a time; what an earlier process has
-/// compiled is not compiled again).
+/// Compiles the text of each launch for SM61 by NVRTC and ptxas (0.1 to 4 s each, two at a time; what an earlier
+/// process has compiled is not compiled again).
 ///
 /// # Errors
-/// [`ResourceError::Missing`] when `.ci/gpu.sh` has not been run, [`ResourceError::Rejected`], [`ResourceError::System`].
+/// [`ResourceError::Missing`] when `.ci/gpu.sh` has not been run, [`ResourceError::Rejected`],
+/// [`ResourceError::System`].
 pub fn find_resources(launches: &[Launch]) -> Result<Vec<Resources>, ResourceError> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/sm61");
     fs::create_dir_all(&folder).map_err(|error| failed(&folder, &error))?;

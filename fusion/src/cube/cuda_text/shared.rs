@@ -1,7 +1,8 @@
 //! Where the arrays of a kernel lie in shared memory.
 
-/// CubeCL gives shared arrays their places in the order of a hash set, so that a kernel differs from process to process, in registers
-/// too. This gives them places in the order of their numbers. Arrays that share a place, or that find no room so, stay where they are.
+/// CubeCL gives shared arrays their places in the order of a hash set, so that a kernel differs from process to
+/// process, in registers too. This gives them places in the order of their numbers. Arrays that share a place, or that
+/// find no room so, stay where they are.
 pub(super) fn place_shared_arrays(source: &str, shared_bytes: usize) -> String {
     let lines: Vec<&str> = source.lines().collect();
     let found: Vec<usize> = (0..lines.len()).filter(|&i| lines[i].starts_with("// Shared array size: ")).collect();
@@ -31,7 +32,8 @@ pub(super) fn place_shared_arrays(source: &str, shared_bytes: usize) -> String {
 /// The widest vector that a unit loads at once.
 const MAX_ALIGNMENT: usize = 16;
 
-/// `// Shared array size: LENGTH, BYTES bytes` and `TYPE *shared_memory_NUMBER = reinterpret_cast<TYPE*>(&dynamic_shared_mem[OFFSET]);`.
+/// `// Shared array size: LENGTH, BYTES bytes` and `TYPE *shared_memory_NUMBER =
+/// reinterpret_cast<TYPE*>(&dynamic_shared_mem[OFFSET]);`.
 struct Array<'a> {
     comment: &'a str,
     start: &'a str,

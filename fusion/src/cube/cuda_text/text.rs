@@ -32,8 +32,8 @@ pub(super) struct Text {
     pub slack: u64,
 }
 
-/// Burn's kernels read past the ends of buffers and drop what they find (`select` reads its indices once for each dimension):
-/// harmless on a GPU, whose buffers lie in larger pages.
+/// Burn's kernels read past the ends of buffers and drop what they find (`select` reads its indices once for each
+/// dimension): harmless on a GPU, whose buffers lie in larger pages.
 const SLACK_OF_BURN: u64 = 16 * 1024;
 
 impl Text {
@@ -95,8 +95,8 @@ impl Text {
     }
 }
 
-/// CubeCL walks hash sets where it declares types and variables, so the same kernel comes out differently in every process. Sorted,
-/// a program that an earlier process built is found again.
+/// CubeCL walks hash sets where it declares types and variables, so the same kernel comes out differently in every
+/// process. Sorted, a program that an earlier process built is found again.
 fn sort_declarations(source: &str) -> String {
     let mut items: Vec<String> = Vec::new();
     let mut inside = false;

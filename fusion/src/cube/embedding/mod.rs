@@ -1,7 +1,7 @@
 //! Rows of a table by id: `output[i] = f32(table[ids[i]])`.
 //!
-//! A vector of the output a unit, neighbouring units next to each other: loads and stores coalesce. Bytes: each row once, in
-//! its storage type, and the output. No arithmetic.
+//! A vector of the output a unit, neighbouring units next to each other: loads and stores coalesce. Bytes: each row
+//! once, in its storage type, and the output. No arithmetic.
 
 mod kernel;
 
@@ -44,8 +44,9 @@ impl fmt::Display for Blueprint {
 /// `table` `[rows, d]` in f32, f16 or bf16, `ids` `[..]` in i32, i64 or u32; output `[.., d]`.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`] when they live on
-/// different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs. Nothing has been launched then.
+/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`]
+/// when they live on different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs.
+/// Nothing has been launched then.
 pub fn embedding<R: CubeRuntime>(table: &CubeTensor<R>, ids: &CubeTensor<R>) -> Result<CubeTensor<R>, CubeError> {
     let d = table.shape().to_vec().last().copied().unwrap_or(0);
     let shape = Shape::from([ids.shape().to_vec(), vec![d]].concat());
@@ -95,7 +96,8 @@ pub fn launch<R: CubeRuntime>(
             rows,
             d / vector,
             stride / vector,
-            // A device cannot report a bad id: NaN is seen, the row of another id would not be. CUDA C++ has no literal for it.
+            // A device cannot report a bad id: NaN is seen, the row of another id would not be. CUDA C++ has no literal
+            // for it.
             f32::NAN,
             blueprint,
             table.dtype.into(),

@@ -23,7 +23,8 @@ fn locate(strides: &HeadStrides, batch: usize, head: usize, position: usize) -> 
 
 /// One head of one position a row; see the module above. `heads` are those of queries, keys and values; rows are
 /// `[batch, length, heads]`. A head is two halves of `half` vectors of `N`; `slots` of each fall to a unit. `first` is
-/// the first position that is read, `start` where it goes in keys and values, `angle_batch` the distance in vectors between the angles of batches.
+/// the first position that is read, `start` where it goes in keys and values, `angle_batch` the distance in vectors
+/// between the angles of batches.
 ///
 /// Launched with bounds checks: they cost a comparison a load in a kernel that waits for memory, and keep it safe code.
 #[cube(launch, address_type = "dynamic")]

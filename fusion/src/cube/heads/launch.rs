@@ -46,8 +46,8 @@ pub struct HeadInputs<'a, R: CubeRuntime> {
     pub start: usize,
 }
 
-/// `[batch, heads, positions, d]` of a tensor whose heads' elements are neighbours, and the distances between them; 0 along
-/// dimensions of one.
+/// `[batch, heads, positions, d]` of a tensor whose heads' elements are neighbours, and the distances between them; 0
+/// along dimensions of one.
 pub(in crate::cube) fn measure_heads<R: CubeRuntime>(tensor: &CubeTensor<R>) -> Option<([usize; 4], [usize; 3])> {
     let shape = <[usize; 4]>::try_from(tensor.meta.shape().to_vec()).ok()?;
     let strides = tensor.meta.strides();
@@ -55,16 +55,16 @@ pub(in crate::cube) fn measure_heads<R: CubeRuntime>(tensor: &CubeTensor<R>) -> 
     (shape[3] <= 1 || strides[3] == 1).then(|| (shape, [0, 1, 2].map(distance)))
 }
 
-/// Heads normed where they have a gamma, rotated except for values, and stored. In f32 whatever the storage, and enqueued, not
-/// awaited.
+/// Heads normed where they have a gamma, rotated except for values, and stored. In f32 whatever the storage, and
+/// enqueued, not awaited.
 ///
 /// # Shapes
-/// Three placements are queries, keys and values; two are queries and keys. `x` has one dtype, that of keys' and values' `to` is
-/// one. `d` is even.
+/// Three placements are queries, keys and values; two are queries and keys. `x` has one dtype, that of keys' and
+/// values' `to` is one. `d` is even.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`],
-/// [`CubeError::Unavailable`]. Nothing has been launched then.
+/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit,
+/// [`CubeError::MixedDevices`], [`CubeError::Unavailable`]. Nothing has been launched then.
 ///
 /// # Panics
 /// If there is no placement, or more than three.

@@ -2,8 +2,8 @@
 
 use cubecl::prelude::*;
 
-/// `sum + Σ a_i · b_i` over the four signed bytes of each word. NVRTC knows this form as `dp4a`: bytes by shifts of signed words, products added
-/// one by one.
+/// `sum + Σ a_i · b_i` over the four signed bytes of each word. NVRTC knows this form as `dp4a`: bytes by shifts of
+/// signed words, products added one by one.
 #[cube]
 pub(super) fn dot_four(a: i32, b: i32, sum: i32) -> i32 {
     let mut total = sum;

@@ -35,11 +35,12 @@ pub struct Int8Rows<R: CubeRuntime> {
 /// Rows as 8-bit integers: activations row by row, or a weight `[out, in]` output by output.
 ///
 /// # Shapes
-/// `x` `[.., d]` in f32, f16 or bf16, all leading dimensions as one. Enqueued, not awaited. A row with a NaN or an infinity gives nothing of use.
+/// `x` `[.., d]` in f32, f16 or bf16, all leading dimensions as one. Enqueued, not awaited. A row with a NaN or an
+/// infinity gives nothing of use.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] when `x` has no last dimension of 1 or more, [`CubeError::InvalidDtype`], [`CubeError::Unavailable`]. Nothing has been
-/// launched then.
+/// [`CubeError::InvalidShapes`] when `x` has no last dimension of 1 or more, [`CubeError::InvalidDtype`],
+/// [`CubeError::Unavailable`]. Nothing has been launched then.
 pub fn quantize<R: CubeRuntime>(x: &CubeTensor<R>, strategy: Strategy) -> Result<Int8Rows<R>, CubeError> {
     let operands = Operands::new("quantize", [Some(x)]);
     operands.check_floats()?;
@@ -85,7 +86,8 @@ pub fn quantize<R: CubeRuntime>(x: &CubeTensor<R>, strategy: Strategy) -> Result
 /// `x · weightᵀ` in f32, `[rows of x, rows of weight]`. Enqueued, not awaited.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] when rows differ in length, [`CubeError::MixedDevices`], [`CubeError::Unavailable`]. Nothing has been launched then.
+/// [`CubeError::InvalidShapes`] when rows differ in length, [`CubeError::MixedDevices`], [`CubeError::Unavailable`].
+/// Nothing has been launched then.
 pub fn multiply<R: CubeRuntime>(
     x: &Int8Rows<R>,
     weight: &Int8Rows<R>,

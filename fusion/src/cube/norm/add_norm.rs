@@ -21,7 +21,8 @@ pub struct AddNormOutput<R: CubeRuntime> {
     pub rstd: CubeTensor<R>,
 }
 
-/// Residual addition and RMS norm in one pass, in f32 whatever the storage; strides as [`rms_norm`](super::rms_norm::rms_norm).
+/// Residual addition and RMS norm in one pass, in f32 whatever the storage; strides as
+/// [`rms_norm`](super::rms_norm::rms_norm).
 ///
 /// # Shapes
 /// `x` and `residual` `[.., d]`, stored alike; `gamma` `[d]`.

@@ -5,8 +5,9 @@ use crate::cube::rows::{Blueprint, find_row, find_unit, sum_lanes, sum_row};
 use crate::cube::store::round_store;
 use cubecl::prelude::*;
 
-/// One row a cube or a plane; see the module above for the algorithm. Rows are `vectors` (`d / N`) vectors of `N`, and start
-/// `x_distance` vectors apart in `x`, `residual_distance` in the residual; `recip_d` is `1 / d`. `sum` is there with the residual.
+/// One row a cube or a plane; see the module above for the algorithm. Rows are `vectors` (`d / N`) vectors of `N`, and
+/// start `x_distance` vectors apart in `x`, `residual_distance` in the residual; `recip_d` is `1 / d`. `sum` is there
+/// with the residual.
 ///
 /// Launched with bounds checks: they cost a comparison a load in a kernel that waits for memory, and keep it safe code.
 #[cube(launch, address_type = "dynamic")]

@@ -121,13 +121,13 @@ pub fn explain_norm<R: CubeRuntime>(inputs: &NormInputs<'_, R>, strategy: Strate
     plan(inputs, d, strategy).map(|plan| plan.blueprint).map_err(|reason| operands.unavailable(reason))
 }
 
-/// Runs the kernel. Padded rows are read where they are; any other strided operand is made contiguous first, at the price of a
-/// copy. The result is enqueued, not awaited.
+/// Runs the kernel. Padded rows are read where they are; any other strided operand is made contiguous first, at the
+/// price of a copy. The result is enqueued, not awaited.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`] when
-/// they live on different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs. Nothing has been
-/// launched then.
+/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`]
+/// when they live on different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs.
+/// Nothing has been launched then.
 pub fn launch_norm<R: CubeRuntime>(
     inputs: &NormInputs<'_, R>,
     outputs: &NormOutputs<'_, R>,

@@ -1,4 +1,5 @@
-//! Layer norm: `y = (x - mean(x)) / √(var(x) + epsilon) · gamma + beta` over the last dimension (Ba, Kiros and Hinton 2016).
+//! Layer norm: `y = (x - mean(x)) / √(var(x) + epsilon) · gamma + beta` over the last dimension (Ba, Kiros and Hinton
+//! 2016).
 
 use super::{NormInputs, NormOutputs, launch_norm};
 use crate::NormKind;

@@ -7,8 +7,8 @@
 //! each unit:  y = v · rstd · gamma over the same vectors
 //! ```
 //!
-//! Layer norm sums `v`, then `(v - mean)²` in another pass: the difference of the two means that one pass would take loses all
-//! digits where the mean is large beside the deviation.
+//! Layer norm sums `v`, then `(v - mean)²` in another pass: the difference of the two means that one pass would take
+//! loses all digits where the mean is large beside the deviation.
 //!
 //! Device memory sees `x` once and each output once: the later passes over a row read what the first left in the cache.
 

@@ -48,8 +48,8 @@ impl RmsNormOptions {
 
 /// `x / √(mean(x²) + epsilon) · gamma` over the last dimension, in f32 whatever the storage.
 ///
-/// Padded rows are read where they are; any other strided operand is made contiguous first, at the price of a copy. The result
-/// is enqueued, not awaited.
+/// Padded rows are read where they are; any other strided operand is made contiguous first, at the price of a copy. The
+/// result is enqueued, not awaited.
 ///
 /// # Shapes
 /// `x` `[.., d]`, `gamma` `[d]`, each f32, f16 or bf16, independently; `y` like `x`.

@@ -18,7 +18,8 @@ pub enum Strategy {
     ///
     /// [`Unavailable::Operands`]: crate::cube::Unavailable::Operands
     Gemv(Reduction),
-    /// By [`gemv`](super::gemv), with so many outputs a group of lanes; [`Unavailable::Operands`] for more than registers allow.
+    /// By [`gemv`](super::gemv), with so many outputs a group of lanes; [`Unavailable::Operands`] for more than
+    /// registers allow.
     ///
     /// [`Unavailable::Operands`]: crate::cube::Unavailable::Operands
     GemvOutputs(usize),
@@ -71,7 +72,8 @@ pub struct Layer<'a, R: CubeRuntime> {
 pub struct Call<'a, R: CubeRuntime> {
     /// `[.., in]`.
     pub x: &'a CubeTensor<R>,
-    /// Like `x`, added to it before the norm. The sum is one more output. For up to [`MAX_ROWS_TOGETHER`](super::gemv::MAX_ROWS_TOGETHER) rows only.
+    /// Like `x`, added to it before the norm. The sum is one more output. For up to
+    /// [`MAX_ROWS_TOGETHER`](super::gemv::MAX_ROWS_TOGETHER) rows only.
     pub addend: Option<&'a CubeTensor<R>>,
     /// Before the product.
     pub norm: Option<RowNorm<'a, R>>,

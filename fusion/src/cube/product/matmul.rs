@@ -10,8 +10,8 @@ use burn_backend::TensorMetadata;
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 use burn_std::Shape;
 
-/// `lhs · rhs` over the last two dimensions, the others broadcast, in f32 whatever the storage, by the tiled kernel. Operands are
-/// read however they lie, transposed ones too. The result is enqueued, not awaited.
+/// `lhs · rhs` over the last two dimensions, the others broadcast, in f32 whatever the storage, by the tiled kernel.
+/// Operands are read however they lie, transposed ones too. The result is enqueued, not awaited.
 ///
 /// # Shapes
 /// `lhs` `[.., m, k]`, `rhs` `[.., k, n]` of one dtype and as many dimensions; output `[.., m, n]`.
@@ -87,8 +87,8 @@ fn find_output_dims(lhs: &Shape, rhs: &Shape) -> Result<Vec<usize>, &'static str
     Ok(dims)
 }
 
-/// How an operand lies whose side is the last but one dimension (`side` 0) or the last one (1), in a product over the dimensions
-/// `batch`; `None` when its matrices have no common distance.
+/// How an operand lies whose side is the last but one dimension (`side` 0) or the last one (1), in a product over the
+/// dimensions `batch`; `None` when its matrices have no common distance.
 fn find_layout<R: CubeRuntime>(tensor: &CubeTensor<R>, batch: &[usize], side: usize) -> Option<Layout> {
     let (shape, strides) = (tensor.meta.shape().to_vec(), tensor.meta.strides());
     let repeated = |i: usize| if shape[i] == 1 { 0 } else { strides[i] };

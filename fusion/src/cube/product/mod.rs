@@ -1,11 +1,11 @@
 //! Matrix products: linear layers with what comes before and after them, and plain products.
 //!
-//! Two kernels share the work. Up to [`gemv::MAX_ROWS`] rows are limited by the bytes of the weight, which [`gemv`] reads once;
-//! more rows are limited by arithmetic, and [`tiled`] keeps tiles of both sides on the chip. Weights lie as in a checkpoint,
-//! `[out, in]`, in f32, f16 or bf16; sums are f32.
+//! Two kernels share the work. Up to [`gemv::MAX_ROWS`] rows are limited by the bytes of the weight, which [`gemv`]
+//! reads once; more rows are limited by arithmetic, and [`tiled`] keeps tiles of both sides on the chip. Weights lie as
+//! in a checkpoint, `[out, in]`, in f32, f16 or bf16; sums are f32.
 //!
-//! Error: a sum of `k` products in f32, in chains of at most `k / 32` (gemv) or `k` (tiled) additions. Chains of random roundings err by
-//! about `√length · 2⁻²⁴` of the largest partial sum: 5e-6 for k = 6,144.
+//! Error: a sum of `k` products in f32, in chains of at most `k / 32` (gemv) or `k` (tiled) additions. Chains of random
+//! roundings err by about `√length · 2⁻²⁴` of the largest partial sum: 5e-6 for k = 6,144.
 
 mod call;
 mod epilogue;
@@ -57,16 +57,17 @@ impl fmt::Display for Plan {
 
 /// Runs the call: one output a layer, then the sum where there is an addend.
 ///
-/// Padded rows are read where they are, as are weights however they lie; an `x` whose rows have no common distance is made contiguous
-/// first, at the price of a copy. The results are enqueued, not awaited.
+/// Padded rows are read where they are, as are weights however they lie; an `x` whose rows have no common distance is
+/// made contiguous first, at the price of a copy. The results are enqueued, not awaited.
 ///
 /// # Shapes
-/// `x` and addend `[.., in]`, weights `[out, in]` of one dtype, biases `[out]`, `gamma` `[in]`, `residual` like the output. Outputs `[.., out]` in the
-/// dtype of `x`.
+/// `x` and addend `[.., in]`, weights `[out, in]` of one dtype, biases `[out]`, `gamma` `[in]`, `residual` like the
+/// output. Outputs `[.., out]` in the dtype of `x`.
 ///
 /// # Errors
-/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`] when they live on
-/// different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs. Nothing has been launched then.
+/// [`CubeError::InvalidShapes`] or [`CubeError::InvalidDtype`] when the operands don't fit, [`CubeError::MixedDevices`]
+/// when they live on different devices, [`CubeError::Unavailable`] when this device lacks what the kernel needs.
+/// Nothing has been launched then.
 pub fn multiply<R: CubeRuntime>(call: &Call<'_, R>) -> Result<Vec<CubeTensor<R>>, CubeError> {
     let problem = Problem::new(call)?;
     let outputs: Vec<_> =
@@ -119,7 +120,8 @@ pub fn explain<R: CubeRuntime>(call: &Call<'_, R>) -> Result<Plan, CubeError> {
     plan(call, &problem, &Ready::new(call, address)).map_err(|reason| call.operands().unavailable(reason))
 }
 
-/// More rows than layers can share a launch for, but few: layers then run one after the other, each by the kernel for few rows.
+/// More rows than layers can share a launch for, but few: layers then run one after the other, each by the kernel for
+/// few rows.
 fn is_crowded<R: CubeRuntime>(call: &Call<'_, R>, problem: &Problem) -> bool {
     call.layers.len() > 1 && (gemv::MAX_ROWS_TOGETHER + 1..=gemv::MAX_ROWS).contains(&problem.rows)
 }

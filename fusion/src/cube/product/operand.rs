@@ -2,8 +2,9 @@
 
 use burn_cubecl::{CubeRuntime, tensor::CubeTensor};
 
-/// A batch of matrices in a buffer. `side` is the dimension that an operand brings to the product (rows of the left one, columns
-/// of the right one), depth the one that is summed over. Distances are in elements; 0 repeats what is there.
+/// A batch of matrices in a buffer. `side` is the dimension that an operand brings to the product (rows of the left
+/// one, columns of the right one), depth the one that is summed over. Distances are in elements; 0 repeats what is
+/// there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
     /// Length of the side.
@@ -42,7 +43,8 @@ impl Layout {
         Self { side: 1, depth: self.depth, side_stride: 0, depth_stride: 1, batch_stride: 0 }
     }
 
-    /// Whether vectors of `width` along the depth can be loaded, the first element of the buffer being aligned for them.
+    /// Whether vectors of `width` along the depth can be loaded, the first element of the buffer being aligned for
+    /// them.
     pub fn allows_vectors(&self, width: usize) -> bool {
         let aligned = |stride: usize| stride.is_multiple_of(width);
         width == 1 || self.has_rows() && [self.depth, self.side_stride, self.batch_stride].into_iter().all(aligned)

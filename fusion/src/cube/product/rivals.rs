@@ -39,8 +39,9 @@ impl ProductClass {
     }
 }
 
-/// [`Strategy::Auto`] first, then what may be faster than it on some device: other numbers of outputs for few rows, other tiles. Each is carried
-/// out differently, and each is one that this device takes. None where there is nothing to choose.
+/// [`Strategy::Auto`] first, then what may be faster than it on some device: other numbers of outputs for few rows,
+/// other tiles. Each is carried out differently, and each is one that this device takes. None where there is nothing to
+/// choose.
 ///
 /// # Errors
 /// As [`multiply`](super::multiply).

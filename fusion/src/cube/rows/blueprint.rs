@@ -3,12 +3,12 @@
 use crate::cube::{Reduction, Unavailable, limits::Limits};
 use core::fmt;
 
-/// Units in the largest cube. A row of 2,048 f32 then gives each unit two vectors of four to keep in flight, and an SM of
-/// SM61, which holds 2,048 units, has eight rows at work.
+/// Units in the largest cube. A row of 2,048 f32 then gives each unit two vectors of four to keep in flight, and an SM
+/// of SM61, which holds 2,048 units, has eight rows at work.
 const MAX_UNITS: u32 = 256;
 
-/// Units in a cube of short rows. An SM of SM61 runs 32 cubes and 2,048 units: cubes of one plane of 32 would fill half of it,
-/// cubes of 64 all. Later SMs run 16 to 32 cubes; 128 units fill them too.
+/// Units in a cube of short rows. An SM of SM61 runs 32 cubes and 2,048 units: cubes of one plane of 32 would fill half
+/// of it, cubes of 64 all. Later SMs run 16 to 32 cubes; 128 units fill them too.
 const SHORT_ROW_UNITS: u32 = 128;
 
 /// How the caller wants the kernel made.
@@ -17,13 +17,13 @@ pub enum Strategy {
     /// By the device's properties.
     #[default]
     Auto,
-    /// With this reduction. [`Reduction::Planes`] is taken at its word: planes must be that long on the device, and plane
-    /// operations must exist, even if CubeCL does not list them.
+    /// With this reduction. [`Reduction::Planes`] is taken at its word: planes must be that long on the device, and
+    /// plane operations must exist, even if CubeCL does not list them.
     Reduce(Reduction),
 }
 
-/// All that the kernel is specialised on, next to its storage types. Kernels with equal blueprints are compiled once: the length
-/// and the number of rows are arguments.
+/// All that the kernel is specialised on, next to its storage types. Kernels with equal blueprints are compiled once:
+/// the length and the number of rows are arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Blueprint {
     /// Units on a row: a power of two.
@@ -37,10 +37,11 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// The widest vectors among `widths` that divide the row and the distances between rows and leave work for half of a plane,
-    /// no more units than the row has vectors, and planes on several rows where one plane is enough for a row.
+    /// The widest vectors among `widths` that divide the row and the distances between rows and leave work for half of
+    /// a plane, no more units than the row has vectors, and planes on several rows where one plane is enough for a row.
     ///
-    /// `length` elements a row are read; `distances`, in elements, are those between the starts of rows of each operand.
+    /// `length` elements a row are read; `distances`, in elements, are those between the starts of rows of each
+    /// operand.
     pub(in crate::cube) fn new(
         length: usize,
         distances: &[usize],
@@ -55,7 +56,8 @@ impl Blueprint {
                 reduction
             }
         };
-        // Rows start at multiples of these distances, in a buffer that is aligned for every width: alignment asks no more.
+        // Rows start at multiples of these distances, in a buffer that is aligned for every width: alignment asks no
+        // more.
         let fits = |width: &usize| {
             length.is_multiple_of(*width) && distances.iter().all(|distance| distance.is_multiple_of(*width))
         };

@@ -1,12 +1,13 @@
-//! What kernels have in common that read a row, reduce it to a number or two and read it again: norms, softmax, rotated heads.
+//! What kernels have in common that read a row, reduce it to a number or two and read it again: norms, softmax, rotated
+//! heads.
 //!
 //! ```text
 //! short rows    a plane a row, several rows a cube: the row is reduced in registers, without a barrier
 //! longer rows   a cube a row: planes reduce in registers, then each other's results through shared memory
 //! ```
 //!
-//! Neighbouring units read neighbouring vectors, so loads coalesce. The second read of a row comes from the cache that the first
-//! one filled: a row of the models at hand is 4 to 20 KiB.
+//! Neighbouring units read neighbouring vectors, so loads coalesce. The second read of a row comes from the cache that
+//! the first one filled: a row of the models at hand is 4 to 20 KiB.
 
 mod blueprint;
 

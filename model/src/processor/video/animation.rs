@@ -37,7 +37,8 @@ impl Animation {
         self.timeline
     }
 
-    /// Decodes to the last of the frames at `indices` (in order) and hands those to `sink`, transparent pixels blended with white.
+    /// Decodes to the last of the frames at `indices` (in order) and hands those to `sink`, transparent pixels blended
+    /// with white.
     ///
     /// # Errors
     /// [`ImageError::Decode`], [`VideoError::FrameCount`], those of the limits, and those of `sink`.

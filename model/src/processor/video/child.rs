@@ -1,8 +1,8 @@
 //! A program that is read from and never waited for without end.
 //!
-//! Standard output and standard error are each read by a thread of their own, so that neither can fill up and block the program.
-//! Reads end at the deadline; dropping the [`Child`] kills the program, however far it got. The threads are not joined: a
-//! grandchild may hold the pipes open for longer than anyone should wait.
+//! Standard output and standard error are each read by a thread of their own, so that neither can fill up and block the
+//! program. Reads end at the deadline; dropping the [`Child`] kills the program, however far it got. The threads are
+//! not joined: a grandchild may hold the pipes open for longer than anyone should wait.
 
 use std::ffi::OsString;
 use std::io::{self, Read};

@@ -1,11 +1,13 @@
 //! Video files through an installed FFmpeg, as two child processes.
 //!
-//! 1. `ffprobe` tells size, rotation, frame rate and the number of frames: packets are counted, which reads the file without
-//!    decoding it. Where that count proves too high (packets that show nothing), decoded frames are counted.
-//! 2. `ffmpeg` decodes, drops all but the sampled frames, applies the rotation, and pipes the rest as rgb24 ([`super::ppm`]).
+//! 1. `ffprobe` tells size, rotation, frame rate and the number of frames: packets are counted, which reads the file
+//!    without decoding it. Where that count proves too high (packets that show nothing), decoded frames are counted.
+//! 2. `ffmpeg` decodes, drops all but the sampled frames, applies the rotation, and pipes the rest as rgb24
+//!    ([`super::ppm`]).
 //!
-//! The file may come from anyone. Its name is passed as `file:` and an absolute path, so that it is no option and no protocol; only
-//! the `file` protocol and demuxers of single files are allowed, so that a playlist inside cannot name other files or addresses.
+//! The file may come from anyone. Its name is passed as `file:` and an absolute path, so that it is no option and no
+//! protocol; only the `file` protocol and demuxers of single files are allowed, so that a playlist inside cannot name
+//! other files or addresses.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -25,7 +27,8 @@ const DEMUXERS: &str = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpe
                         obu,ivf,mxf,nut,wtv,dv,rm,gxf,gif,apng,yuv4mpegpipe,y4m";
 /// Most bytes of what `ffprobe` tells.
 const MAX_PROBE: u64 = 1 << 20;
-/// Most frames that are named one by one on the command line (32 KiB on Windows); beyond, all frames are piped and dropped here.
+/// Most frames that are named one by one on the command line (32 KiB on Windows); beyond, all frames are piped and
+/// dropped here.
 const MAX_SELECTED: usize = 1_000;
 
 /// Where FFmpeg's programs are and how long they may take.
@@ -189,7 +192,8 @@ impl Container {
     }
 }
 
-/// FFmpeg's expression for "frame `n` is one of these": a balanced tree of sums, since FFmpeg refuses chains of about a hundred.
+/// FFmpeg's expression for "frame `n` is one of these": a balanced tree of sums, since FFmpeg refuses chains of about a
+/// hundred.
 fn write_choice(indices: &[usize]) -> String {
     match indices {
         [] => "0".to_owned(),

@@ -40,7 +40,8 @@ impl<'a> FrameFitter<'a> {
     /// Takes the next frame.
     ///
     /// # Errors
-    /// [`ImageError::FrameSize`] for one of another size than the first, and those of [`smart_resize_video`] and the limits.
+    /// [`ImageError::FrameSize`] for one of another size than the first, and those of [`smart_resize_video`] and the
+    /// limits.
     pub fn push(&mut self, frame: &RgbImage) -> Result<(), ImageError> {
         let found = (frame.height() as usize, frame.width() as usize);
         let (expected, target) = match self.size {

@@ -31,8 +31,8 @@ pub(super) fn list_frames(folder: &Path) -> Result<Vec<PathBuf>, ImageError> {
     Ok(frames)
 }
 
-/// Natural order: runs of digits compare as numbers, so that `frame2` comes before `frame10`; equal ones (`01` and `1`) compare as
-/// text.
+/// Natural order: runs of digits compare as numbers, so that `frame2` comes before `frame10`; equal ones (`01` and `1`)
+/// compare as text.
 fn compare_names(a: &str, b: &str) -> Ordering {
     let (mut x, mut y) = (a.as_bytes(), b.as_bytes());
     while let (Some(&p), Some(&q)) = (x.first(), y.first()) {

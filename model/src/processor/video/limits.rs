@@ -6,8 +6,8 @@ use super::VideoError;
 
 /// Bounds on a video, checked before its frames are decoded.
 ///
-/// A frame is resampled as soon as it is decoded, so that one frame of the source's size is held at a time, and the sampled ones in
-/// the size that the model takes.
+/// A frame is resampled as soon as it is decoded, so that one frame of the source's size is held at a time, and the
+/// sampled ones in the size that the model takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VideoLimits {
     /// Most pixels of a frame in the source.

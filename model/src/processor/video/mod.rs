@@ -1,7 +1,7 @@
 //! Videos: a folder or list of frames, an animated GIF or WebP, any file that FFmpeg reads, or frames in memory.
 //!
-//! A video is opened, which counts its frames; frames are sampled by index ([`sample_frames`](super::sample_frames)); only those are
-//! decoded, one at a time, and each is resampled at once ([`FrameFitter`]).
+//! A video is opened, which counts its frames; frames are sampled by index ([`sample_frames`](super::sample_frames));
+//! only those are decoded, one at a time, and each is resampled at once ([`FrameFitter`]).
 
 mod animation;
 mod child;

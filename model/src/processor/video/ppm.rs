@@ -1,5 +1,5 @@
-//! Frames as FFmpeg pipes them: raw rgb24, each led by a short text with its size (binary PPM), so that a frame of another size
-//! than was announced is noticed.
+//! Frames as FFmpeg pipes them: raw rgb24, each led by a short text with its size (binary PPM), so that a frame of
+//! another size than was announced is noticed.
 //!
 //! ```text
 //! P6 <width> <height> 255 <one blank> then height * width * 3 bytes          any blanks between the words
@@ -17,7 +17,8 @@ const RESERVE: usize = 16 << 20;
 /// Reads the head of the next frame: height and width; `None` at the end.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidData`] for something else, [`ErrorKind::UnexpectedEof`] for half a head, and those of the reader.
+/// [`ErrorKind::InvalidData`] for something else, [`ErrorKind::UnexpectedEof`] for half a head, and those of the
+/// reader.
 pub(super) fn read_head(reader: &mut impl Read) -> io::Result<Option<(u64, u64)>> {
     let wrong = |head: &[u8]| {
         let found = String::from_utf8_lossy(head).escape_debug().to_string();

@@ -11,10 +11,11 @@ use crate::processor::ImageSource;
 /// Where a video comes from. Copies share the data.
 #[derive(Clone, PartialEq, Eq)]
 pub enum VideoSource {
-    /// A string as messages have it: a path, a `file://` URL or a `data:` URI. It is looked at when the video is opened.
+    /// A string as messages have it: a path, a `file://` URL or a `data:` URI. It is looked at when the video is
+    /// opened.
     Location(String),
-    /// A folder of frames (pictures in natural order of their names: `frame2` before `frame10`), an animated GIF or WebP, or a
-    /// video file, for which FFmpeg must be installed. A still picture is a video of one frame.
+    /// A folder of frames (pictures in natural order of their names: `frame2` before `frame10`), an animated GIF or
+    /// WebP, or a video file, for which FFmpeg must be installed. A still picture is a video of one frame.
     Path(PathBuf),
     /// The contents of a file.
     Bytes(Arc<[u8]>),

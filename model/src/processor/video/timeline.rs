@@ -1,9 +1,9 @@
 //! How many frames an animation has and how long they last, from the structure of its file, without decoding.
 //!
-//! - GIF: blocks; an image block (`2C`) is a frame, the graphic control extension (`21 F9`) before it holds its delay in
-//!   hundredths of a second. Source: GIF89a specification, sections 20 to 23.
-//! - WebP: RIFF chunks; an `ANMF` chunk is a frame, whose duration in milliseconds is 24 bits at byte 12. Source: WebP container
-//!   specification (RFC 9649, section 2.7.1.1).
+//! - GIF: blocks; an image block (`2C`) is a frame, the graphic control extension (`21 F9`) before it holds its delay
+//!   in hundredths of a second. Source: GIF89a specification, sections 20 to 23.
+//! - WebP: RIFF chunks; an `ANMF` chunk is a frame, whose duration in milliseconds is 24 bits at byte 12. Source: WebP
+//!   container specification (RFC 9649, section 2.7.1.1).
 //!
 //! As browsers and FFmpeg have it, a delay of 10 ms or less is no delay but a default of 100 ms.
 

@@ -79,7 +79,8 @@ fn encode(value: f64) -> u8 {
     nearest.unwrap().0 as u8 | if value < 0.0 { 0x80 } else { 0 }
 }
 
-/// Weights of shape `[experts, rows, columns]` with a scale for each block: codes, scales, and what they stand for as f32.
+/// Weights of shape `[experts, rows, columns]` with a scale for each block: codes, scales, and what they stand for as
+/// f32.
 fn quantize(weights: &[f32], shape: [usize; 3], block: [usize; 2]) -> (Vec<u8>, Vec<f32>, Vec<f32>) {
     let [experts, rows, columns] = shape;
     let counts = [rows.div_ceil(block[0]), columns.div_ceil(block[1])];

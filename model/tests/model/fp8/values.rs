@@ -58,9 +58,10 @@ fn check_logits<B: FusedOps>(name: &str) {
     for dtype in [DType::F32, DType::BF16] {
         assert_eq!(logits::<B>(dir.path(), name, dtype), logits::<B>(plain.path(), name, dtype), "{name} {dtype:?}");
     }
-    // The loss is of the size that the weights' is: both errors are small changes of the same matrices, so the logits' errors
-    // are about in the ratio of the weights'. The yardstick is the loss of rounding those matrices to bf16. The median over tokens is
-    // compared, because a token whose next best expert is close behind can be sent to that, which is no small change.
+    // The loss is of the size that the weights' is: both errors are small changes of the same matrices, so the logits'
+    // errors are about in the ratio of the weights'. The yardstick is the loss of rounding those matrices to bf16. The
+    // median over tokens is compared, because a token whose next best expert is close behind can be sent to that, which
+    // is no small change.
     let original = read_fixture(name);
     let mut rounded = original.clone();
     let (mut error_fp8, mut error_bf16) = (0.0, 0.0);
@@ -107,7 +108,8 @@ fn logits_of_a_model_with_experts() {
     check_logits::<Kiln<Flex>>("tiny-moe");
 }
 
-/// Token embedding and head in FP8 too, under limits: dequantised row by row, in pieces or as a whole, they are what they are without one.
+/// Token embedding and head in FP8 too, under limits: dequantised row by row, in pieces or as a whole, they are what
+/// they are without one.
 #[test]
 fn tables_are_streamed() {
     for (name, repeat) in [("tiny-dense", 1), ("tiny-moe", 1), ("tiny-dense", 24)] {

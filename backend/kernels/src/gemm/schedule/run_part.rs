@@ -1,7 +1,7 @@
 //! The algorithm of a part.
 //!
-//! Each algorithm enters the instruction set by itself: one function with all of them inlined takes the compiler minutes, as some of its passes
-//! take time that grows with the square of a function.
+//! Each algorithm enters the instruction set by itself: one function with all of them inlined takes the compiler
+//! minutes, as some of its passes take time that grows with the square of a function.
 
 use crate::gemm::gemv::{axpy, dots, packed_gemv};
 use crate::gemm::macro_kernel::blocked::multiply_blocked;

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 /// Rows of `x` that one launch takes: more of them cost more registers than the weight's bytes are worth.
 pub const MAX_ROWS: usize = 8;
 
-/// Rows that one launch takes with an addend or for several layers: eight rows take up to 80 registers then (ptxas 12.8).
+/// Rows that one launch takes with an addend or for several layers: eight rows take up to 80 registers then (ptxas
+/// 12.8).
 pub const MAX_ROWS_TOGETHER: usize = 4;
 
 /// Units in a cube, at most: eight warps. An SM of SM61 holds eight such cubes, 2,048 units.
@@ -27,7 +28,8 @@ const MAX_SUMS: usize = 8;
 /// Outputs of a group at most: four vectors of a weight in flight for each unit.
 const MAX_OUTPUTS: usize = 4;
 
-/// The same where a unit picks the weight among those of several layers: with four, ptxas 12.8 takes 68 registers for f32.
+/// The same where a unit picks the weight among those of several layers: with four, ptxas 12.8 takes 68 registers for
+/// f32.
 const MAX_OUTPUTS_OF_SEVERAL: usize = 2;
 
 /// Cubes on a multiprocessor of SM61: all of its 2,048 units.
@@ -36,11 +38,12 @@ const CUBES_A_MULTIPROCESSOR: usize = 8;
 /// Units on an output where planes are not used: those of a warp.
 const TREE_LANES: usize = 32;
 
-/// Elements of `x` in shared memory at once for one or two rows: 8 KiB in f32, so that eight cubes fit the 96 KiB of an SM.
+/// Elements of `x` in shared memory at once for one or two rows: 8 KiB in f32, so that eight cubes fit the 96 KiB of an
+/// SM.
 const STAGED: usize = 2048;
 
-/// The same for up to eight rows: 16 KiB, five cubes an SM. Half of it would give each plane only two steps between barriers; it has
-/// to do where partial sums need the room.
+/// The same for up to eight rows: 16 KiB, five cubes an SM. Half of it would give each plane only two steps between
+/// barriers; it has to do where partial sums need the room.
 const STAGED_ROWS: usize = 4096;
 
 /// What a caller decides; the rest follows from the problem and the device.
@@ -80,8 +83,9 @@ pub struct Blueprint {
 }
 
 impl Blueprint {
-    /// Outputs a group are halved from the most that registers allow until the grid fills the device: eight cubes on each of its
-    /// multiprocessors. Fewer outputs read `x` more often, from shared memory; a device that is not full reads the weight slower.
+    /// Outputs a group are halved from the most that registers allow until the grid fills the device: eight cubes on
+    /// each of its multiprocessors. Fewer outputs read `x` more often, from shared memory; a device that is not full
+    /// reads the weight slower.
     pub(in crate::cube) fn new(
         problem: &Problem,
         wish: Wish,

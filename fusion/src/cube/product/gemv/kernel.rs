@@ -8,8 +8,10 @@ use crate::cube::{
 };
 use cubecl::prelude::*;
 
-/// Rows `[rows, vectors]` of `x` (vectors of `N`) times the weights of `blueprint.layers` layers, gate and up behind each other
-/// where they share an output. With an addend, which lies as `x` does, the rows are those of `sum = x + addend`. Rows start `x_stride` and `weight_stride` vectors apart; layer `i` has `lengths[i]` outputs. `recip_k` is `1 / k`.
+/// Rows `[rows, vectors]` of `x` (vectors of `N`) times the weights of `blueprint.layers` layers, gate and up behind
+/// each other where they share an output. With an addend, which lies as `x` does, the rows are those of `sum = x +
+/// addend`. Rows start `x_stride` and `weight_stride` vectors apart; layer `i` has `lengths[i]` outputs. `recip_k` is
+/// `1 / k`.
 #[cube(launch, address_type = "dynamic")]
 pub(super) fn multiply_few_rows<X: Float, W: Float, P: Float, G: Float, N: Size>(
     x: &Tensor<Vector<X, N>>,
@@ -88,9 +90,9 @@ fn locate(#[comptime] blueprint: Blueprint) -> (usize, usize) {
     }
 }
 
-/// `part.1` vectors of each row from `part.0` on into shared memory, times gamma, and their squares into the last sum. A unit brings
-/// parts of one row only, and so do the groups before and behind it that have the same `group / groups per row`. `sizes` are rows,
-/// vectors of a row, and vectors from one row to the next.
+/// `part.1` vectors of each row from `part.0` on into shared memory, times gamma, and their squares into the last sum.
+/// A unit brings parts of one row only, and so do the groups before and behind it that have the same `group / groups
+/// per row`. `sizes` are rows, vectors of a row, and vectors from one row to the next.
 #[cube]
 #[allow(clippy::collapsible_if)] // `#[cube]` resolves the outer one at compile time, the inner one on the device
 fn stage_rows<X: Float, G: Float, N: Size>(
@@ -141,8 +143,8 @@ fn stage_rows<X: Float, G: Float, N: Size>(
     }
 }
 
-/// Adds the products of the staged `part` with those rows of the layer's weights that this group works on. `place` is the first output
-/// of the cube and the number of them in the layer.
+/// Adds the products of the staged `part` with those rows of the layer's weights that this group works on. `place` is
+/// the first output of the cube and the number of them in the layer.
 #[cube]
 fn multiply_staged<W: Float, N: Size>(
     weights: &Sequence<Tensor<Vector<W, N>>>,

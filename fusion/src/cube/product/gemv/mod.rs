@@ -9,8 +9,10 @@
 //! a unit an output: (sum · rstd + bias), activation, residual, store
 //! ```
 //!
-//! RMS norm costs no pass of its own: `norm(x)·Wᵀ = rstd · ((x ⊙ gamma)·Wᵀ)`, and the squares that `rstd` needs are summed while
-//! `x` is staged. An addend costs none either: each cube adds it as it stages `x`, and one of them writes the sum. Layers that read the same rows (queries, keys and values) share one launch, one behind the other in the grid.
+//! RMS norm costs no pass of its own: `norm(x)·Wᵀ = rstd · ((x ⊙ gamma)·Wᵀ)`, and the squares that `rstd` needs are
+//! summed while `x` is staged. An addend costs none either: each cube adds it as it stages `x`, and one of them writes
+//! the sum. Layers that read the same rows (queries, keys and values) share one launch, one behind the other in the
+//! grid.
 //!
 //! Bytes: the weights once; `x` once a cube, from the second on from the L2 cache. FLOP: `2 · rows · k · n`.
 

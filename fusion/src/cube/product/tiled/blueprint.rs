@@ -37,14 +37,14 @@ impl Tile {
     /// Every tile that a heuristic may choose.
     pub const ALL: [Self; 3] = [Self::LARGE, Self::MEDIUM, Self::SMALL];
 
-    /// The tile that takes the least time by this estimate: the cubes of the fullest multiprocessor run one behind the other, each
-    /// for its area (padding included) at the tile's share of the peak rate.
+    /// The tile that takes the least time by this estimate: the cubes of the fullest multiprocessor run one behind the
+    /// other, each for its area (padding included) at the tile's share of the peak rate.
     ///
-    /// Shares: an SM of SM61 issues 4 warps of multiplications a cycle and loads 32 floats from shared memory. A unit loads the
-    /// rows' side for all lanes of half a warp, so mostly the columns' side costs: 1 load of 4 floats a warp takes 4 cycles, in which
-    /// 16 multiplications a lane can be issued. [`Tile::LARGE`] has 32 a load of its columns' side, the others 16, which is
-    /// just enough with nothing left for addresses and barriers: 0.6. Half of the rows halve what a load of the weight
-    /// from global memory is used for: 0.5.
+    /// Shares: an SM of SM61 issues 4 warps of multiplications a cycle and loads 32 floats from shared memory. A unit
+    /// loads the rows' side for all lanes of half a warp, so mostly the columns' side costs: 1 load of 4 floats a warp
+    /// takes 4 cycles, in which 16 multiplications a lane can be issued. [`Tile::LARGE`] has 32 a load of its columns'
+    /// side, the others 16, which is just enough with nothing left for addresses and barriers: 0.6. Half of the rows
+    /// halve what a load of the weight from global memory is used for: 0.5.
     pub(in crate::cube) fn choose(
         rows: usize,
         columns: usize,
@@ -85,8 +85,8 @@ impl Tile {
         rows.div_ceil(self.rows) * columns.div_ceil(self.output_columns(gated))
     }
 
-    /// Vectors from one row or column to the next in shared memory. One more than there are, so that eight neighbouring rows
-    /// start in different banks.
+    /// Vectors from one row or column to the next in shared memory. One more than there are, so that eight neighbouring
+    /// rows start in different banks.
     pub(super) fn pitch(&self) -> usize {
         self.depth / WIDTH + 1
     }
@@ -96,8 +96,8 @@ impl Tile {
         side * self.depth / WIDTH
     }
 
-    /// Bytes of shared memory: both sides twice, so that the next step is stored while this one is multiplied, and with a norm
-    /// the squares of each loaded vector.
+    /// Bytes of shared memory: both sides twice, so that the next step is stored while this one is multiplied, and with
+    /// a norm the squares of each loaded vector.
     pub fn shared_bytes(&self, norm: bool) -> usize {
         let squares = if norm { self.vectors(self.rows) } else { 0 };
         (2 * (self.rows + self.columns) * self.pitch() * WIDTH + squares) * size_of::<f32>()

@@ -61,8 +61,8 @@ pub(super) fn multiply_tiles<X: Float, W: Float, P: Float, G: Float, NX: Size, N
         sums[i] = 0.0f32;
     }
 
-    // Step `s` loads step `s` of the depth and multiplies the one before: the first only loads, the last loads zeros. What is
-    // stored is read after the barrier, while the other half is stored.
+    // Step `s` loads step `s` of the depth and multiplies the one before: the first only loads, the last loads zeros.
+    // What is stored is read after the barrier, while the other half is stored.
     let steps = (depth + comptime!(tile.depth - 1)) / comptime!(tile.depth);
     for step in 0..steps + 1 {
         let begin = step * comptime!(tile.depth);
@@ -107,8 +107,8 @@ pub(super) fn multiply_tiles<X: Float, W: Float, P: Float, G: Float, NX: Size, N
     );
 }
 
-/// The unit's place in the tile: it has rows `.0`, `.0 + units along the rows`, .. and columns likewise. So the columns of
-/// neighbouring units are neighbours: they lie in different banks of shared memory, and their stores coalesce.
+/// The unit's place in the tile: it has rows `.0`, `.0 + units along the rows`, .. and columns likewise. So the columns
+/// of neighbouring units are neighbours: they lie in different banks of shared memory, and their stores coalesce.
 #[cube]
 fn locate(#[comptime] blueprint: Blueprint) -> (usize, usize) {
     let across = comptime!(blueprint.tile.columns / blueprint.tile.unit_columns);
@@ -152,7 +152,8 @@ fn multiply_stage(
     }
 }
 
-/// What the sums of each of the unit's rows are multiplied with: 1 / √(mean square + epsilon) of the row, or 1 without a norm.
+/// What the sums of each of the unit's rows are multiplied with: 1 / √(mean square + epsilon) of the row, or 1 without
+/// a norm.
 #[cube]
 fn compute_scales(
     squares: &Array<f32>,
@@ -191,8 +192,8 @@ fn compute_scales(
     scales
 }
 
-/// The epilogue. `rows` and `columns` are the first one of the tile and the number of them in a matrix of the output, which starts
-/// at `start`.
+/// The epilogue. `rows` and `columns` are the first one of the tile and the number of them in a matrix of the output,
+/// which starts at `start`.
 #[cube]
 fn store<X: Float, P: Float>(
     sums: &Array<f32>,

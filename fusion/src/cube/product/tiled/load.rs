@@ -62,8 +62,8 @@ fn load<T: Float, N: Size>(
     loaded
 }
 
-/// The unit's part of a tile of the right side into registers: of the `part.1` indices of the tile from `part.0` on, the first of
-/// which is index `first` of the side. The rest of `held` stays as it is.
+/// The unit's part of a tile of the right side into registers: of the `part.1` indices of the tile from `part.0` on,
+/// the first of which is index `first` of the side. The rest of `held` stays as it is.
 #[cube]
 pub(super) fn fetch<T: Float, N: Size>(
     source: &Tensor<Vector<T, N>>,

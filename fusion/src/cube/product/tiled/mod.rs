@@ -8,13 +8,14 @@
 //! each unit: (sum · rstd + bias), activation, residual, store
 //! ```
 //!
-//! Shared memory holds vectors of four along the depth, for that is how rows of `x` and of a weight lie: no transposition on the way
-//! in, and one load for four products with each of the other side's rows. Loads of global memory that lie otherwise, or end
-//! within four, are single elements. What is outside of a matrix is 0 and is not read.
+//! Shared memory holds vectors of four along the depth, for that is how rows of `x` and of a weight lie: no
+//! transposition on the way in, and one load for four products with each of the other side's rows. Loads of global
+//! memory that lie otherwise, or end within four, are single elements. What is outside of a matrix is 0 and is not
+//! read.
 //!
-//! Gate and up are one product: half of a tile's columns are rows of the gate's weight, half are the same rows of up's. A
-//! unit has both sums of an output. RMS norm costs no pass of its own: `norm(x)·Wᵀ = rstd · ((x ⊙ gamma)·Wᵀ)`, and a cube sees all
-//! elements of its rows, so the squares are summed as they come by.
+//! Gate and up are one product: half of a tile's columns are rows of the gate's weight, half are the same rows of up's.
+//! A unit has both sums of an output. RMS norm costs no pass of its own: `norm(x)·Wᵀ = rstd · ((x ⊙ gamma)·Wᵀ)`, and a
+//! cube sees all elements of its rows, so the squares are summed as they come by.
 //!
 //! Bytes: each side once for every tile of the other, mostly from the L2 cache. FLOP: `2 · rows · k · n`.
 
