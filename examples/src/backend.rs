@@ -13,13 +13,13 @@ use qwen3_vl_burn::LoadOptions;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 
-/// Backends; all but the first two are in a program only where it was built with their feature.
+/// Backends; all but the first are in a program only where it was built with their feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
     /// Kiln's kernels over Flex, on the CPU.
     #[value(alias = "cpu")]
     Kiln,
-    /// Plain Flex, Burn's own CPU backend.
+    /// Plain Flex, Burn's own CPU backend. Needs feature `flex`.
     Flex,
     /// Plain NdArray. Needs feature `ndarray`.
     Ndarray,
@@ -53,6 +53,7 @@ impl Backend {
     fn not_built_in(self) -> Error {
         let command = match self {
             Self::Cuda => "CUDARC_CUDA_VERSION=12080 cargo run --release --features cuda",
+            Self::Flex => "cargo run --release --features flex",
             Self::Ndarray | Self::KilnNdarray => "cargo run --release --features ndarray",
             _ => "cargo run --release --features wgpu",
         };
@@ -182,6 +183,7 @@ impl Place {
     pub fn run<P: Program>(&self, program: P) -> Result<P::Out, Error> {
         self.start_pool()?.install(|| match self.backend {
             Backend::Kiln => program.run::<Kiln<Flex>>(),
+            #[cfg(feature = "flex")]
             Backend::Flex => program.run::<Flex>(),
             #[cfg(feature = "ndarray")]
             Backend::Ndarray => program.run::<NdArray>(),

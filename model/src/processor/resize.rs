@@ -6,7 +6,8 @@
 
 use std::borrow::Cow;
 
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer, pixels::U8x3};
 use image::RgbImage;
 
 use super::ImageError;
@@ -30,12 +31,13 @@ fn resample(picture: &RgbImage, height: u32, width: u32) -> Result<Cow<'_, RgbIm
         let from = (picture.height() as usize, picture.width() as usize);
         ImageError::Resize { from, to: (height as usize, width as usize), reason }
     };
-    let source = images::ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3)
+    let source = TypedImageRef::<U8x3>::from_buffer(picture.width(), picture.height(), picture.as_raw())
         .map_err(|error| refuse(error.to_string()))?;
-    let mut target = images::Image::new(width, height, PixelType::U8x3);
+    let mut pixels = RgbImage::new(width, height);
+    let mut target =
+        TypedImage::<U8x3>::from_buffer(width, height, &mut pixels).map_err(|error| refuse(error.to_string()))?;
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::CatmullRom)).use_alpha(false);
-    Resizer::new().resize(&source, &mut target, &options).map_err(|error| refuse(error.to_string()))?;
-    RgbImage::from_raw(width, height, target.into_vec())
-        .map(Cow::Owned)
-        .ok_or_else(|| refuse("the target buffer has another size".to_owned()))
+    // Typed: `resize` would compile the resampler for all 13 formats of pixels, more code than the rest of this crate.
+    Resizer::new().resize_typed(&source, &mut target, &options).map_err(|error| refuse(error.to_string()))?;
+    Ok(Cow::Owned(pixels))
 }

@@ -18,16 +18,59 @@ impl Portable {
 
 impl sealed::Sealed for Portable {}
 
-/// Reads `n ≤ 8` floats, the rest 0.
+// Without instructions for them, tails, halves and reductions of one register are dozens of scalar ones. As functions of
+// their own they take a call; inlined into each kernel they were half of this tier, and a quarter of the crate's
+// compilation.
+
+/// Reads `n < 8` floats, the rest 0.
 ///
 /// # Safety
 /// `p` is readable for `n` floats.
-#[inline(always)]
-unsafe fn read<const FULL: bool>(p: *const f32, n: usize) -> f32x8 {
+#[inline(never)]
+unsafe fn read_tail(p: *const f32, n: usize) -> f32x8 {
     let mut lanes = [0.0f32; 8];
-    // SAFETY: the caller's promise; the array has 8 floats and n ≤ 8.
-    unsafe { core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), if FULL { 8 } else { n }) };
+    // SAFETY: `p` is readable for `n` floats by this function's contract, and the array holds 8.
+    unsafe { core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(8)) };
     f32x8::from(lanes)
+}
+
+/// Writes the first `n < 8` lanes.
+///
+/// # Safety
+/// `p` is writable for `n` floats.
+#[inline(never)]
+unsafe fn write_tail(p: *mut f32, v: f32x8, n: usize) {
+    // SAFETY: `p` is writable for `n` floats by this function's contract, and the array holds 8.
+    unsafe { core::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, n.min(8)) };
+}
+
+/// The largest lane.
+#[inline(never)]
+fn largest(a: f32x8) -> f32 {
+    let lanes = a.to_array();
+    lanes.into_iter().fold(lanes[0], |m, x| if x > m { x } else { m })
+}
+
+/// Widens 8 bf16.
+///
+/// # Safety
+/// `p` is readable for 8 values.
+#[inline(always)]
+unsafe fn widen_bf16(p: *const u16) -> f32x8 {
+    // SAFETY: `p` is readable for 8 values by this function's contract.
+    let bits = unsafe { p.cast::<[u16; 8]>().read_unaligned() };
+    bytemuck::cast(u32x8::from(bits.map(u32::from)) << 16)
+}
+
+/// Rounds to 8 bf16.
+///
+/// # Safety
+/// `p` is writable for 8 values.
+#[inline(never)]
+unsafe fn narrow_bf16(p: *mut u16, v: f32x8) {
+    let rounded = v.to_array().map(|x| bf16::from_f32(x).to_bits());
+    // SAFETY: `p` is writable for 8 values by this function's contract.
+    unsafe { p.cast::<[u16; 8]>().write_unaligned(rounded) };
 }
 
 /// A function of its own for each kernel, as on the other tiers, so that a kernel that runs another one calls it.
@@ -36,7 +79,19 @@ fn trampoline<K: Kernel>(isa: Portable, kernel: K) -> K::Out {
     kernel.call(isa)
 }
 
-/// Widens 8 f16, without F16C some hundred instructions, which kernels should not repeat at each load.
+/// Rounds to 16 bf16, those of `even` at even places.
+///
+/// # Safety
+/// `p` is writable for 16 values.
+#[inline(never)]
+unsafe fn narrow_bf16_split(p: *mut u16, even: f32x8, odd: f32x8) {
+    let [even, odd] = [even, odd].map(|v| v.to_array().map(|x| bf16::from_f32(x).to_bits()));
+    let rounded: [u16; 16] = core::array::from_fn(|i| if i % 2 == 0 { even[i / 2] } else { odd[i / 2] });
+    // SAFETY: `p` is writable for 16 values by this function's contract.
+    unsafe { p.cast::<[u16; 16]>().write_unaligned(rounded) };
+}
+
+/// Widens 8 f16, without F16C some hundred instructions.
 ///
 /// # Safety
 /// `p` is readable for 8 values.
@@ -144,8 +199,7 @@ impl Isa for Portable {
     }
     #[inline(always)]
     fn reduce_max(self, a: f32x8) -> f32 {
-        let lanes = a.to_array();
-        lanes.into_iter().fold(lanes[0], |m, x| if x > m { x } else { m })
+        largest(a)
     }
     #[inline(always)]
     fn transpose(self, rows: &mut [f32x8; 16]) {
@@ -155,8 +209,8 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32x8 {
-        // SAFETY: the caller's promise.
-        unsafe { read::<true>(p, 8) }
+        // SAFETY: `p` is readable for 8 floats by the trait's contract.
+        f32x8::from(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: f32x8) {
@@ -165,35 +219,28 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn load_partial(self, p: *const f32, n: usize) -> f32x8 {
-        // SAFETY: the caller's promise.
-        unsafe { read::<false>(p, n) }
+        // SAFETY: `p` is readable for `n` floats by the trait's contract.
+        unsafe { read_tail(p, n) }
     }
     #[inline(always)]
     unsafe fn store_partial(self, p: *mut f32, v: f32x8, n: usize) {
-        // SAFETY: the caller's promise, and n < 8.
-        unsafe { core::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, n) };
+        // SAFETY: `p` is writable for `n` floats by the trait's contract.
+        unsafe { write_tail(p, v, n) };
     }
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u16) -> f32x8 {
-        // SAFETY: the caller's promise: 8 values.
-        f32x8::from(core::array::from_fn(|i| f32::from_bits(u32::from(unsafe { p.add(i).read() }) << 16)))
+        // SAFETY: `p` is readable for 8 values by the trait's contract.
+        unsafe { widen_bf16(p) }
     }
     #[inline(always)]
     unsafe fn store_bf16(self, p: *mut u16, v: f32x8) {
-        for (i, x) in v.to_array().into_iter().enumerate() {
-            // SAFETY: the caller's promise: 8 values.
-            unsafe { p.add(i).write(bf16::from_f32(x).to_bits()) };
-        }
+        // SAFETY: `p` is writable for 8 values by the trait's contract.
+        unsafe { narrow_bf16(p, v) };
     }
     #[inline(always)]
     unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, [even, odd]: [f32x8; 2]) {
-        for (i, (even, odd)) in even.to_array().into_iter().zip(odd.to_array()).enumerate() {
-            // SAFETY: the caller's promise: 16 values.
-            unsafe {
-                p.add(2 * i).write(bf16::from_f32(even).to_bits());
-                p.add(2 * i + 1).write(bf16::from_f32(odd).to_bits());
-            }
-        }
+        // SAFETY: `p` is writable for 16 values by the trait's contract.
+        unsafe { narrow_bf16_split(p, even, odd) };
     }
     #[inline(always)]
     fn raise_bf16(self, a: f32x8) -> f32x8 {
