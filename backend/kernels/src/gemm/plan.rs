@@ -36,14 +36,13 @@ impl fmt::Display for Variant {
 /// How a product runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// Instruction set and threads.
+    /// Instruction set, threads, and how far ahead of its use a line of B is prefetched in a product of few rows
+    /// ([`PREFETCH_BYTES`] unless [`Launch::prefetch`] says). Register tiles prefetch the columns after theirs, and the
+    /// output before they store, at distances that follow from the blocks; without a distance they leave it to the
+    /// hardware too.
     pub launch: Launch,
     /// Block sizes of [`Variant::Blocked`].
     pub blocking: Blocking,
-    /// How far ahead of its use a line of B is prefetched in a product of few rows, bytes. Register tiles prefetch the
-    /// columns after theirs, and the output before they store, at distances that follow from the blocks. 0 leaves all
-    /// of it to the hardware.
-    pub prefetch: usize,
     /// Whether an f32 A may be rounded to bf16 against a bf16 B, where the tier multiplies bf16: twice the rate and
     /// more, for a relative error of up to 2⁻⁸ an element. It is, but for few rows ([`Plan::rounds`]).
     pub bf16_activations: bool,
@@ -55,7 +54,7 @@ impl From<Launch> for Plan {
     /// Block sizes for this machine, the algorithm by shape; nothing is rounded.
     fn from(launch: Launch) -> Self {
         let blocking = Blocking::detect(launch);
-        Self { launch, blocking, prefetch: PREFETCH_BYTES, bf16_activations: false, variant: None }
+        Self { launch, blocking, bf16_activations: false, variant: None }
     }
 }
 
@@ -69,9 +68,7 @@ impl From<&KernelConfig> for Plan {
     /// What a configuration sets, the rest for this machine.
     fn from(config: &KernelConfig) -> Self {
         let plan = Self::from(Launch::from(config));
-        let prefetch = if config.prefetch.enabled { config.prefetch.distance.unwrap_or(PREFETCH_BYTES) } else { 0 };
-        let (blocking, bf16_activations) = (plan.blocking.with(&config.tiling), config.simd.bf16_activations);
-        Self { blocking, prefetch, bf16_activations, ..plan }
+        Self { blocking: plan.blocking.with(&config.tiling), bf16_activations: config.simd.bf16_activations, ..plan }
     }
 }
 

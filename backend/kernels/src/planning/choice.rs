@@ -13,30 +13,27 @@ pub struct Choice {
     pub blocking: Blocking,
     /// Threads, at most.
     pub threads: usize,
-    /// How far ahead a line of a streamed B is asked for, bytes.
-    pub prefetch: usize,
 }
 
 /// Sizes that a kept plan may have: a file may hold anything.
 const BLOCK: core::ops::RangeInclusive<usize> = 1..=65_536;
-const PREFETCH: core::ops::RangeInclusive<usize> = 0..=1 << 20;
 
 impl Choice {
     /// What `plan` says.
     pub fn of(plan: &Plan) -> Self {
-        Self { variant: plan.variant, blocking: plan.blocking, threads: plan.launch.threads, prefetch: plan.prefetch }
+        Self { variant: plan.variant, blocking: plan.blocking, threads: plan.launch.threads }
     }
 
     /// `plan` with what this chooses; never more threads than it had.
     pub fn apply_to(self, plan: Plan) -> Plan {
-        let Self { variant, blocking, threads, prefetch } = self;
-        Plan { launch: plan.launch.limit(threads), blocking, prefetch, variant, ..plan }
+        let Self { variant, blocking, threads } = self;
+        Plan { launch: plan.launch.limit(threads), blocking, variant, ..plan }
     }
 
     /// Whether every size is one that a kernel can work with.
     pub fn is_valid(&self) -> bool {
         let Blocking { mc, kc, nc } = self.blocking;
-        [mc, kc, nc].iter().all(|size| BLOCK.contains(size)) && self.threads >= 1 && PREFETCH.contains(&self.prefetch)
+        [mc, kc, nc].iter().all(|size| BLOCK.contains(size)) && self.threads >= 1
     }
 }
 

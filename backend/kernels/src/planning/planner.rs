@@ -8,6 +8,7 @@ use super::key::{PlanKey, ProductShape};
 use super::{machine, tune};
 use crate::Caches;
 use crate::ElementType;
+use crate::Launch;
 use crate::config::KernelConfig;
 use crate::config::{PlanningConfig, TilingConfig};
 use crate::gemm::{Plan, Tile};
@@ -34,7 +35,7 @@ pub struct PlannerStats {
 struct Setting {
     key: PlanKey,
     blocks: [Option<usize>; 3],
-    prefetch: Option<usize>,
+    prefetch: usize,
     rounds: bool,
     tuned: bool,
 }
@@ -79,7 +80,7 @@ pub fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
     let setting = Setting {
         key: PlanKey::new(shape, usual.launch),
         blocks: [mc, kc, nc],
-        prefetch: config.prefetch.enabled.then_some(config.prefetch.distance.unwrap_or(usize::MAX)),
+        prefetch: usual.launch.prefetch,
         rounds: usual.bf16_activations,
         tuned: config.planning.tune && !config.deterministic,
     };
@@ -120,7 +121,8 @@ fn model(setting: &Setting, usual: &Plan) -> Choice {
 /// The plan of the file, else the fastest of the candidates, which is written to the file.
 fn measure_or_load(setting: &Setting, usual: &Plan, planning: &PlanningConfig) -> Choice {
     // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
-    let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX) || !setting.rounds;
+    let fixed =
+        setting.blocks.iter().any(Option::is_some) || setting.prefetch != Launch::OWN_PREFETCH || !setting.rounds;
     let path = if fixed { None } else { machine::plan_file(planning.folder.as_deref()) };
     let measure = || {
         tune::measure(

@@ -5,7 +5,7 @@ use crate::gemm::left::{LeftOperand, Measure};
 use crate::gemm::macro_kernel::blocking::Tile;
 use crate::gemm::macro_kernel::packed_left::PackedLeft;
 use crate::gemm::macro_kernel::part::ProductPart;
-use crate::gemm::plan::{PartedWork, Plan, Variant, choose_parts, choose_threads};
+use crate::gemm::plan::{PREFETCH_BYTES, PartedWork, Plan, Variant, choose_parts, choose_threads};
 use crate::gemm::raw::RawMatrix;
 use crate::gemm::region::Region;
 use crate::gemm::right::RightOperand;
@@ -145,7 +145,7 @@ impl Problem<'_> {
             store: product.store.offset(at.out as isize),
             region,
             blocking: plan.blocking,
-            prefetch: plan.prefetch,
+            prefetch: plan.launch.prefetch_bytes(PREFETCH_BYTES),
         };
         // SAFETY: the caller's promise.
         unsafe {
