@@ -140,7 +140,7 @@ impl Mixture<'_> {
     /// Products of one thread, by an algorithm that depends on the number of slots alone.
     fn plan_for(&self, slots: usize) -> Plan {
         let variant = if slots <= GEMV_ROWS { Variant::Axpy } else { Variant::Blocked };
-        Plan { launch: Launch::single(self.plan.launch.tier), variant: Some(variant), ..*self.plan }
+        Plan { launch: self.plan.launch.limit(1), variant: Some(variant), ..*self.plan }
     }
 
     /// `H[slots][cols]`.
@@ -157,7 +157,7 @@ impl Mixture<'_> {
         let b = View { data: gate_up, width: 2 * intermediate, shape: [hidden, cols] };
         self.multiply(x, b.at(first), gate);
         self.multiply(x, b.at(first + intermediate), up);
-        silu_mul_in_place(Launch::single(self.plan.launch.tier), FloatsMut::F32(gate), Floats::F32(up));
+        silu_mul_in_place(self.plan.launch.limit(1), FloatsMut::F32(gate), Floats::F32(up));
         self.scatter(gate, GroupedRows { to: self.middle, width: intermediate }, item, group);
     }
 
