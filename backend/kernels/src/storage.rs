@@ -25,6 +25,11 @@ impl ElementType {
             Self::Bf16 | Self::F16 => 2,
         }
     }
+
+    /// True for single precision.
+    pub const fn is_f32(self) -> bool {
+        matches!(self, Self::F32)
+    }
 }
 
 impl fmt::Display for ElementType {

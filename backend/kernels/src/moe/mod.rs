@@ -23,7 +23,7 @@ mod routing;
 use super::elementwise::silu_mul_in_place;
 use super::gemm::{Epilogue, GEMV_ROWS, Matrix, OutMatrix, Plan, Variant};
 use super::rows::Target;
-use super::{Floats, FloatsMut, Launch, gemm};
+use super::{Floats, FloatsMut, gemm};
 use crate::memory::PooledBytes;
 use combine::combine;
 use parts::{Item, Parts};

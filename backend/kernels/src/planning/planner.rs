@@ -1,17 +1,17 @@
 //! The plans of this process.
 
-use super::analytic::choose_blocking;
+use super::analytic;
 use super::choice::Choice;
 use super::hasher::WordHash;
 use super::kept::{Kept, Origin};
-use super::key::{PlanKey, ProductShape};
+use super::key::PlanKey;
 use super::{machine, tune};
 use crate::Caches;
 use crate::ElementType;
 use crate::Launch;
 use crate::config::KernelConfig;
 use crate::config::{PlanningConfig, TilingConfig};
-use crate::gemm::{Plan, Tile};
+use crate::gemm::{Plan, ProductShape};
 use crate::simd::Tier;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -105,17 +105,15 @@ pub fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
 
 /// The plan that the model of its time gives, with the sizes that the configuration fixes.
 fn model(setting: &Setting, usual: &Plan) -> Choice {
-    let ProductShape { m, n, k, a, b, .. } = setting.key.shape;
+    let shape @ ProductShape { a, b, .. } = setting.key.shape;
     // The loops around instructions for bf16 derive blocks of their own.
     let multiplies_bf16 = matches!(setting.key.tier, Tier::Avx512Bf16 | Tier::Amx)
         && b == ElementType::Bf16
         && (a == ElementType::Bf16 || setting.rounds);
-    let mut choice = Choice::of(usual);
-    if !multiplies_bf16 && setting.blocks.iter().all(Option::is_none) {
-        let tile = Tile::of(setting.key.tier);
-        choice.blocking = choose_blocking(usual.blocking, [m, n, k], tile, Caches::detect());
+    if multiplies_bf16 {
+        return Choice::of(usual, &shape);
     }
-    choice
+    analytic::choose(shape, usual, setting.blocks.iter().any(Option::is_some), Caches::detect())
 }
 
 /// The plan of the file, else the fastest of the candidates, which is written to the file.

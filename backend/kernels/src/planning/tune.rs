@@ -9,11 +9,11 @@
 //! The second time is another sample: the best of several noisy medians is likely one that had luck.
 
 use super::choice::Choice;
-use super::key::{Layout, ProductShape};
 use crate::Caches;
 use crate::ElementType;
 use crate::gemm::{
-    Blocking, Epilogue, GEMV_ROWS, Matrix, OutMatrix, PackedMatrix, Plan, Variant, choose_threads, gemm, gemm_packed,
+    Blocking, Epilogue, GEMV_ROWS, Layout, Matrix, OutMatrix, PackedMatrix, Plan, ProductShape, Split, Variant, gemm,
+    gemm_packed,
 };
 use crate::{Floats, FloatsMut, Launch};
 use half::{bf16, f16};
@@ -40,12 +40,16 @@ const LARGEST_B: usize = 1 << 24;
 /// The most bytes of right operands that take turns where rows are few.
 const LARGEST_TURNS: usize = 256 << 20;
 
+/// Columns, and all sizes, up to which tiles of strided operands are tried.
+const NARROW: usize = 64;
+const SMALL: usize = 512;
+
 /// A candidate must be faster than the analytic plan by this much: less is noise.
 const GAIN: f64 = 1.05;
 
 /// The fastest of the analytic plan and its neighbours; sizes that are `fixed` (mc, kc, nc) are kept.
 pub(super) fn measure(shape: &ProductShape, analytic: &Plan, fixed: [bool; 3]) -> Choice {
-    let usual = Choice::of(analytic);
+    let usual = Choice::of(analytic, shape);
     let candidates = list_candidates(shape, usual, fixed);
     if candidates.len() == 1 || shape.work() == 0 {
         return usual;
@@ -85,11 +89,10 @@ fn take_turns(candidates: &[Choice], run: &mut dyn FnMut(&Choice) -> f64) -> Vec
 /// The analytic choice first, then what could be better.
 fn list_candidates(shape: &ProductShape, usual: Choice, [mc, kc, nc]: [bool; 3]) -> Vec<Choice> {
     let mut list = vec![usual];
-    // What a choice comes to for this shape: blocks larger than it, or threads that it has no work for, change nothing.
+    // What a choice comes to for this shape: blocks larger than it change nothing.
     let effect = |choice: &Choice| {
         let Blocking { mc, kc, nc } = choice.blocking;
-        let threads = choose_threads(choice.threads, shape.work());
-        (choice.variant, [mc.min(shape.m), kc.min(shape.k), nc.min(shape.n)], threads)
+        (choice.variant, [mc.min(shape.m), kc.min(shape.k), nc.min(shape.n)], choice.split)
     };
     let mut add = |choice: Choice| {
         if choice.is_valid() && list.iter().all(|other| effect(other) != effect(&choice)) {
@@ -110,12 +113,19 @@ fn list_candidates(shape: &ProductShape, usual: Choice, [mc, kc, nc]: [bool; 3])
         if !nc {
             add(with(Blocking { nc: cols / 2, ..usual.blocking }));
         }
-    } else if shape.layout != Layout::Packed {
-        add(Choice { variant: Some(Variant::Blocked), ..usual });
     }
-    if usual.threads > 1 {
-        add(Choice { threads: usual.threads / 2, ..usual });
-        add(Choice { threads: 1, ..usual });
+    for variant in [Variant::Dot, Variant::Axpy, Variant::Unpacked, Variant::Blocked] {
+        // Tiles of strided operands are for products that the caches hold, or of few columns.
+        let likely = variant != Variant::Unpacked || shape.n <= NARROW || shape.m.max(shape.n).max(shape.k) <= SMALL;
+        if variant.applies(shape) && likely {
+            add(Choice { variant, ..usual });
+        }
+    }
+    for threads in [usual.split.threads / 2, 1] {
+        if threads >= 1 && threads < usual.split.threads {
+            let parts = usual.split.parts.div_ceil(usual.split.threads) * threads;
+            add(Choice { split: Split { threads, parts }, ..usual });
+        }
     }
     list
 }

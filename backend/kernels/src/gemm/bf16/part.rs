@@ -8,9 +8,9 @@ use crate::gemm::bf16::matrix::Bf16Matrix;
 use crate::gemm::gemv::dots::BROADCAST_FROM;
 use crate::gemm::macro_kernel::blocked::multiply_blocked;
 use crate::gemm::macro_kernel::part::ProductPart;
-use crate::gemm::plan::Variant;
 use crate::gemm::raw::RawFloats;
 use crate::gemm::right::RightOperand;
+use crate::gemm::variant::Variant;
 use crate::gemm::vnni_panels::VnniPanels;
 use crate::impossible::impossible;
 

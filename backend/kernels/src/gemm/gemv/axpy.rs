@@ -11,9 +11,9 @@ use crate::Storage;
 use crate::gemm::gemv::left_rows::{LeftRows, RowPointers, SumPointers};
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::region::{Region, TilePlace};
+use crate::gemm::variant::GEMV_ROWS;
 use crate::simd::{Isa, PANEL};
 use core::mem::MaybeUninit;
 

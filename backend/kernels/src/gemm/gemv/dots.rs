@@ -15,10 +15,10 @@ use crate::gemm::gemv::gemv_broadcast::multiply_broadcast;
 use crate::gemm::gemv::left_rows::{LINE_BYTES, LeftRows, RowPointers};
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::region::{Region, TilePlace};
 use crate::gemm::registers::load_up_to;
+use crate::gemm::variant::GEMV_ROWS;
 use crate::simd::{Isa, PANEL, Tier};
 use half::bf16;
 

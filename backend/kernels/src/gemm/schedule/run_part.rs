@@ -8,9 +8,9 @@ use crate::gemm::macro_kernel::blocked::multiply_blocked;
 use crate::gemm::macro_kernel::floats::FloatBlocks;
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::unpacked::multiply_unpacked;
-use crate::gemm::plan::Variant;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::right::RightOperand;
+use crate::gemm::variant::Variant;
 use crate::simd::{Isa, Kernel, Tier};
 
 /// Runs `part`, a part of a product in f32 arithmetic, by the algorithm `variant` on `tier`.

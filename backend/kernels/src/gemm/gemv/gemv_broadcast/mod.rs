@@ -21,8 +21,8 @@
 use crate::gemm::gemv::left_rows::LINE_BYTES;
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::region::{Region, TilePlace};
+use crate::gemm::variant::GEMV_ROWS;
 mod panel;
 mod words;
 
