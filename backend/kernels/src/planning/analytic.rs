@@ -172,18 +172,21 @@ mod tests {
         use Variant::{Axpy, Blocked, Dot, Unpacked};
         for (shape, layout, expected) in [
             ([16, 2048, 2048], Packed, Blocked),   // 1.4 to 1.6
-            ([12, 2048, 2048], Packed, Blocked),   // 1.0 to 1.25
+            ([13, 2048, 2048], Packed, Blocked),   // 1.3
+            ([12, 2048, 2048], Packed, Dot),       // 1.0 to 1.25
             ([8, 2048, 2048], Packed, Dot),        // 0.85
             ([4, 2048, 2048], Packed, Dot),        // 0.86
             ([16, 2048, 2048], Columns, Dot),      // 0.6
-            ([16, 1000, 1000], Rows, Unpacked),    // 1.23
+            ([16, 1000, 1000], Rows, Axpy),        // 0.7 to 1.23
             ([16, 200, 400], Rows, Unpacked),      // 1.4
             ([6, 1000, 1000], Rows, Axpy),         // 0.92
             ([16, 1500, 1500], Rows, Axpy),        // 0.4
             ([16, 1024, 1024], Rows, Axpy),        // 0.64
             ([1000, 16, 4096], Rows, Unpacked),    // 2.0
             ([1000, 16, 1024], Columns, Unpacked), // 1.5
-            ([128, 128, 128], Rows, Blocked),      // 1.18
+            ([128, 128, 128], Rows, Blocked),      // 1.0 to 1.18
+            ([128, 128, 256], Rows, Blocked),      // 1.0 to 1.35
+            ([64, 80, 256], Rows, Unpacked),       // 0.86 to 1.03
             ([64, 48, 256], Rows, Unpacked),       // 0.95
             ([256, 256, 256], Rows, Blocked),      // 0.81
             ([1000, 48, 512], Columns, Blocked),   // 0.93

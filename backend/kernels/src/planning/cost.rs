@@ -7,7 +7,7 @@
 //!             + ⌈n / nc⌉ · m · k · T   + n · k · (T | P | 0)  packing A and B: transposed, copied, or there
 //!             + (2 · ⌈k / kc⌉ - 1) · m · n · 4 / C_RATE       sums that wait in C
 //! strided     m · lines · k · F                               the tiles, of as many rows as there are
-//!             + tiles · k · (2.5 | 0.75 a tile of rows)       what addresses of rows take, of 6 rows and of up to 4
+//!             + tiles · k · (2 | 0.75 a tile of rows)         what addresses of rows take, of 6 rows and of up to 4
 //!             + lines · k · (2 | 4)                           B from L2 or L3 for the first tile of rows
 //!             + lines · k · (0 to 4 a further tile of rows)   again, as far as L1 does not keep it
 //!             + tiles · m · k / 5                             A, where L2 does not keep it
@@ -16,8 +16,8 @@
 //! panels      lines · k · 2.5 · m                             panels are read again for every 4 rows
 //! ```
 //!
-//! All numbers are fitted to medians of 9 runs on Zen 3 (AVX2, 32 KB / 512 KB / 32 MB), one thread, of some 150 shapes;
-//! the model errs by 10 to 20 percent. The last two lines hold for f32 on AVX2: other loops run elsewhere.
+//! All numbers are fitted to medians of 9 to 21 runs on Zen 3 (AVX2, 32 KB / 512 KB / 32 MB), one thread, of some 150
+//! shapes; the model errs by 10 to 20 percent. The last two lines hold for f32 on AVX2: other loops run elsewhere.
 
 use crate::Caches;
 use crate::gemm::{Blocking, GEMV_ROWS, Layout, ProductShape, Tile, Variant};
@@ -39,7 +39,7 @@ const FROM_L3: f64 = 0.5;
 const STREAM: f64 = 0.2;
 
 /// Cycles beyond the multiply-adds of a step of a strided tile, of 6 rows and of up to 4.
-const TALL_STEP: f64 = 2.5;
+const TALL_STEP: f64 = 2.0;
 const STEP: f64 = 0.75;
 
 /// Bytes a cycle of a line that nothing prefetched, from L2 and from L3.
@@ -47,14 +47,16 @@ const L2_RATE: f64 = 32.0;
 const L3_RATE: f64 = 16.0;
 
 /// Bytes a cycle of a weight from memory.
-const MEMORY_RATE: f64 = 6.0;
+const MEMORY_RATE: f64 = 7.0;
+
+/// Tiles of rows that together prefetch all lines of the next columns: fewer leave much of their time exposed.
+const PREFETCHING_TILES: usize = 3;
+
+/// What a weight from memory takes then.
+const UNPREFETCHED: f64 = 1.75;
 
 /// Rows of B at multiples of so many bytes share few sets of L1, and the hardware's prefetch sees few of them a page.
-const CONFLICT: usize = 512;
-
-/// The most bytes of a strided B that rows of tiles come back to: as many pages as a second-level TLB of 1024 entries
-/// holds. (16 rows, on 2048 entries: 1000 x 1000 1.23 of the speed of rows of B, 1500 x 1500 0.4.)
-const LARGEST_STRIDED: usize = 4 << 20;
+const CONFLICT: usize = 1024;
 
 /// Cycles of a row of A and a line of B by rows of B, and by panels.
 const AXPY_STEP: f64 = 2.0;
@@ -85,9 +87,11 @@ impl CostModel {
             Variant::Dot => None,
             Variant::Axpy => Some(steps * AXPY_STEP * m as f64),
             Variant::Unpacked => self.strided(),
-            // A weight of few rows comes from memory; of a plain one it is packed besides, which never paid.
+            // The weight comes from memory. A plain one would be packed besides, which never paid.
             Variant::Blocked if m <= GEMV_ROWS && layout == Layout::Packed => {
-                Some(self.blocked(blocking) + steps * LINE / MEMORY_RATE)
+                let prefetches = m.div_ceil(self.tile.mr) >= PREFETCHING_TILES;
+                let memory = LINE / MEMORY_RATE * if prefetches { 1.0 } else { UNPREFETCHED };
+                Some(self.blocked(blocking) + steps * memory)
             }
             Variant::Blocked => (m > GEMV_ROWS).then(|| self.blocked(blocking)),
         }
@@ -142,12 +146,14 @@ impl CostModel {
             + self.partial_sums(blocking.kc)
     }
 
-    /// Of strided tiles; `None` where they would leave the pages that a TLB knows.
+    /// Of strided tiles; `None` where they come back to rows of B that L2 does not keep.
     fn strided(&self) -> Option<f64> {
         let ProductShape { m, n, k, b, layout, .. } = self.shape;
         let in_place = b.is_f32() && layout == Layout::Rows;
         let stride = n * size_of::<f32>();
-        if in_place && stride.saturating_mul(k) > LARGEST_STRIDED {
+        // (16 rows: B of 300 KB is 1.2 to 1.4 times as fast as by its rows; of 4 MB 1.2 times on a quiet machine, 0.4 to
+        // 0.7 where others use L3; of 9 MB 0.4.)
+        if in_place && stride.saturating_mul(k) > self.caches.l2 / 4 * 3 {
             return None;
         }
         let (depth, tiles) = (k as f64, n.div_ceil(self.tile.nr) as f64);
