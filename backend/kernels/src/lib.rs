@@ -51,7 +51,7 @@
 //!
 //! Each kernel is one algorithm for all of them ([`simd`]), compiled for each and chosen at run time:
 //! [`simd::Tier::best`] is what this CPU has, `KILN_ISA=portable|avx2|avx512|avx512bf16|amx` or
-//! [`config::SimdConfig::isa`] ask for less. No compiler flags are needed.
+//! [`config::SimdConfig::isa`] restrict that. No compiler flags are needed.
 //!
 //! # Threads
 //!

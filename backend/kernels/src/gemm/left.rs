@@ -15,7 +15,7 @@ use crate::gemm::registers::load_up_to;
 use crate::impossible::impossible;
 use crate::norm::RowNorm;
 use crate::rows::Widened;
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 
@@ -95,7 +95,7 @@ pub(in crate::gemm) struct NormedRows<'a> {
     gamma: Widened<'a>,
     beta: Option<Widened<'a>>,
     /// Three numbers a row.
-    stats: Lent,
+    stats: PooledScratch,
 }
 
 impl<'a> NormedRows<'a> {
@@ -106,7 +106,7 @@ impl<'a> NormedRows<'a> {
             matrix,
             gamma: Widened::new::<f32>(launch, norm.gamma()),
             beta: norm.beta().map(|beta| Widened::new::<f32>(launch, beta)),
-            stats: Lent::take(3 * matrix.rows()),
+            stats: PooledScratch::take(3 * matrix.rows()),
         }
     }
 

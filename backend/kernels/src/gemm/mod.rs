@@ -19,8 +19,8 @@
 //!               C[ir.., jr..] += A[ir.., p] ⊗ B[p, jr..]
 //! ```
 //!
-//! * The depth is cut too, so C takes `k / kc` turns: sums wait in C itself if it is f32, else in a buffer, and the
-//!   epilogue runs in the last turn, on the tile before its store (store.rs).
+//! * The depth is cut into `k / kc` depth blocks: sums wait in C itself if it is f32, else in a buffer, and the
+//!   epilogue runs in the last of them, on the tile before its store (store.rs).
 //! * Element types become f32 where A and B are packed, which reads each element once anyway.
 //! * Tiles at the edge are whole: packing pads with zeros, and only what exists is stored. A NaN spreads only along its
 //!   own row or column, and zeros are multiplied like any number.

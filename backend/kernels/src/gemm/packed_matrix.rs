@@ -201,7 +201,7 @@ fn panel_len<S: Storage>(k: usize) -> usize {
     (PANEL * k.next_multiple_of(steps_of::<S>())).max(1)
 }
 
-/// Panels that one thread packs at a time: enough to be worth a turn.
+/// Panels that one thread packs at a time: enough to be worth a task.
 fn panels_per_turn(k: usize) -> usize {
     (1 << 16) / (PANEL * k.max(1)) + 1
 }

@@ -15,11 +15,11 @@ pub struct Split {
 /// takes.
 const WORK_PER_THREAD: usize = 1 << 20;
 
-/// Multiply-adds of a part that is worth its own turn where there are more parts than threads (so that a thread that is
+/// Multiply-adds of a part that is worth scheduling where there are more parts than threads (so that a thread that is
 /// held up does less): about 1 ms of one AVX2 core.
 const WORK_PER_PART: usize = 32 << 20;
 
-/// Rows and columns of the smallest part that is worth a turn: a block of A comes from L3 for each part, and the first
+/// Rows and columns of the smallest part that is worth scheduling: a block of A comes from L3 for each part, and the first
 /// columns of B wait for it. (512 x 2048 x 2048 and x 6144 on two threads, against parts of 256 columns: parts of 1024
 /// are 1.02 to 1.05 times as fast, f32 and bf16, AVX2 and AVX-512; 512 columns 1.00 to 1.03; from 768 columns on, or
 /// with 2048 rows, there is no difference.)
@@ -59,7 +59,7 @@ impl Split {
         Self { threads: self.threads.min(threads.max(1)), ..self }
     }
 
-    /// The division of `work` among at most `threads` threads. As many parts for each thread, or the last turn leaves
+    /// The division of `work` among at most `threads` threads. As many parts for each thread, or the last round leaves
     /// threads waiting (three parts for two threads take a third longer).
     pub(crate) fn of(work: Work, threads: usize) -> Self {
         let Work { multiply_adds, shape, outputs, gemv } = work;

@@ -1,6 +1,6 @@
 //! The shelves: free blocks by class, a cap on their bytes, and counters.
 
-use super::block::Block;
+use super::block::PoolBlock;
 use super::cache;
 use super::class::Class;
 use super::counters::COUNTERS;
@@ -16,7 +16,7 @@ const LARGEST_CAP: usize = 1 << 30;
 /// What a pool did, and holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolStats {
-    /// Buffers that were at hand.
+    /// Buffers that came from a cache or a shelf.
     pub hits: usize,
     /// Buffers that the system had to give.
     pub misses: usize,
@@ -33,7 +33,7 @@ pub struct PoolStats {
 /// Free blocks, by class. There is one for the process: [`Pool::global`].
 #[derive(Debug)]
 pub struct Pool {
-    shelves: [Mutex<Vec<Block>>; Class::COUNT],
+    shelves: [Mutex<Vec<PoolBlock>>; Class::COUNT],
     cap: AtomicUsize,
 }
 
@@ -53,7 +53,7 @@ impl Pool {
     }
 
     /// A block of at least `bytes`: every byte is initialised, to what nobody should rely on.
-    pub fn take(&self, bytes: usize) -> Block {
+    pub fn take(&self, bytes: usize) -> PoolBlock {
         let class = Class::of(bytes);
         let found = class.and_then(|class| cache::take(class).or_else(|| self.shelf(class).pop()));
         let block = match found {
@@ -68,7 +68,7 @@ impl Pool {
             }
             None => {
                 COUNTERS.misses.fetch_add(1, Relaxed);
-                Block::zeroed(class.map_or(bytes, Class::bytes))
+                PoolBlock::zeroed(class.map_or(bytes, Class::bytes))
             }
         };
         let in_use = COUNTERS.in_use.fetch_add(block.len(), Relaxed) + block.len();
@@ -77,7 +77,7 @@ impl Pool {
     }
 
     /// Takes a block back, to hand it out again or to return it to the system.
-    pub fn put(&self, block: Block) {
+    pub fn put(&self, block: PoolBlock) {
         COUNTERS.in_use.fetch_sub(block.len(), Relaxed);
         let (bytes, cap) = (block.len(), self.cap.load(Relaxed));
         let Some(class) = Class::of(bytes).filter(|_| bytes <= cap) else { return };
@@ -129,13 +129,13 @@ impl Pool {
         }
     }
 
-    fn shelf(&self, class: Class) -> MutexGuard<'_, Vec<Block>> {
+    fn shelf(&self, class: Class) -> MutexGuard<'_, Vec<PoolBlock>> {
         lock(&self.shelves[class.index()])
     }
 }
 
 /// A shelf is a list of whole blocks at any moment, so one whose holder panicked is as good as any.
-fn lock(shelf: &Mutex<Vec<Block>>) -> MutexGuard<'_, Vec<Block>> {
+fn lock(shelf: &Mutex<Vec<PoolBlock>>) -> MutexGuard<'_, Vec<PoolBlock>> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

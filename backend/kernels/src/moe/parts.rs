@@ -55,8 +55,8 @@ impl Parts {
     /// Runs `work` for each item: threads take the next one as they come free.
     pub(super) fn run(&self, work: impl Fn(&Item) + Sync) {
         let next = AtomicUsize::new(0);
-        self.launch.split(self.launch.threads.min(self.items.len()), 1, |turns| {
-            for _ in turns {
+        self.launch.split(self.launch.threads.min(self.items.len()), 1, |workers| {
+            for _ in workers {
                 while let Some(item) = self.items.get(next.fetch_add(1, Ordering::Relaxed)) {
                     work(item);
                 }

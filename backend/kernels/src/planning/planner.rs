@@ -3,8 +3,8 @@
 use super::analytic;
 use super::choice::Choice;
 use super::hasher::WordHash;
-use super::kept::{Kept, Origin};
 use super::key::PlanKey;
+use super::plan_cache::{Origin, PlanCache};
 use super::{machine, tune};
 use crate::Caches;
 use crate::ElementType;
@@ -20,7 +20,7 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 /// What planning did in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlannerStats {
-    /// Plans that were at hand.
+    /// Plans that were cached.
     pub hits: u64,
     /// Plans that were made from the caches and the shape.
     pub analytic: u64,
@@ -48,7 +48,7 @@ const LARGEST: usize = 4096;
 const LEAST_WORK: usize = 1 << 19;
 
 static PLANS: LazyLock<RwLock<HashMap<Setting, Choice, WordHash>>> = LazyLock::new(RwLock::default);
-static KEPT: LazyLock<Kept<PlanKey, Choice>> = LazyLock::new(Kept::default);
+static CACHE: LazyLock<PlanCache<PlanKey, Choice>> = LazyLock::new(PlanCache::default);
 static HITS: AtomicU64 = AtomicU64::new(0);
 static ANALYTIC: AtomicU64 = AtomicU64::new(0);
 static MEASURED: AtomicU64 = AtomicU64::new(0);
@@ -67,7 +67,7 @@ pub fn stats() -> PlannerStats {
 /// Forgets every plan in memory; files stay.
 pub fn forget_plans() {
     PLANS.write().unwrap_or_else(PoisonError::into_inner).clear();
-    KEPT.forget();
+    CACHE.forget();
 }
 
 /// How a product of `shape` runs.
@@ -129,7 +129,7 @@ fn measure_or_load(setting: &Setting, usual: &Plan, planning: &PlanningConfig) -
             setting.blocks.map(|size| size.is_some()),
         )
     };
-    let (choice, origin) = KEPT.find_or_measure((path, &machine::describe()), &setting.key, Choice::is_valid, measure);
+    let (choice, origin) = CACHE.find_or_measure((path, &machine::describe()), &setting.key, Choice::is_valid, measure);
     match origin {
         Origin::File => LOADED.fetch_add(1, Relaxed),
         Origin::Measured => MEASURED.fetch_add(1, Relaxed),

@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! unit          byte ranges that are used together (a layer), side by side in a page-aligned buffer      unit.rs
-//! ask(unit)     at hand: lent; being read: waited for; else read at once                                 streamer.rs, ring.rs
+//! ask(unit)     in memory: leased; being read: waited for; else read at once                               streamer.rs, ring.rs
 //!               learn: after the unit asked before comes this one                                        predictor.rs
-//! background    follow the predicted order from the unit asked last; read what is not at hand
+//! background    follow the predicted order from the unit asked last; read what is not in memory
 //!               into the buffers that are free: several large requests at a time, without the page cache reader.rs, files.rs
 //! drop(lease)   the buffer is free again
 //! ```

@@ -11,7 +11,7 @@ use super::rows::{RestOfRow, SoftmaxRows, add_rest, decay, exponentials, maximum
 use crate::Storage;
 use crate::math::{LaneOps, Unrolled};
 use crate::rows::{UNROLL, prefetch_block, spans};
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::Isa;
 
 /// The row before, whose exponentials are known.
@@ -31,7 +31,7 @@ impl<S: Storage> SoftmaxRows<S> {
     #[inline(always)]
     pub(super) unsafe fn run_pipelined<I: Isa, const PREFETCH: bool>(&self, isa: I) {
         let d = self.d;
-        let mut kept = Lent::take(2 * d);
+        let mut kept = PooledScratch::take(2 * d);
         let kept = kept.as_mut_ptr();
         let mut before: Option<ScaledRow<S>> = None;
         for row in 0..self.rows {

@@ -14,7 +14,7 @@ use crate::rows::{
     GRAIN, Source, Target, UNROLL, load, load_or, longest_kept_row, prefetch_elements, share, softmax_elements, spans,
     store, streams_rows,
 };
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::{Isa, Kernel};
 use crate::{Launch, Storage};
 use core::any::TypeId;
@@ -89,14 +89,14 @@ impl<S: Storage> SoftmaxRows<S> {
             };
         }
         let beside = TypeId::of::<S>() != TypeId::of::<f32>();
-        let mut kept = (keeps && beside).then(|| Lent::take(d));
+        let mut kept = (keeps && beside).then(|| PooledScratch::take(d));
         for row in 0..self.rows {
             // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is
             // used, and else S is f32.
             unsafe {
                 let (src, dst) = (self.src.add(row * d), self.dst.add(row * d));
                 if keeps {
-                    let terms = kept.as_mut().map_or(dst.cast(), Lent::as_mut_ptr);
+                    let terms = kept.as_mut().map_or(dst.cast(), PooledScratch::as_mut_ptr);
                     let max = maximum(isa, src, d);
                     let sum = exponentials::<I, S, true>(isa, src, max, terms, d);
                     scale::<I, S, false>(isa, terms, 1.0 / sum, dst, d);

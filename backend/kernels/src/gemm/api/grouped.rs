@@ -17,7 +17,7 @@ use crate::gemm::schedule::raw_product::RawProduct;
 use crate::gemm::shape::{Layout, ProductShape};
 use crate::gemm::variant::Variant;
 use crate::norm::{NormRows, RowNorm};
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::PANEL;
 use crate::{Floats, FloatsMut, Launch};
 
@@ -118,8 +118,8 @@ fn check_product(a: &Matrix<'_>, product: &Product<'_>) -> Result<(), GemmError>
 /// Calls `work` with the normalised rows, in a buffer.
 fn normalize<R>(launch: Launch, a: &Matrix<'_>, norm: &RowNorm<'_>, work: impl FnOnce(Matrix<'_>) -> R) -> R {
     let (m, k) = (a.rows(), a.cols());
-    let mut lent = Lent::take(m * k);
-    let normed = &mut lent.as_mut_slice()[..m * k];
+    let mut scratch = PooledScratch::take(m * k);
+    let normed = &mut scratch.as_mut_slice()[..m * k];
     if let (false, Floats::F32(data)) = (normed.is_empty(), a.data()) {
         let gathered: Vec<f32>;
         let rows = match usize::try_from(a.strides()[0]) {

@@ -16,7 +16,7 @@ use core::mem::MaybeUninit;
 /// Rows of the tile: 28 accumulators, 2 registers of B, 1 broadcast of A.
 pub(in crate::gemm) const DOT_ROWS: usize = 14;
 
-/// Lines of B in one turn of the loop.
+/// Lines of B in one iteration of the loop.
 const UNROLL: usize = 4;
 
 /// Columns of the tile.
@@ -33,13 +33,13 @@ pub(in crate::gemm) unsafe fn multiply(isa: Avx512Bf16, block: &Bf16Block<'_>) {
     let width = block.width();
     for jr in (0..cols).step_by(width) {
         let b = block.panels(jr);
-        let turns = rows.div_ceil(DOT_ROWS);
-        for turn in 0..turns {
-            let ir = turn * DOT_ROWS;
-            let a = block.a.wrapping_add(turn * block.a_stride);
+        let tiles = rows.div_ceil(DOT_ROWS);
+        for tile in 0..tiles {
+            let ir = tile * DOT_ROWS;
+            let a = block.a.wrapping_add(tile * block.a_stride);
             let region =
                 Region { row: row + ir, col: col + jr, rows: DOT_ROWS.min(rows - ir), cols: width.min(cols - jr) };
-            let hint = block.prefetch_hint(jr, turn, turns);
+            let hint = block.prefetch_hint(jr, tile, tiles);
             isa.run(DotTile { a, b, pairs, hint, block: &Bf16Block { region, ..*block } });
         }
     }
@@ -137,9 +137,9 @@ impl DotTile<'_> {
         let base = isa.base();
         let mut acc = [[base.splat(0.0); REGS]; ROWS];
         let (mut a, mut lines) = (a, b);
-        let turns = pairs / UNROLL;
-        let (mut at, step) = (hint.at, hint.bytes / turns.max(1));
-        for _ in 0..turns {
+        let iterations = pairs / UNROLL;
+        let (mut at, step) = (hint.at, hint.bytes / iterations.max(1));
+        for _ in 0..iterations {
             for p in &mut at {
                 base.prefetch(*p);
                 *p = p.wrapping_add(step);

@@ -66,7 +66,7 @@ impl<V: Vectors> Words<Avx512> for Bf16Words<V> {
     }
 
     #[inline(always)]
-    fn add(self, _isa: Avx512, turn: usize, w: Register, a: [Register; 2], sums: &mut [Register; 2]) {
-        sums[turn] = self.isa.dot(sums[turn], a[0], w);
+    fn add(self, _isa: Avx512, parity: usize, w: Register, a: [Register; 2], sums: &mut [Register; 2]) {
+        sums[parity] = self.isa.dot(sums[parity], a[0], w);
     }
 }

@@ -49,12 +49,12 @@ pub(in crate::gemm) unsafe fn multiply(isa: Amx, block: &Bf16Block<'_>) {
             let mut tails = Buffer([MaybeUninit::uninit(); 2 * TILE_PAIRS * PANEL]);
             // SAFETY: the caller's promise: the panels of those columns are readable.
             let right = unsafe { AmxRight::new(block, jr, wide.cols, &mut tails) };
-            let turns = rows.div_ceil(SIDE);
-            for turn in 0..turns {
-                let ir = turn * SIDE;
+            let squares = rows.div_ceil(SIDE);
+            for square in 0..squares {
+                let ir = square * SIDE;
                 let a = block.a.wrapping_add(ir / TILE_ROWS * block.a_stride).cast::<u8>();
                 let region = Region { row: row + ir, rows: SIDE.min(rows - ir), ..wide };
-                let hint = block.prefetch_hint(jr, turn, turns);
+                let hint = block.prefetch_hint(jr, square, squares);
                 let product = AmxTile { isa, tiles, a, right, hint, block: &Bf16Block { region, ..*block } };
                 // SAFETY: the caller's promise.
                 unsafe {

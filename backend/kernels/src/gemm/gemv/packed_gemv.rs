@@ -8,7 +8,7 @@
 //!             acc[i] += A[i][p] · b             bf16: A[i][p] · b.even + A[i][p + 1] · b.odd
 //! ```
 //!
-//! A gated product takes a panel of the gate and one of what it opens in turns: two streams, one store.
+//! A gated product alternates between a panel of the gate and one of what it opens: two streams, one store.
 
 use crate::Storage;
 use crate::gemm::gemv::left_rows::{LeftRows, RowPointers, SumPointers};

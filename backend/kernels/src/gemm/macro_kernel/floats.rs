@@ -195,13 +195,13 @@ unsafe fn multiply_panels<I: Isa, S: Storage>(
         Some(up) => [b.at(jr), up.at(jr)],
         None => [b.at(jr), b.at(jr + I::LANES)],
     };
-    let turns = (block.depth / UNROLL).max(1);
+    let iterations = (block.depth / UNROLL).max(1);
     // The tiles of these columns share the bytes of the next ones.
     let share = block.depth * PANEL * size_of::<S>() / rows.div_ceil(I::MR);
     for jr in (0..cols).step_by(width) {
         let right = TileRight { data: registers(jr), depth_stride: PANEL as isize };
         let next = registers(jr + width).map(|p| p.cast::<u8>());
-        for (turn, ir) in (0..rows).step_by(I::MR).enumerate() {
+        for (tile, ir) in (0..rows).step_by(I::MR).enumerate() {
             let left = TileLeft {
                 data: block.a.data.wrapping_add(ir / I::MR * block.a.stride),
                 row_stride: 1,
@@ -209,7 +209,7 @@ unsafe fn multiply_panels<I: Isa, S: Storage>(
             };
             let region =
                 Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: width.min(cols - jr) };
-            let hint = PrefetchHint { at: next.map(|p| p.wrapping_add(turn * share)), step: share / turns };
+            let hint = PrefetchHint { at: next.map(|p| p.wrapping_add(tile * share)), step: share / iterations };
             let hint =
                 if block.prefetch && jr + width < cols { hint } else { PrefetchHint::none(right.data[0].cast()) };
             let place = TilePlace { region, depth_block: block.depth_block };

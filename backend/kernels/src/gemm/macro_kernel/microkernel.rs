@@ -61,7 +61,7 @@ pub(in crate::gemm) struct TileRight<S> {
 pub(in crate::gemm) struct PrefetchHint {
     /// First byte for each register.
     pub(in crate::gemm) at: [*const u8; 2],
-    /// Bytes from one turn of the loop over the depth to the next.
+    /// Bytes from one iteration of the loop over the depth to the next.
     pub(in crate::gemm) step: usize,
 }
 
@@ -74,7 +74,7 @@ impl PrefetchHint {
     }
 }
 
-/// Steps of the depth in one turn of the loop.
+/// Steps of the depth in one iteration of the loop.
 pub(in crate::gemm) const UNROLL: usize = 4;
 
 /// One tile of the output: `region` (at most the instruction set's tile, [`unpacked_rows`] if A is not packed) of the

@@ -19,7 +19,7 @@ use crate::gemm::variant::Variant;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that one thread measures at a time.
-const MEASURED_PER_TURN: usize = 16;
+const MEASURED_PER_TASK: usize = 16;
 
 /// Products of one A, all by one algorithm: parts of all of them run side by side, and A is packed once for all.
 #[derive(Debug, Clone, Copy)]
@@ -95,8 +95,8 @@ impl Problem<'_> {
         let run_all = |left: Option<PackedLeft>| {
             // Threads take parts as they come free: one that is held up takes fewer.
             let (next, total) = (AtomicUsize::new(0), count * offsets.len());
-            launch.split(threads.min(total), 1, |turns| {
-                for _ in turns {
+            launch.split(threads.min(total), 1, |workers| {
+                for _ in workers {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         if index >= total {
@@ -117,7 +117,7 @@ impl Problem<'_> {
             }
             _ => {
                 if let Some(measure) = self.measure {
-                    launch.split(m, MEASURED_PER_TURN, |rows| launch.tier.run(measure.of(rows)));
+                    launch.split(m, MEASURED_PER_TASK, |rows| launch.tier.run(measure.of(rows)));
                 }
                 run_all(None);
             }

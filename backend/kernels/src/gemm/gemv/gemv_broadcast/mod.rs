@@ -10,7 +10,7 @@
 //!     for p in 0..k words by Q
 //!         a = panel[p / Q]                                              one line
 //!         for r in 0..8:  acc[r] += a · broadcast(W[j + r][p..p + Q])   no other load, no shuffle
-//!     turn the sums of 16 rows of W; for Q = 2 add neighbours
+//!     transpose the sums of 16 rows of W; for Q = 2 add neighbours
 //! ```
 //!
 //! Dot products along the rows (dots.rs) load A once for each few rows of W, more than an L1 cache holds, and sum
@@ -208,16 +208,16 @@ unsafe fn add_line<I: Isa, W: Words<I>, const Q: usize>(
     sums: &mut [[I::V; 2]; SIDE],
 ) {
     for t in (0..WORDS / Q).step_by(2) {
-        for turn in 0..2 {
-            let a = panel.wrapping_add((t + turn) * W::STEPS * I::LANES);
+        for parity in 0..2 {
+            let a = panel.wrapping_add((t + parity) * W::STEPS * I::LANES);
             // SAFETY: the caller's promise: that many registers of the panel, and words of each row.
             unsafe {
                 let first = isa.load(a);
                 let a = [first, if W::STEPS == 2 { isa.load(a.add(I::LANES)) } else { first }];
                 for (row, sums) in rows.iter().zip(&mut *sums) {
-                    let word: *const f32 = row.wrapping_add(at).cast::<f32>().wrapping_add((t + turn) * Q);
+                    let word: *const f32 = row.wrapping_add(at).cast::<f32>().wrapping_add((t + parity) * Q);
                     let w = if Q == 2 { isa.splat_two(word) } else { isa.splat(word.read_unaligned()) };
-                    words.add(isa, turn, w, a, sums);
+                    words.add(isa, parity, w, a, sums);
                 }
             }
         }

@@ -28,8 +28,8 @@ pub(in crate::gemm) trait Words<I: Isa>: Copy {
     /// Row `i` is readable.
     unsafe fn load_left(self, isa: I, i: usize, at: usize) -> I::V;
 
-    /// Adds the products of words `w` with their steps of A. `turn` alternates between 0 and 1.
-    fn add(self, isa: I, turn: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]);
+    /// Adds the products of words `w` with their steps of A. `parity` alternates between 0 and 1.
+    fn add(self, isa: I, parity: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]);
 }
 
 /// Weights of type `W` against floats of any type.
@@ -92,13 +92,13 @@ impl<I: Isa, W: WordElement> Words<I> for FloatWords<W> {
     }
 
     #[inline(always)]
-    fn add(self, isa: I, turn: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]) {
+    fn add(self, isa: I, parity: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]) {
         let w = W::widen(isa, w);
-        let turn = turn % sums_a_row::<I>();
-        sums[turn] = isa.mul_add(w[0], a[0], sums[turn]);
+        let parity = parity % sums_a_row::<I>();
+        sums[parity] = isa.mul_add(w[0], a[0], sums[parity]);
         if W::IN_WORD == 2 {
-            let turn = (turn + 1) % sums_a_row::<I>();
-            sums[turn] = isa.mul_add(w[1], a[1], sums[turn]);
+            let parity = (parity + 1) % sums_a_row::<I>();
+            sums[parity] = isa.mul_add(w[1], a[1], sums[parity]);
         }
     }
 }
