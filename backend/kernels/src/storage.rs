@@ -66,7 +66,7 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     unsafe fn load_partial<I: Isa>(isa: I, p: *const Self, n: usize) -> I::V {
         let mut lanes = [Self::zeroed(); 16];
         debug_assert!(n < I::LANES && I::LANES <= 16);
-        // SAFETY: the caller's promise; the array holds a whole register.
+        // SAFETY: `p` is readable for `n` elements (`# Safety` of `load_partial`); the array holds a whole register.
         unsafe {
             core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
             Self::load(isa, lanes.as_ptr())
@@ -82,7 +82,7 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     unsafe fn load_block<I: Isa, const U: usize>(isa: I, p: *const Self) -> [I::V; U] {
         let mut v = [isa.splat(0.0); U];
         for (i, v) in v.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is readable for `U · LANES` elements (`# Safety` of `load_block`).
             *v = unsafe { Self::load(isa, p.add(i * I::LANES)) };
         }
         v
@@ -94,7 +94,8 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     #[inline(always)]
     unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for (i, v) in v.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `store_block`).
             unsafe { Self::store(isa, p.add(i * I::LANES), v) };
         }
     }
@@ -103,7 +104,8 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     /// As for [`Storage::store_block`].
     #[inline(always)]
     unsafe fn store_block_near<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+        // `Storage::store_block`).
         unsafe { Self::store_block::<I, U, STREAM>(isa, p, v) }
     }
     /// For results that are not exact themselves: rounded so that a store is exact, where an element halfway between
@@ -119,7 +121,7 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     unsafe fn store_partial<I: Isa>(isa: I, p: *mut Self, v: I::V, n: usize) {
         let mut lanes = [Self::zeroed(); 16];
         debug_assert!(n < I::LANES && I::LANES <= 16);
-        // SAFETY: the array holds a whole register; the caller's promise.
+        // SAFETY: the array holds a whole register; `p` is writable for `n` elements (`# Safety` of `store_partial`).
         unsafe {
             Self::store(isa, lanes.as_mut_ptr(), v);
             core::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
@@ -139,18 +141,19 @@ impl Storage for f32 {
     }
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `LANES` elements (`# Safety` of `Storage::load`).
         unsafe { isa.load(p) }
     }
     #[inline(always)]
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `LANES` elements (`# Safety` of `Storage::store`).
         unsafe { isa.store(p, v) }
     }
     #[inline(always)]
     unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for (i, v) in v.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `Storage::store_block`).
             unsafe {
                 let p = p.add(i * I::LANES);
                 if STREAM { isa.stream(p, v) } else { isa.store(p, v) }
@@ -159,12 +162,12 @@ impl Storage for f32 {
     }
     #[inline(always)]
     unsafe fn load_partial<I: Isa>(isa: I, p: *const Self, n: usize) -> I::V {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `n` elements (`# Safety` of `Storage::load_partial`).
         unsafe { isa.load_partial(p, n) }
     }
     #[inline(always)]
     unsafe fn store_partial<I: Isa>(isa: I, p: *mut Self, v: I::V, n: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `n` elements (`# Safety` of `Storage::store_partial`).
         unsafe { isa.store_partial(p, v, n) }
     }
 }
@@ -181,12 +184,12 @@ impl Storage for bf16 {
     }
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
-        // SAFETY: the caller's promise; bf16 is a transparent u16.
+        // SAFETY: `p` is readable for `LANES` elements (`# Safety` of `Storage::load`); bf16 is a transparent u16.
         unsafe { isa.load_bf16(p.cast()) }
     }
     #[inline(always)]
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
-        // SAFETY: the caller's promise; bf16 is a transparent u16.
+        // SAFETY: `p` is writable for `LANES` elements (`# Safety` of `Storage::store`); bf16 is a transparent u16.
         unsafe { isa.store_bf16(p.cast(), v) }
     }
     const SPLIT: bool = true;
@@ -194,7 +197,8 @@ impl Storage for bf16 {
     unsafe fn load_block<I: Isa, const U: usize>(isa: I, p: *const Self) -> [I::V; U] {
         let mut v = [isa.splat(0.0); U];
         for i in (0..U).step_by(2) {
-            // SAFETY: the caller's promise; bf16 is a transparent u16.
+            // SAFETY: `p` is readable for `U · LANES` elements (`# Safety` of `Storage::load_block`); bf16 is a
+            // transparent u16.
             [v[i], v[i + 1]] = unsafe { isa.load_bf16_split(p.add(i * I::LANES).cast()) };
         }
         v
@@ -202,7 +206,8 @@ impl Storage for bf16 {
     #[inline(always)]
     unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for i in (0..U).step_by(2) {
-            // SAFETY: the caller's promise; bf16 is a transparent u16.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `Storage::store_block`); bf16 is a transparent u16.
             unsafe { isa.store_bf16_split::<STREAM>(p.add(i * I::LANES).cast(), [v[i], v[i + 1]]) };
         }
     }
@@ -210,7 +215,8 @@ impl Storage for bf16 {
     unsafe fn store_block_near<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for i in (0..U).step_by(2) {
             let both = isa.pair_bf16(isa.raise_bf16(v[i]), isa.raise_bf16(v[i + 1]));
-            // SAFETY: the caller's promise; two registers of bf16 are the bytes of one of f32.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `Storage::store_block`); two registers of bf16 are the bytes of one of f32.
             unsafe {
                 let p = p.add(i * I::LANES).cast();
                 if STREAM { isa.stream(p, both) } else { isa.store(p, both) }
@@ -235,12 +241,12 @@ impl Storage for f16 {
     }
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
-        // SAFETY: the caller's promise; f16 is a transparent u16.
+        // SAFETY: `p` is readable for `LANES` elements (`# Safety` of `Storage::load`); f16 is a transparent u16.
         unsafe { isa.load_f16(p.cast()) }
     }
     #[inline(always)]
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
-        // SAFETY: the caller's promise; f16 is a transparent u16.
+        // SAFETY: `p` is writable for `LANES` elements (`# Safety` of `Storage::store`); f16 is a transparent u16.
         unsafe { isa.store_f16(p.cast(), v) }
     }
 }

@@ -225,7 +225,8 @@ impl<S: Storage> PrefillUnit<'_, S> {
         buffers: &PrefillBuffers,
         visible: &[(usize, usize)],
     ) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the buffers are laid out for this unit, and `keys` are at most a tile of the problem's (`# Safety` of
+        // `PrefillUnit::prepare`).
         unsafe {
             match (<A::Isa as Isa>::TIER, panel.width / <A::Isa as Isa>::LANES) {
                 (Tier::Portable, 2) => self.run_tile::<A, 2, 2>(arithmetic, panel, tile, buffers, visible),
@@ -278,7 +279,8 @@ impl<S: Storage> PrefillUnit<'_, S> {
         // Queries that are widened are scaled on the way.
         let scale = (A::DEPTH == 2).then_some(problem.q_factor());
         let factor = if problem.is_special() { None } else { scale };
-        // SAFETY: the caller's promise; scores have room for a whole register tile more than the keys.
+        // SAFETY: the `# Safety` clause of `PrefillUnit::run_panel`; scores have room for a whole register tile more
+        // than the keys.
         unsafe {
             let mut most = [isa.splat(f32::NEG_INFINITY); REGS];
             for j in (begin..end).step_by(HEIGHT) {

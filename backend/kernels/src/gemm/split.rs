@@ -19,10 +19,10 @@ const WORK_PER_THREAD: usize = 1 << 20;
 /// held up does less): about 1 ms of one AVX2 core.
 const WORK_PER_PART: usize = 32 << 20;
 
-/// Rows and columns of the smallest part that is worth scheduling: a block of A comes from L3 for each part, and the first
-/// columns of B wait for it. (512 x 2048 x 2048 and x 6144 on two threads, against parts of 256 columns: parts of 1024
-/// are 1.02 to 1.05 times as fast, f32 and bf16, AVX2 and AVX-512; 512 columns 1.00 to 1.03; from 768 columns on, or
-/// with 2048 rows, there is no difference.)
+/// Rows and columns of the smallest part that is worth scheduling: a block of A comes from L3 for each part, and the
+/// first columns of B wait for it. (512 x 2048 x 2048 and x 6144 on two threads, against parts of 256 columns: parts of
+/// 1024 are 1.02 to 1.05 times as fast, f32 and bf16, AVX2 and AVX-512; 512 columns 1.00 to 1.03; from 768 columns on,
+/// or with 2048 rows, there is no difference.)
 const PART_SHAPE: [usize; 2] = [512, 1024];
 
 /// The same where rows are few and memory is what the threads wait for: 1 to 2 MB of B, some 50 µs.

@@ -1,8 +1,8 @@
 //! What functions need of an instruction set, for one register and for several beside each other.
 //!
 //! A polynomial is one chain of dependent instructions: with one register at a time, the CPU's schedulers fill with
-//! waiting instructions before the arithmetic units do. [`Unrolled`] runs each step on a few registers, interleaved, whose
-//! chains do not wait for each other.
+//! waiting instructions before the arithmetic units do. [`Unrolled`] runs each step on a few registers, interleaved,
+//! whose chains do not wait for each other.
 
 use crate::simd::{Isa, Table};
 

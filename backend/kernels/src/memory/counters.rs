@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub(super) struct Counters {
     pub(super) hits: AtomicUsize,
     pub(super) misses: AtomicUsize,
-    /// Bytes that lie free.
+    /// Bytes that are free.
     pub(super) held: AtomicUsize,
     /// Bytes that tensors have.
     pub(super) in_use: AtomicUsize,

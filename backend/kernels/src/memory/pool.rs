@@ -20,7 +20,7 @@ pub struct PoolStats {
     pub hits: usize,
     /// Buffers that the system had to give.
     pub misses: usize,
-    /// Bytes that lie free in the pool.
+    /// Bytes that are free in the pool.
     pub held: usize,
     /// Bytes of blocks that tensors have.
     pub in_use: usize,
@@ -94,7 +94,7 @@ impl Pool {
         }
     }
 
-    /// Returns to the system what lies free: at once what is on the shelves and in this thread's cache, and what other
+    /// Returns to the system what is free: at once what is on the shelves and in this thread's cache, and what other
     /// threads cached when each next takes or drops a buffer.
     pub fn trim(&self) {
         COUNTERS.trims.fetch_add(1, Release);
@@ -102,7 +102,7 @@ impl Pool {
         self.clear_shelves();
     }
 
-    /// Sets the most bytes that may lie free; 0 keeps none. What is beyond is returned to the system.
+    /// Sets the most bytes that may be free; 0 keeps none. What is beyond is returned to the system.
     pub fn set_cap(&self, bytes: usize) {
         self.cap.store(bytes, Relaxed);
         if COUNTERS.held.load(Relaxed) > bytes {

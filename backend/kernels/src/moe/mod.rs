@@ -13,8 +13,8 @@
 //!   slots stream them row by row, more slots pack blocks of them (the two algorithms of [`super::gemm`] for such
 //!   operands).
 //! - Sums do not depend on how columns are divided, so results do not depend on the number of threads.
-//! - What lies between the phases comes from the pool. X is read in place for an expert with one slot, and else copied
-//!   to where Y will be: rows of an expert lie beside each other.
+//! - Buffers between the phases come from the pool. X is read in place for an expert with one slot, and else copied
+//!   to where Y will be: rows of an expert are contiguous.
 
 mod combine;
 mod parts;

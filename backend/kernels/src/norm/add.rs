@@ -113,7 +113,7 @@ impl<S> AddNormRows<S> {
     /// The row exists.
     #[inline(always)]
     unsafe fn row_sum<const STREAM: bool>(&self, row: usize) -> *mut S {
-        // SAFETY: the `# Safety` clause above.
+        // SAFETY: the row exists (`# Safety` of `AddNormRows::row_sum`).
         if STREAM { self.kept } else { unsafe { self.sum.add(row * self.d) } }
     }
 }
@@ -168,7 +168,8 @@ impl<S: Storage> RowWriter for AddNormRows<S> {
 unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S, d: usize) -> f32 {
     let mut squares = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: all three hold `d` elements; `x` and `sum` are the same or do not overlap (`# Safety` of `add`); a block
+    // ends at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let (x, y) = (S::load_block::<I, UNROLL>(isa, x.add(at)), S::load_block::<I, UNROLL>(isa, y.add(at)));
@@ -197,7 +198,8 @@ unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S,
 #[inline(always)]
 unsafe fn copy<I: Isa, S: Storage, const PREFETCH: bool>(isa: I, from: *const S, to: *mut S, d: usize, next: *const S) {
     let span = spans::<I, S, false>(isa, from, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: both hold `d` elements and do not overlap; `to` is a multiple of 64 (`# Safety` of `copy`); a block ends
+    // at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let v = S::load_block::<I, UNROLL>(isa, from.add(at));

@@ -119,13 +119,15 @@ impl<S: Storage, const BETA: bool> RowWriter for LayerNormRows<S, BETA> {
         Columns { at: column, n: d, ahead }: Columns,
     ) {
         let (mean, rstd, shift) = (isa.splat(mean), isa.splat(rstd), isa.splat(shift));
-        // SAFETY: row and columns exist, by the `# Safety` clause of `RowWriter::write`; gamma and beta hold d elements.
+        // SAFETY: row and columns exist, by the `# Safety` clause of `RowWriter::write`; gamma and beta hold d
+        // elements.
         let (x, out, gamma, beta) = unsafe {
             let (x, out) = (self.x.add(row * self.stride + column), self.out.add(row * self.d + column));
             (x, out, self.gamma.add(column), self.beta.add(column))
         };
         let span = spans::<I, S, false>(isa, out, d);
-        // SAFETY: columns exist, by the `# Safety` clause of `RowWriter::write`; a block ends at `rest` or before, and at + n ≤ d.
+        // SAFETY: columns exist, by the `# Safety` clause of `RowWriter::write`; a block ends at `rest` or before, and
+        // at + n ≤ d.
         unsafe {
             for at in (0..span.rest).step_by(UNROLL * I::LANES) {
                 let mut v = S::load_block::<I, UNROLL>(isa, x.add(at));
@@ -163,7 +165,7 @@ const BEGINNING: usize = 32;
 #[inline(always)]
 pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> [f32; 3] {
     let len = d as f32;
-    // SAFETY: the caller's promise.
+    // SAFETY: `x` holds `d` elements, `d > 0` (`# Safety` of `measure_layer`).
     let (mean, rest, squares) = unsafe {
         let beginning = d.div_ceil(BEGINNING).next_multiple_of(UNROLL * I::LANES).min(d);
         let mean = sum(isa, x, beginning) / beginning as f32;
@@ -185,7 +187,7 @@ pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: u
 unsafe fn sum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     let mut sums = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: `x` holds `d` elements (`# Safety` of `sum`); a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             for (sum, v) in sums.iter_mut().zip(S::load_block::<I, UNROLL>(isa, x.add(at))) {
@@ -210,7 +212,8 @@ unsafe fn sum_centred<I: Isa, S: Storage>(isa: I, x: *const S, mean: f32, d: usi
     let mut squares = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
     let (mut sum_left, mut squares_left) = (0.0, 0.0);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, a register at `whole`.
+    // SAFETY: `x` holds `d` elements (`# Safety` of `sum_centred`); a block ends at `rest` or before, a register at
+    // `whole`.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             for (i, v) in S::load_block::<I, UNROLL>(isa, x.add(at)).into_iter().enumerate() {

@@ -3,7 +3,7 @@
 //! Threads take blocks of rows, and a row comes from memory once:
 //!
 //! ```text
-//! statistics     forwards, one pass (layer norm: centred sums, after the mean of the row's beginning; RMS norm: squares)
+//! statistics     forwards, one pass (RMS norm: squares; layer norm: centred sums, after the mean of the beginning)
 //! result         a row that fits the first-level cache with its result and its weights: in one go;
 //!                a longer one: in blocks of columns that do, the last block first
 //! ```

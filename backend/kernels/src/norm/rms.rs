@@ -121,7 +121,7 @@ impl<S: Storage> RowWriter for RmsNormRows<S> {
 /// `x` holds `d` elements, `d > 0`.
 #[inline(always)]
 pub(super) unsafe fn measure_rms<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> f32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: `x` holds `d` elements, `d > 0` (`# Safety` of `measure_rms`).
     reciprocal_root(unsafe { sum_squares(isa, x, d) }, d, epsilon)
 }
 
@@ -139,7 +139,7 @@ pub(crate) fn reciprocal_root(sum: f32, d: usize, epsilon: f64) -> f32 {
 pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     let mut sums = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: `x` holds `d` elements (`# Safety` of `sum_squares`); a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let v = S::load_block::<I, UNROLL>(isa, x.add(at));
@@ -180,7 +180,8 @@ pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool, const PREFETC
 ) {
     let rstd = isa.splat(rstd);
     let span = spans::<I, S, false>(isa, out, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: `x`, `gamma` and `out` hold `d` elements (`# Safety` of `scale`); a block ends at `rest` or before, and
+    // at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let mut v = S::load_block::<I, UNROLL>(isa, x.add(at));

@@ -4,13 +4,13 @@
 //!
 //! * **The algorithm**: of those that apply, the one of the least cycles, if it beats the fixed choice by more than the
 //!   model errs.
-//! * **The blocks** of a product of many rows, which keeps a block of A, `[mc, kc]`, in L2 while micropanels of B pass by
-//!   (see [`crate::gemm`]). What a choice of `kc` costs besides the multiply-adds:
+//! * **The blocks** of a product of many rows, which keeps a block of A, `[mc, kc]`, in L2 while micropanels of B pass
+//!   by (see [`crate::gemm`]). What a choice of `kc` costs besides the multiply-adds:
 //!
 //!   ```text
 //!   C       (2 · ⌈k / kc⌉ - 1) · m · n · 4 / C_RATE      each block of the depth writes C, all but the first read it
 //!   B       ⌈m / mc⌉ · n · k · 4 / B_RATE                each block of A reads B again, from L3 or memory
-//!   panel   (m / mr) · n · k · 4 / L2_RATE · EXPOSED     a micropanel of B beyond 3/4 of L1 comes from L2 for each tile
+//!   panel   (m / mr) · n · k · 4 / L2_RATE · EXPOSED     a micropanel beyond 3/4 of L1 comes from L2 for each tile
 //!   ```
 //!
 //!   and the second grows with `kc`, as `mc = L2 / 2 / (4 · kc)`. Deep products of many columns want few blocks of the

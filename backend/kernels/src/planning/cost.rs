@@ -1,7 +1,8 @@
 //! The time of an algorithm, in cycles of one core, as far as it differs from another's.
 //!
 //! ```text
-//! F = 16 / nr cycles a row and line of 16 columns (two multiply-adds a cycle); tiles = ⌈n / nr⌉, lines = tiles · nr / 16
+//! F = 16 / nr cycles a row and line of 16 columns: two multiply-adds a cycle
+//! tiles = ⌈n / nr⌉, lines = tiles · nr / 16
 //!
 //! blocks      ⌈m / mr⌉ · mr · lines · k · F                   the tiles, whole ones
 //!             + ⌈n / nc⌉ · m · k · T   + n · k · (T | P | 0)  packing A and B: transposed, copied, or there
@@ -151,8 +152,8 @@ impl CostModel {
         let ProductShape { m, n, k, b, layout, .. } = self.shape;
         let in_place = b.is_f32() && layout == Layout::Rows;
         let stride = n * size_of::<f32>();
-        // (16 rows: B of 300 KB is 1.2 to 1.4 times as fast as by its rows; of 4 MB 1.2 times on a quiet machine, 0.4 to
-        // 0.7 where others use L3; of 9 MB 0.4.)
+        // (16 rows: B of 300 KB is 1.2 to 1.4 times as fast as by its rows; of 4 MB 1.2 times on a quiet machine, 0.4
+        // to 0.7 where others use L3; of 9 MB 0.4.)
         if in_place && stride.saturating_mul(k) > self.caches.l2 / 4 * 3 {
             return None;
         }

@@ -1,7 +1,7 @@
 //! Slices that are used by choice: the experts of a model's layers.
 //!
-//! Layers are visited one after the other, and each visit uses some of the layer's slices, known just before. What to keep follows
-//! from when it will be used next, as far as that is known:
+//! Layers are visited one after the other, and each visit uses some of the layer's slices, known just before. What to
+//! keep follows from when it will be used next, as far as that is known:
 //!
 //! ```text
 //! distance = visits of layers until this one's next       what was just used is furthest away

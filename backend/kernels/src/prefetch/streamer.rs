@@ -8,8 +8,8 @@ use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long somebody waits for a buffer while nothing is read and every buffer is leased. Passes side by side give theirs
-/// back within one layer's time; who keeps leases (a tape of gradients) never does.
+/// How long somebody waits for a buffer while nothing is read and every buffer is leased. Passes side by side give
+/// theirs back within one layer's time; who keeps leases (a tape of gradients) never does.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Leases units, and reads ahead those that will be requested. Dropping it ends its thread; leases stay good.

@@ -25,7 +25,7 @@ impl sealed::Sealed for Portable {}
 #[inline(always)]
 unsafe fn read<const FULL: bool>(p: *const f32, n: usize) -> f32x8 {
     let mut lanes = [0.0f32; 8];
-    // SAFETY: the caller's promise; the array has 8 floats and n ≤ 8.
+    // SAFETY: `p` is readable for `n` floats (`# Safety` of `read`); the array has 8 floats and n ≤ 8.
     unsafe { core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), if FULL { 8 } else { n }) };
     f32x8::from(lanes)
 }
@@ -42,7 +42,7 @@ fn trampoline<K: Kernel>(isa: Portable, kernel: K) -> K::Out {
 /// `p` is readable for 8 values.
 #[inline(never)]
 unsafe fn widen_f16(p: *const u16) -> f32x8 {
-    // SAFETY: the caller's promise.
+    // SAFETY: `p` is readable for 8 values (`# Safety` of `widen_f16`).
     f32x8::from(core::array::from_fn(|i| f16::from_bits(unsafe { p.add(i).read() }).to_f32()))
 }
 
@@ -53,7 +53,7 @@ unsafe fn widen_f16(p: *const u16) -> f32x8 {
 #[inline(never)]
 unsafe fn narrow_f16(p: *mut u16, v: f32x8) {
     for (i, x) in v.to_array().into_iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for 8 values (`# Safety` of `narrow_f16`).
         unsafe { p.add(i).write(f16::from_f32(x).to_bits()) };
     }
 }
@@ -155,40 +155,41 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> f32x8 {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `LANES` floats (`# Safety` of `Isa::load`).
         unsafe { read::<true>(p, 8) }
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: f32x8) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `LANES` floats; it need not be aligned (`# Safety` of `Isa::store`).
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) };
     }
     #[inline(always)]
     unsafe fn load_partial(self, p: *const f32, n: usize) -> f32x8 {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `n` floats (`# Safety` of `Isa::load_partial`).
         unsafe { read::<false>(p, n) }
     }
     #[inline(always)]
     unsafe fn store_partial(self, p: *mut f32, v: f32x8, n: usize) {
-        // SAFETY: the caller's promise, and n < 8.
+        // SAFETY: `p` is writable for `n` floats (`# Safety` of `Isa::store_partial`), and n < 8.
         unsafe { core::ptr::copy_nonoverlapping(v.to_array().as_ptr(), p, n) };
     }
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const u16) -> f32x8 {
-        // SAFETY: the caller's promise: 8 values.
+        // SAFETY: `p` is readable for `LANES` 16-bit values (`# Safety` of `Isa::load_bf16`): 8 values.
         f32x8::from(core::array::from_fn(|i| f32::from_bits(u32::from(unsafe { p.add(i).read() }) << 16)))
     }
     #[inline(always)]
     unsafe fn store_bf16(self, p: *mut u16, v: f32x8) {
         for (i, x) in v.to_array().into_iter().enumerate() {
-            // SAFETY: the caller's promise: 8 values.
+            // SAFETY: `p` is writable for `LANES` 16-bit values (`# Safety` of `Isa::store_bf16`): 8 values.
             unsafe { p.add(i).write(bf16::from_f32(x).to_bits()) };
         }
     }
     #[inline(always)]
     unsafe fn store_bf16_split<const STREAM: bool>(self, p: *mut u16, [even, odd]: [f32x8; 2]) {
         for (i, (even, odd)) in even.to_array().into_iter().zip(odd.to_array()).enumerate() {
-            // SAFETY: the caller's promise: 16 values.
+            // SAFETY: `p` is writable for `2 · LANES` 16-bit values; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `Isa::store_bf16_split`): 16 values.
             unsafe {
                 p.add(2 * i).write(bf16::from_f32(even).to_bits());
                 p.add(2 * i + 1).write(bf16::from_f32(odd).to_bits());
@@ -208,17 +209,17 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> f32x8 {
-        // SAFETY: the caller's promise: 8 values.
+        // SAFETY: `p` is readable for `LANES` 16-bit values (`# Safety` of `Isa::load_f16`): 8 values.
         unsafe { widen_f16(p) }
     }
     #[inline(always)]
     unsafe fn store_f16(self, p: *mut u16, v: f32x8) {
-        // SAFETY: the caller's promise: 8 values.
+        // SAFETY: `p` is writable for `LANES` 16-bit values (`# Safety` of `Isa::store_f16`): 8 values.
         unsafe { narrow_f16(p, v) }
     }
     #[inline(always)]
     unsafe fn splat_two(self, p: *const f32) -> f32x8 {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for two floats; it need not be aligned (`# Safety` of `Isa::splat_two`).
         let [even, odd] = unsafe { p.cast::<[f32; 2]>().read_unaligned() };
         f32x8::from([even, odd, even, odd, even, odd, even, odd])
     }

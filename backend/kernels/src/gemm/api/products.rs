@@ -80,7 +80,8 @@ impl ViewProduct {
             variant,
             bf16: Bf16Isa::choose(plan.launch.tier, &a, &b, request),
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety` of
+        // `Problem::run`).
         unsafe { problem.run(plan, offsets) };
     }
 }

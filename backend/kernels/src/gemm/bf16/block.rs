@@ -25,7 +25,7 @@ pub(in crate::gemm) struct Bf16Block<'a> {
 }
 
 /// Lines of B that a tile prefetches while it multiplies. The tiles of some columns share the bytes of the next ones,
-/// which lie in memory or in the L3 cache until then.
+/// which are in memory or in the L3 cache until then.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) struct Bf16PrefetchHint {
     /// First byte in each of two panels.

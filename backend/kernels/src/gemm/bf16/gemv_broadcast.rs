@@ -35,7 +35,8 @@ impl<V: Vectors> Bf16Kernel for BroadcastBf16<'_, V> {
     fn call(self, isa: Avx512Bf16) {
         let Self { part, a, b } = self;
         let weight = WeightBytes { first: b.data.cast(), stride: b.col_stride * size_of::<bf16>() as isize };
-        // SAFETY: the promise of `multiply`.
+        // SAFETY: `part` is as `ProductPart` says; `a` is A from the region's first row on, and `b` is B, with
+        // `row_stride` 1 (`# Safety` of `multiply`).
         unsafe { broadcast(isa.base(), part, Bf16Words { isa, a, depth: part.depth }, weight) };
     }
 }
@@ -61,7 +62,7 @@ impl<V: Vectors> Words<Avx512> for Bf16Words<V> {
         if have == 0 {
             return isa.splat(0.0);
         }
-        // SAFETY: the caller's promise: `have` steps of the row exist.
+        // SAFETY: by the `# Safety` clause of `Words::load_left`, `have` steps of the row exist.
         unsafe { self.a.load(self.isa, (i, 2 * at), have) }
     }
 

@@ -86,7 +86,7 @@ impl Bf16Isa {
             Self::Dots(_) => Bf16Layout::Lines(DOT_ROWS),
             Self::Tiles(_) => Bf16Layout::Tiles,
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: the `# Safety` clause of `Bf16Isa::pack_left`.
         unsafe { pack(self.dots(), from, [m, k], layout, out.cast()) };
     }
 
@@ -95,7 +95,7 @@ impl Bf16Isa {
     /// # Safety
     /// `b` is readable for them; `out` is writable for [`Bf16Isa::right_len`] floats.
     pub(in crate::gemm) unsafe fn pack_right(self, b: Bf16Matrix, [k, n]: [usize; 2], out: *mut f32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the `# Safety` clause of `Bf16Isa::pack_right`.
         unsafe { pack(self.dots(), Bf16Source::Stored(b.transposed()), [n, k], Bf16Layout::Lines(PANEL), out.cast()) };
     }
 

@@ -29,7 +29,8 @@ impl Bf16Isa {
         };
         let streams = part.region.rows < TILES_FROM || matches!(self, Self::Dots(_));
         let panels = |data| VnniPanels::new(data, part.depth);
-        // SAFETY: the caller's promise.
+        // SAFETY: `part` is as `ProductPart` says; the operands are those that `Bf16Isa::choose` looked at (`# Safety`
+        // of `Bf16Isa::multiply_part`).
         unsafe {
             match (variant, part.b) {
                 (Variant::Dot | Variant::Axpy, RightOperand::Panels(RawFloats::Bf16(b))) if streams => {

@@ -61,7 +61,8 @@ impl Problem<'_> {
         {
             // A small product: what follows would take a good part of its time.
             let region = Region { row: 0, col: 0, rows: m, cols: product.n };
-            // SAFETY: the caller's promise.
+            // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety` of
+            // `Problem::run`).
             return unsafe { self.run_part(plan, product, *at, region, None) };
         }
         let tile = self.bf16.map_or_else(|| Tile::of(plan.launch.tier), Bf16Isa::tile);
@@ -86,8 +87,8 @@ impl Problem<'_> {
                     index -= grid.len();
                     continue;
                 }
-                // SAFETY: the caller's promise; regions of a grid tile the output without overlap and begin at whole
-                // panels.
+                // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety`
+                // of `Problem::run`); regions of a grid tile the output without overlap and begin at whole panels.
                 return unsafe { self.run_part(plan, product, at, grid.region(index), left) };
             }
         };
@@ -110,7 +111,7 @@ impl Problem<'_> {
         let columns: usize = grids.iter().map(|(_, grid)| grid.count[1]).sum();
         match offsets {
             [at] if shares && columns > 1 => {
-                // SAFETY: the caller's promise for A; the layout is that of the tier.
+                // SAFETY: A as the `# Safety` clause of `Problem::run` says; the layout is that of the tier.
                 unsafe {
                     with_packed_left(launch, self.a_at(*at), [m, k], packing, self.measure, |left| run_all(Some(left)));
                 }
@@ -149,7 +150,8 @@ impl Problem<'_> {
             blocking: plan.blocking,
             prefetch: plan.launch.prefetch_bytes(PREFETCH_BYTES),
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety` of
+        // `Problem::run`).
         unsafe {
             match self.bf16 {
                 Some(isa) => isa.multiply_part(&part, self.variant),

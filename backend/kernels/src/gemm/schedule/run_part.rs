@@ -62,7 +62,7 @@ impl Kernel for Dots {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { dots::multiply_dots(isa, &self.part, self.b) }
     }
 }
@@ -72,7 +72,7 @@ impl Kernel for Axpys {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { axpy::multiply_axpys(isa, &self.part, self.b) }
     }
 }
@@ -82,7 +82,7 @@ impl Kernel for Unpacked {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { multiply_unpacked(isa, &self.part, self.b) }
     }
 }
@@ -92,7 +92,7 @@ impl Kernel for Panels {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { packed_gemv::multiply_panels(isa, &self.part, self.panels) }
     }
 }
@@ -102,7 +102,7 @@ impl Kernel for Blocked {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { multiply_blocked(FloatBlocks(isa), &self.part) }
     }
 }

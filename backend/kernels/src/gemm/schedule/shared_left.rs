@@ -107,7 +107,7 @@ pub(in crate::gemm) unsafe fn with_packed_left<R>(
             let panel = PackPanel { left, a: a.from(rows.start, 0), rows: rows.len(), k: shape[1], panel };
             match packing.layout {
                 LeftLayout::Floats { .. } => launch.tier.run(panel),
-                // SAFETY: the caller's promise for A; `packed_len` has room for each panel.
+                // SAFETY: A as the `# Safety` clause of `with_packed_left` says; `packed_len` has room for each panel.
                 LeftLayout::Bf16(isa) => panel.blocks().for_each(|(pc, depth, out)| unsafe {
                     isa.pack_left(panel.a.from(0, pc), [panel.rows, depth], out);
                 }),
@@ -146,8 +146,8 @@ impl Kernel for PackPanel {
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
         for (pc, depth, out) in self.blocks() {
-            // SAFETY: the promise of `with_packed_left`: A is readable, and the panel is as wide as this tier's; it has
-            // room for its slack.
+            // SAFETY: by the `# Safety` clause of `with_packed_left`, A is readable, and the panel is as wide as this
+            // tier's; it has room for its slack.
             unsafe { pack(isa, self.a.from(0, pc), [self.rows, depth], I::MR, out) };
         }
     }

@@ -13,7 +13,7 @@ const fn sums_a_row<I: Isa>() -> usize {
     if I::LANES == PANEL { 2 } else { 1 }
 }
 
-/// How words of W are multiplied, and how A lies for it.
+/// How words of W are multiplied, and the layout of A for it.
 pub(in crate::gemm) trait Words<I: Isa>: Copy {
     /// Steps of A that a word is multiplied by in registers of their own: 2 where its halves are widened.
     const STEPS: usize;
@@ -81,7 +81,7 @@ impl<I: Isa, W: WordElement> Words<I> for FloatWords<W> {
     unsafe fn load_left(self, isa: I, i: usize, at: usize) -> I::V {
         let have = self.depth.saturating_sub(at).min(I::LANES);
         let RawMatrix { data, col_stride, .. } = self.a.from(i, at);
-        // SAFETY: the caller's promise: `have` elements of the row exist.
+        // SAFETY: by the `# Safety` clause of `Words::load_left`, `have` elements of the row exist.
         unsafe {
             match data {
                 RawFloats::F32(from) => load_strided(isa, from, col_stride, have),
@@ -109,7 +109,7 @@ impl<I: Isa, W: WordElement> Words<I> for FloatWords<W> {
 /// They are readable.
 #[inline(always)]
 unsafe fn load_strided<I: Isa, S: Storage>(isa: I, from: *const S, stride: isize, have: usize) -> I::V {
-    // SAFETY: the caller's promise; the array holds a register.
+    // SAFETY: the `# Safety` clause of `load_strided`; the array holds a register.
     unsafe {
         if stride == 1 {
             return load_up_to(isa, from, have);
