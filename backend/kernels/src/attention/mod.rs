@@ -51,6 +51,7 @@ mod panel;
 mod panel_softmax;
 mod partials;
 mod prefill;
+mod prefill_buffers;
 mod problem;
 mod tiles;
 mod unit;
