@@ -78,7 +78,8 @@ impl Memory {
 
     fn of_bytes(pool: &ThreadPool, bytes: usize) -> Self {
         let (mut from, mut to) = (PoolBlock::zeroed(bytes), PoolBlock::zeroed(bytes));
-        let fill = |block: &mut PoolBlock, byte| block.as_mut_slice().par_chunks_mut(1 << 21).for_each(|x| x.fill(byte));
+        let fill =
+            |block: &mut PoolBlock, byte| block.as_mut_slice().par_chunks_mut(1 << 21).for_each(|x| x.fill(byte));
         pool.install(|| {
             fill(&mut from, 0x3f);
             fill(&mut to, 0);
