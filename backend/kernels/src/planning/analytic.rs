@@ -207,9 +207,29 @@ mod tests {
         }
     }
 
-    /// Threads follow from time: fewer where elements are narrow. Algorithm and depth do not follow from them.
+    /// Algorithm and depth order the sums, which do not depend on the number of threads.
     #[test]
-    fn the_split_alone_depends_on_threads() {
+    fn algorithm_and_depth_do_not_depend_on_threads() {
+        let sizes = [1, 7, 13, 16, 24, 100, 128, 700, 2048, 20_000];
+        for tier in Tier::available() {
+            for layout in [Layout::Rows, Layout::Columns, Layout::Packed, Layout::Strided] {
+                for [m, n, k] in sizes.into_iter().flat_map(|m| sizes.map(|n| sizes.map(|k| [m, n, k]))).flatten() {
+                    let shape = ProductShape { m, n, k, a: ElementType::F32, b: ElementType::F32, layout };
+                    let plan = |threads| {
+                        let launch = Launch { threads, ..Launch::single(tier) };
+                        let Choice { variant, blocking, .. } = choose(shape, &launch.into(), false, ZEN_3);
+                        (variant, blocking.kc)
+                    };
+                    let one = plan(1);
+                    assert!([2, 5, 64].iter().all(|&threads| plan(threads) == one), "{tier} {shape:?}");
+                }
+            }
+        }
+    }
+
+    /// Threads follow from time: fewer where elements are narrow.
+    #[test]
+    fn threads_follow_from_time() {
         let plan = |b, threads| {
             let shape = ProductShape { m: 1, n: 1 << 10, k: 1 << 10, a: ElementType::F32, b, layout: Layout::Packed };
             choose(shape, &Launch { threads, ..Launch::single(Tier::Portable) }.into(), false, ZEN_3)

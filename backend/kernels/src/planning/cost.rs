@@ -5,7 +5,7 @@
 //! tiles = ⌈n / nr⌉, lines = tiles · nr / 16
 //!
 //! blocks      ⌈m / mr⌉ · mr · lines · k · F                   the tiles, whole ones
-//!             + ⌈n / nc⌉ · m · k · T   + n · k · (T | P | 0)  packing A and B: transposed, copied, or there
+//!             + m · k · T   + n · k · (T | P | 0)             packing A and B: transposed, copied, or there
 //!             + (2 · ⌈k / kc⌉ - 1) · m · n · 4 / C_RATE       sums that wait in C
 //! strided     m · lines · k · F                               the tiles, of as many rows as there are
 //!             + tiles · k · (2 | 0.75 a tile of rows)         what addresses of rows take, of 6 rows and of up to 4
@@ -18,7 +18,8 @@
 //! ```
 //!
 //! All numbers are fitted to medians of 9 to 21 runs on Zen 3 (AVX2, 32 KB / 512 KB / 32 MB), one thread, of some 150
-//! shapes; the model errs by 10 to 20 percent. The last two lines hold for f32 on AVX2: other loops run elsewhere.
+//! shapes; the model errs by 10 to 20 percent. The last two lines hold for f32 on AVX2: other loops run elsewhere. `nc`,
+//! which follows from the number of threads, has no part in it.
 
 use crate::Caches;
 use crate::gemm::{Blocking, GEMV_ROWS, Layout, ProductShape, Tile, Variant};
@@ -135,7 +136,7 @@ impl CostModel {
         let ProductShape { m, n, k, b, layout, .. } = self.shape;
         let (rows, depth) = ((m.div_ceil(self.tile.mr) * self.tile.mr) as f64, k as f64);
         let far = |elements| if self.beyond_l2(elements) { FROM_L3 } else { 0.0 };
-        let pack_a = m as f64 * depth * (TRANSPOSE + far(m.saturating_mul(k))) * n.div_ceil(blocking.nc) as f64;
+        let pack_a = m as f64 * depth * (TRANSPOSE + far(m.saturating_mul(k)));
         let pack_b = match layout {
             Layout::Packed if b.is_f32() => 0.0,
             Layout::Packed | Layout::Rows => COPY + far(n.saturating_mul(k)),
