@@ -51,7 +51,7 @@
 //!
 //! Each kernel is one algorithm for all of them ([`simd`]), compiled for each and chosen at run time:
 //! [`simd::Tier::best`] is what this CPU has, `KILN_ISA=portable|avx2|avx512|avx512bf16|amx` or
-//! [`config::SimdConfig::isa`] ask for less. No compiler flags are needed.
+//! [`config::SimdConfig::isa`] restrict that. No compiler flags are needed.
 //!
 //! # Threads
 //!
@@ -70,8 +70,10 @@
 pub mod attention;
 mod caches;
 pub mod config;
+mod element_type;
 pub mod elementwise;
 pub mod embedding;
+mod floats;
 pub mod gemm;
 mod impossible;
 mod launch;
@@ -91,6 +93,8 @@ mod storage;
 
 pub use caches::Caches;
 pub use config::KernelConfig;
+pub use element_type::ElementType;
+pub use floats::{Floats, FloatsMut};
 pub use launch::Launch;
 pub use math::Activation;
-pub use storage::{ElementType, Floats, FloatsMut, Storage};
+pub use storage::Storage;

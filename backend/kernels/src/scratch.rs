@@ -1,7 +1,7 @@
 //! Packing buffers, aligned to cache lines: kept by each thread, or of the pool where threads share them, so that a
 //! product in steady state allocates nothing.
 
-use crate::memory::{Block, Pool};
+use crate::memory::{Pool, PoolBlock};
 use std::cell::Cell;
 
 /// One cache line of floats.
@@ -52,9 +52,9 @@ pub(crate) const fn round_to_line(floats: usize) -> usize {
 
 /// A buffer of the [`Pool`] that threads of one product share: given back when dropped, also where a part panics.
 #[derive(Debug)]
-pub(crate) struct Lent(Option<Block>);
+pub(crate) struct PooledScratch(Option<PoolBlock>);
 
-impl Lent {
+impl PooledScratch {
     /// At least `floats` floats of unspecified value, aligned to 64 bytes.
     pub(crate) fn take(floats: usize) -> Self {
         Self(Some(Pool::global().take(floats.max(1) * size_of::<f32>())))
@@ -71,7 +71,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledScratch {
     fn drop(&mut self) {
         if let Some(block) = self.0.take() {
             Pool::global().put(block);

@@ -1,41 +1,8 @@
-//! Element types that kernels read and write; arithmetic is always f32.
+//! Element types in memory: how registers of f32 are loaded and stored; arithmetic is always f32.
 
+use crate::ElementType;
 use crate::simd::Isa;
-use core::fmt;
 use half::{bf16, f16};
-use serde::{Deserialize, Serialize};
-
-/// An element type that kernels read and write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ElementType {
-    /// Single precision.
-    F32,
-    /// bfloat16.
-    Bf16,
-    /// Half precision.
-    F16,
-}
-
-impl ElementType {
-    /// Bytes of an element.
-    pub const fn size(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::Bf16 | Self::F16 => 2,
-        }
-    }
-}
-
-impl fmt::Display for ElementType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
-            Self::F16 => "f16",
-        })
-    }
-}
 
 /// An element type in memory.
 pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
@@ -61,7 +28,7 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     unsafe fn load_partial<I: Isa>(isa: I, p: *const Self, n: usize) -> I::V {
         let mut lanes = [Self::zeroed(); 16];
         debug_assert!(n < I::LANES && I::LANES <= 16);
-        // SAFETY: the caller's promise; the array holds a whole register.
+        // SAFETY: `p` is readable for `n` elements (`# Safety` of `load_partial`); the array holds a whole register.
         unsafe {
             core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n);
             Self::load(isa, lanes.as_ptr())
@@ -77,7 +44,7 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     unsafe fn load_block<I: Isa, const U: usize>(isa: I, p: *const Self) -> [I::V; U] {
         let mut v = [isa.splat(0.0); U];
         for (i, v) in v.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is readable for `U · LANES` elements (`# Safety` of `load_block`).
             *v = unsafe { Self::load(isa, p.add(i * I::LANES)) };
         }
         v
@@ -89,7 +56,8 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     #[inline(always)]
     unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for (i, v) in v.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `store_block`).
             unsafe { Self::store(isa, p.add(i * I::LANES), v) };
         }
     }
@@ -98,7 +66,8 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     /// As for [`Storage::store_block`].
     #[inline(always)]
     unsafe fn store_block_near<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+        // `Storage::store_block`).
         unsafe { Self::store_block::<I, U, STREAM>(isa, p, v) }
     }
     /// For results that are not exact themselves: rounded so that a store is exact, where an element halfway between
@@ -114,7 +83,7 @@ pub trait Storage: Copy + Send + Sync + bytemuck::Pod + 'static {
     unsafe fn store_partial<I: Isa>(isa: I, p: *mut Self, v: I::V, n: usize) {
         let mut lanes = [Self::zeroed(); 16];
         debug_assert!(n < I::LANES && I::LANES <= 16);
-        // SAFETY: the array holds a whole register; the caller's promise.
+        // SAFETY: the array holds a whole register; `p` is writable for `n` elements (`# Safety` of `store_partial`).
         unsafe {
             Self::store(isa, lanes.as_mut_ptr(), v);
             core::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n);
@@ -134,18 +103,19 @@ impl Storage for f32 {
     }
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `LANES` elements (`# Safety` of `Storage::load`).
         unsafe { isa.load(p) }
     }
     #[inline(always)]
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `LANES` elements (`# Safety` of `Storage::store`).
         unsafe { isa.store(p, v) }
     }
     #[inline(always)]
     unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for (i, v) in v.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `Storage::store_block`).
             unsafe {
                 let p = p.add(i * I::LANES);
                 if STREAM { isa.stream(p, v) } else { isa.store(p, v) }
@@ -154,12 +124,12 @@ impl Storage for f32 {
     }
     #[inline(always)]
     unsafe fn load_partial<I: Isa>(isa: I, p: *const Self, n: usize) -> I::V {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `n` elements (`# Safety` of `Storage::load_partial`).
         unsafe { isa.load_partial(p, n) }
     }
     #[inline(always)]
     unsafe fn store_partial<I: Isa>(isa: I, p: *mut Self, v: I::V, n: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `n` elements (`# Safety` of `Storage::store_partial`).
         unsafe { isa.store_partial(p, v, n) }
     }
 }
@@ -176,12 +146,12 @@ impl Storage for bf16 {
     }
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
-        // SAFETY: the caller's promise; bf16 is a transparent u16.
+        // SAFETY: `p` is readable for `LANES` elements (`# Safety` of `Storage::load`); bf16 is a transparent u16.
         unsafe { isa.load_bf16(p.cast()) }
     }
     #[inline(always)]
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
-        // SAFETY: the caller's promise; bf16 is a transparent u16.
+        // SAFETY: `p` is writable for `LANES` elements (`# Safety` of `Storage::store`); bf16 is a transparent u16.
         unsafe { isa.store_bf16(p.cast(), v) }
     }
     const SPLIT: bool = true;
@@ -189,7 +159,8 @@ impl Storage for bf16 {
     unsafe fn load_block<I: Isa, const U: usize>(isa: I, p: *const Self) -> [I::V; U] {
         let mut v = [isa.splat(0.0); U];
         for i in (0..U).step_by(2) {
-            // SAFETY: the caller's promise; bf16 is a transparent u16.
+            // SAFETY: `p` is readable for `U · LANES` elements (`# Safety` of `Storage::load_block`); bf16 is a
+            // transparent u16.
             [v[i], v[i + 1]] = unsafe { isa.load_bf16_split(p.add(i * I::LANES).cast()) };
         }
         v
@@ -197,7 +168,8 @@ impl Storage for bf16 {
     #[inline(always)]
     unsafe fn store_block<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for i in (0..U).step_by(2) {
-            // SAFETY: the caller's promise; bf16 is a transparent u16.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `Storage::store_block`); bf16 is a transparent u16.
             unsafe { isa.store_bf16_split::<STREAM>(p.add(i * I::LANES).cast(), [v[i], v[i + 1]]) };
         }
     }
@@ -205,7 +177,8 @@ impl Storage for bf16 {
     unsafe fn store_block_near<I: Isa, const U: usize, const STREAM: bool>(isa: I, p: *mut Self, v: [I::V; U]) {
         for i in (0..U).step_by(2) {
             let both = isa.pair_bf16(isa.raise_bf16(v[i]), isa.raise_bf16(v[i + 1]));
-            // SAFETY: the caller's promise; two registers of bf16 are the bytes of one of f32.
+            // SAFETY: `p` is writable for `U · LANES` elements; for `STREAM` it is a multiple of 64 (`# Safety` of
+            // `Storage::store_block`); two registers of bf16 are the bytes of one of f32.
             unsafe {
                 let p = p.add(i * I::LANES).cast();
                 if STREAM { isa.stream(p, both) } else { isa.store(p, both) }
@@ -230,131 +203,12 @@ impl Storage for f16 {
     }
     #[inline(always)]
     unsafe fn load<I: Isa>(isa: I, p: *const Self) -> I::V {
-        // SAFETY: the caller's promise; f16 is a transparent u16.
+        // SAFETY: `p` is readable for `LANES` elements (`# Safety` of `Storage::load`); f16 is a transparent u16.
         unsafe { isa.load_f16(p.cast()) }
     }
     #[inline(always)]
     unsafe fn store<I: Isa>(isa: I, p: *mut Self, v: I::V) {
-        // SAFETY: the caller's promise; f16 is a transparent u16.
+        // SAFETY: `p` is writable for `LANES` elements (`# Safety` of `Storage::store`); f16 is a transparent u16.
         unsafe { isa.store_f16(p.cast(), v) }
-    }
-}
-
-/// A slice of any element type that kernels read.
-#[derive(Debug, Clone, Copy)]
-pub enum Floats<'a> {
-    /// Single precision.
-    F32(&'a [f32]),
-    /// bfloat16.
-    Bf16(&'a [bf16]),
-    /// Half precision.
-    F16(&'a [f16]),
-}
-
-/// A slice of any element type that kernels write.
-#[derive(Debug)]
-pub enum FloatsMut<'a> {
-    /// Single precision.
-    F32(&'a mut [f32]),
-    /// bfloat16.
-    Bf16(&'a mut [bf16]),
-    /// Half precision.
-    F16(&'a mut [f16]),
-}
-
-impl<'a> Floats<'a> {
-    /// `len` elements from `start` on.
-    ///
-    /// # Panics
-    /// If there are not so many.
-    pub fn slice(self, start: usize, len: usize) -> Floats<'a> {
-        match self {
-            Self::F32(x) => Floats::F32(&x[start..start + len]),
-            Self::Bf16(x) => Floats::Bf16(&x[start..start + len]),
-            Self::F16(x) => Floats::F16(&x[start..start + len]),
-        }
-    }
-
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(x) => x.len(),
-            Self::Bf16(x) => x.len(),
-            Self::F16(x) => x.len(),
-        }
-    }
-
-    /// True for no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// True for single precision.
-    pub fn is_f32(&self) -> bool {
-        matches!(self, Self::F32(_))
-    }
-
-    /// The element type.
-    pub fn dtype(&self) -> ElementType {
-        match self {
-            Self::F32(_) => ElementType::F32,
-            Self::Bf16(_) => ElementType::Bf16,
-            Self::F16(_) => ElementType::F16,
-        }
-    }
-}
-
-impl FloatsMut<'_> {
-    /// The same slice for a while.
-    pub fn reborrow(&mut self) -> FloatsMut<'_> {
-        match self {
-            Self::F32(x) => FloatsMut::F32(x),
-            Self::Bf16(x) => FloatsMut::Bf16(x),
-            Self::F16(x) => FloatsMut::F16(x),
-        }
-    }
-
-    /// The same slice, to read.
-    pub fn as_floats(&self) -> Floats<'_> {
-        match self {
-            Self::F32(x) => Floats::F32(x),
-            Self::Bf16(x) => Floats::Bf16(x),
-            Self::F16(x) => Floats::F16(x),
-        }
-    }
-
-    /// Elements `start .. start + len`, for a while.
-    ///
-    /// # Panics
-    /// If the slice ends before.
-    pub fn slice_mut(&mut self, start: usize, len: usize) -> FloatsMut<'_> {
-        match self {
-            Self::F32(x) => FloatsMut::F32(&mut x[start..start + len]),
-            Self::Bf16(x) => FloatsMut::Bf16(&mut x[start..start + len]),
-            Self::F16(x) => FloatsMut::F16(&mut x[start..start + len]),
-        }
-    }
-
-    /// Number of elements.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::F32(x) => x.len(),
-            Self::Bf16(x) => x.len(),
-            Self::F16(x) => x.len(),
-        }
-    }
-
-    /// True for no elements.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The element type.
-    pub fn dtype(&self) -> ElementType {
-        match self {
-            Self::F32(_) => ElementType::F32,
-            Self::Bf16(_) => ElementType::Bf16,
-            Self::F16(_) => ElementType::F16,
-        }
     }
 }

@@ -313,7 +313,8 @@ proptest! {
         let case = Case { a_transposed, b_transposed, bias, accumulate, step, seed, out, ..halves(m, n, k) };
         for tier in tiers() {
             let variant = blocked.then_some(Variant::Blocked);
-            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { threads, ..Launch::single(tier) }.into() };
+            let launch = Launch { threads, ..Launch::single(tier) };
+            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..launch.into() };
             case.check(&plan);
             case.check_packed(&plan);
         }

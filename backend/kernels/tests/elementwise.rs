@@ -283,7 +283,7 @@ fn check_streamed<S: Element>(launch: Launch, offset: usize) {
 }
 
 #[test]
-fn large_results_go_past_the_caches() {
+fn large_results_are_stored_non_temporally() {
     for launch in launches() {
         check_streamed::<f32>(launch, 0);
         check_streamed::<f32>(launch, 5);

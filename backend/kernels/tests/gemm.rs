@@ -403,7 +403,8 @@ proptest! {
         };
         for tier in Tier::available() {
             let variant = blocked.then_some(Variant::Blocked);
-            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..Launch { threads, ..Launch::single(tier) }.into() };
+            let launch = Launch { threads, ..Launch::single(tier) };
+            let plan = Plan { blocking: Blocking { mc, kc, nc }, variant, ..launch.into() };
             case.check(&plan);
             case.check_packed(&plan);
         }

@@ -74,7 +74,7 @@ fn a_distance_of_zero_prefetches_nothing() {
         let launch = Launch::single(tier);
         for (route, variant, shape, right) in ROUTES {
             let on = Plan { variant, ..launch.into() };
-            let off = Plan { prefetch: 0, ..on };
+            let off = Plan { launch: Launch { prefetch: 0, ..launch }, ..on };
             let f32s = [on, off].map(|plan| run(&plan, shape, right, |x| Floats::F32(x), |x| x));
             // Few enough bits that every sum is exact, whatever multiplies.
             let bf16s = [on, off].map(|plan| run(&plan, shape, right, |x| Floats::Bf16(x), bf16::from_f32));
@@ -86,7 +86,7 @@ fn a_distance_of_zero_prefetches_nothing() {
         }
     }
     let mut config = KernelConfig::default();
-    assert!(Plan::from(&config).prefetch > 0);
+    assert!(Plan::from(&config).launch.prefetch > 0);
     config.prefetch.enabled = false;
-    assert_eq!(Plan::from(&config).prefetch, 0);
+    assert_eq!(Plan::from(&config).launch.prefetch, 0);
 }

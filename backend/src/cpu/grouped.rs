@@ -12,7 +12,7 @@ use kiln_kernels::gemm::{
     Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_grouped, gemm_packed,
 };
 use kiln_kernels::norm::{LayerNorm, RmsNorm, RowNorm};
-use kiln_kernels::planning::{ProductShape, plan_product};
+use kiln_kernels::planning::{Layout, ProductShape, plan_product};
 use kiln_kernels::{ElementType, Floats};
 
 /// A tensor of f32 as rows of its last dimension, which is contiguous.
@@ -93,7 +93,9 @@ pub(super) fn mlp_gated<B: CpuEngine>(
         return None;
     }
     // What the second product rounds is stored rounded.
-    let dtype = if plan.rounds(m, down) { ElementType::Bf16 } else { ElementType::F32 };
+    let narrow = ProductShape { m, n, k: hidden, a: ElementType::F32, b: down.dtype(), layout: Layout::Packed };
+    let down_plan = plan_product(narrow, config);
+    let dtype = if down_plan.rounds(m, down) { ElementType::Bf16 } else { ElementType::F32 };
     let mut products = B::allocate(dtype, m.checked_mul(hidden)?)?;
     let mut out = B::allocate(ElementType::F32, m.checked_mul(n)?)?;
     let mut run = || -> Result<(), GemmError> {
@@ -102,7 +104,7 @@ pub(super) fn mlp_gated<B: CpuEngine>(
         gemm_grouped(&plan, &a, None, &mut [Product { right, out: to, epilogue: Epilogue::default() }])?;
         let products = Matrix::row_major(products.as_floats(), m, hidden)?;
         let mut to = OutMatrix::row_major(out.as_floats_mut(), m, n)?;
-        gemm_packed(&plan, &products, down, &mut to, &Epilogue::residual(residual))
+        gemm_packed(&down_plan, &products, down, &mut to, &Epilogue::residual(residual))
     };
     run().ok()?;
     note(Route::GatedMlp);

@@ -1,7 +1,7 @@
 //! Bandwidth of memory beyond every cache: reading and copying, on buffers that are made once and serve the whole run.
 
 use super::Bandwidth;
-use kiln_kernels::memory::Block;
+use kiln_kernels::memory::PoolBlock;
 use kiln_kernels::simd::{Isa, Kernel, Tier};
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -62,8 +62,8 @@ impl Way {
 /// Two buffers out of every cache, on huge pages where the system gives them, as the buffers of the kernels are.
 #[derive(Debug)]
 pub struct Memory {
-    from: Block,
-    to: Block,
+    from: PoolBlock,
+    to: PoolBlock,
     /// Region of the next pass.
     next: usize,
     /// The best distance of prefetching of each [`Way`], bytes.
@@ -77,8 +77,9 @@ impl Memory {
     }
 
     fn of_bytes(pool: &ThreadPool, bytes: usize) -> Self {
-        let (mut from, mut to) = (Block::zeroed(bytes), Block::zeroed(bytes));
-        let fill = |block: &mut Block, byte| block.as_mut_slice().par_chunks_mut(1 << 21).for_each(|x| x.fill(byte));
+        let (mut from, mut to) = (PoolBlock::zeroed(bytes), PoolBlock::zeroed(bytes));
+        let fill =
+            |block: &mut PoolBlock, byte| block.as_mut_slice().par_chunks_mut(1 << 21).for_each(|x| x.fill(byte));
         pool.install(|| {
             fill(&mut from, 0x3f);
             fill(&mut to, 0);

@@ -105,7 +105,8 @@ impl<S: Storage> DecodeUnit<'_, S> {
                 if at < d {
                     x = isa.mul(scale, unit.q.load(isa, from + at, I::LANES.min(d - at)));
                 }
-                // SAFETY: the caller's promise; a stride is a whole number of registers.
+                // SAFETY: `to` is writable for `rows` rows (`# Safety` of `DecodeUnit::pack_queries`); a stride is a
+                // whole number of registers.
                 unsafe { isa.store(to.data.add(row * to.stride + at), x) };
             }
         }

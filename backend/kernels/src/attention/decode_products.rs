@@ -55,7 +55,7 @@ pub(super) unsafe fn scores<I: Isa, S: Storage>(
 ) {
     let mut row = 0;
     while row < rows {
-        // SAFETY: the caller's promise: each call has its number of rows left.
+        // SAFETY: by the `# Safety` clause of `scores`, each call has its number of rows left.
         unsafe {
             let q = PaddedRows { data: q.data.add(row * q.stride), ..q };
             let s = PaddedRows { data: s.data.add(row * s.stride), ..s };
@@ -81,7 +81,7 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize>(
     let line = 64 / size_of::<S>();
     for j in 0..keys.n {
         let mut acc = [isa.splat(0.0); ROWS];
-        // SAFETY: the caller's promise: key j of n, at + lanes ≤ d.
+        // SAFETY: by the `# Safety` clause of `scores`, key j of n, at + lanes ≤ d.
         unsafe {
             let key = keys.data.add(j * keys.stride);
             if j < values.n {
@@ -121,7 +121,7 @@ pub(super) unsafe fn add_values<I: Isa, S: Storage>(
         // Once.
         let next_keys = TileRows { n: if row == 0 { next_keys.n } else { 0 }, ..next_keys };
         let tile = WeightedTile { values, next_keys };
-        // SAFETY: the caller's promise: each call has its number of rows left.
+        // SAFETY: by the `# Safety` clause of `add_values`, each call has its number of rows left.
         unsafe {
             let p = PaddedRows { data: p.data.add(row * p.stride), ..p };
             let o = PaddedRows { data: o.data.add(row * o.stride), ..o };
@@ -146,7 +146,7 @@ unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
     let (d, mut at) = (tile.values.d, 0);
     while at < d {
         // Two registers of columns while there are two: 8 accumulators for 4 rows.
-        // SAFETY: the caller's promise: at least one column, or a whole second register, is left.
+        // SAFETY: by the `# Safety` clause of `add_values`, at least one column, or a whole second register, is left.
         unsafe {
             at += if d - at >= 2 * I::LANES {
                 add_columns::<I, S, ROWS, 2>(isa, p, tile, o, at)
@@ -172,7 +172,7 @@ unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
     // Elements of a cache line.
     let line = 64 / size_of::<S>();
     let mut acc = [[isa.splat(0.0); REGS]; ROWS];
-    // SAFETY: the caller's promise.
+    // SAFETY: the `# Safety` clause of `add_values_of`.
     unsafe {
         for j in 0..values.n {
             // The same columns of the next keys: each pass over V prefetches its part.

@@ -1,4 +1,4 @@
-//! The online softmax of few rows: scores of one row lie beside each other.
+//! The online softmax of few rows: scores of one row are contiguous.
 
 use super::exponent::power_of_two;
 use super::problem::{Problem, UnitRows};
@@ -28,7 +28,7 @@ impl Running {
     /// All are writable for `rows` rows.
     pub(super) unsafe fn clear(self, rows: usize) {
         for row in 0..rows {
-            // SAFETY: the caller's promise.
+            // SAFETY: all are writable for `rows` rows (`# Safety` of `Running::clear`).
             unsafe {
                 self.max.add(row).write(f32::NEG_INFINITY);
                 self.sum.add(row).write(0.0);
@@ -44,7 +44,8 @@ impl Running {
     /// `s` holds `n` scores, a whole number of registers; `self` holds the row.
     #[inline(always)]
     pub(super) unsafe fn take<I: Isa>(self, isa: I, row: usize, s: *mut f32, n: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `s` holds `n` scores, a whole number of registers; `self` holds the row (`# Safety` of
+        // `Running::take`).
         unsafe {
             let old = *self.max.add(row);
             let mut most = isa.splat(f32::NEG_INFINITY);
@@ -104,7 +105,8 @@ pub(super) unsafe fn finish_scores<I: Isa>(
 ) {
     let (head, query) = span.row(row);
     let n = keys.len();
-    // SAFETY: the caller's promise for `s`; `row` checks the addresses of bias and mask for all of `keys`.
+    // SAFETY: `s` as the `# Safety` clause of `finish_scores` says; `row` checks the addresses of bias and mask for all
+    // of `keys`.
     unsafe {
         if let Some(cap) = problem.softcap {
             let cap = isa.splat(cap);

@@ -45,7 +45,7 @@ impl<S: Storage> Kernel for Merge<'_, S> {
 /// Both hold the row.
 #[inline(always)]
 unsafe fn merge_row<I: Isa>(isa: I, into: Running, from: Running, row: usize) {
-    // SAFETY: the caller's promise; columns are a whole number of registers.
+    // SAFETY: both hold the row (`# Safety` of `merge_row`); columns are a whole number of registers.
     unsafe {
         let (a, b) = (*into.max.add(row), *from.max.add(row));
         let max = if b > a { b } else { a };

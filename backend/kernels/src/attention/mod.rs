@@ -13,8 +13,8 @@
 //! ```
 //!
 //! - Grouped-query attention: the query heads of one key head are rows of one unit, so that each tile of K and V is
-//!   read and packed once for all of them. Rows of one query lie beside each other: they see the same keys.
-//! - Many rows (prefill): rows lie in lanes, in panels of up to three registers, and everything is computed transposed
+//!   read and packed once for all of them. Rows of one query are adjacent: they see the same keys.
+//! - Many rows (prefill): rows are in lanes, in panels of up to three registers, and everything is computed transposed
 //!   (panel.rs): `Sᵀ = K·Qᵀ` reads K in its own layout, the softmax runs down the lanes, `Oᵀ += Vᵀ·Pᵀ` reads V in
 //!   packed columns. Causal limits are those of a panel, and only its last keys are masked.
 //! - Few rows (decode): K and V are read in their own layout, once, and what comes next is prefetched meanwhile
@@ -51,6 +51,7 @@ mod panel;
 mod panel_softmax;
 mod partials;
 mod prefill;
+mod prefill_buffers;
 mod problem;
 mod tiles;
 mod unit;

@@ -71,7 +71,8 @@ pub(super) unsafe fn pack_queries<A: Arithmetic>(
             }
             isa.transpose(&mut square);
             for (i, &words) in square[..n].iter().enumerate() {
-                // SAFETY: the caller's promise: word `at + i` of the row, `column + lanes ≤ width`.
+                // SAFETY: by the `# Safety` clause of `pack_queries`, word `at + i` of the row, `column + lanes ≤
+                // width`.
                 unsafe { isa.store(out.add((at + i) * width + column), words) };
             }
         }
@@ -88,7 +89,7 @@ pub(super) unsafe fn widen_keys<I: Isa, S: Storage>(isa: I, keys: TileRows<S>, o
     for key in 0..n {
         for at in (0..d).step_by(I::LANES) {
             let lanes = I::LANES.min(d - at);
-            // SAFETY: the caller's promise.
+            // SAFETY: `keys` is readable, `out` writable for `n · d` floats (`# Safety` of `widen_keys`).
             unsafe {
                 let x = load(isa, data.add(key * stride + at), lanes);
                 store(isa, out.add(key * d + at), x, lanes);
@@ -112,18 +113,20 @@ pub(super) unsafe fn pack_values<A: Arithmetic, S: Storage>(arithmetic: A, value
         for at in (0..d.next_multiple_of(beside)).step_by(lanes) {
             let mut row = isa.splat(0.0);
             if at < d {
-                // SAFETY: the caller's promise; lanes beyond d are zero.
+                // SAFETY: `values` is readable, `out` is writable for the padded number of columns times the words of
+                // `n` keys (`# Safety` of `pack_values`); lanes beyond d are zero.
                 row = unsafe { load(isa, data.add(word * A::DEPTH * stride + at), lanes.min(d - at)) };
             }
             if A::DEPTH == 2 {
                 let mut odd = isa.splat(0.0);
                 if at < d && word * 2 + 1 < n {
-                    // SAFETY: the caller's promise; lanes beyond d are zero.
+                    // SAFETY: `values` is readable, `out` is writable for the padded number of columns times the words
+                    // of `n` keys (`# Safety` of `pack_values`); lanes beyond d are zero.
                     odd = unsafe { load(isa, data.add((word * 2 + 1) * stride + at), lanes.min(d - at)) };
                 }
                 row = arithmetic.pair(row, odd);
             }
-            // SAFETY: the caller's promise: `beside` is a whole number of registers.
+            // SAFETY: by the `# Safety` clause of `pack_values`, `beside` is a whole number of registers.
             unsafe { isa.store(out.add(at / beside * words * beside + word * beside + at % beside), row) };
         }
     }

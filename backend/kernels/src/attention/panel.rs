@@ -1,6 +1,6 @@
 //! Panels of rows, and the register tile of both products.
 //!
-//! The rows of a unit lie in the lanes of registers, a panel of up to three registers at a time, and stay there from
+//! The rows of a unit are in the lanes of registers, a panel of up to three registers at a time, and stay there from
 //! the scores to the sums. Both products then have the same form, with the panel as the right operand:
 //!
 //! ```text
@@ -77,11 +77,13 @@ pub(super) unsafe fn multiply<A: Arithmetic, const HEIGHT: usize, const REGS: us
     for _ in 0..depth {
         let mut columns = [isa.splat(0.0); REGS];
         for (g, column) in columns.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `left` is readable for its live rows, at least one, and `right` for `depth` times `REGS`
+            // registers (`# Safety` of `multiply`).
             *column = unsafe { isa.load(b.add(g * lanes)) };
         }
         for (&row, sums) in rows.iter().zip(&mut sums) {
-            // SAFETY: the caller's promise; a word may begin at any byte.
+            // SAFETY: `left` is readable for its live rows, at least one, and `right` for `depth` times `REGS`
+            // registers (`# Safety` of `multiply`); a word may begin at any byte.
             let word = isa.splat(unsafe { a.add(row).cast::<f32>().read_unaligned() });
             for (sum, &column) in sums.iter_mut().zip(&columns) {
                 *sum = arithmetic.multiply_add(word, column, *sum);

@@ -64,7 +64,7 @@ pub(super) unsafe fn finish_scores<I: Isa, const REGS: usize>(
                 ends[lane] = end.saturating_sub(scores.keys.start).min(n) as f32;
             }
         }
-        // SAFETY: arrays of 16 floats; the caller's promise for the scores.
+        // SAFETY: arrays of 16 floats; the scores as the `# Safety` clause of `finish_scores` says.
         unsafe {
             let (begins, ends) = (isa.load(begins.as_ptr()), isa.load(ends.as_ptr()));
             for from in (0..n).step_by(I::LANES) {
@@ -166,7 +166,7 @@ impl PanelSums {
     /// All are writable for `width` rows.
     pub(super) unsafe fn clear(self, width: usize) {
         debug_assert!(width <= MAX_PANEL_ROWS);
-        // SAFETY: the caller's promise; zero bits are 0.0.
+        // SAFETY: all are writable for `width` rows (`# Safety` of `PanelSums::clear`); zero bits are 0.0.
         unsafe {
             for row in 0..width {
                 self.max.add(row).write(f32::NEG_INFINITY);
@@ -194,7 +194,7 @@ impl PanelSums {
         let lanes = <A::Isa as Isa>::LANES;
         let zero = isa.splat(0.0);
         let (mut shift, mut grown) = ([zero; REGS], zero);
-        // SAFETY: the caller's promise.
+        // SAFETY: the scores are writable; `self` holds a panel of `REGS` registers (`# Safety` of `PanelSums::take`).
         unsafe {
             let mut old = [zero; REGS];
             for g in 0..REGS {
@@ -242,7 +242,7 @@ impl PanelSums {
         for (by, &new) in by.iter_mut().zip(&new) {
             *by = power_of_two(isa, isa.sub(*by, new));
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the scores are writable; `self` holds a panel of `REGS` registers (`# Safety` of `PanelSums::take`).
         unsafe {
             for (g, &by) in by.iter().enumerate() {
                 let to = self.sum.add(g * I::LANES);

@@ -100,7 +100,7 @@ impl PartialSums {
     /// The block has the row.
     #[inline(always)]
     pub(super) unsafe fn set(self, row: usize, max: f32, sum: f32) -> f32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the block has the row (`# Safety` of `PartialSums::set`).
         unsafe {
             self.data.add(row).write(max);
             self.data.add(self.rows + row).write(sum);

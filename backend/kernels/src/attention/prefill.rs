@@ -6,14 +6,13 @@ use super::arithmetic::{Arithmetic, F32Words};
 #[cfg(target_arch = "x86_64")]
 use super::multiplies_bf16;
 use super::packing::{PanelQueries, pack_queries, pack_values, widen_keys};
-use super::panel::{Left, MAX_HEIGHT, left_columns, multiply, panel_rows};
-use super::panel_softmax::{PanelScores, PanelSums, RawScores, finish_scores};
-use super::problem::Problem;
+use super::panel::{Left, left_columns, multiply, panel_rows};
+use super::panel_softmax::{PanelScores, RawScores, finish_scores};
+use super::prefill_buffers::PrefillBuffers;
 use super::tiles::MAX_ROWS;
 use super::unit::Unit;
 use crate::Storage;
 use crate::rows::AnySource;
-use crate::scratch::{Scratch, round_to_line};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx512Bf16, Bf16Kernel};
 use crate::simd::{Isa, Kernel, Tier};
@@ -22,18 +21,6 @@ use half::bf16;
 
 /// Rows of a unit in panels.
 pub(super) struct PrefillUnit<'a, S>(pub(super) Unit<'a, S>);
-
-/// Addresses of a unit's operands in its scratch memory.
-#[derive(Debug, Clone, Copy)]
-struct PrefillBuffers {
-    q: *mut f32,
-    s: *mut f32,
-    k: *mut f32,
-    v: *mut f32,
-    max: *mut f32,
-    sum: *mut f32,
-    out: *mut f32,
-}
 
 /// A tile of keys as the products read it.
 #[derive(Debug, Clone)]
@@ -107,7 +94,7 @@ impl<S: Storage> PrefillUnit<'_, S> {
         }
         let visible = &visible[..rows];
         let padded = rows.next_multiple_of(<A::Isa as Isa>::LANES);
-        let (mut scratch, buffers) = self.lay_out::<A>(padded);
+        let (mut scratch, buffers) = PrefillBuffers::lay_out::<A>(problem, padded, Self::reads_keys::<A>());
         let whole = panel_rows::<A::Isa>();
         let (mut begin, mut end) = (unit.keys.end, unit.keys.start);
         for first in (0..padded).step_by(whole) {
@@ -120,7 +107,7 @@ impl<S: Storage> PrefillUnit<'_, S> {
                 let q = buffers.q.add(first * (problem.d / A::DEPTH));
                 let width = panel.width;
                 pack_queries(arithmetic, PanelQueries { problem, span: &unit.span, q: unit.q, first, width }, q);
-                self.sums::<A::Isa>(&buffers, first).clear(panel.width);
+                buffers.sums::<A::Isa>(problem, first).clear(panel.width);
             }
         }
         // Tiles begin at multiples of their size, so that a row's sums do not depend on the rows beside it.
@@ -141,54 +128,15 @@ impl<S: Storage> PrefillUnit<'_, S> {
         for first in (0..padded).step_by(whole) {
             let panel = Panel::new(first, whole.min(padded - first), visible);
             // SAFETY: the buffers were laid out for these rows, and hold the sums of all of them.
-            unsafe { unit.write_panel(isa, [first, panel.width], self.sums::<A::Isa>(&buffers, first)) };
+            unsafe { unit.write_panel(isa, [first, panel.width], buffers.sums::<A::Isa>(problem, first)) };
         }
         // Kept until here for the addresses.
         let _ = scratch.as_mut_ptr();
     }
 
-    /// Takes this thread's scratch memory and divides it.
-    #[inline(always)]
-    fn lay_out<A: Arithmetic>(&self, padded: usize) -> (Scratch, PrefillBuffers) {
-        let Problem { d, dv, tiles, .. } = *self.0.problem;
-        let columns = dv.next_multiple_of(left_columns::<A::Isa>());
-        let scores = (tiles.keys + MAX_HEIGHT) * panel_rows::<A::Isa>();
-        let wide_keys = if Self::reads_keys::<A>() { 0 } else { tiles.keys * d };
-        let sizes = [
-            padded * (d / A::DEPTH),
-            scores,
-            wide_keys,
-            tiles.keys.div_ceil(A::DEPTH) * columns,
-            padded,
-            padded,
-            padded * columns,
-        ];
-        let total: usize = sizes.iter().map(|&floats| round_to_line(floats)).sum();
-        let mut scratch = Scratch::take(total);
-        let mut at = scratch.as_mut_ptr();
-        let [q, s, k, v, max, sum, out] = sizes.map(|floats| {
-            let begin = at;
-            at = at.wrapping_add(round_to_line(floats));
-            begin
-        });
-        (scratch, PrefillBuffers { q, s, k, v, max, sum, out })
-    }
-
     /// Whether words of keys are read in their own layout.
     const fn reads_keys<A: Arithmetic>() -> bool {
         size_of::<S>() * A::DEPTH == 4
-    }
-
-    /// The sums of the panel at `first`.
-    #[inline(always)]
-    fn sums<I: Isa>(&self, buffers: &PrefillBuffers, first: usize) -> PanelSums {
-        let columns = self.0.problem.dv.next_multiple_of(left_columns::<I>());
-        PanelSums {
-            max: buffers.max.wrapping_add(first),
-            sum: buffers.sum.wrapping_add(first),
-            out: buffers.out.wrapping_add(first * columns),
-            columns,
-        }
     }
 
     /// Packs what of a tile is not read in its own layout.
@@ -225,7 +173,8 @@ impl<S: Storage> PrefillUnit<'_, S> {
         buffers: &PrefillBuffers,
         visible: &[(usize, usize)],
     ) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the buffers are laid out for this unit, and `keys` are at most a tile of the problem's (`# Safety` of
+        // `PrefillUnit::prepare`).
         unsafe {
             match (<A::Isa as Isa>::TIER, panel.width / <A::Isa as Isa>::LANES) {
                 (Tier::Portable, 2) => self.run_tile::<A, 2, 2>(arithmetic, panel, tile, buffers, visible),
@@ -266,7 +215,7 @@ impl<S: Storage> PrefillUnit<'_, S> {
         let width = REGS * <A::Isa as Isa>::LANES;
         let words = problem.d / A::DEPTH;
         let scores = PanelScores { data: buffers.s, first: panel.first, keys: keys.clone() };
-        let sums = self.sums::<A::Isa>(buffers, panel.first);
+        let sums = buffers.sums::<A::Isa>(self.0.problem, panel.first);
         // Keys that need no finishing: all rows see them. They end with a register tile, or with all keys.
         let mut plain = 0;
         if problem.is_plain() && panel.all.start <= keys.start {
@@ -278,7 +227,8 @@ impl<S: Storage> PrefillUnit<'_, S> {
         // Queries that are widened are scaled on the way.
         let scale = (A::DEPTH == 2).then_some(problem.q_factor());
         let factor = if problem.is_special() { None } else { scale };
-        // SAFETY: the caller's promise; scores have room for a whole register tile more than the keys.
+        // SAFETY: the `# Safety` clause of `PrefillUnit::run_panel`; scores have room for a whole register tile more
+        // than the keys.
         unsafe {
             let mut most = [isa.splat(f32::NEG_INFINITY); REGS];
             for j in (begin..end).step_by(HEIGHT) {

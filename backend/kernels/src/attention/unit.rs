@@ -71,7 +71,8 @@ impl<S: Storage> Unit<'_, S> {
     pub(super) unsafe fn write<I: Isa>(&self, isa: I, running: Running) {
         let dv = self.problem.dv;
         for row in 0..self.span.rows() {
-            // SAFETY: the caller's promise; the result's elements are checked, and no other unit has this row.
+            // SAFETY: `running` holds the rows of this unit (`# Safety` of `Unit::write`); the result's elements are
+            // checked, and no other unit has this row.
             unsafe {
                 let by = isa.splat(self.finish(row, *running.max.add(row), *running.sum.add(row)));
                 let from = running.out.add(row * running.columns);
@@ -93,7 +94,8 @@ impl<S: Storage> Unit<'_, S> {
         let live = width.min(self.span.rows() - first);
         let columns = pad_columns(dv);
         let mut by = [0.0f32; MAX_PANEL_ROWS];
-        // SAFETY: the caller's promise; the result's elements are checked, and no other unit has these rows.
+        // SAFETY: `sums` are those of the panel of `width` rows at `first` (`# Safety` of `Unit::write_panel`); the
+        // result's elements are checked, and no other unit has these rows.
         unsafe {
             for (row, by) in by[..live].iter_mut().enumerate() {
                 let (max, sum) = (*sums.max.add(row), *sums.sum.add(row));

@@ -217,7 +217,7 @@ unsafe fn against_slice<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
 ) {
     let span = spans::<I, S, STREAM>(isa, dst, len);
     for at in (span.blocks..span.rest).step_by(UNROLL * I::LANES) {
-        // SAFETY: the caller's promise; a block ends at `rest` or before.
+        // SAFETY: all three hold `len` elements (`# Safety` of `against_slice`); a block ends at `rest` or before.
         unsafe {
             let (a, b) = (S::load_block::<I, UNROLL>(isa, a.add(at)), S::load_block::<I, UNROLL>(isa, b.add(at)));
             S::store_block::<I, UNROLL, STREAM>(isa, dst.add(at), combine::<_, OP>(Unrolled(isa), a, b));
@@ -226,7 +226,7 @@ unsafe fn against_slice<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
     for (begin, end) in span.singles() {
         for at in (begin..end).step_by(I::LANES) {
             let n = I::LANES.min(end - at);
-            // SAFETY: the caller's promise; at + n ≤ len.
+            // SAFETY: all three hold `len` elements (`# Safety` of `against_slice`); at + n ≤ len.
             unsafe {
                 let result = combine::<_, OP>(isa, load(isa, a.add(at), n), load(isa, b.add(at), n));
                 store(isa, dst.add(at), result, n);
@@ -249,7 +249,7 @@ unsafe fn against_scalar<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
     let b = Isa::splat(isa, if b.is_nan() { f32::NAN } else { b });
     let span = spans::<I, S, STREAM>(isa, dst, len);
     for at in (span.blocks..span.rest).step_by(UNROLL * I::LANES) {
-        // SAFETY: the caller's promise; a block ends at `rest` or before.
+        // SAFETY: both hold `len` elements (`# Safety` of `against_scalar`); a block ends at `rest` or before.
         unsafe {
             let a = S::load_block::<I, UNROLL>(isa, a.add(at));
             S::store_block::<I, UNROLL, STREAM>(isa, dst.add(at), combine::<_, OP>(Unrolled(isa), a, [b; UNROLL]));
@@ -258,7 +258,7 @@ unsafe fn against_scalar<I: Isa, S: Storage, const OP: u8, const STREAM: bool>(
     for (begin, end) in span.singles() {
         for at in (begin..end).step_by(I::LANES) {
             let n = I::LANES.min(end - at);
-            // SAFETY: the caller's promise; at + n ≤ len.
+            // SAFETY: both hold `len` elements (`# Safety` of `against_scalar`); at + n ≤ len.
             unsafe { store(isa, dst.add(at), combine::<_, OP>(isa, load(isa, a.add(at), n), b), n) };
         }
     }

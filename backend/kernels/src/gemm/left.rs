@@ -1,7 +1,7 @@
 //! The left operand of a product: a matrix, or the norm of its rows, applied on their way into panels.
 //!
 //! ```text
-//! first phase    mean, reciprocal deviation and shift of each row     in the cache, to be packed there where A is shared
+//! first phase    mean, reciprocal deviation and shift of each row     while it is in the cache, to be packed
 //! packing        x → ((x - mean) · rstd + shift) · gamma + beta         on registers, before the transpose
 //! ```
 //!
@@ -15,7 +15,7 @@ use crate::gemm::registers::load_up_to;
 use crate::impossible::impossible;
 use crate::norm::RowNorm;
 use crate::rows::Widened;
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 
@@ -71,7 +71,7 @@ impl RowScales {
     /// Row and columns exist, and the row was measured.
     #[inline(always)]
     pub(in crate::gemm) unsafe fn apply<I: Isa>(self, isa: I, x: I::V, (row, col): (usize, usize), n: usize) -> I::V {
-        // SAFETY: the caller's promise.
+        // SAFETY: row and columns exist, and the row was measured (`# Safety` of `RowScales::apply`).
         unsafe {
             let [mean, rstd, shift] = *self.stats.add(row);
             let gamma = load_up_to(isa, self.gamma.add(col), n);
@@ -95,7 +95,7 @@ pub(in crate::gemm) struct NormedRows<'a> {
     gamma: Widened<'a>,
     beta: Option<Widened<'a>>,
     /// Three numbers a row.
-    stats: Lent,
+    stats: PooledScratch,
 }
 
 impl<'a> NormedRows<'a> {
@@ -106,7 +106,7 @@ impl<'a> NormedRows<'a> {
             matrix,
             gamma: Widened::new::<f32>(launch, norm.gamma()),
             beta: norm.beta().map(|beta| Widened::new::<f32>(launch, beta)),
-            stats: Lent::take(3 * matrix.rows()),
+            stats: PooledScratch::take(3 * matrix.rows()),
         }
     }
 

@@ -19,8 +19,8 @@
 //!               C[ir.., jr..] += A[ir.., p] ⊗ B[p, jr..]
 //! ```
 //!
-//! * The depth is cut too, so C takes `k / kc` turns: sums wait in C itself if it is f32, else in a buffer, and the
-//!   epilogue runs in the last turn, on the tile before its store (store.rs).
+//! * The depth is cut into `k / kc` depth blocks: sums wait in C itself if it is f32, else in a buffer, and the
+//!   epilogue runs in the last of them, on the tile before its store (store.rs).
 //! * Element types become f32 where A and B are packed, which reads each element once anyway.
 //! * Tiles at the edge are whole: packing pads with zeros, and only what exists is stored. A NaN spreads only along its
 //!   own row or column, and zeros are multiplied like any number.
@@ -46,7 +46,7 @@
 //! schedule/        parts of products, and the threads that take them
 //! bf16/            products of pairs of bf16: VNNI lines, tiles of AMX
 //! gemv/            products of few rows
-//! plan.rs          which algorithm, how many threads and parts
+//! plan.rs          which algorithm (variant.rs), how many threads and parts (split.rs), for which shape.rs
 //! macro_kernel/    blocks, packing, the register tile, the store
 //! operands         matrix.rs, raw.rs, left.rs, right.rs, packed_matrix.rs, vnni_panels.rs, epilogue.rs, region.rs,
 //!                  registers.rs
@@ -66,13 +66,20 @@ mod region;
 mod registers;
 mod right;
 mod schedule;
+mod shape;
+mod split;
+mod variant;
 mod vnni_panels;
 
-pub use api::{Batch, Product, RightMatrix, gemm, gemm_batched, gemm_grouped, gemm_packed};
+pub use api::{Batch, Product, gemm, gemm_batched, gemm_grouped, gemm_packed};
 pub use epilogue::{Epilogue, Residual};
 pub use macro_kernel::blocking::{Blocking, Tile};
 pub use matrix::{GemmError, Matrix, OutMatrix};
 pub use packed_matrix::{PackedMatrix, UnpackedRows};
-pub(crate) use plan::choose_threads;
-pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, Variant};
+pub use plan::{PREFETCH_BYTES, Plan};
+pub use right::RightMatrix;
 pub use schedule::offsets::Offsets;
+pub use shape::{Layout, ProductShape};
+pub use split::Split;
+pub(crate) use split::Work;
+pub use variant::{GEMV_ROWS, Variant};

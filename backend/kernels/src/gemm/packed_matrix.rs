@@ -191,7 +191,7 @@ impl UnpackedRows {
     }
 }
 
-/// Steps of the depth that lie beside each other in a panel of `S`: pairs of bf16.
+/// Adjacent steps of the depth in a panel of `S`: pairs of bf16.
 const fn steps_of<S: Storage>() -> usize {
     if matches!(S::TYPE, ElementType::Bf16) { 2 } else { 1 }
 }
@@ -201,7 +201,7 @@ fn panel_len<S: Storage>(k: usize) -> usize {
     (PANEL * k.next_multiple_of(steps_of::<S>())).max(1)
 }
 
-/// Panels that one thread packs at a time: enough to be worth a turn.
+/// Panels that one thread packs at a time: enough to be worth a task.
 fn panels_per_turn(k: usize) -> usize {
     (1 << 16) / (PANEL * k.max(1)) + 1
 }
@@ -270,7 +270,7 @@ fn read_row<S: Storage>(panels: &[S], i: usize, out: &mut [f32]) {
     }
 }
 
-/// The lines of the panel of row `i`, each 16 rows of the steps that lie beside each other.
+/// The lines of the panel of row `i`, each 16 rows of adjacent steps.
 fn lines_of<S: Storage>(panels: &[S], i: usize, k: usize) -> core::slice::ChunksExact<'_, S> {
     panels[i / PANEL * panel_len::<S>(k)..].chunks_exact(PANEL * steps_of::<S>())
 }

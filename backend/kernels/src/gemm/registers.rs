@@ -9,7 +9,7 @@ use crate::simd::Isa;
 /// `p` is readable for `n` elements.
 #[inline(always)]
 pub(in crate::gemm) unsafe fn load_up_to<I: Isa, S: Storage>(isa: I, p: *const S, n: usize) -> I::V {
-    // SAFETY: the caller's promise.
+    // SAFETY: `p` is readable for `n` elements (`# Safety` of `load_up_to`).
     unsafe { if n == I::LANES { S::load(isa, p) } else { S::load_partial(isa, p, n) } }
 }
 
@@ -19,6 +19,6 @@ pub(in crate::gemm) unsafe fn load_up_to<I: Isa, S: Storage>(isa: I, p: *const S
 /// `p` is writable for `n` elements.
 #[inline(always)]
 pub(in crate::gemm) unsafe fn store_up_to<I: Isa, S: Storage>(isa: I, p: *mut S, v: I::V, n: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `p` is writable for `n` elements (`# Safety` of `store_up_to`).
     unsafe { if n == I::LANES { S::store(isa, p, v) } else { S::store_partial(isa, p, v, n) } }
 }

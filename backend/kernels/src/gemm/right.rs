@@ -1,7 +1,23 @@
 //! The right operand of a product.
 
+use crate::gemm::matrix::Matrix;
+use crate::gemm::packed_matrix::PackedMatrix;
 use crate::gemm::raw::{RawFloats, RawMatrix};
-/// The right operand.
+
+/// A right operand.
+#[derive(Debug, Clone, Copy)]
+pub enum RightMatrix<'a> {
+    /// `[k, n]`, any strides: the product is `A·B`.
+    View(Matrix<'a>),
+    /// A weight `[n, k]`: the product is `A·Wᵀ`.
+    Packed(&'a PackedMatrix),
+    /// A gate and what it opens, `[n, k]` both and of one element type: the product is `silu(A·gateᵀ) ⊙ (A·upᵀ)`
+    /// (SwiGLU, Shazeer 2020). A tile sums the same columns of both and stores one number for two sums, which are never
+    /// in memory but between the blocks of a deep product.
+    Gated([&'a PackedMatrix; 2]),
+}
+
+/// The right operand of checked products.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) enum RightOperand {
     /// A strided matrix `[k, n]`.

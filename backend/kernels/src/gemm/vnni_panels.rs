@@ -55,7 +55,8 @@ impl Kernel for Widen {
             let mut line = from.from(col, 0).data;
             for step in (0..depth).step_by(2) {
                 for j in (0..PANEL).step_by(I::LANES) {
-                    // SAFETY: the promise of `widen`: line `step / 2` exists, and an odd depth has no second step.
+                    // SAFETY: by the `# Safety` clause of `widen`, line `step / 2` exists, and an odd depth has no
+                    // second step.
                     unsafe {
                         let pairs = isa.load(line.add(j).cast());
                         isa.store(out.add(j), isa.even_bf16(pairs));

@@ -1,8 +1,8 @@
 //! What functions need of an instruction set, for one register and for several beside each other.
 //!
 //! A polynomial is one chain of dependent instructions: with one register at a time, the CPU's schedulers fill with
-//! waiting instructions before the arithmetic units do. [`Unrolled`] runs each step on a few registers in turn, whose
-//! chains do not wait for each other.
+//! waiting instructions before the arithmetic units do. [`Unrolled`] runs each step on a few registers, interleaved,
+//! whose chains do not wait for each other.
 
 use crate::simd::{Isa, Table};
 
@@ -31,7 +31,7 @@ pub trait LaneOps: Copy {
     fn copysign(self, magnitude: Self::V, sign: Self::V) -> Self::V;
     fn mul_pow2(self, a: Self::V, n: Self::V) -> Self::V;
     fn mul_pow2_low(self, a: Self::V, n: Self::V) -> Self::V;
-    /// Keeps the steps of several chains in turn.
+    /// Keeps the steps of several chains interleaved.
     fn interleave(self, a: Self::V) -> Self::V;
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
     fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;

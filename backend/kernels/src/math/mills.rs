@@ -3,7 +3,7 @@
 //!
 //! `R` is a polynomial for each of 16 segments: `t + 1` has four binary orders from 1 to 16, each with four equal
 //! segments, which the last bits of its exponent and the first of its mantissa number. The exponential is
-//! `2^{k/16} e^{-u/2}`, the first factor from a table too. The two chains of multiply-adds are written in turn: the CPU
+//! `2^{k/16} e^{-u/2}`, the first factor from a table too. The two chains of multiply-adds are interleaved: the CPU
 //! looks ahead over too few instructions to find the second behind the first (10.0 cycles a register in place of 10.8
 //! on AMD Zen 5; by quotient, [`super::gelu`], 12.9).
 

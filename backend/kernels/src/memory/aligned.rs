@@ -6,7 +6,7 @@ use core::ops::{Deref, DerefMut};
 
 /// Bytes of one owner from the system's allocator, aligned to [`ALIGNMENT`].
 ///
-/// Unlike a block of the [`Pool`](super::Pool) they are exactly as many as were asked for and go back to the system:
+/// Unlike a block of the [`Pool`](super::Pool) they are exactly as many as were requested and go back to the system:
 /// weights live long, and what classes of sizes round up would be resident.
 #[derive(Debug)]
 pub struct AlignedBytes {

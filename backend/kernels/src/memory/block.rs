@@ -1,4 +1,4 @@
-//! One piece of memory, aligned to cache lines.
+//! One block of memory, aligned to cache lines.
 
 use core::ptr::NonNull;
 use memmap2::MmapMut;
@@ -16,7 +16,7 @@ const HUGE_PAGE: usize = 2 << 20;
 
 /// Memory that nobody else has. Every byte is initialised.
 #[derive(Debug)]
-pub struct Block {
+pub struct PoolBlock {
     start: NonNull<u8>,
     len: usize,
     origin: Origin,
@@ -31,11 +31,11 @@ enum Origin {
 }
 
 // SAFETY: a block owns its memory.
-unsafe impl Send for Block {}
+unsafe impl Send for PoolBlock {}
 // SAFETY: shared access only reads.
-unsafe impl Sync for Block {}
+unsafe impl Sync for PoolBlock {}
 
-impl Block {
+impl PoolBlock {
     /// `len` bytes of zeros (at least one).
     ///
     /// Where the system refuses a mapping, the allocator is asked; where that fails, the process ends as for any other
@@ -87,7 +87,7 @@ impl Block {
     }
 }
 
-impl Drop for Block {
+impl Drop for PoolBlock {
     fn drop(&mut self) {
         if let Origin::Allocator(layout) = self.origin {
             // SAFETY: allocated with this layout.
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn blocks_are_aligned_zero_and_whole() {
         for len in [0, 1, 63, 4096, MAPPED - 1, MAPPED, MAPPED + 1, 3 * MAPPED + 5] {
-            let mut block = Block::zeroed(len);
+            let mut block = PoolBlock::zeroed(len);
             assert_eq!(block.len(), len.max(1));
             assert!(block.as_slice().as_ptr().addr().is_multiple_of(ALIGNMENT));
             assert!(block.as_slice().iter().all(|&byte| byte == 0));

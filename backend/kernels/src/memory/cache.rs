@@ -1,6 +1,6 @@
 //! Blocks that one thread keeps for itself: a tensor made and dropped by one thread meets no lock.
 
-use super::block::Block;
+use super::block::PoolBlock;
 use super::class::Class;
 use super::counters::COUNTERS;
 use std::cell::RefCell;
@@ -14,7 +14,7 @@ const LARGEST: usize = 256 << 10;
 
 /// The blocks of this thread.
 struct Cache {
-    blocks: [Vec<Block>; Class::COUNT],
+    blocks: [Vec<PoolBlock>; Class::COUNT],
     /// The trim of the pool that these blocks have seen.
     trims: usize,
 }
@@ -25,7 +25,7 @@ thread_local! {
 }
 
 /// A block of `class` that this thread kept.
-pub(super) fn take(class: Class) -> Option<Block> {
+pub(super) fn take(class: Class) -> Option<PoolBlock> {
     if class.bytes() > LARGEST {
         return None;
     }
@@ -34,7 +34,7 @@ pub(super) fn take(class: Class) -> Option<Block> {
 }
 
 /// Keeps `block`, or hands it back where it is too large, one too many, or the thread is ending.
-pub(super) fn put(class: Class, block: Block) -> Option<Block> {
+pub(super) fn put(class: Class, block: PoolBlock) -> Option<PoolBlock> {
     if class.bytes() > LARGEST {
         return Some(block);
     }
@@ -55,8 +55,8 @@ pub(super) fn clear() {
 }
 
 impl Cache {
-    /// The blocks of a class, after doing what a trim by another thread asked for.
-    fn of(&mut self, class: Class) -> &mut Vec<Block> {
+    /// The blocks of a class, after doing what a trim by another thread requested.
+    fn of(&mut self, class: Class) -> &mut Vec<PoolBlock> {
         let trims = COUNTERS.trims.load(Ordering::Acquire);
         if self.trims != trims {
             self.clear();

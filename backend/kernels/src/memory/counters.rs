@@ -1,6 +1,6 @@
 //! What the pool counts: shared by its shelves and the caches of threads.
 
-use super::block::Block;
+use super::block::PoolBlock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Counters of the pool of this process.
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub(super) struct Counters {
     pub(super) hits: AtomicUsize,
     pub(super) misses: AtomicUsize,
-    /// Bytes that lie free.
+    /// Bytes that are free.
     pub(super) held: AtomicUsize,
     /// Bytes that tensors have.
     pub(super) in_use: AtomicUsize,
@@ -28,7 +28,7 @@ pub(super) static COUNTERS: Counters = Counters {
 
 impl Counters {
     /// Returns a held block to the system.
-    pub(super) fn release(&self, block: Block) {
+    pub(super) fn release(&self, block: PoolBlock) {
         self.held.fetch_sub(block.len(), Relaxed);
     }
 }

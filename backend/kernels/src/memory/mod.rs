@@ -26,7 +26,7 @@ mod pool;
 mod pooled;
 
 pub use aligned::{AlignedBytes, OwnedBytes};
-pub use block::{ALIGNMENT, Block};
+pub use block::{ALIGNMENT, PoolBlock};
 pub use floats::PooledFloats;
 pub use pool::{Pool, PoolStats};
 pub use pooled::PooledBytes;

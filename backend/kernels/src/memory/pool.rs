@@ -1,6 +1,6 @@
 //! The shelves: free blocks by class, a cap on their bytes, and counters.
 
-use super::block::Block;
+use super::block::PoolBlock;
 use super::cache;
 use super::class::Class;
 use super::counters::COUNTERS;
@@ -16,11 +16,11 @@ const LARGEST_CAP: usize = 1 << 30;
 /// What a pool did, and holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PoolStats {
-    /// Buffers that were at hand.
+    /// Buffers that came from a cache or a shelf.
     pub hits: usize,
     /// Buffers that the system had to give.
     pub misses: usize,
-    /// Bytes that lie free in the pool.
+    /// Bytes that are free in the pool.
     pub held: usize,
     /// Bytes of blocks that tensors have.
     pub in_use: usize,
@@ -33,7 +33,7 @@ pub struct PoolStats {
 /// Free blocks, by class. There is one for the process: [`Pool::global`].
 #[derive(Debug)]
 pub struct Pool {
-    shelves: [Mutex<Vec<Block>>; Class::COUNT],
+    shelves: [Mutex<Vec<PoolBlock>>; Class::COUNT],
     cap: AtomicUsize,
 }
 
@@ -53,7 +53,7 @@ impl Pool {
     }
 
     /// A block of at least `bytes`: every byte is initialised, to what nobody should rely on.
-    pub fn take(&self, bytes: usize) -> Block {
+    pub fn take(&self, bytes: usize) -> PoolBlock {
         let class = Class::of(bytes);
         let found = class.and_then(|class| cache::take(class).or_else(|| self.shelf(class).pop()));
         let block = match found {
@@ -68,7 +68,7 @@ impl Pool {
             }
             None => {
                 COUNTERS.misses.fetch_add(1, Relaxed);
-                Block::zeroed(class.map_or(bytes, Class::bytes))
+                PoolBlock::zeroed(class.map_or(bytes, Class::bytes))
             }
         };
         let in_use = COUNTERS.in_use.fetch_add(block.len(), Relaxed) + block.len();
@@ -77,7 +77,7 @@ impl Pool {
     }
 
     /// Takes a block back, to hand it out again or to return it to the system.
-    pub fn put(&self, block: Block) {
+    pub fn put(&self, block: PoolBlock) {
         COUNTERS.in_use.fetch_sub(block.len(), Relaxed);
         let (bytes, cap) = (block.len(), self.cap.load(Relaxed));
         let Some(class) = Class::of(bytes).filter(|_| bytes <= cap) else { return };
@@ -94,7 +94,7 @@ impl Pool {
         }
     }
 
-    /// Returns to the system what lies free: at once what is on the shelves and in this thread's cache, and what other
+    /// Returns to the system what is free: at once what is on the shelves and in this thread's cache, and what other
     /// threads cached when each next takes or drops a buffer.
     pub fn trim(&self) {
         COUNTERS.trims.fetch_add(1, Release);
@@ -102,7 +102,7 @@ impl Pool {
         self.clear_shelves();
     }
 
-    /// Sets the most bytes that may lie free; 0 keeps none. What is beyond is returned to the system.
+    /// Sets the most bytes that may be free; 0 keeps none. What is beyond is returned to the system.
     pub fn set_cap(&self, bytes: usize) {
         self.cap.store(bytes, Relaxed);
         if COUNTERS.held.load(Relaxed) > bytes {
@@ -129,13 +129,13 @@ impl Pool {
         }
     }
 
-    fn shelf(&self, class: Class) -> MutexGuard<'_, Vec<Block>> {
+    fn shelf(&self, class: Class) -> MutexGuard<'_, Vec<PoolBlock>> {
         lock(&self.shelves[class.index()])
     }
 }
 
 /// A shelf is a list of whole blocks at any moment, so one whose holder panicked is as good as any.
-fn lock(shelf: &Mutex<Vec<Block>>) -> MutexGuard<'_, Vec<Block>> {
+fn lock(shelf: &Mutex<Vec<PoolBlock>>) -> MutexGuard<'_, Vec<PoolBlock>> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,6 +1,6 @@
 //! A block of the pool of so many bytes, which goes back when it is dropped.
 
-use super::block::Block;
+use super::block::PoolBlock;
 use super::pool::Pool;
 use core::ops::{Deref, DerefMut};
 
@@ -8,7 +8,7 @@ use core::ops::{Deref, DerefMut};
 #[derive(Debug)]
 pub struct PooledBytes {
     /// `None` only while it is dropped.
-    block: Option<Block>,
+    block: Option<PoolBlock>,
     len: usize,
 }
 

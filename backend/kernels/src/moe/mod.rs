@@ -13,8 +13,8 @@
 //!   slots stream them row by row, more slots pack blocks of them (the two algorithms of [`super::gemm`] for such
 //!   operands).
 //! - Sums do not depend on how columns are divided, so results do not depend on the number of threads.
-//! - What lies between the phases comes from the pool. X is read in place for an expert with one slot, and else copied
-//!   to where Y will be: rows of an expert lie beside each other.
+//! - Buffers between the phases come from the pool. X is read in place for an expert with one slot, and else copied
+//!   to where Y will be: rows of an expert are contiguous.
 
 mod combine;
 mod parts;
@@ -23,7 +23,7 @@ mod routing;
 use super::elementwise::silu_mul_in_place;
 use super::gemm::{Epilogue, GEMV_ROWS, Matrix, OutMatrix, Plan, Variant};
 use super::rows::Target;
-use super::{Floats, FloatsMut, Launch, gemm};
+use super::{Floats, FloatsMut, gemm};
 use crate::memory::PooledBytes;
 use combine::combine;
 use parts::{Item, Parts};
@@ -140,7 +140,7 @@ impl Mixture<'_> {
     /// Products of one thread, by an algorithm that depends on the number of slots alone.
     fn plan_for(&self, slots: usize) -> Plan {
         let variant = if slots <= GEMV_ROWS { Variant::Axpy } else { Variant::Blocked };
-        Plan { launch: Launch::single(self.plan.launch.tier), variant: Some(variant), ..*self.plan }
+        Plan { launch: self.plan.launch.limit(1), variant: Some(variant), ..*self.plan }
     }
 
     /// `H[slots][cols]`.
@@ -157,7 +157,7 @@ impl Mixture<'_> {
         let b = View { data: gate_up, width: 2 * intermediate, shape: [hidden, cols] };
         self.multiply(x, b.at(first), gate);
         self.multiply(x, b.at(first + intermediate), up);
-        silu_mul_in_place(Launch::single(self.plan.launch.tier), FloatsMut::F32(gate), Floats::F32(up));
+        silu_mul_in_place(self.plan.launch.limit(1), FloatsMut::F32(gate), Floats::F32(up));
         self.scatter(gate, GroupedRows { to: self.middle, width: intermediate }, item, group);
     }
 

@@ -12,7 +12,7 @@ const WORK_PER_THREAD: usize = 1 << 20;
 /// Parts of a thread where there is work for more than one thread: one that is held up does less.
 const PARTS_PER_THREAD: usize = 4;
 
-/// Columns that a part has at the least: lines of memory that lie beside each other are read together.
+/// Columns that a part has at the least: adjacent lines of memory are read together.
 const MIN_COLUMNS: usize = 128;
 
 /// Rows that take as long as reading a matrix for one: fewer take no less.
@@ -55,8 +55,8 @@ impl Parts {
     /// Runs `work` for each item: threads take the next one as they come free.
     pub(super) fn run(&self, work: impl Fn(&Item) + Sync) {
         let next = AtomicUsize::new(0);
-        self.launch.split(self.launch.threads.min(self.items.len()), 1, |turns| {
-            for _ in turns {
+        self.launch.split(self.launch.threads.min(self.items.len()), 1, |workers| {
+            for _ in workers {
                 while let Some(item) = self.items.get(next.fetch_add(1, Ordering::Relaxed)) {
                     work(item);
                 }

@@ -2,13 +2,13 @@
 
 use super::operand::Normed;
 use super::rms::{RmsNorm, Scaling, reciprocal_root, scale};
+use super::row_writer::{Columns, RowWalk, RowWriter, WriteRows};
 use crate::math::{LaneOps, Unrolled};
 use crate::memory::PooledBytes;
 use crate::rows::{
-    BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
-    prefetch_elements, share, spans, store, streams_rows,
+    GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
 };
-use crate::simd::{Isa, Kernel};
+use crate::simd::Isa;
 use crate::{Floats, FloatsMut, Launch, Storage};
 
 /// `sum = x + residual`, `normed = rms_norm(sum)`, both `[rows, d]`.
@@ -70,24 +70,24 @@ fn run<S: Storage>(
     if len == 0 {
         return;
     }
-    let ahead = if stream { prefetch_elements::<S>(launch, d) } else { 0 };
-    let columns = norm_columns::<S>(launch, d, 1);
+    let walk = RowWalk::new::<S>(launch, [d, d], 1, stream);
     share(launch, 4 * size_of::<S>() * len).split(rows, GRAIN.div_ceil(d), |part| {
         let elements = part.start * d..part.end * d;
-        launch.tier.run(AddNormRows {
+        // What is streamed must not be read back: the sum stays here until its norm is known.
+        let mut kept = stream.then(|| PooledBytes::take(size_of::<S>() * d));
+        let writer = AddNormRows {
             x: x.part(&elements),
             residual: residual.part(&elements),
             sum: sum.part(&elements),
+            kept: kept.as_mut().map_or(core::ptr::null_mut(), |kept| kept.as_mut_slice().as_mut_ptr().cast()),
             normed: normed.part(&elements),
             rstd: rstd.map(|rstd| rstd.part(&part)),
             gamma: gamma.part(&(0..d)),
             epsilon: norm.epsilon,
-            rows: part.len(),
             d,
-            columns,
-            stream,
-            ahead,
-        });
+        };
+        // SAFETY: `part` checked that all of them hold these rows of d elements.
+        launch.tier.run(unsafe { WriteRows::new(writer, walk, part.len()) });
     });
 }
 
@@ -96,66 +96,66 @@ struct AddNormRows<S> {
     x: *const S,
     residual: *const S,
     sum: *mut S,
+    /// One row, aligned to 64 bytes, where results are streamed; else null.
+    kept: *mut S,
     normed: *mut S,
     rstd: Option<*mut f32>,
     /// As [`Widened`].
     gamma: *const f32,
     epsilon: f64,
-    rows: usize,
     d: usize,
-    /// Of the blocks in which a row is written.
-    columns: usize,
-    stream: bool,
-    /// Elements ahead of which rows are prefetched while results are streamed; 0 for none.
-    ahead: usize,
 }
 
-impl<S: Storage> Kernel for AddNormRows<S> {
-    type Out = ();
-
+impl<S> AddNormRows<S> {
+    /// Where the sum of row `row` is until its norm is known.
+    ///
+    /// # Safety
+    /// The row exists.
     #[inline(always)]
-    fn call<I: Isa>(self, isa: I) {
-        match (self.stream, self.ahead > 0) {
-            (true, true) => self.run::<I, true, true>(isa),
-            (true, false) => self.run::<I, true, false>(isa),
-            (false, _) => self.run::<I, false, false>(isa),
-        }
-        if self.stream {
-            isa.fence();
-        }
+    unsafe fn row_sum<const STREAM: bool>(&self, row: usize) -> *mut S {
+        // SAFETY: the row exists (`# Safety` of `AddNormRows::row_sum`).
+        if STREAM { self.kept } else { unsafe { self.sum.add(row * self.d) } }
     }
 }
 
-impl<S: Storage> AddNormRows<S> {
+impl<S: Storage> RowWriter for AddNormRows<S> {
+    /// The reciprocal deviation.
+    type Measured = f32;
+
     #[inline(always)]
-    fn run<I: Isa, const STREAM: bool, const PREFETCH: bool>(&self, isa: I) {
-        // What is streamed must not be read back: the sum stays here until its norm is known.
-        let mut kept = STREAM.then(|| PooledBytes::take(size_of::<S>() * self.d));
-        let kept = kept.as_mut().map(|kept| kept.as_mut_slice().as_mut_ptr().cast::<S>());
-        let blocks = BackwardBlocks::new(self.d, self.columns);
-        for row in 0..self.rows {
-            let at = row * self.d;
-            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d
-            // elements, and so does `kept`, aligned to 64 bytes; blocks are within them.
-            unsafe {
-                let (x, residual, sum) = (self.x.add(at), self.residual.add(at), self.sum.add(at));
-                let row_sum = kept.unwrap_or(sum);
-                let squares = add(isa, x, residual, row_sum, self.d);
-                let rstd = reciprocal_root(squares, self.d, self.epsilon);
-                let scaling = Scaling { rstd, gamma: self.gamma, next: x.wrapping_add(self.ahead) };
-                let next = residual.wrapping_add(self.ahead);
-                for (column, n) in blocks {
-                    let from = row_sum.add(column);
-                    if STREAM {
-                        copy::<I, S, PREFETCH>(isa, from, sum.add(column), n, next.wrapping_add(column));
-                    }
-                    let to = self.normed.add(at + column);
-                    scale::<I, S, STREAM, PREFETCH>(isa, from, to, n, scaling.starting_at(column));
-                }
-                if let Some(to) = self.rstd {
-                    to.add(row).write(rstd);
-                }
+    unsafe fn measure<I: Isa, const STREAM: bool>(&self, isa: I, row: usize) -> f32 {
+        let at = row * self.d;
+        // SAFETY: the row exists, by the `# Safety` clause of `RowWriter::measure`; `kept` holds one, and `rstd` has an
+        // element for each.
+        unsafe {
+            let sum = self.row_sum::<STREAM>(row);
+            let squares = add(isa, self.x.add(at), self.residual.add(at), sum, self.d);
+            let rstd = reciprocal_root(squares, self.d, self.epsilon);
+            if let Some(to) = self.rstd {
+                to.add(row).write(rstd);
             }
+            rstd
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write<I: Isa, const STREAM: bool, const PREFETCH: bool>(
+        &self,
+        isa: I,
+        row: usize,
+        rstd: f32,
+        Columns { at: column, n, ahead }: Columns,
+    ) {
+        let at = row * self.d + column;
+        // SAFETY: row and columns exist, by the `# Safety` clause of `RowWriter::write`; gamma holds d elements.
+        unsafe {
+            let from = self.row_sum::<STREAM>(row).add(column);
+            if STREAM {
+                let next = self.residual.wrapping_add(at + ahead);
+                copy::<I, S, PREFETCH>(isa, from, self.sum.add(at), n, next);
+            }
+            let scaling = Scaling { rstd, gamma: self.gamma.add(column), next: self.x.wrapping_add(at + ahead) };
+            scale::<I, S, STREAM, PREFETCH>(isa, from, self.normed.add(at), n, scaling);
         }
     }
 }
@@ -168,7 +168,8 @@ impl<S: Storage> AddNormRows<S> {
 unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S, d: usize) -> f32 {
     let mut squares = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: all three hold `d` elements; `x` and `sum` are the same or do not overlap (`# Safety` of `add`); a block
+    // ends at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let (x, y) = (S::load_block::<I, UNROLL>(isa, x.add(at)), S::load_block::<I, UNROLL>(isa, y.add(at)));
@@ -197,7 +198,8 @@ unsafe fn add<I: Isa, S: Storage>(isa: I, x: *const S, y: *const S, sum: *mut S,
 #[inline(always)]
 unsafe fn copy<I: Isa, S: Storage, const PREFETCH: bool>(isa: I, from: *const S, to: *mut S, d: usize, next: *const S) {
     let span = spans::<I, S, false>(isa, from, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: both hold `d` elements and do not overlap; `to` is a multiple of 64 (`# Safety` of `copy`); a block ends
+    // at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let v = S::load_block::<I, UNROLL>(isa, from.add(at));

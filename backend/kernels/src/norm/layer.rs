@@ -2,13 +2,12 @@
 
 use super::operand::{NormRows, Strided};
 use super::rms::reciprocal_root;
+use super::row_writer::{Columns, RowWalk, RowWriter, WriteRows};
 use crate::rows::{
-    BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
-    prefetch_elements, share, spans, store, streams_rows,
+    GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
 };
-use crate::simd::{Isa, Kernel};
+use crate::simd::Isa;
 use crate::{Floats, FloatsMut, Launch, Storage};
-use core::ops::Range;
 
 /// Weights of `(x - mean(x)) / √(var(x) + epsilon) · gamma + beta`.
 #[derive(Debug, Clone, Copy)]
@@ -59,109 +58,76 @@ fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Targ
     let (gamma, beta) = (Widened::new::<S>(launch, norm.gamma), norm.beta.map(|b| Widened::new::<S>(launch, b)));
     let (gamma, beta) = (Source::new(gamma.get()), beta.as_ref().map(|beta| Source::new(beta.get())));
     let stream = x.start() != out.source().start() && streams_rows(out.source().start(), d, rows);
-    let ahead = if stream { prefetch_elements::<S>(launch, stride) } else { 0 };
-    let columns = norm_columns::<S>(launch, d, 1 + usize::from(beta.is_some()));
+    let walk = RowWalk::new::<S>(launch, [d, stride], 1 + usize::from(beta.is_some()), stream);
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
-        launch.tier.run(LayerNormRows {
+        let writer = LayerNormRows::<S, true> {
             x: x.part(&(part.start * stride..(part.end - 1) * stride + d)),
             stride,
             out: out.part(&(part.start * d..part.end * d)),
             gamma: gamma.part(&(0..d)),
-            beta: beta.map(|beta| beta.part(&(0..d))),
+            beta: beta.unwrap_or(gamma).part(&(0..d)),
             epsilon: norm.epsilon,
-            rows: part.len(),
             d,
-            columns,
-            stream,
-            ahead,
-        });
+        };
+        // SAFETY: `part` checked that all of them hold these rows of d elements.
+        unsafe {
+            if beta.is_some() {
+                launch.tier.run(WriteRows::new(writer, walk, part.len()));
+            } else {
+                launch.tier.run(WriteRows::new(writer.without_beta(), walk, part.len()));
+            }
+        }
     });
 }
 
-/// Rows of one thread.
-struct LayerNormRows<S> {
+/// Rows of one thread; with `BETA` there is a beta.
+struct LayerNormRows<S, const BETA: bool> {
     x: *const S,
     stride: usize,
     out: *mut S,
     /// As [`Widened`], like `beta`.
     gamma: *const f32,
-    beta: Option<*const f32>,
+    beta: *const f32,
     epsilon: f64,
-    rows: usize,
     d: usize,
-    /// Of the blocks in which a row is written.
-    columns: usize,
-    stream: bool,
-    /// Elements ahead of which rows are prefetched while results are streamed; 0 for none.
-    ahead: usize,
 }
 
-impl<S: Storage> Kernel for LayerNormRows<S> {
-    type Out = ();
-
-    #[inline(always)]
-    fn call<I: Isa>(self, isa: I) {
-        match (self.stream, self.ahead > 0) {
-            (true, true) => self.run_beta::<I, true, true>(isa),
-            (true, false) => self.run_beta::<I, true, false>(isa),
-            (false, _) => self.run_beta::<I, false, false>(isa),
-        }
-        if self.stream {
-            isa.fence();
-        }
+impl<S> LayerNormRows<S, true> {
+    fn without_beta(self) -> LayerNormRows<S, false> {
+        let Self { x, stride, out, gamma, beta, epsilon, d } = self;
+        LayerNormRows { x, stride, out, gamma, beta, epsilon, d }
     }
 }
 
-impl<S: Storage> LayerNormRows<S> {
-    #[inline(always)]
-    fn run_beta<I: Isa, const STREAM: bool, const PREFETCH: bool>(&self, isa: I) {
-        if self.beta.is_some() {
-            self.run::<I, STREAM, PREFETCH, true>(isa);
-        } else {
-            self.run::<I, STREAM, PREFETCH, false>(isa);
-        }
-    }
+impl<S: Storage, const BETA: bool> RowWriter for LayerNormRows<S, BETA> {
+    /// Mean, reciprocal deviation and shift.
+    type Measured = [f32; 3];
 
     #[inline(always)]
-    fn run<I: Isa, const STREAM: bool, const PREFETCH: bool, const BETA: bool>(&self, isa: I) {
-        let blocks = BackwardBlocks::new(self.d, self.columns);
-        for row in 0..self.rows {
-            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma and beta hold d
-            // elements.
-            unsafe {
-                let x = self.x.add(row * self.stride);
-                let measured = measure_layer(isa, x, self.d, self.epsilon);
-                for (at, n) in blocks {
-                    let out = self.out.add(row * self.d);
-                    self.write::<I, STREAM, PREFETCH, BETA>(isa, x, measured, out, at..at + n);
-                }
-            }
-        }
+    unsafe fn measure<I: Isa, const STREAM: bool>(&self, isa: I, row: usize) -> [f32; 3] {
+        // SAFETY: the row exists, by the `# Safety` clause of `RowWriter::measure`.
+        unsafe { measure_layer(isa, self.x.add(row * self.stride), self.d, self.epsilon) }
     }
 
-    /// `out = ((x - mean) · rstd + shift) · gamma + beta` in these columns.
-    ///
-    /// # Safety
-    /// `x` and `out` hold `d` elements and are the same or do not overlap; the columns are within d and begin at a
-    /// multiple of all blocks of registers. With `BETA` there is a beta, with `STREAM` `out` is a multiple of 64.
+    /// `out = ((x - mean) · rstd + shift) · gamma + beta`.
     #[inline(always)]
-    unsafe fn write<I: Isa, const STREAM: bool, const PREFETCH: bool, const BETA: bool>(
+    unsafe fn write<I: Isa, const STREAM: bool, const PREFETCH: bool>(
         &self,
         isa: I,
-        x: *const S,
+        row: usize,
         [mean, rstd, shift]: [f32; 3],
-        out: *mut S,
-        columns: Range<usize>,
+        Columns { at: column, n: d, ahead }: Columns,
     ) {
         let (mean, rstd, shift) = (isa.splat(mean), isa.splat(rstd), isa.splat(shift));
-        // SAFETY: the caller's promise for the columns, and for gamma and beta, which hold d elements.
-        let (x, out, gamma, beta, d) = unsafe {
-            let (gamma, beta) = (self.gamma, self.beta.unwrap_or(self.gamma));
-            let at = columns.start;
-            (x.add(at), out.add(at), gamma.add(at), beta.add(at), columns.len())
+        // SAFETY: row and columns exist, by the `# Safety` clause of `RowWriter::write`; gamma and beta hold d
+        // elements.
+        let (x, out, gamma, beta) = unsafe {
+            let (x, out) = (self.x.add(row * self.stride + column), self.out.add(row * self.d + column));
+            (x, out, self.gamma.add(column), self.beta.add(column))
         };
         let span = spans::<I, S, false>(isa, out, d);
-        // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+        // SAFETY: columns exist, by the `# Safety` clause of `RowWriter::write`; a block ends at `rest` or before, and
+        // at + n ≤ d.
         unsafe {
             for at in (0..span.rest).step_by(UNROLL * I::LANES) {
                 let mut v = S::load_block::<I, UNROLL>(isa, x.add(at));
@@ -172,7 +138,7 @@ impl<S: Storage> LayerNormRows<S> {
                     *v = if BETA { isa.mul_add(normed, gamma, isa.load(beta.add(at))) } else { isa.mul(normed, gamma) };
                 }
                 if PREFETCH {
-                    prefetch_block(isa, x.wrapping_add(self.ahead + at));
+                    prefetch_block(isa, x.wrapping_add(ahead + at));
                 }
                 S::store_block::<I, UNROLL, STREAM>(isa, out.add(at), v);
             }
@@ -199,7 +165,7 @@ const BEGINNING: usize = 32;
 #[inline(always)]
 pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> [f32; 3] {
     let len = d as f32;
-    // SAFETY: the caller's promise.
+    // SAFETY: `x` holds `d` elements, `d > 0` (`# Safety` of `measure_layer`).
     let (mean, rest, squares) = unsafe {
         let beginning = d.div_ceil(BEGINNING).next_multiple_of(UNROLL * I::LANES).min(d);
         let mean = sum(isa, x, beginning) / beginning as f32;
@@ -221,7 +187,7 @@ pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: u
 unsafe fn sum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     let mut sums = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: `x` holds `d` elements (`# Safety` of `sum`); a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             for (sum, v) in sums.iter_mut().zip(S::load_block::<I, UNROLL>(isa, x.add(at))) {
@@ -246,7 +212,8 @@ unsafe fn sum_centred<I: Isa, S: Storage>(isa: I, x: *const S, mean: f32, d: usi
     let mut squares = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
     let (mut sum_left, mut squares_left) = (0.0, 0.0);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, a register at `whole`.
+    // SAFETY: `x` holds `d` elements (`# Safety` of `sum_centred`); a block ends at `rest` or before, a register at
+    // `whole`.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             for (i, v) in S::load_block::<I, UNROLL>(isa, x.add(at)).into_iter().enumerate() {

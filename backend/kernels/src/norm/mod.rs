@@ -3,8 +3,8 @@
 //! Threads take blocks of rows, and a row comes from memory once:
 //!
 //! ```text
-//! statistics     forwards, one pass (layer norm: centred sums, after the mean of the row's beginning; RMS norm: squares)
-//! result         a row that fits the first-level cache with its result and its weights: in one piece;
+//! statistics     forwards, one pass (RMS norm: squares; layer norm: centred sums, after the mean of the beginning)
+//! result         a row that fits the first-level cache with its result and its weights: in one go;
 //!                a longer one: in blocks of columns that do, the last block first
 //! ```
 //!
@@ -18,6 +18,7 @@ mod layer;
 mod operand;
 mod rms;
 mod row;
+mod row_writer;
 
 pub use add::{add_norm, add_norm_in_place};
 pub use layer::{LayerNorm, layer_norm, layer_norm_in_place};

@@ -1,11 +1,11 @@
 //! RMS norm (Zhang and Sennrich 2019).
 
 use super::operand::{NormRows, Normed, Strided};
+use super::row_writer::{Columns, RowWalk, RowWriter, WriteRows};
 use crate::rows::{
-    BackwardBlocks, GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, norm_columns, prefetch_block,
-    prefetch_elements, share, spans, store, streams_rows,
+    GRAIN, Source, Target, UNROLL, Widened, by_dtype, load, prefetch_block, share, spans, store, streams_rows,
 };
-use crate::simd::{Isa, Kernel};
+use crate::simd::Isa;
 use crate::{Floats, FloatsMut, Launch, Storage};
 
 /// Weights of `x / √(mean(x²) + epsilon) · gamma`.
@@ -54,23 +54,19 @@ fn run<S: Storage>(launch: Launch, norm: RmsNorm<'_>, x: Strided<S>, out: Target
     let widened = Widened::new::<S>(launch, norm.gamma);
     let gamma = Source::new(widened.get());
     let stream = x.start() != out.source().start() && streams_rows(out.source().start(), d, rows);
-    let ahead = if stream { prefetch_elements::<S>(launch, stride) } else { 0 };
-    let columns = norm_columns::<S>(launch, d, 1);
+    let walk = RowWalk::new::<S>(launch, [d, stride], 1, stream);
     share(launch, 2 * size_of::<S>() * out.len()).split(rows, GRAIN.div_ceil(d), |part| {
-        let rows = part.len();
-        launch.tier.run(RmsNormRows {
+        let writer = RmsNormRows {
             x: x.part(&(part.start * stride..(part.end - 1) * stride + d)),
             stride,
             out: out.part(&(part.start * d..part.end * d)),
             rstd: rstd.map(|rstd| rstd.part(&part)),
             gamma: gamma.part(&(0..d)),
             epsilon: norm.epsilon,
-            rows,
             d,
-            columns,
-            stream,
-            ahead,
-        });
+        };
+        // SAFETY: `part` checked that all of them hold these rows of d elements.
+        launch.tier.run(unsafe { WriteRows::new(writer, walk, part.len()) });
     });
 }
 
@@ -83,50 +79,38 @@ struct RmsNormRows<S> {
     /// As [`Widened`].
     gamma: *const f32,
     epsilon: f64,
-    rows: usize,
     d: usize,
-    /// Of the blocks in which a row is written.
-    columns: usize,
-    stream: bool,
-    /// Elements ahead of which rows are prefetched while results are streamed; 0 for none.
-    ahead: usize,
 }
 
-impl<S: Storage> Kernel for RmsNormRows<S> {
-    type Out = ();
+impl<S: Storage> RowWriter for RmsNormRows<S> {
+    /// The reciprocal deviation.
+    type Measured = f32;
 
     #[inline(always)]
-    fn call<I: Isa>(self, isa: I) {
-        match (self.stream, self.ahead > 0) {
-            (true, true) => self.run::<I, true, true>(isa),
-            (true, false) => self.run::<I, true, false>(isa),
-            (false, _) => self.run::<I, false, false>(isa),
-        }
-        if self.stream {
-            isa.fence();
+    unsafe fn measure<I: Isa, const STREAM: bool>(&self, isa: I, row: usize) -> f32 {
+        // SAFETY: the row exists, by the `# Safety` clause of `RowWriter::measure`; `rstd` has an element for each.
+        unsafe {
+            let rstd = measure_rms(isa, self.x.add(row * self.stride), self.d, self.epsilon);
+            if let Some(to) = self.rstd {
+                to.add(row).write(rstd);
+            }
+            rstd
         }
     }
-}
 
-impl<S: Storage> RmsNormRows<S> {
     #[inline(always)]
-    fn run<I: Isa, const STREAM: bool, const PREFETCH: bool>(&self, isa: I) {
-        let blocks = BackwardBlocks::new(self.d, self.columns);
-        for row in 0..self.rows {
-            // SAFETY: the function `run` took the pointers from parts checked to hold these rows; gamma holds d
-            // elements, and blocks are within them.
-            unsafe {
-                let x = self.x.add(row * self.stride);
-                let rstd = measure_rms(isa, x, self.d, self.epsilon);
-                let scaling = Scaling { rstd, gamma: self.gamma, next: x.wrapping_add(self.ahead) };
-                for (at, n) in blocks {
-                    let out = self.out.add(row * self.d + at);
-                    scale::<I, S, STREAM, PREFETCH>(isa, x.add(at), out, n, scaling.starting_at(at));
-                }
-                if let Some(to) = self.rstd {
-                    to.add(row).write(rstd);
-                }
-            }
+    unsafe fn write<I: Isa, const STREAM: bool, const PREFETCH: bool>(
+        &self,
+        isa: I,
+        row: usize,
+        rstd: f32,
+        Columns { at, n, ahead }: Columns,
+    ) {
+        // SAFETY: row and columns exist, by the `# Safety` clause of `RowWriter::write`; gamma holds d elements.
+        unsafe {
+            let x = self.x.add(row * self.stride + at);
+            let scaling = Scaling { rstd, gamma: self.gamma.add(at), next: x.wrapping_add(ahead) };
+            scale::<I, S, STREAM, PREFETCH>(isa, x, self.out.add(row * self.d + at), n, scaling);
         }
     }
 }
@@ -137,7 +121,7 @@ impl<S: Storage> RmsNormRows<S> {
 /// `x` holds `d` elements, `d > 0`.
 #[inline(always)]
 pub(super) unsafe fn measure_rms<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> f32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: `x` holds `d` elements, `d > 0` (`# Safety` of `measure_rms`).
     reciprocal_root(unsafe { sum_squares(isa, x, d) }, d, epsilon)
 }
 
@@ -155,7 +139,7 @@ pub(crate) fn reciprocal_root(sum: f32, d: usize, epsilon: f64) -> f32 {
 pub(crate) unsafe fn sum_squares<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     let mut sums = [isa.splat(0.0); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: `x` holds `d` elements (`# Safety` of `sum_squares`); a block ends at `rest` or before, and at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let v = S::load_block::<I, UNROLL>(isa, x.add(at));
@@ -181,19 +165,6 @@ pub(super) struct Scaling<S> {
     pub(super) next: *const S,
 }
 
-impl<S> Scaling<S> {
-    /// The same for the columns from `at` on.
-    ///
-    /// # Safety
-    /// Gamma holds as many elements.
-    #[inline(always)]
-    pub(super) unsafe fn starting_at(self, at: usize) -> Self {
-        // SAFETY: the caller's promise.
-        let gamma = unsafe { self.gamma.add(at) };
-        Self { gamma, next: self.next.wrapping_add(at), ..self }
-    }
-}
-
 /// `out = x · rstd · gamma`; with `PREFETCH` as many elements at `next` are prefetched.
 ///
 /// # Safety
@@ -209,7 +180,8 @@ pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool, const PREFETC
 ) {
     let rstd = isa.splat(rstd);
     let span = spans::<I, S, false>(isa, out, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and at + n ≤ d.
+    // SAFETY: `x`, `gamma` and `out` hold `d` elements (`# Safety` of `scale`); a block ends at `rest` or before, and
+    // at + n ≤ d.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let mut v = S::load_block::<I, UNROLL>(isa, x.add(at));

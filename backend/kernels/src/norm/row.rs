@@ -50,7 +50,7 @@ impl<'a> RowNorm<'a> {
     /// `x` holds `d` elements, `d > 0`.
     #[inline(always)]
     pub(crate) unsafe fn measure<I: Isa>(&self, isa: I, x: *const f32, d: usize) -> [f32; 3] {
-        // SAFETY: the caller's promise.
+        // SAFETY: `x` holds `d` elements, `d > 0` (`# Safety` of `RowNorm::measure`).
         unsafe {
             match self {
                 Self::Rms(norm) => [0.0, measure_rms(isa, x, d, norm.epsilon), 0.0],

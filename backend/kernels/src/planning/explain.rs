@@ -1,11 +1,10 @@
 //! Plans as text.
 
-use super::key::{Layout, ProductShape};
 use super::planner::plan_product;
 use super::{Choice, PlanKey};
 use crate::Launch;
 use crate::config::KernelConfig;
-use crate::gemm::{GEMV_ROWS, Variant, choose_threads};
+use crate::gemm::ProductShape;
 use core::fmt;
 
 /// How one op runs.
@@ -28,13 +27,6 @@ pub fn explain_product(shape: ProductShape, config: &KernelConfig) -> Option<Exp
     if !config.tiling.enabled {
         return None;
     }
-    let mut choice = Choice::of(&plan_product(shape, config));
-    let few = shape.m <= GEMV_ROWS;
-    choice.variant = choice.variant.or(Some(match shape.layout {
-        Layout::Packed | Layout::Columns if few => Variant::Dot,
-        Layout::Rows if few => Variant::Axpy,
-        _ => Variant::Blocked,
-    }));
-    choice.threads = choose_threads(choice.threads, shape.work());
+    let choice = Choice::of(&plan_product(shape, config), &shape);
     Some(Explained { key: PlanKey::new(shape, Launch::from(config)), choice })
 }

@@ -1,4 +1,4 @@
-//! A hash for plans at hand: a lookup happens at each product, and the standard library's, which withstands chosen
+//! A hash for cached plans: a lookup happens at each product, and the standard library's, which withstands chosen
 //! keys, takes as long as a product of 16 x 16 x 16 takes its arithmetic.
 
 use core::hash::{BuildHasherDefault, Hasher};

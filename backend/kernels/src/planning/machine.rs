@@ -6,12 +6,15 @@ use crate::simd::Tier;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Version, CPU, caches and tiers: what plans depend on.
+/// Counts the forms that a choice had in a file: a file of another form is another machine's.
+const FORM: u32 = 2;
+
+/// Version, form, CPU, caches and tiers: what plans depend on.
 pub(super) fn describe() -> String {
     let caches = Caches::detect();
     let tiers: Vec<String> = Tier::available().iter().map(Tier::to_string).collect();
     format!(
-        "kiln-kernels {} on {}, L1d {}, L2 {}, L3 {}, {}",
+        "kiln-kernels {}, plans of form {FORM}, on {}, L1d {}, L2 {}, L3 {}, {}",
         env!("CARGO_PKG_VERSION"),
         cpu_name(),
         caches.l1d,

@@ -1,16 +1,17 @@
 //! The plans of this process.
 
-use super::analytic::choose_blocking;
+use super::analytic;
 use super::choice::Choice;
 use super::hasher::WordHash;
-use super::kept::{Kept, Origin};
-use super::key::{PlanKey, ProductShape};
+use super::key::PlanKey;
+use super::plan_cache::{Origin, PlanCache};
 use super::{machine, tune};
 use crate::Caches;
 use crate::ElementType;
+use crate::Launch;
 use crate::config::KernelConfig;
 use crate::config::{PlanningConfig, TilingConfig};
-use crate::gemm::{Plan, Tile};
+use crate::gemm::{Plan, ProductShape};
 use crate::simd::Tier;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,7 +20,7 @@ use std::sync::{LazyLock, PoisonError, RwLock};
 /// What planning did in this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlannerStats {
-    /// Plans that were at hand.
+    /// Plans that were cached.
     pub hits: u64,
     /// Plans that were made from the caches and the shape.
     pub analytic: u64,
@@ -34,7 +35,7 @@ pub struct PlannerStats {
 struct Setting {
     key: PlanKey,
     blocks: [Option<usize>; 3],
-    prefetch: Option<usize>,
+    prefetch: usize,
     rounds: bool,
     tuned: bool,
 }
@@ -47,7 +48,7 @@ const LARGEST: usize = 4096;
 const LEAST_WORK: usize = 1 << 19;
 
 static PLANS: LazyLock<RwLock<HashMap<Setting, Choice, WordHash>>> = LazyLock::new(RwLock::default);
-static KEPT: LazyLock<Kept<PlanKey, Choice>> = LazyLock::new(Kept::default);
+static CACHE: LazyLock<PlanCache<PlanKey, Choice>> = LazyLock::new(PlanCache::default);
 static HITS: AtomicU64 = AtomicU64::new(0);
 static ANALYTIC: AtomicU64 = AtomicU64::new(0);
 static MEASURED: AtomicU64 = AtomicU64::new(0);
@@ -66,7 +67,7 @@ pub fn stats() -> PlannerStats {
 /// Forgets every plan in memory; files stay.
 pub fn forget_plans() {
     PLANS.write().unwrap_or_else(PoisonError::into_inner).clear();
-    KEPT.forget();
+    CACHE.forget();
 }
 
 /// How a product of `shape` runs.
@@ -79,7 +80,7 @@ pub fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
     let setting = Setting {
         key: PlanKey::new(shape, usual.launch),
         blocks: [mc, kc, nc],
-        prefetch: config.prefetch.enabled.then_some(config.prefetch.distance.unwrap_or(usize::MAX)),
+        prefetch: usual.launch.prefetch,
         rounds: usual.bf16_activations,
         tuned: config.planning.tune && !config.deterministic,
     };
@@ -104,23 +105,22 @@ pub fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
 
 /// The plan that the model of its time gives, with the sizes that the configuration fixes.
 fn model(setting: &Setting, usual: &Plan) -> Choice {
-    let ProductShape { m, n, k, a, b, .. } = setting.key.shape;
+    let shape @ ProductShape { a, b, .. } = setting.key.shape;
     // The loops around instructions for bf16 derive blocks of their own.
     let multiplies_bf16 = matches!(setting.key.tier, Tier::Avx512Bf16 | Tier::Amx)
         && b == ElementType::Bf16
         && (a == ElementType::Bf16 || setting.rounds);
-    let mut choice = Choice::of(usual);
-    if !multiplies_bf16 && setting.blocks.iter().all(Option::is_none) {
-        let tile = Tile::of(setting.key.tier);
-        choice.blocking = choose_blocking(usual.blocking, [m, n, k], tile, Caches::detect());
+    if multiplies_bf16 {
+        return Choice::of(usual, &shape);
     }
-    choice
+    analytic::choose(shape, usual, setting.blocks.iter().any(Option::is_some), Caches::detect())
 }
 
 /// The plan of the file, else the fastest of the candidates, which is written to the file.
 fn measure_or_load(setting: &Setting, usual: &Plan, planning: &PlanningConfig) -> Choice {
     // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
-    let fixed = setting.blocks.iter().any(Option::is_some) || setting.prefetch != Some(usize::MAX) || !setting.rounds;
+    let fixed =
+        setting.blocks.iter().any(Option::is_some) || setting.prefetch != Launch::OWN_PREFETCH || !setting.rounds;
     let path = if fixed { None } else { machine::plan_file(planning.folder.as_deref()) };
     let measure = || {
         tune::measure(
@@ -129,7 +129,7 @@ fn measure_or_load(setting: &Setting, usual: &Plan, planning: &PlanningConfig) -
             setting.blocks.map(|size| size.is_some()),
         )
     };
-    let (choice, origin) = KEPT.find_or_measure((path, &machine::describe()), &setting.key, Choice::is_valid, measure);
+    let (choice, origin) = CACHE.find_or_measure((path, &machine::describe()), &setting.key, Choice::is_valid, measure);
     match origin {
         Origin::File => LOADED.fetch_add(1, Relaxed),
         Origin::Measured => MEASURED.fetch_add(1, Relaxed),

@@ -1,19 +1,19 @@
 //! Measuring candidates.
 //!
 //! ```text
-//! every candidate in turn, some rounds; the best median
-//! the best and the analytic plan alone, in turn, again
+//! every candidate, interleaved, some rounds; the best median
+//! the best and the analytic plan alone, interleaved, again
 //! the best is kept if it won both times by more than the noise
 //! ```
 //!
 //! The second time is another sample: the best of several noisy medians is likely one that had luck.
 
 use super::choice::Choice;
-use super::key::{Layout, ProductShape};
 use crate::Caches;
 use crate::ElementType;
 use crate::gemm::{
-    Blocking, Epilogue, GEMV_ROWS, Matrix, OutMatrix, PackedMatrix, Plan, Variant, choose_threads, gemm, gemm_packed,
+    Blocking, Epilogue, GEMV_ROWS, Layout, Matrix, OutMatrix, PackedMatrix, Plan, ProductShape, Split, Variant, gemm,
+    gemm_packed,
 };
 use crate::{Floats, FloatsMut, Launch};
 use half::{bf16, f16};
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Rounds in which every candidate runs once; medians count.
 const ROUNDS: usize = 5;
 
-/// The longest that candidates take turns, about; each of the two times.
+/// The longest that candidates are interleaved, about; each of the two times.
 const BUDGET: Duration = Duration::from_millis(150);
 
 /// What one candidate runs in a round at least, seconds: below, a clock and a wake-up are most of it.
@@ -37,15 +37,19 @@ const LARGEST_WORK: usize = 1 << 31;
 /// The most elements of B that are made up.
 const LARGEST_B: usize = 1 << 24;
 
-/// The most bytes of right operands that take turns where rows are few.
-const LARGEST_TURNS: usize = 256 << 20;
+/// The most bytes of right operands that alternate where rows are few.
+const LARGEST_COPIES: usize = 256 << 20;
+
+/// Columns, and all sizes, up to which tiles of strided operands are tried.
+const NARROW: usize = 64;
+const SMALL: usize = 512;
 
 /// A candidate must be faster than the analytic plan by this much: less is noise.
 const GAIN: f64 = 1.05;
 
 /// The fastest of the analytic plan and its neighbours; sizes that are `fixed` (mc, kc, nc) are kept.
 pub(super) fn measure(shape: &ProductShape, analytic: &Plan, fixed: [bool; 3]) -> Choice {
-    let usual = Choice::of(analytic);
+    let usual = Choice::of(analytic, shape);
     let candidates = list_candidates(shape, usual, fixed);
     if candidates.len() == 1 || shape.work() == 0 {
         return usual;
@@ -57,18 +61,18 @@ pub(super) fn measure(shape: &ProductShape, analytic: &Plan, fixed: [bool; 3]) -
     let calls = (SAMPLE / seconds.max(1e-9)) as usize;
     let calls = calls.clamp(1, MOST_CALLS);
     let mut run = |choice: &Choice| trial.time(&choice.apply_to(*analytic), calls);
-    let medians = take_turns(&candidates, &mut run);
+    let medians = interleave(&candidates, &mut run);
     let best = (0..candidates.len()).min_by(|&i, &j| medians[i].total_cmp(&medians[j])).unwrap_or(0);
     if medians[0] <= GAIN * medians[best] {
         return usual;
     }
-    let again = take_turns(&[usual, candidates[best]], &mut run);
+    let again = interleave(&[usual, candidates[best]], &mut run);
     tracing::debug!(?shape, %usual, best = %candidates[best], gain = again[0] / again[1], "measured");
     if again[0] > GAIN * again[1] { candidates[best] } else { usual }
 }
 
 /// The median seconds of each candidate.
-fn take_turns(candidates: &[Choice], run: &mut dyn FnMut(&Choice) -> f64) -> Vec<f64> {
+fn interleave(candidates: &[Choice], run: &mut dyn FnMut(&Choice) -> f64) -> Vec<f64> {
     let began = Instant::now();
     let mut times = vec![Vec::new(); candidates.len()];
     for round in 1..=ROUNDS {
@@ -85,11 +89,10 @@ fn take_turns(candidates: &[Choice], run: &mut dyn FnMut(&Choice) -> f64) -> Vec
 /// The analytic choice first, then what could be better.
 fn list_candidates(shape: &ProductShape, usual: Choice, [mc, kc, nc]: [bool; 3]) -> Vec<Choice> {
     let mut list = vec![usual];
-    // What a choice comes to for this shape: blocks larger than it, or threads that it has no work for, change nothing.
+    // What a choice comes to for this shape: blocks larger than it change nothing.
     let effect = |choice: &Choice| {
         let Blocking { mc, kc, nc } = choice.blocking;
-        let threads = choose_threads(choice.threads, shape.work());
-        (choice.variant, [mc.min(shape.m), kc.min(shape.k), nc.min(shape.n)], threads)
+        (choice.variant, [mc.min(shape.m), kc.min(shape.k), nc.min(shape.n)], choice.split)
     };
     let mut add = |choice: Choice| {
         if choice.is_valid() && list.iter().all(|other| effect(other) != effect(&choice)) {
@@ -110,12 +113,19 @@ fn list_candidates(shape: &ProductShape, usual: Choice, [mc, kc, nc]: [bool; 3])
         if !nc {
             add(with(Blocking { nc: cols / 2, ..usual.blocking }));
         }
-    } else if shape.layout != Layout::Packed {
-        add(Choice { variant: Some(Variant::Blocked), ..usual });
     }
-    if usual.threads > 1 {
-        add(Choice { threads: usual.threads / 2, ..usual });
-        add(Choice { threads: 1, ..usual });
+    for variant in [Variant::Dot, Variant::Axpy, Variant::Unpacked, Variant::Blocked] {
+        // Tiles of strided operands are for products that the caches hold, or of few columns.
+        let likely = variant != Variant::Unpacked || shape.n <= NARROW || shape.m.max(shape.n).max(shape.k) <= SMALL;
+        if variant.applies(shape) && likely {
+            add(Choice { variant, ..usual });
+        }
+    }
+    for threads in [usual.split.threads / 2, 1] {
+        if threads >= 1 && threads < usual.split.threads {
+            let parts = usual.split.parts.div_ceil(usual.split.threads) * threads;
+            add(Choice { split: Split { threads, parts }, ..usual });
+        }
     }
     list
 }
@@ -127,8 +137,8 @@ struct Trial {
     /// not best there (4 x 2560 x 9728, bf16 rows: packed blocks, chosen in cache, had 0.85 of the speed of dot
     /// products).
     b: Vec<Right>,
-    /// Which is next.
-    turn: usize,
+    /// Of them.
+    next: usize,
     out: Vec<f32>,
     shape: [usize; 3],
 }
@@ -180,21 +190,21 @@ impl Trial {
                 layout => Right::Plain(right, layout),
             })
         };
-        let cold = if m <= GEMV_ROWS { (2 * Caches::detect().l3).min(LARGEST_TURNS) } else { 0 };
-        let turns = cold.div_ceil((n * k * b.size()).max(1)).max(1);
-        let b = (0..turns).map(|_| right()).collect::<Option<_>>()?;
-        Some(Self { a: Numbers::new(a, m * k), b, turn: 0, out: vec![0.0; m.checked_mul(n)?], shape: [m, n, k] })
+        let cold = if m <= GEMV_ROWS { (2 * Caches::detect().l3).min(LARGEST_COPIES) } else { 0 };
+        let copies = cold.div_ceil((n * k * b.size()).max(1)).max(1);
+        let b = (0..copies).map(|_| right()).collect::<Option<_>>()?;
+        Some(Self { a: Numbers::new(a, m * k), b, next: 0, out: vec![0.0; m.checked_mul(n)?], shape: [m, n, k] })
     }
 
     /// Seconds of one of `calls` products.
     fn time(&mut self, plan: &Plan, calls: usize) -> f64 {
-        let Self { a, b, turn, out, shape: [m, n, k] } = self;
+        let Self { a, b, next, out, shape: [m, n, k] } = self;
         let (m, n, k) = (*m, *n, *k);
         let mut multiply = || {
             let a = Matrix::row_major(a.floats(), m, k)?;
             let mut c = OutMatrix::row_major(FloatsMut::F32(out), m, n)?;
-            *turn = (*turn + 1) % b.len();
-            match &b[*turn] {
+            *next = (*next + 1) % b.len();
+            match &b[*next] {
                 Right::Packed(panels) => gemm_packed(plan, &a, panels, &mut c, &Epilogue::default()),
                 Right::Plain(b, layout) => {
                     let strides = if *layout == Layout::Columns { [1, k as isize] } else { [n as isize, 1] };

@@ -45,13 +45,13 @@ fn pick(state: &mut State, keep: Keep) -> Option<(usize, PageBuffer)> {
         return None;
     }
     // As far ahead as there are buffers that nobody uses.
-    let lent = state.units.iter().filter(|unit| matches!(unit, Residence::Lent(_))).count();
+    let leased = state.units.iter().filter(|unit| matches!(unit, Residence::Leased(_))).count();
     let buffers = state.free.len() + state.units.iter().filter(|unit| holds_buffer(unit)).count();
-    let ahead: Vec<usize> = state.predictor.expect().take(buffers - lent).collect();
+    let ahead: Vec<usize> = state.predictor.expect().take(buffers - leased).collect();
     let number =
         *ahead.iter().find(|&&number| matches!(state.units[number], Residence::Absent | Residence::Failed(_)))?;
     if matches!(state.units[number], Residence::Failed(_)) {
-        // Whoever asks for it is told; reading on behind it would be of no use.
+        // Whoever requests it is told; reading on behind it would be of no use.
         return None;
     }
     let buffer = state.free.pop().or_else(|| evict(state, ahead.len()))?;
@@ -59,7 +59,7 @@ fn pick(state: &mut State, keep: Keep) -> Option<(usize, PageBuffer)> {
 }
 
 fn holds_buffer(unit: &Residence) -> bool {
-    matches!(unit, Residence::Loading | Residence::Ready { .. } | Residence::Lent(_))
+    matches!(unit, Residence::Loading | Residence::Ready { .. } | Residence::Leased(_))
 }
 
 /// Takes the buffer of a unit that nobody uses or waits for: the one used the longest time ago, and of those never used

@@ -1,6 +1,6 @@
 //! Memory that files are read into.
 
-use crate::memory::Block;
+use crate::memory::PoolBlock;
 
 /// What reads around the page cache must be aligned to, in memory and in the file, bytes: a page, and a multiple of
 /// every block size of disks in use (512 and 4096).
@@ -13,7 +13,7 @@ const HUGE_PAGE: usize = 2 << 20;
 /// Bytes that begin at a page. Every byte is initialised.
 #[derive(Debug)]
 pub struct PageBuffer {
-    block: Block,
+    block: PoolBlock,
     skip: usize,
     len: usize,
 }
@@ -23,13 +23,13 @@ impl PageBuffer {
     pub fn zeroed(len: usize) -> Self {
         let len = Self::cost(len);
         let slack = if len >= HUGE_PAGE { 0 } else { PAGE };
-        let block = Block::zeroed(len + slack);
+        let block = PoolBlock::zeroed(len + slack);
         // Huge blocks begin at a huge page, except where the system refused the mapping.
         let skip = block.as_slice().as_ptr().align_offset(PAGE);
         let (block, skip) = match skip <= slack {
             true => (block, skip),
             false => {
-                let block = Block::zeroed(len + PAGE);
+                let block = PoolBlock::zeroed(len + PAGE);
                 let skip = block.as_slice().as_ptr().align_offset(PAGE);
                 (block, skip)
             }

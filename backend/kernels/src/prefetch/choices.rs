@@ -1,7 +1,7 @@
 //! Slices that are used by choice: the experts of a model's layers.
 //!
-//! Layers are visited in turn, and each visit uses some of the layer's slices, known just before. What to keep follows
-//! from when it will be used next, as far as that is known:
+//! Layers are visited one after the other, and each visit uses some of the layer's slices, known just before. What to
+//! keep follows from when it will be used next, as far as that is known:
 //!
 //! ```text
 //! distance = visits of layers until this one's next       what was just used is furthest away
@@ -42,9 +42,9 @@ pub struct Choices {
 /// What was asked of [`Choices`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ChoiceStats {
-    /// Slices asked for that were in memory.
+    /// Requested slices that were in memory.
     pub hits: u64,
-    /// Slices asked for that were read.
+    /// Requested slices that were read.
     pub misses: u64,
     /// Bytes read.
     pub bytes_read: u64,
@@ -52,7 +52,7 @@ pub struct ChoiceStats {
     pub stall: Duration,
 }
 
-/// An array of a layer. The slices that were asked for with it are there, the others may be zeros.
+/// An array of a layer. The slices that were requested with it are there, the others may be zeros.
 #[derive(Debug, Clone)]
 pub struct ChosenArray(Arc<Stack>);
 
@@ -204,7 +204,7 @@ impl State {
             if !layer.is_free() {
                 continue;
             }
-            // Of the layer at hand, what it does not use now waits for a whole turn.
+            // Of the present layer, what it does not use now waits for a whole pass.
             let distance = if index == current { count } else { (index + count - current) % count } as u64;
             for (number, slice) in layer.slices.iter().enumerate().filter(|(_, slice)| slice.held.is_some()) {
                 if index == current && wanted.binary_search(&number).is_ok() {

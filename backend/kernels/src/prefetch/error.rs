@@ -56,7 +56,7 @@ pub enum PrefetchError {
     /// Every buffer is held by somebody who does not let go of it.
     #[error("{what} cannot be read: all {buffers} buffers are in use, and none was given back for {waited_s} s")]
     InUse {
-        /// What was asked for.
+        /// What was requested.
         what: String,
         /// Buffers that there are.
         buffers: usize,

@@ -4,11 +4,11 @@
 //! Knows files, byte ranges and an order of use; nothing of models.
 //!
 //! ```text
-//! unit          byte ranges that are used together (a layer), side by side in a page-aligned buffer      unit.rs
-//! ask(unit)     at hand: lent; being read: waited for; else read at once                                 streamer.rs, ring.rs
-//!               learn: after the unit asked before comes this one                                        predictor.rs
-//! background    follow the predicted order from the unit asked last; read what is not at hand
-//!               into the buffers that are free: several large requests at a time, without the page cache reader.rs, files.rs
+//! unit          byte ranges that are used together (a layer), in one page-aligned buffer        unit.rs
+//! ask(unit)     in memory: leased; being read: waited for; else read at once                    streamer.rs, ring.rs
+//!               learn: after the unit asked before comes this one                               predictor.rs
+//! background    follow the predicted order from the unit asked last; read what is not in memory
+//!               into the free buffers: several large requests at a time, without the page cache reader.rs, files.rs
 //! drop(lease)   the buffer is free again
 //! ```
 //!

@@ -1,8 +1,8 @@
 //! Which unit comes after which.
 
-/// Learns the order in which units are asked for.
+/// Learns the order in which units are requested.
 ///
-/// For each unit it keeps the one that was asked for after it the last time: layers repeat at each token, so that one
+/// For each unit it keeps the one that was requested after it the last time: layers repeat at each token, so that one
 /// pass teaches all of the order, and a change of it (a picture before the text) costs one wrong guess at the place
 /// where the orders part. Before a unit has been seen, the next one by number is expected: whoever makes the units
 /// numbers them in the order that they should come in.
@@ -18,7 +18,7 @@ impl Predictor {
         Self { next: (1..=units).map(|next| (next < units).then_some(next)).collect(), last: None }
     }
 
-    /// `unit` was asked for. Says whether it was expected.
+    /// `unit` was requested. Says whether it was expected.
     pub fn observe(&mut self, unit: usize) -> bool {
         let slot = self.last.and_then(|last| self.next.get_mut(last));
         self.last = Some(unit);
@@ -33,7 +33,7 @@ impl Predictor {
         self.next.get(self.last?).copied().flatten()
     }
 
-    /// The units expected after the one asked for last, nearest first, none of them twice.
+    /// The units expected after the one requested last, nearest first, none of them twice.
     pub fn expect(&self) -> impl Iterator<Item = usize> + '_ {
         let mut left = self.next.len();
         let mut at = self.last;

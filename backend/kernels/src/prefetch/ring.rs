@@ -26,11 +26,11 @@ pub struct StreamerOptions {
 /// What a streamer did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamStats {
-    /// Units asked for that were at hand.
+    /// Requested units that were in memory.
     pub hits: u64,
-    /// Units asked for that were being read, or next to be: predicted, and waited for.
+    /// Requested units that were being read, or next to be: predicted, and waited for.
     pub late: u64,
-    /// Units asked for that nobody was about to read.
+    /// Requested units that nobody was about to read.
     pub misses: u64,
     /// Units that were read ahead, and whose buffer was taken for another before they were used.
     pub wasted: u64,
@@ -43,12 +43,12 @@ pub struct StreamStats {
 }
 
 impl StreamStats {
-    /// Units asked for.
+    /// Requested units.
     pub fn asked(&self) -> u64 {
         self.hits + self.late + self.misses
     }
 
-    /// The share of units asked for that were at hand or on their way; 1 where none was asked for.
+    /// The share of requested units that were in memory or on their way; 1 where none was requested.
     pub fn hit_rate(&self) -> f64 {
         match self.asked() {
             0 => 1.0,
@@ -103,7 +103,7 @@ pub(super) enum Residence {
     /// In a buffer that nobody uses. `asked` is when it was used last, 0 for never.
     Ready { buffer: PageBuffer, asked: u64 },
     /// In a buffer that somebody uses.
-    Lent(Weak<Filled>),
+    Leased(Weak<Filled>),
     /// Its read failed; whoever asks gets the error, and the next one another read.
     Failed(PrefetchError),
 }
@@ -120,7 +120,7 @@ pub(super) struct Filled {
 /// Where a buffer goes afterwards.
 #[derive(Debug)]
 pub(super) enum Home {
-    /// Back to the ring that lent it, as the unit of this number.
+    /// Back to the ring that leased it, as the unit of this number.
     Ring(Weak<Ring>, usize),
     /// To the system.
     Own(#[allow(dead_code, reason = "counts until it is dropped")] Held),

@@ -14,7 +14,7 @@ pub(super) const UNIT: usize = if cfg!(target_arch = "x86_64") { PAGE } else { 6
 /// takes no memory.
 ///
 /// ```text
-/// addresses   | slice 0 | slice 1 | slice 2 | slice 3 |      as far apart as in the file, at the same place in their page
+/// addresses   | slice 0 | slice 1 | slice 2 | slice 3 |      as far apart as in the file, at the same place in a page
 /// memory      |         |#########|         |#########|      1 and 3 were read
 /// ```
 ///

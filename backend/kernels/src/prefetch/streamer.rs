@@ -8,11 +8,11 @@ use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long somebody waits for a buffer while nothing is read and every buffer is lent. Passes side by side give theirs
-/// back within one layer's time; who keeps leases (a tape of gradients) never does.
+/// How long somebody waits for a buffer while nothing is read and every buffer is leased. Passes side by side give
+/// theirs back within one layer's time; who keeps leases (a tape of gradients) never does.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Lends units, and reads ahead those that will be asked for. Dropping it ends its thread; leases stay good.
+/// Leases units, and reads ahead those that will be requested. Dropping it ends its thread; leases stay good.
 #[derive(Debug)]
 pub struct Streamer {
     ring: Arc<Ring>,
@@ -21,7 +21,7 @@ pub struct Streamer {
     _held: Held,
 }
 
-/// What was asked for, under the lock that it was found under.
+/// What was requested, under the lock that it was found under.
 type Obtained<'a> = (MutexGuard<'a, State>, Result<Lease, PrefetchError>);
 
 impl Streamer {
@@ -45,7 +45,7 @@ impl Streamer {
         Ok(Self { ring, thread: Some(thread), _held: held })
     }
 
-    /// The unit `number`: at once where it is at hand, after its read where not.
+    /// The unit `number`: at once where it is in memory, after its read where not.
     ///
     /// # Errors
     /// [`PrefetchError`] of its read; [`PrefetchError::InUse`] where all buffers are kept by others.
@@ -92,7 +92,7 @@ fn ask(ring: &Arc<Ring>, number: usize) -> Result<Lease, PrefetchError> {
     let expected = state.predictor.observe(number) && ring.options.keep == Keep::Ring;
     state.clock += 1;
     match &state.units[number] {
-        Residence::Ready { .. } | Residence::Lent(_) => state.stats.hits += 1,
+        Residence::Ready { .. } | Residence::Leased(_) => state.stats.hits += 1,
         Residence::Loading | Residence::Failed(_) => state.stats.late += 1,
         Residence::Absent if expected => state.stats.late += 1,
         Residence::Absent => state.stats.misses += 1,
@@ -109,18 +109,18 @@ fn ask(ring: &Arc<Ring>, number: usize) -> Result<Lease, PrefetchError> {
     outcome
 }
 
-/// Waits until `number`, which is wanted, is at hand.
+/// Waits until `number`, which is wanted, is in memory.
 fn obtain<'a>(ring: &'a Arc<Ring>, mut state: MutexGuard<'a, State>, number: usize) -> Obtained<'a> {
     loop {
         match replace(&mut state.units[number], Residence::Absent) {
             Residence::Ready { buffer, .. } => {
                 let lease = Lease::lend(ring.units[number].clone(), buffer, ring, number);
-                state.units[number] = Residence::Lent(Arc::downgrade(&lease.0));
+                state.units[number] = Residence::Leased(Arc::downgrade(&lease.0));
                 return (state, Ok(lease));
             }
-            Residence::Lent(lent) => {
-                let lease = lent.upgrade().map(Lease);
-                state.units[number] = Residence::Lent(lent);
+            Residence::Leased(leased) => {
+                let lease = leased.upgrade().map(Lease);
+                state.units[number] = Residence::Leased(leased);
                 if let Some(lease) = lease {
                     return (state, Ok(lease));
                 }
@@ -132,10 +132,10 @@ fn obtain<'a>(ring: &'a Arc<Ring>, mut state: MutexGuard<'a, State>, number: usi
         }
         let (next, changed) = ring.wait_for(state, PATIENCE);
         state = next;
-        let all_lent = state.units.iter().filter(|unit| matches!(unit, Residence::Lent(_))).count();
-        if !changed && all_lent == ring.options.buffers {
+        let all_leased = state.units.iter().filter(|unit| matches!(unit, Residence::Leased(_))).count();
+        if !changed && all_leased == ring.options.buffers {
             let what = ring.units[number].name().to_owned();
-            let error = PrefetchError::InUse { what, buffers: all_lent, waited_s: PATIENCE.as_secs() };
+            let error = PrefetchError::InUse { what, buffers: all_leased, waited_s: PATIENCE.as_secs() };
             return (state, Err(error));
         }
     }

@@ -1,4 +1,4 @@
-//! What is read at once: byte ranges of files, and where they come to lie.
+//! What is read at once: byte ranges of files, and their places in a buffer.
 
 use super::buffer::PAGE;
 use std::ops::Range;
@@ -103,7 +103,7 @@ impl Unit {
         self.len == 0
     }
 
-    /// Where piece `index` lies in the buffer.
+    /// The place of piece `index` in the buffer.
     ///
     /// # Panics
     /// Without such a piece.

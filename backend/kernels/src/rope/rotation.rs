@@ -204,7 +204,7 @@ unsafe fn rotate<I: Isa, S: Storage, T: Storage, const NORM: bool>(
     let (rstd, zero) = (isa.splat(rstd), isa.splat(0.0));
     for i in (0..half).step_by(I::LANES) {
         let n = I::LANES.min(half - i);
-        // SAFETY: the caller's promise: i + n ≤ half.
+        // SAFETY: by the `# Safety` clause of `rotate`, i + n ≤ half.
         unsafe {
             let (mut first, mut second) = (load(isa, x.add(i), n), load(isa, x.add(half + i), n));
             if NORM {

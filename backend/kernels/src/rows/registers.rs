@@ -9,7 +9,7 @@ use crate::simd::Isa;
 /// `p` is readable for `n` elements.
 #[inline(always)]
 pub(crate) unsafe fn load<I: Isa, S: Storage>(isa: I, p: *const S, n: usize) -> I::V {
-    // SAFETY: the caller's promise.
+    // SAFETY: `p` is readable for `n` elements (`# Safety` of `load`).
     unsafe { if n == I::LANES { S::load(isa, p) } else { S::load_partial(isa, p, n) } }
 }
 
@@ -19,7 +19,7 @@ pub(crate) unsafe fn load<I: Isa, S: Storage>(isa: I, p: *const S, n: usize) -> 
 /// `p` is writable for `n` elements.
 #[inline(always)]
 pub(crate) unsafe fn store<I: Isa, S: Storage>(isa: I, p: *mut S, v: I::V, n: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `p` is writable for `n` elements (`# Safety` of `store`).
     unsafe { if n == I::LANES { S::store(isa, p, v) } else { S::store_partial(isa, p, v, n) } }
 }
 
@@ -31,7 +31,7 @@ pub(crate) unsafe fn store<I: Isa, S: Storage>(isa: I, p: *mut S, v: I::V, n: us
 pub(crate) unsafe fn load_or<I: Isa, S: Storage>(isa: I, p: *const S, n: usize, fill: f32) -> I::V {
     let mut lanes = [S::from_f32(fill); 16];
     debug_assert!(n <= I::LANES && I::LANES <= 16);
-    // SAFETY: the caller's promise; the array holds a whole register.
+    // SAFETY: `p` is readable for `n` elements (`# Safety` of `load_or`); the array holds a whole register.
     unsafe {
         if n == I::LANES {
             return S::load(isa, p);

@@ -98,7 +98,7 @@ impl Tiles {
     /// They are readable.
     #[inline(always)]
     pub unsafe fn load<const T: usize>(&self, p: *const u8, stride: usize) {
-        // SAFETY: tiles are configured; the caller's promise.
+        // SAFETY: tiles are configured; the `# Safety` clause of `Tiles::load`.
         unsafe {
             asm!("tileloadd tmm{t}, [{p} + {s}*1]", t = const T, p = in(reg) p, s = in(reg) stride,
                 options(nostack, readonly, preserves_flags));
@@ -111,7 +111,7 @@ impl Tiles {
     /// They are writable.
     #[inline(always)]
     pub unsafe fn store<const T: usize>(&self, p: *mut u8, stride: usize) {
-        // SAFETY: tiles are configured; the caller's promise.
+        // SAFETY: tiles are configured; the `# Safety` clause of `Tiles::store`.
         unsafe {
             asm!("tilestored [{p} + {s}*1], tmm{t}", t = const T, p = in(reg) p, s = in(reg) stride,
                 options(nostack, preserves_flags));

@@ -93,7 +93,7 @@ impl Avx512Bf16 {
     /// `p` is readable.
     #[inline(always)]
     pub unsafe fn splat_pair(self, p: *const u32) -> __m512 {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable (`# Safety` of `Avx512Bf16::splat_pair`).
         self.base.splat(f32::from_bits(unsafe { p.read_unaligned() }))
     }
 }

@@ -204,7 +204,7 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// `p` is readable for `2 · LANES` 16-bit values.
     #[inline(always)]
     unsafe fn load_bf16_split(self, p: *const u16) -> [Self::V; 2] {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `2 · LANES` 16-bit values (`# Safety` of `load_bf16_split`).
         unsafe { self.split([self.load_bf16(p), self.load_bf16(p.add(Self::LANES))]) }
     }
     /// Rounds to bf16 what [`Isa::load_bf16_split`] reads. A NaN must have 0 in its low 16 bits, as NaN that arithmetic
@@ -222,7 +222,7 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     /// `p` is writable for `LANES` floats and a multiple of 64.
     #[inline(always)]
     unsafe fn stream(self, p: *mut f32, v: Self::V) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `LANES` floats and a multiple of 64 (`# Safety` of `stream`).
         unsafe { self.store(p, v) }
     }
     /// Orders what was streamed before what comes after.

@@ -97,7 +97,7 @@ unsafe fn narrow_bf16_split(p: *mut u16, even: f32x8, odd: f32x8) {
 /// `p` is readable for 8 values.
 #[inline(never)]
 unsafe fn widen_f16(p: *const u16) -> f32x8 {
-    // SAFETY: the caller's promise.
+    // SAFETY: `p` is readable for 8 values (`# Safety` of `widen_f16`).
     f32x8::from(core::array::from_fn(|i| f16::from_bits(unsafe { p.add(i).read() }).to_f32()))
 }
 
@@ -108,7 +108,7 @@ unsafe fn widen_f16(p: *const u16) -> f32x8 {
 #[inline(never)]
 unsafe fn narrow_f16(p: *mut u16, v: f32x8) {
     for (i, x) in v.to_array().into_iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for 8 values (`# Safety` of `narrow_f16`).
         unsafe { p.add(i).write(f16::from_f32(x).to_bits()) };
     }
 }
@@ -214,7 +214,7 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: f32x8) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is writable for `LANES` floats; it need not be aligned (`# Safety` of `Isa::store`).
         unsafe { p.cast::<[f32; 8]>().write_unaligned(v.to_array()) };
     }
     #[inline(always)]
@@ -255,17 +255,17 @@ impl Isa for Portable {
     }
     #[inline(always)]
     unsafe fn load_f16(self, p: *const u16) -> f32x8 {
-        // SAFETY: the caller's promise: 8 values.
+        // SAFETY: `p` is readable for `LANES` 16-bit values (`# Safety` of `Isa::load_f16`): 8 values.
         unsafe { widen_f16(p) }
     }
     #[inline(always)]
     unsafe fn store_f16(self, p: *mut u16, v: f32x8) {
-        // SAFETY: the caller's promise: 8 values.
+        // SAFETY: `p` is writable for `LANES` 16-bit values (`# Safety` of `Isa::store_f16`): 8 values.
         unsafe { narrow_f16(p, v) }
     }
     #[inline(always)]
     unsafe fn splat_two(self, p: *const f32) -> f32x8 {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for two floats; it need not be aligned (`# Safety` of `Isa::splat_two`).
         let [even, odd] = unsafe { p.cast::<[f32; 2]>().read_unaligned() };
         f32x8::from([even, odd, even, odd, even, odd, even, odd])
     }

@@ -11,7 +11,7 @@ use super::rows::{RestOfRow, SoftmaxRows, add_rest, decay, exponentials, maximum
 use crate::Storage;
 use crate::math::{LaneOps, Unrolled};
 use crate::rows::{UNROLL, prefetch_block, spans};
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::Isa;
 
 /// The row before, whose exponentials are known.
@@ -31,12 +31,13 @@ impl<S: Storage> SoftmaxRows<S> {
     #[inline(always)]
     pub(super) unsafe fn run_pipelined<I: Isa, const PREFETCH: bool>(&self, isa: I) {
         let d = self.d;
-        let mut kept = Lent::take(2 * d);
+        let mut kept = PooledScratch::take(2 * d);
         let kept = kept.as_mut_ptr();
         let mut before: Option<ScaledRow<S>> = None;
         for row in 0..self.rows {
             let terms = kept.wrapping_add(row % 2 * d);
-            // SAFETY: the caller's promise; `kept` holds the terms of two rows.
+            // SAFETY: `src` and `dst` hold `rows · d` elements; each row of `dst` begins at a multiple of 64 bytes (`#
+            // Safety` of `SoftmaxRows::run_pipelined`); `kept` holds the terms of two rows.
             unsafe {
                 let src = self.src.add(row * d);
                 let max = maximum(isa, src, d);
@@ -51,7 +52,8 @@ impl<S: Storage> SoftmaxRows<S> {
             }
         }
         if let Some(ScaledRow { terms, by, dst }) = before {
-            // SAFETY: `kept` holds the terms of the last row, `dst` its results, by the caller's promise.
+            // SAFETY: `kept` holds the terms of the last row, `dst` its results, by the `# Safety` clause of
+            // `SoftmaxRows::run_pipelined`.
             unsafe { scale::<I, S, true>(isa, terms, by, dst, d) };
         }
     }
@@ -83,7 +85,9 @@ unsafe fn exponentials_behind<I: Isa, S: Storage, const PREFETCH: bool>(
     let (most, by) = (Isa::splat(isa, max), Isa::splat(isa, before.by));
     let mut sums = [Isa::splat(isa, 0.0); UNROLL];
     let rest = spans::<I, S, false>(isa, x, d).rest;
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and what is left is `d - rest` elements further.
+    // SAFETY: `row.x`, `terms`, `before.terms` and `before.dst` hold `d` elements and do not overlap; `before.dst` is a
+    // multiple of 64 (`# Safety` of `exponentials_behind`); a block ends at `rest` or before, and what is left is `d -
+    // rest` elements further.
     unsafe {
         for at in (0..rest).step_by(UNROLL * I::LANES) {
             if PREFETCH {

@@ -14,7 +14,7 @@ use crate::rows::{
     GRAIN, Source, Target, UNROLL, load, load_or, longest_kept_row, prefetch_elements, share, softmax_elements, spans,
     store, streams_rows,
 };
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::{Isa, Kernel};
 use crate::{Launch, Storage};
 use core::any::TypeId;
@@ -89,14 +89,14 @@ impl<S: Storage> SoftmaxRows<S> {
             };
         }
         let beside = TypeId::of::<S>() != TypeId::of::<f32>();
-        let mut kept = (keeps && beside).then(|| Lent::take(d));
+        let mut kept = (keeps && beside).then(|| PooledScratch::take(d));
         for row in 0..self.rows {
             // SAFETY: `run` took the pointers from checked parts of `rows · d` elements; `kept` holds d where it is
             // used, and else S is f32.
             unsafe {
                 let (src, dst) = (self.src.add(row * d), self.dst.add(row * d));
                 if keeps {
-                    let terms = kept.as_mut().map_or(dst.cast(), Lent::as_mut_ptr);
+                    let terms = kept.as_mut().map_or(dst.cast(), PooledScratch::as_mut_ptr);
                     let max = maximum(isa, src, d);
                     let sum = exponentials::<I, S, true>(isa, src, max, terms, d);
                     scale::<I, S, false>(isa, terms, 1.0 / sum, dst, d);
@@ -120,7 +120,8 @@ impl<S: Storage> SoftmaxRows<S> {
 pub(super) unsafe fn maximum<I: Isa, S: Storage>(isa: I, x: *const S, d: usize) -> f32 {
     let mut most = [Isa::splat(isa, f32::NEG_INFINITY); UNROLL];
     let span = spans::<I, S, false>(isa, x, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    // SAFETY: `x` holds `d` elements (`# Safety` of `maximum`); a block ends at `rest` or before, and each n ends at d
+    // or before.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             // The second operand stays where the first is NaN.
@@ -150,7 +151,8 @@ pub(super) unsafe fn exponentials<I: Isa, S: Storage, const STORE: bool>(
     let most = Isa::splat(isa, max);
     let mut sums = [Isa::splat(isa, 0.0); UNROLL];
     let rest = spans::<I, S, false>(isa, x, d).rest;
-    // SAFETY: the caller's promise; a block ends at `rest` or before.
+    // SAFETY: `x` holds `d` elements, and with `STORE` `terms` too; they are the same or do not overlap (`# Safety` of
+    // `exponentials`); a block ends at `rest` or before.
     unsafe {
         for at in (0..rest).step_by(UNROLL * I::LANES) {
             let t = Unrolled(isa).sub([most; UNROLL], S::load_block::<I, UNROLL>(isa, x.add(at)));
@@ -185,7 +187,8 @@ pub(super) unsafe fn add_rest<I: Isa, S: Storage, const STORE: bool>(
 ) -> f32 {
     for at in rest.clone().step_by(I::LANES) {
         let n = I::LANES.min(rest.end - at);
-        // SAFETY: the caller's promise; at + n ≤ d.
+        // SAFETY: `x` holds `d` elements, and with `STORE` `terms` too; they are the same or do not overlap (`# Safety`
+        // of `exponentials`); at + n ≤ d.
         unsafe {
             // Empty lanes are -∞, whose exponential is 0.
             let t = Isa::sub(isa, Isa::splat(isa, max), load_or(isa, x.add(at), n, f32::NEG_INFINITY));
@@ -237,7 +240,8 @@ pub(super) unsafe fn scale<I: Isa, S: Storage, const STREAM: bool>(
 ) {
     let by = Isa::splat(isa, by);
     let span = spans::<I, S, false>(isa, dst, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    // SAFETY: `terms` and `dst` hold `d` elements and are the same or do not overlap; with `STREAM` `dst` is a multiple
+    // of 64 (`# Safety` of `scale`); a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let y = Unrolled(isa).mul(f32::load_block::<I, UNROLL>(isa, terms.add(at)), [by; UNROLL]);
@@ -264,7 +268,8 @@ unsafe fn write<I: Isa, S: Storage, const PLAIN: bool, const STREAM: bool>(
 ) {
     let (max, last) = (Isa::splat(isa, max), Isa::splat(isa, last));
     let span = spans::<I, S, false>(isa, dst, d);
-    // SAFETY: the caller's promise; a block ends at `rest` or before, and each n ends at d or before.
+    // SAFETY: `x` and `dst` hold `d` elements and are the same or do not overlap; with `STREAM` `dst` is a multiple of
+    // 64 (`# Safety` of `write`); a block ends at `rest` or before, and each n ends at d or before.
     unsafe {
         for at in (0..span.rest).step_by(UNROLL * I::LANES) {
             let x = S::load_block::<I, UNROLL>(isa, x.add(at));

@@ -9,7 +9,7 @@ use burn_cubecl::CubeRuntime;
 use burn_kiln_fusion::{KernelConfig, cube::CubeError};
 use core::fmt::Debug;
 use kiln_kernels::planning::{
-    kept::{Kept, Origin},
+    plan_cache::{Origin, PlanCache},
     store,
 };
 use std::{
@@ -35,7 +35,7 @@ pub struct TuneStats {
 const LARGEST: usize = 4096;
 
 static CHOICES: LazyLock<RwLock<HashMap<Place, HashMap<Class, Choice>>>> = LazyLock::new(RwLock::default);
-static KEPT: LazyLock<Kept<Class, Choice>> = LazyLock::new(Kept::default);
+static CACHE: LazyLock<PlanCache<Class, Choice>> = LazyLock::new(PlanCache::default);
 static HITS: AtomicU64 = AtomicU64::new(0);
 static MEASURED: AtomicU64 = AtomicU64::new(0);
 static LOADED: AtomicU64 = AtomicU64::new(0);
@@ -48,7 +48,7 @@ pub fn stats() -> TuneStats {
 /// Forgets every choice in memory; files stay.
 pub fn forget_choices() {
     CHOICES.write().unwrap_or_else(PoisonError::into_inner).clear();
-    KEPT.forget();
+    CACHE.forget();
 }
 
 /// The choice for a class, where it is at hand.
@@ -102,7 +102,7 @@ fn load_or_measure<R: CubeRuntime, S: Copy + Debug + Send + Sync + 'static>(
         tracing::debug!(?class, usual = ?rivals[0].1, best = ?choice, "measured");
         choice
     };
-    let (choice, origin) = KEPT.find_or_measure((path, &owner), class, is_rival, measure);
+    let (choice, origin) = CACHE.find_or_measure((path, &owner), class, is_rival, measure);
     match origin {
         Origin::File => LOADED.fetch_add(1, Relaxed),
         Origin::Measured => MEASURED.fetch_add(1, Relaxed),

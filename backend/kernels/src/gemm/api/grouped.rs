@@ -8,29 +8,18 @@ use crate::gemm::macro_kernel::blocking::Tile;
 use crate::gemm::macro_kernel::store::Store;
 use crate::gemm::matrix::{GemmError, Matrix, OutMatrix, check};
 use crate::gemm::packed_matrix::PackedMatrix;
-use crate::gemm::plan::{GEMV_ROWS, Plan, Variant};
+use crate::gemm::plan::Plan;
 use crate::gemm::raw::{RawFloats, RawMatrix};
-use crate::gemm::right::RightOperand;
+use crate::gemm::right::{RightMatrix, RightOperand};
 use crate::gemm::schedule::offsets::Offsets;
 use crate::gemm::schedule::problem::Problem;
 use crate::gemm::schedule::raw_product::RawProduct;
+use crate::gemm::shape::{Layout, ProductShape};
+use crate::gemm::variant::Variant;
 use crate::norm::{NormRows, RowNorm};
-use crate::scratch::Lent;
+use crate::scratch::PooledScratch;
 use crate::simd::PANEL;
 use crate::{Floats, FloatsMut, Launch};
-
-/// A right operand.
-#[derive(Debug, Clone, Copy)]
-pub enum RightMatrix<'a> {
-    /// `[k, n]`, any strides: the product is `A·B`.
-    View(Matrix<'a>),
-    /// A weight `[n, k]`: the product is `A·Wᵀ`.
-    Packed(&'a PackedMatrix),
-    /// A gate and what it opens, `[n, k]` both and of one element type: the product is `silu(A·gateᵀ) ⊙ (A·upᵀ)`
-    /// (SwiGLU, Shazeer 2020). A tile sums the same columns of both and stores one number for two sums, which are never
-    /// in memory but between the blocks of a deep product.
-    Gated([&'a PackedMatrix; 2]),
-}
 
 /// One product of a group, all of one A.
 #[derive(Debug)]
@@ -69,8 +58,8 @@ pub fn gemm_grouped(
     check("summands of the norm", a.cols(), norm.beta().map_or(a.cols(), |beta| beta.len()))?;
     check("column stride of what is normalised", 1, if a.cols() > 1 { a.strides()[1].unsigned_abs() } else { 1 })?;
     check_type("what is normalised", ElementType::F32, a.data().dtype())?;
-    let packs = |product: &Product<'_>| choose_variant(plan, a, product.right) == Variant::Blocked;
-    if a.cols() == 0 || a.strides()[0] < 0 || !products.iter().all(packs) {
+    let fuses = |product: &Product<'_>| choose_variant(plan, a, product.right).fuses_norm();
+    if a.cols() == 0 || a.strides()[0] < 0 || !products.iter().all(fuses) {
         return normalize(plan.launch, a, norm, |normed| run_all(plan, &normed, None, products));
     }
     run_all(plan, a, Some(norm), products)
@@ -93,12 +82,12 @@ impl Plan {
     /// Whether `rows` rows of f32 are rounded to bf16 on their way to `weight`: a caller that makes them for it may as
     /// well store bf16.
     pub fn rounds(&self, rows: usize, weight: &PackedMatrix) -> bool {
-        let gemv = rows <= GEMV_ROWS && self.variant != Some(Variant::Blocked);
-        let variant = if gemv { Variant::Dot } else { Variant::Blocked };
+        let (n, k, b) = (weight.n(), weight.k(), weight.dtype());
+        let variant = self.variant_of(&ProductShape { m: rows, n, k, a: ElementType::F32, b, layout: Layout::Packed });
         let a = RawMatrix { data: RawFloats::new(Floats::F32(&[])), row_stride: 0, col_stride: 1 };
-        let b = RightOperand::Panels(RawFloats::new(weight.panels()));
+        let panels = RightOperand::Panels(RawFloats::new(weight.panels()));
         let request = Bf16Request { variant, rounds: self.bf16_activations, rows };
-        Bf16Isa::choose(self.launch.tier, &a, &b, request).is_some()
+        Bf16Isa::choose(self.launch.tier, &a, &panels, request).is_some()
     }
 }
 
@@ -129,8 +118,8 @@ fn check_product(a: &Matrix<'_>, product: &Product<'_>) -> Result<(), GemmError>
 /// Calls `work` with the normalised rows, in a buffer.
 fn normalize<R>(launch: Launch, a: &Matrix<'_>, norm: &RowNorm<'_>, work: impl FnOnce(Matrix<'_>) -> R) -> R {
     let (m, k) = (a.rows(), a.cols());
-    let mut lent = Lent::take(m * k);
-    let normed = &mut lent.as_mut_slice()[..m * k];
+    let mut scratch = PooledScratch::take(m * k);
+    let normed = &mut scratch.as_mut_slice()[..m * k];
     if let (false, Floats::F32(data)) = (normed.is_empty(), a.data()) {
         let gathered: Vec<f32>;
         let rows = match usize::try_from(a.strides()[0]) {
@@ -151,13 +140,10 @@ fn normalize<R>(launch: Launch, a: &Matrix<'_>, norm: &RowNorm<'_>, work: impl F
 
 /// The algorithm of one product.
 fn choose_variant(plan: &Plan, a: &Matrix<'_>, right: RightMatrix<'_>) -> Variant {
-    match right {
-        RightMatrix::View(b) => plan.variant_for(a, &b),
-        RightMatrix::Packed(_) | RightMatrix::Gated(_) => {
-            let gemv = a.rows() <= GEMV_ROWS && plan.variant != Some(Variant::Blocked);
-            if gemv { Variant::Dot } else { Variant::Blocked }
-        }
-    }
+    plan.variant_of(&match right {
+        RightMatrix::View(b) => ProductShape::of(a, &b),
+        RightMatrix::Packed(panels) | RightMatrix::Gated([panels, _]) => ProductShape::of_packed(a, panels),
+    })
 }
 
 /// Runs checked products, those of one algorithm together.

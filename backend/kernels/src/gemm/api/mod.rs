@@ -4,6 +4,6 @@ mod grouped;
 mod packed;
 mod products;
 
-pub use grouped::{Product, RightMatrix, gemm_grouped};
+pub use grouped::{Product, gemm_grouped};
 pub use packed::gemm_packed;
 pub use products::{Batch, gemm, gemm_batched};

@@ -5,12 +5,15 @@ use crate::gemm::epilogue::Epilogue;
 use crate::gemm::left::LeftOperand;
 use crate::gemm::macro_kernel::store::Store;
 use crate::gemm::matrix::{GemmError, Matrix, OutMatrix, check};
-use crate::gemm::plan::{Plan, Variant};
+use crate::gemm::plan::Plan;
 use crate::gemm::raw::RawMatrix;
 use crate::gemm::right::RightOperand;
 use crate::gemm::schedule::offsets::Offsets;
 use crate::gemm::schedule::problem::Problem;
 use crate::gemm::schedule::raw_product::RawProduct;
+use crate::gemm::shape::ProductShape;
+use crate::gemm::variant::Variant;
+
 /// `C = A · B` with an [`Epilogue`]: `C = activation(A·B + bias) + residual`, sums in f32.
 ///
 /// Shapes: A `[m, k]`, B `[k, n]`, C `[m, n]`; f32, bf16 or f16 each, any strides of A and B. 2·m·n·k FLOP. A depth of
@@ -30,18 +33,22 @@ pub fn gemm(
     check("columns of the output", b.cols(), out.cols())?;
     epilogue.check(out.rows(), out.cols())?;
     let store = Store::new(out, epilogue);
-    // A column of C is a row of Cᵀ = Bᵀ·Aᵀ, and then A is the matrix that is streamed.
-    let turned = b.cols() == 1 && a.rows() > 1 && out.row_stride() == 1 && epilogue.is_none() && plan.variant.is_none();
-    let (a, b) = if turned { (b.transposed(), a.transposed()) } else { (*a, *b) };
+    // A column of C is a row of Cᵀ = Bᵀ·Aᵀ, and then A is the matrix that is streamed: another shape than the plan's.
+    let transposes = b.cols() == 1 && a.rows() > 1 && out.row_stride() == 1 && epilogue.is_none();
+    let (a, b, plan) = if transposes {
+        (b.transposed(), a.transposed(), Plan { variant: None, split: None, ..*plan })
+    } else {
+        (*a, *b, *plan)
+    };
     let product = ViewProduct {
         a: a.raw(),
         b: b.raw(),
         store,
         shape: [a.rows(), b.cols(), a.cols()],
-        variant: plan.variant_for(&a, &b),
+        variant: plan.variant_of(&ProductShape::of(&a, &b)),
     };
     // SAFETY: the views are checked and match; the output is borrowed for the call.
-    unsafe { product.run(plan, &[Offsets::default()]) };
+    unsafe { product.run(&plan, &[Offsets::default()]) };
     Ok(())
 }
 
@@ -73,7 +80,8 @@ impl ViewProduct {
             variant,
             bf16: Bf16Isa::choose(plan.launch.tier, &a, &b, request),
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety` of
+        // `Problem::run`).
         unsafe { problem.run(plan, offsets) };
     }
 }
@@ -118,7 +126,7 @@ pub fn gemm_batched(
     let b_raw = RawMatrix { data: b_raw.data.offset(-(b.offset() as isize)), ..b_raw };
     let store = Store::new(out, epilogue).offset(-(out.offset() as isize));
     let shape = [a.rows(), b.cols(), a.cols()];
-    let product = ViewProduct { a: a_raw, b: b_raw, store, shape, variant: plan.variant_for(a, b) };
+    let product = ViewProduct { a: a_raw, b: b_raw, store, shape, variant: plan.variant_of(&ProductShape::of(a, b)) };
     // SAFETY: the views are checked at each offset and match; the outputs are disjoint and borrowed for the call.
     unsafe { product.run(plan, offsets) };
     Ok(())

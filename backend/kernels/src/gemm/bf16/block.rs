@@ -25,7 +25,7 @@ pub(in crate::gemm) struct Bf16Block<'a> {
 }
 
 /// Lines of B that a tile prefetches while it multiplies. The tiles of some columns share the bytes of the next ones,
-/// which lie in memory or in the L3 cache until then.
+/// which are in memory or in the L3 cache until then.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) struct Bf16PrefetchHint {
     /// First byte in each of two panels.
@@ -48,16 +48,16 @@ impl Bf16Block<'_> {
         [first, self.up.map_or_else(|| first.wrapping_add(self.b.stride), |up| up.from(col, 0).data)]
     }
 
-    /// What tile `turn` of `turns` prefetches while it multiplies the columns from `col` on. Where that is nothing, the
+    /// What tile `tile` of `tiles` prefetches while it multiplies the columns from `col` on. Where that is nothing, the
     /// addresses are those of lines that were just read.
     #[inline(always)]
-    pub(in crate::gemm) fn prefetch_hint(&self, col: usize, turn: usize, turns: usize) -> Bf16PrefetchHint {
-        let bytes = self.depth.div_ceil(2) * PANEL * size_of::<u32>() / turns;
+    pub(in crate::gemm) fn prefetch_hint(&self, col: usize, tile: usize, tiles: usize) -> Bf16PrefetchHint {
+        let bytes = self.depth.div_ceil(2) * PANEL * size_of::<u32>() / tiles;
         let next = col + self.width();
         if !self.prefetch || next >= self.region.cols {
             return Bf16PrefetchHint { at: self.panels(0).map(<*const u32>::cast), bytes: 0 };
         }
-        let at = self.panels(next).map(|panel| panel.cast::<u8>().wrapping_add(turn * bytes));
+        let at = self.panels(next).map(|panel| panel.cast::<u8>().wrapping_add(tile * bytes));
         let second = self.up.is_some() || next + PANEL < self.region.cols;
         Bf16PrefetchHint { at: if second { at } else { [at[0]; 2] }, bytes }
     }

@@ -49,7 +49,7 @@ impl BlockKernel for Bf16Blocks {
 
     #[inline(always)]
     unsafe fn pack_left(self, a: LeftOperand, shape: [usize; 2], out: *mut f32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the `# Safety` clause of `BlockKernel::pack_left`.
         unsafe { self.0.pack_left(a, shape, out) };
     }
 
@@ -65,7 +65,8 @@ impl BlockKernel for Bf16Blocks {
                 let Some(b) = Bf16Matrix::of(b.from(pc, region.col)) else {
                     impossible("a right operand that is no bf16 reached a bf16 product")
                 };
-                // SAFETY: the buffer has `right_len` floats; the caller's promise for B.
+                // SAFETY: the buffer has `right_len` floats; B as the `# Safety` clause of `BlockKernel::prepare_right`
+                // says.
                 unsafe { self.0.pack_right(b, [depth, region.cols], buffer) };
                 Bf16Right { first: VnniPanels::new(buffer.cast_const().cast(), depth), up: None }
             }
@@ -80,7 +81,8 @@ impl BlockKernel for Bf16Blocks {
         let Bf16Right { first: b, up } = right;
         let a_stride = a.stride;
         let block = Bf16Block { a: a.data.cast(), a_stride, b, up, depth, region, depth_block, store, prefetch };
-        // SAFETY: the caller's promise.
+        // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the region is
+        // as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
         unsafe {
             match self.0 {
                 Bf16Isa::Dots(isa) => dots::multiply(isa, &block),

@@ -16,7 +16,7 @@ use core::mem::MaybeUninit;
 /// Rows of the tile: 28 accumulators, 2 registers of B, 1 broadcast of A.
 pub(in crate::gemm) const DOT_ROWS: usize = 14;
 
-/// Lines of B in one turn of the loop.
+/// Lines of B in one iteration of the loop.
 const UNROLL: usize = 4;
 
 /// Columns of the tile.
@@ -33,13 +33,13 @@ pub(in crate::gemm) unsafe fn multiply(isa: Avx512Bf16, block: &Bf16Block<'_>) {
     let width = block.width();
     for jr in (0..cols).step_by(width) {
         let b = block.panels(jr);
-        let turns = rows.div_ceil(DOT_ROWS);
-        for turn in 0..turns {
-            let ir = turn * DOT_ROWS;
-            let a = block.a.wrapping_add(turn * block.a_stride);
+        let tiles = rows.div_ceil(DOT_ROWS);
+        for tile in 0..tiles {
+            let ir = tile * DOT_ROWS;
+            let a = block.a.wrapping_add(tile * block.a_stride);
             let region =
                 Region { row: row + ir, col: col + jr, rows: DOT_ROWS.min(rows - ir), cols: width.min(cols - jr) };
-            let hint = block.prefetch_hint(jr, turn, turns);
+            let hint = block.prefetch_hint(jr, tile, tiles);
             isa.run(DotTile { a, b, pairs, hint, block: &Bf16Block { region, ..*block } });
         }
     }
@@ -64,7 +64,8 @@ impl Bf16Kernel for DotTile<'_> {
     fn call(self, isa: Avx512Bf16) {
         let Region { rows, cols, .. } = self.block.region;
         let wide = self.block.store.takes_second(cols, PANEL);
-        // SAFETY: the promise of `multiply`; each tile holds the region.
+        // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the region is
+        // as `Store::finish` needs it (`# Safety` of `multiply`); each tile holds the region.
         unsafe {
             match (rows, wide) {
                 (9.., true) => self.run::<14, 2>(isa),
@@ -95,7 +96,8 @@ impl DotTile<'_> {
                 base.prefetch(c.wrapping_offset(r as isize * stride + PANEL as isize).cast());
             }
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the region is
+        // as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
         let acc = unsafe { self.multiply::<ROWS, REGS>(isa) };
         if let Some((c, stride)) = plain
             && region.rows == ROWS
@@ -120,7 +122,7 @@ impl DotTile<'_> {
                 unsafe { base.store(at.add((r * REGS + j) * PANEL), sum) };
             }
         }
-        // SAFETY: the tile was just written; the caller's promise for the region.
+        // SAFETY: the tile was just written; the region as the `# Safety` clause of `BlockKernel::multiply` says.
         base.run(unsafe { Finish::new(store, at, REGS * PANEL, TilePlace { region, depth_block }) });
     }
 
@@ -137,21 +139,25 @@ impl DotTile<'_> {
         let base = isa.base();
         let mut acc = [[base.splat(0.0); REGS]; ROWS];
         let (mut a, mut lines) = (a, b);
-        let turns = pairs / UNROLL;
-        let (mut at, step) = (hint.at, hint.bytes / turns.max(1));
-        for _ in 0..turns {
+        let iterations = pairs / UNROLL;
+        let (mut at, step) = (hint.at, hint.bytes / iterations.max(1));
+        for _ in 0..iterations {
             for p in &mut at {
                 base.prefetch(*p);
                 *p = p.wrapping_add(step);
             }
             for _ in 0..UNROLL {
-                // SAFETY: the caller's promise, at each line of the panels.
+                // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the
+                // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`), at each line of the
+                // panels.
                 unsafe { add_line(isa, a, &lines, &mut acc) };
                 (a, lines) = (a.wrapping_add(DOT_ROWS), lines.map(|line| line.wrapping_add(PANEL)));
             }
         }
         for _ in 0..pairs % UNROLL {
-            // SAFETY: the caller's promise, at each of the last lines of the panels.
+            // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the
+            // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`), at each of the last lines
+            // of the panels.
             unsafe { add_line(isa, a, &lines, &mut acc) };
             (a, lines) = (a.wrapping_add(DOT_ROWS), lines.map(|line| line.wrapping_add(PANEL)));
         }
@@ -170,7 +176,7 @@ unsafe fn add_line<const ROWS: usize, const REGS: usize>(
     b: &[*const u32; 2],
     acc: &mut [[<crate::simd::Avx512 as Isa>::V; REGS]; ROWS],
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `a` is readable for `ROWS` pairs, `b` for a line in each of `REGS` panels (`# Safety` of `add_line`).
     unsafe {
         let lines: [_; REGS] = core::array::from_fn(|j| isa.base().load(b[j].cast()));
         for (r, sums) in acc.iter_mut().enumerate() {

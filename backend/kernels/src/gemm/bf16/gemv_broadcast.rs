@@ -35,7 +35,8 @@ impl<V: Vectors> Bf16Kernel for BroadcastBf16<'_, V> {
     fn call(self, isa: Avx512Bf16) {
         let Self { part, a, b } = self;
         let weight = WeightBytes { first: b.data.cast(), stride: b.col_stride * size_of::<bf16>() as isize };
-        // SAFETY: the promise of `multiply`.
+        // SAFETY: `part` is as `ProductPart` says; `a` is A from the region's first row on, and `b` is B, with
+        // `row_stride` 1 (`# Safety` of `multiply`).
         unsafe { broadcast(isa.base(), part, Bf16Words { isa, a, depth: part.depth }, weight) };
     }
 }
@@ -61,12 +62,12 @@ impl<V: Vectors> Words<Avx512> for Bf16Words<V> {
         if have == 0 {
             return isa.splat(0.0);
         }
-        // SAFETY: the caller's promise: `have` steps of the row exist.
+        // SAFETY: by the `# Safety` clause of `Words::load_left`, `have` steps of the row exist.
         unsafe { self.a.load(self.isa, (i, 2 * at), have) }
     }
 
     #[inline(always)]
-    fn add(self, _isa: Avx512, turn: usize, w: Register, a: [Register; 2], sums: &mut [Register; 2]) {
-        sums[turn] = self.isa.dot(sums[turn], a[0], w);
+    fn add(self, _isa: Avx512, parity: usize, w: Register, a: [Register; 2], sums: &mut [Register; 2]) {
+        sums[parity] = self.isa.dot(sums[parity], a[0], w);
     }
 }

@@ -27,7 +27,7 @@ const STEPS: usize = 32;
 pub(in crate::gemm) unsafe fn multiply(isa: Avx512Bf16, part: &ProductPart, a: Bf16Source, b: Bf16Matrix) {
     let Region { row, rows, .. } = part.region;
     debug_assert!(rows < BROADCAST_FROM && row == 0 && b.row_stride == 1);
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says; `a` is A and `b` is B, with `row_stride` 1 (`# Safety` of `multiply`).
     let a = unsafe { Bf16Rows::copy(isa, a, [rows, part.depth], rows) };
     isa.run(Dots { part, a: &a, weight: b.transposed(), ahead: part.prefetch_distance() });
 }
@@ -53,7 +53,8 @@ impl Bf16Kernel for Dots<'_> {
             let some = PANEL.min(cols - j);
             for jj in 0..some {
                 let out = tile.as_mut_ptr().wrapping_add(jj);
-                // SAFETY: the promise of `multiply`: those rows of A and the row of W exist; column `jj` fits the tile.
+                // SAFETY: by the `# Safety` clause of `multiply`, those rows of A and the row of W exist; column `jj`
+                // fits the tile.
                 unsafe {
                     match rows {
                         1 => self.multiply_row::<1, 4>(isa, col + j + jj, out),
@@ -106,7 +107,8 @@ impl Dots<'_> {
         }
         for (m, sums) in acc.iter().enumerate() {
             let sum = sums[1..].iter().fold(sums[0], |sum, &more| base.add(sum, more));
-            // SAFETY: the caller's promise.
+            // SAFETY: the rows exist; `out` is writable for `M` floats, 16 floats apart (`# Safety` of
+            // `Dots::multiply_row`).
             unsafe { out.add(m * PANEL).write(base.reduce_add(sum)) };
         }
     }
@@ -126,7 +128,7 @@ unsafe fn add_register<const M: usize, const U: usize>(
     (acc, u): (&mut [[Register; U]; M], usize),
 ) {
     for (a, sums) in a.iter().zip(acc) {
-        // SAFETY: the caller's promise.
+        // SAFETY: A register is readable there (`# Safety` of `add_register`).
         sums[u] = isa.dot(sums[u], unsafe { isa.base().load(a.add(p)) }, w);
     }
 }

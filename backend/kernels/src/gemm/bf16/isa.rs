@@ -8,9 +8,9 @@ use crate::gemm::bf16::pack::{Bf16Layout, Bf16Source, pack};
 use crate::gemm::bf16::tiles::{TILE_PAIRS, TILE_ROWS};
 use crate::gemm::left::LeftOperand;
 use crate::gemm::macro_kernel::blocking::{Blocking, Tile, split_evenly};
-use crate::gemm::plan::Variant;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::right::RightOperand;
+use crate::gemm::variant::Variant;
 use crate::impossible::impossible;
 use crate::probe::{Probe, report};
 use crate::simd::{Amx, Avx512Bf16, PANEL, Tier};
@@ -86,7 +86,7 @@ impl Bf16Isa {
             Self::Dots(_) => Bf16Layout::Lines(DOT_ROWS),
             Self::Tiles(_) => Bf16Layout::Tiles,
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: the `# Safety` clause of `Bf16Isa::pack_left`.
         unsafe { pack(self.dots(), from, [m, k], layout, out.cast()) };
     }
 
@@ -95,7 +95,7 @@ impl Bf16Isa {
     /// # Safety
     /// `b` is readable for them; `out` is writable for [`Bf16Isa::right_len`] floats.
     pub(in crate::gemm) unsafe fn pack_right(self, b: Bf16Matrix, [k, n]: [usize; 2], out: *mut f32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the `# Safety` clause of `Bf16Isa::pack_right`.
         unsafe { pack(self.dots(), Bf16Source::Stored(b.transposed()), [n, k], Bf16Layout::Lines(PANEL), out.cast()) };
     }
 

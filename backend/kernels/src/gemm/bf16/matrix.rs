@@ -44,7 +44,7 @@ impl Bf16Matrix {
     /// The elements are readable.
     #[inline(always)]
     pub(in crate::gemm) unsafe fn pair(self, i: usize, j: usize, depth: usize) -> u32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the elements are readable (`# Safety` of `Bf16Matrix::pair`).
         unsafe {
             let even = u32::from(self.at(i, j).read().to_bits());
             let odd = if j + 1 < depth { u32::from(self.at(i, j + 1).read().to_bits()) } else { 0 };
@@ -57,7 +57,8 @@ impl Vectors for Bf16Matrix {
     #[inline(always)]
     unsafe fn load(self, isa: Avx512Bf16, (lane, step): (usize, usize), have: usize) -> Register {
         let from = self.at(lane, step);
-        // SAFETY: the caller's promise; what does not exist is not read.
+        // SAFETY: `have` (1 ..= 32) steps of the vector exist (`# Safety` of `Vectors::load`); what does not exist is
+        // not read.
         unsafe {
             if have == 2 * PAIRS && self.col_stride == 1 {
                 return isa.base().load(from.cast());

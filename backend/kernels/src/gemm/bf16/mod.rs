@@ -48,7 +48,7 @@ mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod vectors;
 
-use crate::gemm::plan::Variant;
+use crate::gemm::variant::Variant;
 #[cfg(target_arch = "x86_64")]
 pub(in crate::gemm) use isa::Bf16Isa;
 #[cfg(not(target_arch = "x86_64"))]

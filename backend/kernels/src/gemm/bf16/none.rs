@@ -4,9 +4,9 @@ use super::Bf16Request;
 use crate::gemm::left::LeftOperand;
 use crate::gemm::macro_kernel::blocking::{Blocking, Tile};
 use crate::gemm::macro_kernel::part::ProductPart;
-use crate::gemm::plan::Variant;
 use crate::gemm::raw::RawMatrix;
 use crate::gemm::right::RightOperand;
+use crate::gemm::variant::Variant;
 use crate::simd::Tier;
 
 /// An instruction set that multiplies pairs of bf16: there is none.

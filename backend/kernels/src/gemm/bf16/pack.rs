@@ -16,7 +16,7 @@ use crate::gemm::bf16::vectors::{PAIRS, Vectors};
 use crate::gemm::left::LeftOperand;
 use crate::simd::{Avx512, Avx512Bf16, Bf16Kernel, Isa, PANEL};
 
-/// How vectors lie in a panel.
+/// The layout of vectors in a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gemm) enum Bf16Layout {
     /// `[depth / 2][width][2]`.
@@ -79,7 +79,8 @@ impl Bf16Kernel for Pack {
         for lane in (0..lanes).step_by(width) {
             let shape = Bf16Panel { from: (), lanes: width.min(lanes - lane), depth, width };
             let out = out.wrapping_add(lane / width * width * pairs);
-            // SAFETY: the promise of `pack`.
+            // SAFETY: `from` is readable for `lanes` x `depth`, and measured where it has scales (`# Safety` of
+            // `pack`).
             unsafe {
                 match (layout, from) {
                     (Bf16Layout::Tiles, Bf16Source::Stored(halves)) => {
@@ -130,7 +131,8 @@ impl<V: Vectors> Bf16Panel<V> {
         for (tile, step) in (0..self.depth).step_by(2 * PAIRS).enumerate() {
             for lane in 0..16 {
                 let row = out.wrapping_add((tile * 16 + lane) * PAIRS);
-                // SAFETY: the caller's promise.
+                // SAFETY: `from` is readable for `lanes` x `depth`, and measured where it has scales (`# Safety` of
+                // `pack`).
                 unsafe {
                     let pairs = if lane < self.lanes {
                         self.from.load(isa, (lane, step), (self.depth - step).min(2 * PAIRS))
@@ -156,14 +158,16 @@ impl<V: Vectors> Bf16Panel<V> {
             let mut square = [base.splat(0.0); 16];
             for (lane, row) in square.iter_mut().enumerate().take(self.width) {
                 if lane < self.lanes {
-                    // SAFETY: the caller's promise.
+                    // SAFETY: `from` is readable for `lanes` x `depth`, and measured where it has scales (`# Safety` of
+                    // `pack`).
                     *row = unsafe { self.from.load(isa, (lane, 2 * p), (self.depth - 2 * p).min(2 * PAIRS)) };
                 }
             }
             base.transpose(&mut square);
             // Ascending: what a store writes past its line is overwritten by the next one.
             for (t, &row) in square.iter().enumerate().take(have) {
-                // SAFETY: the caller's promise; the last store ends within the slack.
+                // SAFETY: `from` is readable for `lanes` x `depth`, and measured where it has scales (`# Safety` of
+                // `pack`); the last store ends within the slack.
                 unsafe { base.store(out.add((p + t) * self.width).cast(), row) };
             }
         }
@@ -171,7 +175,7 @@ impl<V: Vectors> Bf16Panel<V> {
 }
 
 impl Bf16Panel<Bf16Matrix> {
-    /// Lines from vectors that lie side by side.
+    /// Lines from adjacent vectors.
     ///
     /// # Safety
     /// As for [`pack`].
@@ -185,7 +189,7 @@ impl Bf16Panel<Bf16Matrix> {
                         return isa.splat(0.0);
                     }
                     let from: *const u16 = self.from.at(lane, step).cast();
-                    // SAFETY: the caller's promise: `have` vectors exist from `lane` on.
+                    // SAFETY: by the `# Safety` clause of `pack`, `have` vectors exist from `lane` on.
                     unsafe {
                         if have == PAIRS {
                             return isa.load_bf16(from);
@@ -196,7 +200,8 @@ impl Bf16Panel<Bf16Matrix> {
                     }
                 };
                 let pairs = isa.pair_bf16(load(step), load(step + 1));
-                // SAFETY: the caller's promise; the last store ends within the slack.
+                // SAFETY: `from` is readable for `lanes` x `depth`, and measured where it has scales (`# Safety` of
+                // `pack`); the last store ends within the slack.
                 unsafe { isa.store(out.add(step / 2 * self.width + lane).cast(), pairs) };
             }
         }
@@ -210,7 +215,8 @@ impl Bf16Panel<Bf16Matrix> {
     unsafe fn gather(self, out: *mut u32) {
         for step in (0..self.depth).step_by(2) {
             for lane in 0..self.width {
-                // SAFETY: the caller's promise; only existing vectors are read.
+                // SAFETY: `from` is readable for `lanes` x `depth`, and measured where it has scales (`# Safety` of
+                // `pack`); only existing vectors are read.
                 unsafe {
                     let pair = if lane < self.lanes { self.from.pair(lane, step, self.depth) } else { 0 };
                     out.add(step / 2 * self.width + lane).write(pair);

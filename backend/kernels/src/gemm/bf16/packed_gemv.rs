@@ -17,8 +17,8 @@ use crate::gemm::bf16::vectors::{PAIRS, Vectors};
 use crate::gemm::gemv::left_rows::LINE_BYTES;
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::region::{Region, TilePlace};
+use crate::gemm::variant::GEMV_ROWS;
 use crate::gemm::vnni_panels::VnniPanels;
 use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Avx512Bf16, Bf16Kernel, Isa, PANEL};
@@ -74,7 +74,7 @@ impl<V: Vectors> Bf16Kernel for CopyRows<V> {
         for i in 0..padded {
             for p in (0..stride).step_by(PAIRS) {
                 let pairs = if i < rows && 2 * p < depth {
-                    // SAFETY: the promise of `copy`: those steps exist.
+                    // SAFETY: by the `# Safety` clause of `copy`, those steps exist.
                     unsafe { from.load(isa, (i, 2 * p), (depth - 2 * p).min(2 * PAIRS)) }
                 } else {
                     isa.base().splat(0.0)
@@ -94,7 +94,7 @@ pub(in crate::gemm) unsafe fn multiply(isa: Avx512Bf16, part: &ProductPart, a: B
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS && row == 0);
     let padded = pad_rows(rows);
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says; `a` is A and `panels` are B (`# Safety` of `multiply`).
     let a = unsafe { Bf16Rows::copy(isa, a, [rows, part.depth], padded) };
     let (panels, ahead) = (panels.map(|panels| panels.from(col, 0)), part.prefetch_distance());
     isa.run(PanelStream { part, a: &a, panels, rows: padded, cols, ahead });
@@ -150,13 +150,15 @@ impl PanelStream<'_> {
                 let mut p = 0;
                 while p + U <= pairs {
                     for (u, sums) in acc.iter_mut().enumerate() {
-                        // SAFETY: the promise of `multiply`: line `p + u` of the panel, and as many pairs of each row.
+                        // SAFETY: by the `# Safety` clause of `multiply`, line `p + u` of the panel, and as many pairs
+                        // of each row.
                         unsafe { add_line(isa, (a, p + u), (panel, ahead), sums) };
                     }
                     p += U;
                 }
                 for p in p..pairs {
-                    // SAFETY: the promise of `multiply`: line `p` of the panel, and as many pairs of each row.
+                    // SAFETY: by the `# Safety` clause of `multiply`, line `p` of the panel, and as many pairs of each
+                    // row.
                     unsafe { add_line(isa, (a, p), (panel, ahead), &mut acc[0]) };
                 }
                 for i in 0..M {
@@ -185,7 +187,7 @@ unsafe fn add_line<const M: usize>(
 ) {
     let line = panel.wrapping_add(p * PANEL);
     isa.base().prefetch(line.cast::<u8>().wrapping_add(ahead));
-    // SAFETY: the caller's promise.
+    // SAFETY: the `# Safety` clause of `add_line`.
     unsafe {
         let b = isa.base().load(line.cast());
         for (i, sum) in sums.iter_mut().enumerate() {

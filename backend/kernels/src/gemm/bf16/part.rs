@@ -8,9 +8,9 @@ use crate::gemm::bf16::matrix::Bf16Matrix;
 use crate::gemm::gemv::dots::BROADCAST_FROM;
 use crate::gemm::macro_kernel::blocked::multiply_blocked;
 use crate::gemm::macro_kernel::part::ProductPart;
-use crate::gemm::plan::Variant;
 use crate::gemm::raw::RawFloats;
 use crate::gemm::right::RightOperand;
+use crate::gemm::variant::Variant;
 use crate::gemm::vnni_panels::VnniPanels;
 use crate::impossible::impossible;
 
@@ -29,7 +29,8 @@ impl Bf16Isa {
         };
         let streams = part.region.rows < TILES_FROM || matches!(self, Self::Dots(_));
         let panels = |data| VnniPanels::new(data, part.depth);
-        // SAFETY: the caller's promise.
+        // SAFETY: `part` is as `ProductPart` says; the operands are those that `Bf16Isa::choose` looked at (`# Safety`
+        // of `Bf16Isa::multiply_part`).
         unsafe {
             match (variant, part.b) {
                 (Variant::Dot | Variant::Axpy, RightOperand::Panels(RawFloats::Bf16(b))) if streams => {

@@ -50,7 +50,8 @@ impl Vectors for RoundedRows {
             if n == 0 {
                 continue;
             }
-            // SAFETY: the caller's promise: `n` more steps exist, measured where there are scales.
+            // SAFETY: by the `# Safety` clause of `Vectors::load`, `n` more steps exist, measured where there are
+            // scales.
             unsafe {
                 *half = load_up_to(base, from.add(i * PAIRS), n);
                 if let Some(scales) = self.scales {

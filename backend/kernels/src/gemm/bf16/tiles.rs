@@ -47,16 +47,17 @@ pub(in crate::gemm) unsafe fn multiply(isa: Amx, block: &Bf16Block<'_>) {
         for jr in (0..cols).step_by(width) {
             let wide = Region { row, col: col + jr, rows, cols: width.min(cols - jr) };
             let mut tails = Buffer([MaybeUninit::uninit(); 2 * TILE_PAIRS * PANEL]);
-            // SAFETY: the caller's promise: the panels of those columns are readable.
+            // SAFETY: by the `# Safety` clause of `BlockKernel::multiply`, the panels of those columns are readable.
             let right = unsafe { AmxRight::new(block, jr, wide.cols, &mut tails) };
-            let turns = rows.div_ceil(SIDE);
-            for turn in 0..turns {
-                let ir = turn * SIDE;
+            let squares = rows.div_ceil(SIDE);
+            for square in 0..squares {
+                let ir = square * SIDE;
                 let a = block.a.wrapping_add(ir / TILE_ROWS * block.a_stride).cast::<u8>();
                 let region = Region { row: row + ir, rows: SIDE.min(rows - ir), ..wide };
-                let hint = block.prefetch_hint(jr, turn, turns);
+                let hint = block.prefetch_hint(jr, square, squares);
                 let product = AmxTile { isa, tiles, a, right, hint, block: &Bf16Block { region, ..*block } };
-                // SAFETY: the caller's promise.
+                // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the
+                // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
                 unsafe {
                     match (region.rows > TILE_ROWS, block.store.takes_second(region.cols, PANEL)) {
                         (true, true) => product.run::<2, 2>(),
@@ -96,7 +97,7 @@ impl AmxRight {
             let out: *mut u32 = buffer.0.as_mut_ptr().cast();
             for (i, panel) in panels.iter().enumerate() {
                 let (tile, len) = (out.wrapping_add(i * TILE_PAIRS * PANEL), rest * PANEL);
-                // SAFETY: the caller's promise; the buffer has two tiles.
+                // SAFETY: the `# Safety` clause of `AmxRight::new`; the buffer has two tiles.
                 unsafe {
                     core::ptr::copy_nonoverlapping(panel.add(steps * TILE_PAIRS * PANEL), tile, len);
                     core::ptr::write_bytes(tile.add(len), 0, TILE_PAIRS * PANEL - len);
@@ -147,7 +148,8 @@ impl AmxTile<'_> {
         }
         let mut tile = Buffer([MaybeUninit::uninit(); SIDE * SIDE]);
         let at: *mut f32 = tile.0.as_mut_ptr().cast();
-        // SAFETY: the buffer has 32 x 32 floats; the caller's promise.
+        // SAFETY: the buffer has 32 x 32 floats; the panels of A hold the rows of the region and those of B its
+        // columns, over the depth; the region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
         unsafe {
             self.zero::<DOWN, ACROSS>();
             self.sum::<DOWN, ACROSS>();
@@ -178,7 +180,8 @@ impl AmxTile<'_> {
     #[inline(always)]
     unsafe fn load<const DOWN: usize, const ACROSS: usize>(&self, c: *const u8, stride: usize) {
         let below = c.wrapping_add(TILE_ROWS * stride);
-        // SAFETY: the caller's promise.
+        // SAFETY: `DOWN` x `ACROSS` tiles of f32 are readable at `c`, rows `stride` bytes apart (`# Safety` of
+        // `AmxTile::load`).
         unsafe {
             self.tiles.load::<0>(c, stride);
             if ACROSS == 2 {
@@ -200,7 +203,8 @@ impl AmxTile<'_> {
     #[inline(always)]
     unsafe fn store<const DOWN: usize, const ACROSS: usize>(&self, c: *mut u8, stride: usize) {
         let below = c.wrapping_add(TILE_ROWS * stride);
-        // SAFETY: the caller's promise.
+        // SAFETY: `DOWN` x `ACROSS` tiles of f32 are readable at `c`, rows `stride` bytes apart (`# Safety` of
+        // `AmxTile::load`).
         unsafe {
             self.tiles.store::<0>(c, stride);
             if ACROSS == 2 {
@@ -234,7 +238,7 @@ impl AmxTile<'_> {
                     p.wrapping_add(LINE)
                 });
             }
-            // SAFETY: the caller's promise: whole tiles.
+            // SAFETY: by the `# Safety` clause of `BlockKernel::multiply`, whole tiles.
             unsafe { self.step::<DOWN, ACROSS>(a, b) };
             a = a.map(|p| p.wrapping_add(TILE_BYTES));
             b = b.map(|p| p.wrapping_add(TILE_BYTES));
@@ -252,7 +256,8 @@ impl AmxTile<'_> {
     #[inline(always)]
     unsafe fn step<const DOWN: usize, const ACROSS: usize>(&self, a: [*const u8; 2], b: [*const u8; 2]) {
         let tiles = self.tiles;
-        // SAFETY: the caller's promise.
+        // SAFETY: A tile is readable at each of the first `DOWN` of `a` and `ACROSS` of `b` (`# Safety` of
+        // `AmxTile::step`).
         unsafe {
             tiles.load::<6>(b[0], LINE);
             tiles.load::<4>(a[0], LINE);

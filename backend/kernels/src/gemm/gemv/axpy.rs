@@ -11,9 +11,9 @@ use crate::Storage;
 use crate::gemm::gemv::left_rows::{LeftRows, RowPointers, SumPointers};
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::region::{Region, TilePlace};
+use crate::gemm::variant::GEMV_ROWS;
 use crate::simd::{Isa, PANEL};
 use core::mem::MaybeUninit;
 
@@ -30,7 +30,7 @@ const AXPY_DEPTH: usize = 4;
 #[inline(always)]
 pub(in crate::gemm) unsafe fn multiply_axpys<I: Isa>(isa: I, part: &ProductPart, b: RawMatrix) {
     let (data, stride) = (b.from(0, part.region.col).data, b.row_stride);
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says; `b.col_stride` is 1 (`# Safety` of `multiply_axpys`).
     unsafe {
         match data {
             RawFloats::F32(data) => multiply_axpys_as(isa, part, data, stride),
@@ -48,7 +48,7 @@ pub(in crate::gemm) unsafe fn multiply_axpys<I: Isa>(isa: I, part: &ProductPart,
 unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &ProductPart, b: *const S, stride: isize) {
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS);
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says; `b.col_stride` is 1 (`# Safety` of `multiply_axpys`).
     let a = unsafe { LeftRows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut tile = MaybeUninit::<[f32; AXPY_FLOATS]>::uninit();
     let tile: *mut f32 = tile.as_mut_ptr().cast();
@@ -57,7 +57,7 @@ unsafe fn multiply_axpys_as<I: Isa, S: Storage>(isa: I, part: &ProductPart, b: *
     let ahead = if part.prefetch_distance() > 0 { AXPY_DEPTH as isize * stride * size_of::<S>() as isize } else { 0 };
     for j in (0..cols).step_by(width) {
         let some = width.min(cols - j);
-        // SAFETY: `rows` x `width` floats fit the array; the caller's promise for A and B.
+        // SAFETY: `rows` x `width` floats fit the array; A and B as the `# Safety` clause of `multiply_axpys` says.
         unsafe {
             core::ptr::write_bytes(tile, 0, rows * width);
             let mut p = 0;
@@ -111,7 +111,8 @@ unsafe fn add_rows<I: Isa, S: Storage, const M: usize, const T: usize>(
     let mut xs = [[isa.splat(0.0); T]; M];
     for (i, row) in xs.iter_mut().enumerate() {
         for (t, v) in row.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
+            // SAFETY: `M` rows of `x` are readable for `T` floats, `T` rows of `b` for `cols` elements; each row of
+            // `out` has `cols` floats rounded up to whole registers (`# Safety` of `add_rows`).
             *v = isa.splat(unsafe { x.data.offset(i as isize * x.stride).add(t).read() });
         }
     }
@@ -151,7 +152,7 @@ unsafe fn add_register<I: Isa, const M: usize, const T: usize>(
     SumPointers { data: out, stride }: SumPointers,
 ) {
     for (i, xs) in xs.iter().enumerate() {
-        // SAFETY: the caller's promise.
+        // SAFETY: `M` rows of `out` are readable and writable for a register (`# Safety` of `add_register`).
         unsafe {
             let mut sum = isa.load(out.add(i * stride));
             for (&x, &b) in xs.iter().zip(row) {

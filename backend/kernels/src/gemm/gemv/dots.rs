@@ -15,10 +15,10 @@ use crate::gemm::gemv::gemv_broadcast::multiply_broadcast;
 use crate::gemm::gemv::left_rows::{LINE_BYTES, LeftRows, RowPointers};
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::region::{Region, TilePlace};
 use crate::gemm::registers::load_up_to;
+use crate::gemm::variant::GEMV_ROWS;
 use crate::simd::{Isa, PANEL, Tier};
 use half::bf16;
 
@@ -26,7 +26,7 @@ use half::bf16;
 /// are prefetched in themselves.
 const AHEAD_BYTES: usize = 128 << 10;
 
-/// From this many rows on, rows of A lie in the lanes of registers of 16 (gemv_broadcast/). (6144 x 2048 out of cache,
+/// From this many rows on, rows of A are in the lanes of registers of 16 (gemv_broadcast/). (6144 x 2048 out of cache,
 /// against dot products, two threads and one: 5 rows 1.1 to 1.3 and 0.9 to 1.5; 8 rows 1.1 to 1.5 and 1.3 to 1.7; 16
 /// rows 1.5 to 1.9 and 1.6 to 2.2. With 4 rows of 16 bits 0.93 and 0.9.)
 pub(in crate::gemm) const BROADCAST_FROM: usize = 5;
@@ -60,7 +60,7 @@ fn reads_in_order<I: Isa>(rows: usize, depth: usize) -> bool {
     rows == 1 || (rows <= most && rows * depth * size_of::<f32>() <= IN_ORDER_BYTES)
 }
 
-/// Whether `rows` rows of A lie in lanes against a weight of `S`. Registers of 8 hold one word of each of 8 rows, and
+/// Whether `rows` rows of A are in lanes against a weight of `S`. Registers of 8 hold one word of each of 8 rows, and
 /// pay where most of their lanes are used, with f32 alone. (AVX2, two threads: 5, 8 and 16 rows 1.2, 1.5 and 1.3, 9
 /// rows 0.9; bf16 0.9, 1.1, 1.05 and 0.6.)
 #[inline(always)]
@@ -92,7 +92,7 @@ struct DotRows<S> {
 #[inline(always)]
 pub(in crate::gemm) unsafe fn multiply_dots<I: Isa>(isa: I, part: &ProductPart, b: RawMatrix) {
     let (stride, rows) = (b.col_stride, part.region.rows);
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says; `b.row_stride` is 1 (`# Safety` of `multiply_dots`).
     unsafe {
         match b.data {
             RawFloats::F32(data) if broadcasts::<I, f32>(rows) => multiply_broadcast(isa, part, data, stride),
@@ -112,7 +112,7 @@ pub(in crate::gemm) unsafe fn multiply_dots<I: Isa>(isa: I, part: &ProductPart, 
 unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &ProductPart, weight: *const S, stride: isize) {
     let Region { row, col, rows, cols } = part.region;
     debug_assert!(rows <= GEMV_ROWS);
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says; `b.row_stride` is 1 (`# Safety` of `multiply_dots`).
     let a = unsafe { LeftRows::contiguous(isa, part.a.matrix.from(row, 0), rows, part.depth) };
     let mut tile = [0.0f32; GEMV_ROWS * PANEL];
     let tile = tile.as_mut_ptr();
@@ -130,7 +130,8 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &ProductPart, weigh
             };
             if side == 1 {
                 let (left, out) = (a.from(0), tile.wrapping_add(jj));
-                // SAFETY: the caller's promise: the rows of A and the row of W exist; the tile has a column `jj`.
+                // SAFETY: by the `# Safety` clause of `multiply_dots`, the rows of A and the row of W exist; the tile
+                // has a column `jj`.
                 unsafe {
                     match rows {
                         1 => multiply_rows::<I, S, 1, 1, 4>(isa, left, weight, out),
@@ -147,8 +148,8 @@ unsafe fn multiply_dots_as<I: Isa, S: Storage>(isa: I, part: &ProductPart, weigh
                 let out = tile.wrapping_add(i * PANEL + jj);
                 // The rows of A after the first ones find W in a cache.
                 let w = if i == 0 { weight } else { DotRows { ahead: 0, ..weight } };
-                // SAFETY: the caller's promise: those rows of A and W exist; the tile has `GEMV_ROWS` x 16 floats and 4
-                // columns from `jj` fit.
+                // SAFETY: by the `# Safety` clause of `multiply_dots`, those rows of A and W exist; the tile has
+                // `GEMV_ROWS` x 16 floats and 4 columns from `jj` fit.
                 unsafe {
                     match rows - i {
                         1 => {
@@ -242,7 +243,8 @@ unsafe fn multiply_rows<I: Isa, S: Storage, const M: usize, const R: usize, cons
             for &more in &sums[1..] {
                 sum = isa.add(sum, more);
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: `M` rows of `a` and the `len` rows of `w` are readable for its depth; `out` is writable (`#
+            // Safety` of `multiply_rows`).
             unsafe { out.add(i * PANEL + r).write(isa.reduce_add(sum)) };
         }
     }

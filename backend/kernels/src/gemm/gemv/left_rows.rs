@@ -89,7 +89,8 @@ impl Kernel for CopyRows {
     fn call<I: Isa>(self, isa: I) {
         let Self { a: RawMatrix { data, row_stride, col_stride }, shape, out, stride } = self;
         let out = (out, stride);
-        // SAFETY: the promise of `LeftRows::contiguous`; the buffer has `rows` x `stride` floats.
+        // SAFETY: `a` is readable for `rows` x `depth` (`# Safety` of `LeftRows::contiguous`); the buffer has `rows` x
+        // `stride` floats.
         unsafe {
             match data {
                 RawFloats::F32(data) => copy_rows(isa, (data, row_stride, col_stride), shape, out),
@@ -115,7 +116,7 @@ unsafe fn copy_rows<I: Isa, S: Storage>(
         let row = data.wrapping_offset(i as isize * row_stride);
         let mut p = 0;
         while p < depth {
-            // SAFETY: the caller's promise; no more than the rest of the row is touched.
+            // SAFETY: the `# Safety` clause of `copy_rows`; no more than the rest of the row is touched.
             unsafe {
                 if col_stride == 1 {
                     let n = I::LANES.min(depth - p);

@@ -8,22 +8,22 @@
 //!             acc[i] += A[i][p] · b             bf16: A[i][p] · b.even + A[i][p + 1] · b.odd
 //! ```
 //!
-//! A gated product takes a panel of the gate and one of what it opens in turns: two streams, one store.
+//! A gated product alternates between a panel of the gate and one of what it opens: two streams, one store.
 
 use crate::Storage;
 use crate::gemm::gemv::left_rows::{LeftRows, RowPointers, SumPointers};
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::raw::RawFloats;
 use crate::gemm::region::{Region, TilePlace};
+use crate::gemm::variant::GEMV_ROWS;
 use crate::impossible::impossible;
 use crate::simd::{Isa, PANEL};
 use half::{bf16, f16};
 
 /// An element type of panels.
 pub(in crate::gemm) trait PanelElement: Storage {
-    /// Steps of the depth that lie beside each other.
+    /// Adjacent steps of the depth.
     const STEPS: usize;
 
     /// `LANES` columns of those steps. A second step that a type does not have is the first one.
@@ -37,7 +37,7 @@ impl PanelElement for f32 {
     const STEPS: usize = 1;
     #[inline(always)]
     unsafe fn load_steps<I: Isa>(isa: I, p: *const Self) -> [I::V; 2] {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `LANES · STEPS` elements (`# Safety` of `PanelElement::load_steps`).
         [unsafe { isa.load(p) }; 2]
     }
 }
@@ -46,7 +46,7 @@ impl PanelElement for f16 {
     const STEPS: usize = 1;
     #[inline(always)]
     unsafe fn load_steps<I: Isa>(isa: I, p: *const Self) -> [I::V; 2] {
-        // SAFETY: the caller's promise.
+        // SAFETY: `p` is readable for `LANES · STEPS` elements (`# Safety` of `PanelElement::load_steps`).
         [unsafe { Self::load(isa, p) }; 2]
     }
 }
@@ -55,7 +55,7 @@ impl PanelElement for bf16 {
     const STEPS: usize = 2;
     #[inline(always)]
     unsafe fn load_steps<I: Isa>(isa: I, p: *const Self) -> [I::V; 2] {
-        // SAFETY: the caller's promise: `LANES` pairs are as long as a register.
+        // SAFETY: by the `# Safety` clause of `PanelElement::load_steps`, `LANES` pairs are as long as a register.
         let pairs = unsafe { isa.load(p.cast()) };
         [isa.even_bf16(pairs), isa.odd_bf16(pairs)]
     }
@@ -67,7 +67,7 @@ impl PanelElement for bf16 {
 /// `part` keeps the promise of a [`ProductPart`].
 #[inline(always)]
 pub(in crate::gemm) unsafe fn multiply_panels<I: Isa>(isa: I, part: &ProductPart, panels: [RawFloats; 2]) {
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says (`# Safety` of `multiply_panels`).
     unsafe {
         match panels {
             [RawFloats::F32(first), RawFloats::F32(second)] => multiply_panels_as(isa, part, [first, second]),
@@ -87,7 +87,7 @@ unsafe fn multiply_panels_as<I: Isa, S: PanelElement>(isa: I, part: &ProductPart
     let Region { row, col, rows, cols } = part.region;
     let (depth, factors) = (part.depth, part.b.factors());
     debug_assert!(rows <= GEMV_ROWS && col.is_multiple_of(PANEL));
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says (`# Safety` of `multiply_panels`).
     let a = unsafe { LeftRows::contiguous(isa, part.a.matrix.from(row, 0), rows, depth) };
     let mut tile = [0.0f32; GEMV_ROWS * PANEL * 2];
     let (tile, stride) = (tile.as_mut_ptr(), PANEL * factors);
@@ -97,7 +97,8 @@ unsafe fn multiply_panels_as<I: Isa, S: PanelElement>(isa: I, part: &ProductPart
             let data = panels.wrapping_add((col + j) * depth.next_multiple_of(S::STEPS));
             let out = SumPointers { data: tile.wrapping_add(half * PANEL), stride };
             let panel = PackedPanel { data, depth, ahead };
-            // SAFETY: the caller's promise: the rows of A and the panel exist; the tile has room for all rows.
+            // SAFETY: by the `# Safety` clause of `multiply_panels`, the rows of A and the panel exist; the tile has
+            // room for all rows.
             unsafe { multiply_rows(isa, &a, rows, panel, out) };
         }
         let region = Region { row, col: col + j, rows, cols: PANEL.min(cols - j) };
@@ -123,7 +124,7 @@ unsafe fn multiply_rows<I: Isa, S: PanelElement>(
         let (left, out) = (a.from(i), out.at(i * out.stride));
         // The rows after the first ones find the panel in a cache.
         let panel = PackedPanel { ahead: if i == 0 { panel.ahead } else { 0 }, ..panel };
-        // SAFETY: the caller's promise.
+        // SAFETY: the rows and the panel exist; `out` is writable for the rows (`# Safety` of `multiply_rows`).
         unsafe {
             // A panel is one register of 16 lanes or two of 8: the shapes keep 4 to 8 sums going.
             match (rows - i, I::LANES) {
@@ -211,7 +212,8 @@ unsafe fn multiply_panel<I: Isa, S: PanelElement, const M: usize, const U: usize
             for more in &acc[1..] {
                 sum = isa.add(sum, more[i][j]);
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: `M` rows of `a` are readable for the depth of the panel, and the panel itself; `out` is writable
+            // for `M` such rows (`# Safety` of `multiply_panel`).
             unsafe { isa.store(out.add(i * stride + j * I::LANES), sum) };
         }
     }
@@ -233,7 +235,8 @@ unsafe fn add_line<I: Isa, S: PanelElement, const M: usize>(
 ) {
     isa.prefetch(b.data.cast::<u8>().wrapping_add(b.ahead));
     for j in 0..PANEL / I::LANES {
-        // SAFETY: the caller's promise.
+        // SAFETY: `M` rows of `a` are readable for `steps` floats, `b` for a line of a panel; `steps` is at most
+        // `S::STEPS` (`# Safety` of `add_line`).
         unsafe {
             let v = S::load_steps(isa, b.data.add(j * I::LANES * S::STEPS));
             for (i, sum) in sums.iter_mut().enumerate() {

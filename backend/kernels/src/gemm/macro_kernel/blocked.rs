@@ -96,8 +96,8 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
         loop {
             let depth = kc.min(part.depth - pc);
             let depth_block = DepthBlock { first: pc == 0, last: pc + depth == part.depth };
-            // SAFETY: the caller's promise: the block lies in the part; each buffer has `right_len` of the largest
-            // block.
+            // SAFETY: by the `# Safety` clause of `multiply_blocked`, the block lies in the part; each buffer has
+            // `right_len` of the largest block.
             let right = unsafe { kernel.prepare_right(part, RightBlock { region: wide, pc, depth, buffers }) };
             for ic in (0..rows).step_by(mc) {
                 let region = Region { row: row + ic, rows: mc.min(rows - ic), ..wide };
@@ -106,7 +106,8 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
                     None => LeftPanels { data: a_buffer.cast_const(), stride: kernel.left_stride(depth) },
                 };
                 let block = PackedBlock { a, depth, region, depth_block, store: &store, prefetch };
-                // SAFETY: the buffer has `left_len` of the largest block; the caller's promise for A and the region.
+                // SAFETY: the buffer has `left_len` of the largest block; A and the region as the `# Safety` clause of
+                // `multiply_blocked` says.
                 unsafe {
                     if part.left.is_none() {
                         kernel.pack_left(part.a.from(region.row, pc), [region.rows, depth], a_buffer);

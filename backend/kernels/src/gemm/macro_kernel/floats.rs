@@ -52,7 +52,8 @@ impl<I: Isa> FloatBlocks<I> {
         let step = PANEL as isize;
         if let RawFloats::Bf16(data) = data {
             let panels = VnniPanels::new(data, part.depth).from(region.col, pc);
-            // SAFETY: the caller's promise; blocks begin at even depths (`Blocking::fit`).
+            // SAFETY: the block lies in `part`, and each of its buffers has `BlockKernel::right_len` floats (`# Safety`
+            // of `BlockKernel::prepare_right`); blocks begin at even depths (`Blocking::fit`).
             unsafe { panels.widen(self.0, [region.cols, depth], buffer) };
             return FloatPanels::F32(PanelView::packed(buffer, depth));
         }
@@ -63,7 +64,8 @@ impl<I: Isa> FloatBlocks<I> {
                 let lanes =
                     RawMatrix { data: data.offset(panel as isize * panel_stride), row_stride: 1, col_stride: step };
                 let out = buffer.wrapping_add(panel * depth * PANEL);
-                // SAFETY: the caller's promise: whole panels are readable, and the buffer holds them all.
+                // SAFETY: by the `# Safety` clause of `BlockKernel::prepare_right`, whole panels are readable, and the
+                // buffer holds them all.
                 unsafe { pack(self.0, LeftOperand::plain(lanes), [PANEL, depth], PANEL, out) };
             }
             return FloatPanels::F32(PanelView::packed(buffer, depth));
@@ -101,14 +103,15 @@ impl<I: Isa> BlockKernel for FloatBlocks<I> {
 
     #[inline(always)]
     unsafe fn pack_left(self, a: LeftOperand, shape: [usize; 2], out: *mut f32) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the `# Safety` clause of `BlockKernel::pack_left`.
         unsafe { pack(self.0, a, shape, I::MR, out) };
     }
 
     #[inline(always)]
     unsafe fn prepare_right(self, part: &ProductPart, block: RightBlock) -> FloatRight {
         let [first, second] = block.buffers;
-        // SAFETY: the caller's promise.
+        // SAFETY: the block lies in `part`, and each of its buffers has `BlockKernel::right_len` floats (`# Safety` of
+        // `BlockKernel::prepare_right`).
         unsafe {
             match part.b {
                 RightOperand::Gated([gate, up]) => FloatRight {
@@ -128,7 +131,8 @@ impl<I: Isa> BlockKernel for FloatBlocks<I> {
     #[inline(always)]
     unsafe fn multiply(self, block: &PackedBlock<'_>, right: FloatRight) {
         let isa = self.0;
-        // SAFETY: the caller's promise.
+        // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the region is
+        // as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
         unsafe {
             match (right.first, right.up) {
                 (FloatPanels::F32(b), None) => multiply_panels(isa, block, b, None),
@@ -195,13 +199,13 @@ unsafe fn multiply_panels<I: Isa, S: Storage>(
         Some(up) => [b.at(jr), up.at(jr)],
         None => [b.at(jr), b.at(jr + I::LANES)],
     };
-    let turns = (block.depth / UNROLL).max(1);
+    let iterations = (block.depth / UNROLL).max(1);
     // The tiles of these columns share the bytes of the next ones.
     let share = block.depth * PANEL * size_of::<S>() / rows.div_ceil(I::MR);
     for jr in (0..cols).step_by(width) {
         let right = TileRight { data: registers(jr), depth_stride: PANEL as isize };
         let next = registers(jr + width).map(|p| p.cast::<u8>());
-        for (turn, ir) in (0..rows).step_by(I::MR).enumerate() {
+        for (tile, ir) in (0..rows).step_by(I::MR).enumerate() {
             let left = TileLeft {
                 data: block.a.data.wrapping_add(ir / I::MR * block.a.stride),
                 row_stride: 1,
@@ -209,11 +213,13 @@ unsafe fn multiply_panels<I: Isa, S: Storage>(
             };
             let region =
                 Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: width.min(cols - jr) };
-            let hint = PrefetchHint { at: next.map(|p| p.wrapping_add(turn * share)), step: share / turns };
+            let hint = PrefetchHint { at: next.map(|p| p.wrapping_add(tile * share)), step: share / iterations };
             let hint =
                 if block.prefetch && jr + width < cols { hint } else { PrefetchHint::none(right.data[0].cast()) };
             let place = TilePlace { region, depth_block: block.depth_block };
-            // SAFETY: the caller's promise; panels are padded to whole ones.
+            // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the
+            // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`); panels are padded to whole
+            // ones.
             let tile = unsafe { TileProduct::<S, true>::new(left, right, block.depth, place, block.store) };
             isa.run(tile.prefetching(block.prefetch, hint));
         }

@@ -55,13 +55,13 @@ pub(in crate::gemm) struct TileRight<S> {
     pub(in crate::gemm) depth_stride: isize,
 }
 
-/// Lines of B that a tile prefetches while it multiplies: those of the tiles in the next columns, which lie in memory
+/// Lines of B that a tile prefetches while it multiplies: those of the tiles in the next columns, which are in memory
 /// or in the L3 cache until then.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) struct PrefetchHint {
     /// First byte for each register.
     pub(in crate::gemm) at: [*const u8; 2],
-    /// Bytes from one turn of the loop over the depth to the next.
+    /// Bytes from one iteration of the loop over the depth to the next.
     pub(in crate::gemm) step: usize,
 }
 
@@ -74,7 +74,7 @@ impl PrefetchHint {
     }
 }
 
-/// Steps of the depth in one turn of the loop.
+/// Steps of the depth in one iteration of the loop.
 pub(in crate::gemm) const UNROLL: usize = 4;
 
 /// One tile of the output: `region` (at most the instruction set's tile, [`unpacked_rows`] if A is not packed) of the
@@ -137,7 +137,8 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
                 isa.prefetch(row.wrapping_add(cols - 1).cast());
             }
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: `a` is readable for a whole packed panel, or for the rows of the region if it is not packed (`#
+        // Safety` of `TileProduct::new`).
         let acc = unsafe { self.multiply::<I, ROWS, REGS>(isa) };
         if let Some((c, stride)) = plain
             && region.rows == ROWS
@@ -163,7 +164,7 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
                 unsafe { isa.store(at.add((r * REGS + j) * I::LANES), sum) };
             }
         }
-        // SAFETY: the tile was just written; the caller's promise for the region.
+        // SAFETY: the tile was just written; the region as the `# Safety` clause of `TileProduct::new` says.
         isa.run(unsafe { Finish::new(store, at, REGS * I::LANES, self.place) });
     }
 
@@ -188,13 +189,15 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
             isa.prefetch(second);
             (first, second) = (first.wrapping_add(self.hint.step), second.wrapping_add(self.hint.step));
             for _ in 0..UNROLL {
-                // SAFETY: the caller's promise, at each step of the depth.
+                // SAFETY: `a` is readable for a whole packed panel, or for the rows of the region if it is not packed
+                // (`# Safety` of `TileProduct::new`), at each step of the depth.
                 unsafe { Self::add_step(isa, &rows, at, &mut acc) };
                 at = (at.0.wrapping_offset(a_step), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
             }
         }
         for _ in 0..depth % UNROLL {
-            // SAFETY: the caller's promise, at each of the last steps of the depth.
+            // SAFETY: `a` is readable for a whole packed panel, or for the rows of the region if it is not packed (`#
+            // Safety` of `TileProduct::new`), at each of the last steps of the depth.
             unsafe { Self::add_step(isa, &rows, at, &mut acc) };
             at = (at.0.wrapping_offset(a_step), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
         }
@@ -214,11 +217,13 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
     ) {
         let mut b_row = [isa.splat(0.0); REGS];
         for (v, b) in b_row.iter_mut().zip(b) {
-            // SAFETY: the caller's promise.
+            // SAFETY: `a` is readable at each of `rows`, and `b` for the registers of the tile (`# Safety` of
+            // `TileProduct::add_step`).
             *v = unsafe { S::load(isa, b) };
         }
         for (row, sums) in rows.iter().zip(acc) {
-            // SAFETY: the caller's promise.
+            // SAFETY: `a` is readable at each of `rows`, and `b` for the registers of the tile (`# Safety` of
+            // `TileProduct::add_step`).
             let x = isa.splat(unsafe { a.offset(*row).read() });
             for (sum, &v) in sums.iter_mut().zip(&b_row) {
                 *sum = isa.mul_add(x, v, *sum);
@@ -239,7 +244,8 @@ impl<S: Storage, const PACKED: bool> Kernel for TileProduct<'_, S, PACKED> {
         }
         let Region { rows, cols, .. } = self.place.region;
         let wide = self.store.takes_second(cols, I::LANES);
-        // SAFETY: the promise of `new`; each tile holds the region.
+        // SAFETY: `a` is readable for a whole packed panel, or for the rows of the region if it is not packed (`#
+        // Safety` of `new`); each tile holds the region.
         unsafe {
             match (I::TILE, PACKED) {
                 (RegisterTile::Rows14, true) if wide && rows > 8 => self.run::<I, 14, 2>(isa),

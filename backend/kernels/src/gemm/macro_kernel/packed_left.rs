@@ -1,4 +1,4 @@
-//! Where a left operand lies that was packed once for every part of a product.
+//! A left operand that was packed once for every part of a product: the layout of its panels.
 
 /// Packed panels of A: blocks of the depth one after the other, in each the panels of all rows.
 ///
@@ -25,7 +25,7 @@ unsafe impl Send for PackedLeft {}
 // SAFETY: threads write disjoint panels (`with_packed_left` gives each a range of them) and only read after that phase.
 unsafe impl Sync for PackedLeft {}
 
-/// Where a panel of [`PackedLeft`] lies, floats.
+/// The place of a panel of [`PackedLeft`], floats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gemm) struct PanelPlace {
     /// Of its first float.
@@ -51,7 +51,7 @@ impl PackedLeft {
         LeftPanels { data: self.data.wrapping_add(at).cast_const(), stride }
     }
 
-    /// Where panel `panel` lies.
+    /// The place of panel `panel`.
     pub(in crate::gemm) fn place(&self, panel: usize, pc: usize, depth: usize) -> PanelPlace {
         let stride = self.strides[usize::from(depth != self.kc)];
         PanelPlace { at: pc / self.kc * self.panels * self.strides[0] + panel * stride, stride }

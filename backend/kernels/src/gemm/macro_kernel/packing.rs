@@ -67,7 +67,8 @@ impl Kernel for Pack {
         let (lane_stride, depth_stride) = (row_stride, col_stride);
         // Only two widths occur; as constants they unroll the loops over a panel.
         let width = if width == PANEL { PANEL } else { I::MR };
-        // SAFETY: the promise of `pack`, the only one to make a `Pack`.
+        // SAFETY: `from` is readable for `lanes` x `depth`, and where it has scales its rows are contiguous f32 and
+        // measured (`# Safety` of `pack`, the only one to make a `Pack`).
         unsafe {
             match data {
                 RawFloats::F32(data) => {
@@ -98,8 +99,8 @@ unsafe fn pack_as<I: Isa, S: Storage>(isa: I, strip: Strip<S>, width: usize, out
             scales: strip.scales.map(|scales| scales.from(lane, 0)),
             ..strip
         };
-        // SAFETY: the caller's promise: panel `lane / width` begins `lane · depth` floats into `out`, and it has
-        // `lanes` vectors.
+        // SAFETY: by the `# Safety` clause of `pack`, panel `lane / width` begins `lane · depth` floats into `out`, and
+        // it has `lanes` vectors.
         unsafe {
             let out = out.add(lane * strip.depth);
             if panel.scales.is_some() {
@@ -116,7 +117,7 @@ unsafe fn pack_as<I: Isa, S: Storage>(isa: I, strip: Strip<S>, width: usize, out
     }
 }
 
-/// One panel whose vectors lie side by side.
+/// One panel of adjacent vectors.
 ///
 /// # Safety
 /// `panel` is readable; `out` is writable for `width · depth + SLACK` floats.
@@ -126,8 +127,8 @@ unsafe fn copy_panel<I: Isa, S: Storage>(isa: I, panel: Strip<S>, width: usize, 
         let row = panel.data.wrapping_offset(p as isize * panel.depth_stride);
         let mut lane = 0;
         while lane < width {
-            // SAFETY: the caller's promise; no more elements are loaded than there are vectors. The store ends within
-            // the slack.
+            // SAFETY: `panel` is readable; `out` is writable for `width · depth + SLACK` floats (`# Safety` of
+            // `copy_panel`); no more elements are loaded than there are vectors. The store ends within the slack.
             unsafe {
                 let have = panel.lanes.saturating_sub(lane).min(I::LANES).min(width - lane);
                 let v = if have == 0 { isa.splat(0.0) } else { load_up_to(isa, row.add(lane), have) };
@@ -158,7 +159,8 @@ unsafe fn transpose_panel<I: Isa, S: Storage, const SCALED: bool>(
             for (i, row) in square.iter_mut().enumerate().take(I::LANES.min(width)) {
                 if lane + i < panel.lanes {
                     let from = panel.data.wrapping_offset((lane + i) as isize * panel.lane_stride).wrapping_add(p);
-                    // SAFETY: the caller's promise: `have` elements of an existing vector, measured if it has scales.
+                    // SAFETY: by the `# Safety` clause of `copy_panel`, `have` elements of an existing vector, measured
+                    // if it has scales.
                     unsafe {
                         *row = load_up_to(isa, from, have);
                         if SCALED && let Some(scales) = panel.scales {
@@ -170,7 +172,8 @@ unsafe fn transpose_panel<I: Isa, S: Storage, const SCALED: bool>(
             isa.transpose(&mut square);
             // Ascending: what a store writes past its row is overwritten by the next one.
             for (t, &row) in square.iter().enumerate().take(have) {
-                // SAFETY: the caller's promise; the last store ends within the slack.
+                // SAFETY: `panel` is readable; `out` is writable for `width · depth + SLACK` floats (`# Safety` of
+                // `copy_panel`); the last store ends within the slack.
                 unsafe { isa.store(out.add((p + t) * width + lane), row) };
             }
             lane += I::LANES;
@@ -188,7 +191,8 @@ unsafe fn gather_panel<S: Storage>(panel: Strip<S>, width: usize, out: *mut f32)
     for p in 0..panel.depth {
         for lane in 0..width {
             let by = lane as isize * panel.lane_stride + p as isize * panel.depth_stride;
-            // SAFETY: the caller's promise; only existing vectors are read.
+            // SAFETY: `panel` is readable; `out` is writable for `width · depth + SLACK` floats (`# Safety` of
+            // `copy_panel`); only existing vectors are read.
             unsafe {
                 let x = if lane < panel.lanes { panel.data.wrapping_offset(by).read().to_f32() } else { 0.0 };
                 out.add(p * width + lane).write(x);

@@ -15,7 +15,7 @@ use crate::probe::{Probe, report};
 /// the views): `a` is readable for the rows of the region and `b` for its columns, both over `depth`; rows of `a` that
 /// have scales were measured, and the algorithm is the blocked one then; a region of panels begins at a whole panel;
 /// the region is as [`Store::finish`] needs it; and the algorithm that runs applies to the operands
-/// ([`Variant::applies`](crate::gemm::plan::Variant::applies)).
+/// ([`Variant::applies`](crate::gemm::variant::Variant::applies)).
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) struct ProductPart {
     pub(in crate::gemm) a: LeftOperand,

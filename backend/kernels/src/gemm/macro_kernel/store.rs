@@ -124,7 +124,7 @@ impl Store {
         place: TilePlace,
     ) {
         if self.gated {
-            // SAFETY: the caller's promise.
+            // SAFETY: the `# Safety` clause of `Store::finish`.
             return unsafe { self.finish_gated(isa, tile, tile_stride, place) };
         }
         let TilePlace { region, depth_block } = place;
@@ -134,8 +134,8 @@ impl Store {
             while j < region.cols {
                 let lanes = I::LANES.min(region.cols - j);
                 let col = region.col + j;
-                // SAFETY: the caller's promise; the bias has an element a column and the residual is shaped like the
-                // output (`Epilogue::check`), and no more than `lanes` elements are touched.
+                // SAFETY: the `# Safety` clause of `Store::finish`; the bias has an element a column and the residual
+                // is shaped like the output (`Epilogue::check`), and no more than `lanes` elements are touched.
                 unsafe {
                     let mut sum = isa.load(tile.add(i * tile_stride + j));
                     let partial = self.waiting(region.row + i, col);
@@ -165,7 +165,7 @@ impl Store {
             for j in (0..region.cols).step_by(I::LANES) {
                 let at = tile.wrapping_add(i * tile_stride + j);
                 let partial = self.waiting(region.row + i, region.col + j);
-                // SAFETY: the caller's promise; partial sums have room for whole registers.
+                // SAFETY: the `# Safety` clause of `Store::finish`; partial sums have room for whole registers.
                 unsafe {
                     let mut sums = [isa.load(at), isa.load(at.add(tile_stride / 2))];
                     for (half, sum) in sums.iter_mut().enumerate() {
@@ -194,7 +194,7 @@ impl Store {
     #[inline(always)]
     unsafe fn store_register<I: Isa>(&self, isa: I, sum: I::V, row: isize, col: usize, lanes: usize) {
         let mut sum = sum;
-        // SAFETY: the caller's promise.
+        // SAFETY: the `# Safety` clause of `Store::finish`.
         unsafe {
             if let Some(bias) = self.bias {
                 sum = isa.add(sum, load_any(isa, bias.offset(col as isize), lanes));
@@ -220,7 +220,7 @@ impl Store {
     /// `out` is readable and writable for `lanes` elements.
     #[inline(always)]
     unsafe fn store_as<I: Isa, S: Storage>(&self, isa: I, out: *mut S, sum: I::V, lanes: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `out` is readable and writable for `lanes` elements (`# Safety` of `Store::store_as`).
         unsafe {
             let sum = if self.accumulate { isa.add(sum, load_up_to(isa, out, lanes)) } else { sum };
             store_up_to(isa, out, sum, lanes);
@@ -256,7 +256,7 @@ impl Kernel for Finish<'_> {
     type Out = ();
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `new`.
+        // SAFETY: the `# Safety` clause of `new`.
         unsafe { self.store.finish(isa, self.tile, self.tile_stride, self.place) }
     }
 }
@@ -267,7 +267,7 @@ impl Kernel for Finish<'_> {
 /// `p` is readable for `n` elements.
 #[inline(always)]
 unsafe fn load_any<I: Isa>(isa: I, p: RawFloats, n: usize) -> I::V {
-    // SAFETY: the caller's promise.
+    // SAFETY: `p` is readable for `n` elements (`# Safety` of `load_any`).
     unsafe {
         match p {
             RawFloats::F32(p) => load_up_to(isa, p, n),

@@ -33,7 +33,8 @@ pub(in crate::gemm) unsafe fn multiply_unpacked<I: Isa>(isa: I, part: &ProductPa
             (Some(_), RawFloats::F32(data)) if fills(columns) => (data, b.row_stride, I::LANES),
             (Some(scratch), _) => {
                 let data = scratch.as_mut_ptr();
-                // SAFETY: the buffer has `nr` x `depth` floats and slack; the caller's promise for B.
+                // SAFETY: the buffer has `nr` x `depth` floats and slack; B as the `# Safety` clause of
+                // `multiply_unpacked` says.
                 unsafe {
                     pack(isa, LeftOperand::plain(from.transposed()), [columns, part.depth], PANEL, data);
                 }
@@ -50,7 +51,8 @@ pub(in crate::gemm) unsafe fn multiply_unpacked<I: Isa>(isa: I, part: &ProductPa
             let left = TileLeft { data, row_stride, depth_stride: col_stride };
             let region = Region { row: row + ir, col: col + jr, rows: tall, cols: columns };
             let place = TilePlace::whole(region);
-            // SAFETY: the caller's promise; B is readable for `nr` columns, packed where it has fewer.
+            // SAFETY: `part` is as `ProductPart` says; its A is f32 (`Variant::applies`), and `b` is its B (`# Safety`
+            // of `multiply_unpacked`); B is readable for `nr` columns, packed where it has fewer.
             let tile = unsafe { TileProduct::<f32, false>::new(left, right, part.depth, place, &part.store) };
             isa.run(tile.prefetching(prefetch, PrefetchHint::none(right.data[0].cast())));
             ir += tall;

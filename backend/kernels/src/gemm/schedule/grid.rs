@@ -35,7 +35,7 @@ const PACKING_COST: usize = 16;
 
 impl Grid {
     /// The grid of about `parts` rectangles that takes the least time: each packs its own rows of A and columns of B,
-    /// so that a rectangle near a square packs least, and the last turn of the threads should be full.
+    /// so that a rectangle near a square packs least, and the last round of the threads should be full.
     pub(in crate::gemm) fn choose(product: &RawProduct, request: GridRequest) -> Self {
         let GridRequest { m, gemv, tile, parts, threads, shares } = request;
         let (n, factors) = (product.n, product.b.factors());
@@ -51,8 +51,8 @@ impl Grid {
         };
         let cost = |grid: &Self| {
             let [rows, cols] = grid.part;
-            let turns = grid.len().div_ceil(threads.max(1));
-            turns * (factors * (rows * cols + cols * b_cost) + rows * a_cost)
+            let rounds = grid.len().div_ceil(threads.max(1));
+            rounds * (factors * (rows * cols + cols * b_cost) + rows * a_cost)
         };
         (1..=parts.min(units[0]).max(1)).map(grid).min_by_key(cost).unwrap_or_else(|| grid(1))
     }

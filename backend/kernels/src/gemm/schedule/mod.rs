@@ -6,7 +6,7 @@
 //! shared_left.rs    A, packed once for all parts
 //! run_part.rs       the algorithm of a part
 //! raw_product.rs    a checked right operand, and where its product goes
-//! offsets.rs        where the products of a batch lie
+//! offsets.rs        where the products of a batch begin
 //! ```
 
 mod grid;

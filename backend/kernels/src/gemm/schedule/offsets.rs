@@ -1,4 +1,4 @@
-//! Where the products of a batch lie.
+//! Where the products of a batch begin.
 
 /// Where one product of a batch begins, elements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

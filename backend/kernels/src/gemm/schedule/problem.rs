@@ -5,7 +5,7 @@ use crate::gemm::left::{LeftOperand, Measure};
 use crate::gemm::macro_kernel::blocking::Tile;
 use crate::gemm::macro_kernel::packed_left::PackedLeft;
 use crate::gemm::macro_kernel::part::ProductPart;
-use crate::gemm::plan::{PartedWork, Plan, Variant, choose_parts, choose_threads};
+use crate::gemm::plan::{PREFETCH_BYTES, Plan};
 use crate::gemm::raw::RawMatrix;
 use crate::gemm::region::Region;
 use crate::gemm::right::RightOperand;
@@ -14,10 +14,12 @@ use crate::gemm::schedule::offsets::Offsets;
 use crate::gemm::schedule::raw_product::RawProduct;
 use crate::gemm::schedule::run_part::run_part;
 use crate::gemm::schedule::shared_left::{LeftLayout, LeftPacking, pays, with_packed_left};
+use crate::gemm::split::{Split, Work};
+use crate::gemm::variant::Variant;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that one thread measures at a time.
-const MEASURED_PER_TURN: usize = 16;
+const MEASURED_PER_TASK: usize = 16;
 
 /// Products of one A, all by one algorithm: parts of all of them run side by side, and A is packed once for all.
 #[derive(Debug, Clone, Copy)]
@@ -45,12 +47,12 @@ impl Problem<'_> {
         if m == 0 || n == 0 || offsets.is_empty() {
             return;
         }
-        // Reading B takes as long as multiplying it by several rows.
-        let work = m.max(8).saturating_mul(n).saturating_mul(k.max(1)).saturating_mul(offsets.len());
-        let threads = choose_threads(plan.launch.threads, work);
         let gemv = matches!(self.variant, Variant::Dot | Variant::Axpy);
-        let work = PartedWork { threads, work, shape: [m, n], outputs: offsets.len(), gemv };
-        let parts = choose_parts(work).div_ceil(offsets.len());
+        let Split { threads, parts } = match plan.split {
+            Some(split) if offsets.len() == 1 => split.limit(plan.launch.threads),
+            _ => Split::of(Work::of([m, n, k], offsets.len(), gemv), plan.launch.threads),
+        };
+        let parts = parts.div_ceil(offsets.len());
         if let Some(isa) = self.bf16 {
             isa.note_route();
         }
@@ -59,7 +61,8 @@ impl Problem<'_> {
         {
             // A small product: what follows would take a good part of its time.
             let region = Region { row: 0, col: 0, rows: m, cols: product.n };
-            // SAFETY: the caller's promise.
+            // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety` of
+            // `Problem::run`).
             return unsafe { self.run_part(plan, product, *at, region, None) };
         }
         let tile = self.bf16.map_or_else(|| Tile::of(plan.launch.tier), Bf16Isa::tile);
@@ -84,8 +87,8 @@ impl Problem<'_> {
                     index -= grid.len();
                     continue;
                 }
-                // SAFETY: the caller's promise; regions of a grid tile the output without overlap and begin at whole
-                // panels.
+                // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety`
+                // of `Problem::run`); regions of a grid tile the output without overlap and begin at whole panels.
                 return unsafe { self.run_part(plan, product, at, grid.region(index), left) };
             }
         };
@@ -93,8 +96,8 @@ impl Problem<'_> {
         let run_all = |left: Option<PackedLeft>| {
             // Threads take parts as they come free: one that is held up takes fewer.
             let (next, total) = (AtomicUsize::new(0), count * offsets.len());
-            launch.split(threads.min(total), 1, |turns| {
-                for _ in turns {
+            launch.split(threads.min(total), 1, |workers| {
+                for _ in workers {
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         if index >= total {
@@ -108,14 +111,14 @@ impl Problem<'_> {
         let columns: usize = grids.iter().map(|(_, grid)| grid.count[1]).sum();
         match offsets {
             [at] if shares && columns > 1 => {
-                // SAFETY: the caller's promise for A; the layout is that of the tier.
+                // SAFETY: A as the `# Safety` clause of `Problem::run` says; the layout is that of the tier.
                 unsafe {
                     with_packed_left(launch, self.a_at(*at), [m, k], packing, self.measure, |left| run_all(Some(left)));
                 }
             }
             _ => {
                 if let Some(measure) = self.measure {
-                    launch.split(m, MEASURED_PER_TURN, |rows| launch.tier.run(measure.of(rows)));
+                    launch.split(m, MEASURED_PER_TASK, |rows| launch.tier.run(measure.of(rows)));
                 }
                 run_all(None);
             }
@@ -145,9 +148,10 @@ impl Problem<'_> {
             store: product.store.offset(at.out as isize),
             region,
             blocking: plan.blocking,
-            prefetch: plan.prefetch,
+            prefetch: plan.launch.prefetch_bytes(PREFETCH_BYTES),
         };
-        // SAFETY: the caller's promise.
+        // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety` of
+        // `Problem::run`).
         unsafe {
             match self.bf16 {
                 Some(isa) => isa.multiply_part(&part, self.variant),

@@ -8,9 +8,9 @@ use crate::gemm::macro_kernel::blocked::multiply_blocked;
 use crate::gemm::macro_kernel::floats::FloatBlocks;
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::unpacked::multiply_unpacked;
-use crate::gemm::plan::Variant;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::right::RightOperand;
+use crate::gemm::variant::Variant;
 use crate::simd::{Isa, Kernel, Tier};
 
 /// Runs `part`, a part of a product in f32 arithmetic, by the algorithm `variant` on `tier`.
@@ -62,7 +62,7 @@ impl Kernel for Dots {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { dots::multiply_dots(isa, &self.part, self.b) }
     }
 }
@@ -72,7 +72,7 @@ impl Kernel for Axpys {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { axpy::multiply_axpys(isa, &self.part, self.b) }
     }
 }
@@ -82,7 +82,7 @@ impl Kernel for Unpacked {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { multiply_unpacked(isa, &self.part, self.b) }
     }
 }
@@ -92,7 +92,7 @@ impl Kernel for Panels {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { packed_gemv::multiply_panels(isa, &self.part, self.panels) }
     }
 }
@@ -102,7 +102,7 @@ impl Kernel for Blocked {
 
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
-        // SAFETY: the promise of `run_part`, which made it.
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { multiply_blocked(FloatBlocks(isa), &self.part) }
     }
 }

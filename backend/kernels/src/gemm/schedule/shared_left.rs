@@ -1,6 +1,6 @@
 //! The left operand, packed once for every part of a product.
 //!
-//! Parts that lie beside each other multiply the same rows of A. Each could pack them for itself, which costs as much
+//! Neighbouring parts multiply the same rows of A. Each could pack them for itself, which costs as much
 //! as 16 multiply-adds an element and each part: with many threads more than the product. So A is packed first, in
 //! parallel by panels, and then the parts run, which only read it: two phases, each joined before the next, and nobody
 //! waits inside of one. A norm of the rows is measured and applied in the first phase, while a panel of them is in the
@@ -12,7 +12,7 @@ use crate::gemm::bf16::Bf16Isa;
 use crate::gemm::left::{LeftOperand, Measure};
 use crate::gemm::macro_kernel::packed_left::PackedLeft;
 use crate::gemm::macro_kernel::packing::{SLACK, pack};
-use crate::scratch::{Lent, round_to_line};
+use crate::scratch::{PooledScratch, round_to_line};
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 
@@ -22,7 +22,7 @@ use core::ops::Range;
 const L2_CACHES: usize = 2;
 
 /// Panels that one thread packs at a time.
-const PANELS_PER_TURN: usize = 4;
+const PANELS_PER_TASK: usize = 4;
 
 /// The layout of panels: what the register tile reads.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,7 @@ pub(in crate::gemm) struct LeftPacking {
 }
 
 impl LeftPacking {
-    /// Where the panels of `[rows, k]` lie in a buffer that begins at `data`.
+    /// The places of the panels of `[rows, k]` in a buffer that begins at `data`.
     fn place([rows, k]: [usize; 2], Self { layout, kc }: Self, data: *mut f32) -> PackedLeft {
         let panel_rows = layout.rows();
         let strides = [kc, k % kc].map(|depth| layout.stride(depth));
@@ -96,9 +96,9 @@ pub(in crate::gemm) unsafe fn with_packed_left<R>(
     measure: Option<&Measure<'_>>,
     work: impl FnOnce(PackedLeft) -> R,
 ) -> R {
-    let mut lent = Lent::take(packed_len(shape, packing));
-    let left = LeftPacking::place(shape, packing, lent.as_mut_ptr());
-    launch.split(left.panels, PANELS_PER_TURN, |panels| {
+    let mut scratch = PooledScratch::take(packed_len(shape, packing));
+    let left = LeftPacking::place(shape, packing, scratch.as_mut_ptr());
+    launch.split(left.panels, PANELS_PER_TASK, |panels| {
         for panel in panels {
             let rows = panel * left.panel_rows..((panel + 1) * left.panel_rows).min(shape[0]);
             if let Some(measure) = measure {
@@ -107,7 +107,7 @@ pub(in crate::gemm) unsafe fn with_packed_left<R>(
             let panel = PackPanel { left, a: a.from(rows.start, 0), rows: rows.len(), k: shape[1], panel };
             match packing.layout {
                 LeftLayout::Floats { .. } => launch.tier.run(panel),
-                // SAFETY: the caller's promise for A; `packed_len` has room for each panel.
+                // SAFETY: A as the `# Safety` clause of `with_packed_left` says; `packed_len` has room for each panel.
                 LeftLayout::Bf16(isa) => panel.blocks().for_each(|(pc, depth, out)| unsafe {
                     isa.pack_left(panel.a.from(0, pc), [panel.rows, depth], out);
                 }),
@@ -146,8 +146,8 @@ impl Kernel for PackPanel {
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
         for (pc, depth, out) in self.blocks() {
-            // SAFETY: the promise of `with_packed_left`: A is readable, and the panel is as wide as this tier's; it has
-            // room for its slack.
+            // SAFETY: by the `# Safety` clause of `with_packed_left`, A is readable, and the panel is as wide as this
+            // tier's; it has room for its slack.
             unsafe { pack(isa, self.a.from(0, pc), [self.rows, depth], I::MR, out) };
         }
     }

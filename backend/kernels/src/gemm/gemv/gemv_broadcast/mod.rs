@@ -10,7 +10,7 @@
 //!     for p in 0..k words by Q
 //!         a = panel[p / Q]                                              one line
 //!         for r in 0..8:  acc[r] += a · broadcast(W[j + r][p..p + Q])   no other load, no shuffle
-//!     turn the sums of 16 rows of W; for Q = 2 add neighbours
+//!     transpose the sums of 16 rows of W; for Q = 2 add neighbours
 //! ```
 //!
 //! Dot products along the rows (dots.rs) load A once for each few rows of W, more than an L1 cache holds, and sum
@@ -21,8 +21,8 @@
 use crate::gemm::gemv::left_rows::LINE_BYTES;
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Finish;
-use crate::gemm::plan::GEMV_ROWS;
 use crate::gemm::region::{Region, TilePlace};
+use crate::gemm::variant::GEMV_ROWS;
 mod panel;
 mod words;
 
@@ -50,7 +50,7 @@ pub(in crate::gemm) unsafe fn multiply_broadcast<I: Isa, W: WordElement>(
     stride: isize,
 ) {
     let words = FloatWords::<W>::new(part.a.matrix.from(part.region.row, 0), part.depth);
-    // SAFETY: the caller's promise.
+    // SAFETY: `part` is as `ProductPart` says (`# Safety` of `multiply_broadcast`).
     unsafe {
         multiply(isa, part, words, WeightBytes { first: weight.cast(), stride: stride * size_of::<W>() as isize })
     };
@@ -63,7 +63,8 @@ pub(in crate::gemm) unsafe fn multiply_broadcast<I: Isa, W: WordElement>(
 /// `part` keeps the promise of a [`ProductPart`]; `words` reads A from the region's first row on, and its type is W's.
 #[inline(always)]
 pub(in crate::gemm) unsafe fn multiply<I: Isa, W: Words<I>>(isa: I, part: &ProductPart, words: W, weight: WeightBytes) {
-    // SAFETY: the caller's promise; so many rows have so many lanes.
+    // SAFETY: `part` is as `ProductPart` says; `words` reads A from the region's first row on, and its type is W's (`#
+    // Safety` of `multiply`); so many rows have so many lanes.
     unsafe {
         if part.region.rows <= I::LANES / 2 {
             multiply_words::<I, W, 2>(isa, part, words, weight);
@@ -93,7 +94,7 @@ unsafe fn multiply_words<I: Isa, W: Words<I>, const Q: usize>(
     let panels = panels.as_mut_ptr();
     for i in (0..rows).step_by(at_once) {
         let panel = panels.wrapping_add(i / at_once * panel_len);
-        // SAFETY: the buffer has as many lines for each panel; the caller's promise for A.
+        // SAFETY: the buffer has as many lines for each panel; A as the `# Safety` clause of `multiply` says.
         unsafe { lay_panel::<I, W, Q>(isa, words, (i, at_once.min(rows - i)), lines, panel) };
     }
     let ahead = (part.prefetch_distance() / SIDE).min(row_bytes);
@@ -107,7 +108,7 @@ unsafe fn multiply_words<I: Isa, W: Words<I>, const Q: usize>(
                 for s in (0..I::LANES.min(some - jj)).step_by(SIDE) {
                     let first = data.wrapping_offset((col + j + jj + s) as isize * stride);
                     let weight = BroadcastRows { first, stride, len: SIDE.min(some - jj - s), row_bytes, ahead };
-                    // SAFETY: the caller's promise: those rows exist, as deep as the panel.
+                    // SAFETY: by the `# Safety` clause of `multiply`, those rows exist, as deep as the panel.
                     let sums = unsafe { weight.multiply::<I, W, Q>(isa, words, panel) };
                     square[s..s + SIDE].copy_from_slice(&sums);
                 }
@@ -208,16 +209,16 @@ unsafe fn add_line<I: Isa, W: Words<I>, const Q: usize>(
     sums: &mut [[I::V; 2]; SIDE],
 ) {
     for t in (0..WORDS / Q).step_by(2) {
-        for turn in 0..2 {
-            let a = panel.wrapping_add((t + turn) * W::STEPS * I::LANES);
-            // SAFETY: the caller's promise: that many registers of the panel, and words of each row.
+        for parity in 0..2 {
+            let a = panel.wrapping_add((t + parity) * W::STEPS * I::LANES);
+            // SAFETY: by the `# Safety` clause of `add_line`, that many registers of the panel, and words of each row.
             unsafe {
                 let first = isa.load(a);
                 let a = [first, if W::STEPS == 2 { isa.load(a.add(I::LANES)) } else { first }];
                 for (row, sums) in rows.iter().zip(&mut *sums) {
-                    let word: *const f32 = row.wrapping_add(at).cast::<f32>().wrapping_add((t + turn) * Q);
+                    let word: *const f32 = row.wrapping_add(at).cast::<f32>().wrapping_add((t + parity) * Q);
                     let w = if Q == 2 { isa.splat_two(word) } else { isa.splat(word.read_unaligned()) };
-                    words.add(isa, turn, w, a, sums);
+                    words.add(isa, parity, w, a, sums);
                 }
             }
         }

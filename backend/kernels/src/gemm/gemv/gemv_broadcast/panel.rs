@@ -30,7 +30,8 @@ pub(in crate::gemm) unsafe fn lay_panel<I: Isa, W: Words<I>, const Q: usize>(
         for i in 0..rows {
             let mut v = [isa.splat(0.0); 4];
             for (c, v) in v.iter_mut().enumerate().take(classes) {
-                // SAFETY: the caller's promise.
+                // SAFETY: the rows are readable; `panel` is writable for `lines` of `line_floats` (`# Safety` of
+                // `lay_panel`).
                 *v = unsafe { words.load_left(isa, first + i, from * classes + c * I::LANES) };
             }
             let classed = divide(isa, v, classes);

@@ -13,7 +13,7 @@ const fn sums_a_row<I: Isa>() -> usize {
     if I::LANES == PANEL { 2 } else { 1 }
 }
 
-/// How words of W are multiplied, and how A lies for it.
+/// How words of W are multiplied, and the layout of A for it.
 pub(in crate::gemm) trait Words<I: Isa>: Copy {
     /// Steps of A that a word is multiplied by in registers of their own: 2 where its halves are widened.
     const STEPS: usize;
@@ -28,8 +28,8 @@ pub(in crate::gemm) trait Words<I: Isa>: Copy {
     /// Row `i` is readable.
     unsafe fn load_left(self, isa: I, i: usize, at: usize) -> I::V;
 
-    /// Adds the products of words `w` with their steps of A. `turn` alternates between 0 and 1.
-    fn add(self, isa: I, turn: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]);
+    /// Adds the products of words `w` with their steps of A. `parity` alternates between 0 and 1.
+    fn add(self, isa: I, parity: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]);
 }
 
 /// Weights of type `W` against floats of any type.
@@ -81,7 +81,7 @@ impl<I: Isa, W: WordElement> Words<I> for FloatWords<W> {
     unsafe fn load_left(self, isa: I, i: usize, at: usize) -> I::V {
         let have = self.depth.saturating_sub(at).min(I::LANES);
         let RawMatrix { data, col_stride, .. } = self.a.from(i, at);
-        // SAFETY: the caller's promise: `have` elements of the row exist.
+        // SAFETY: by the `# Safety` clause of `Words::load_left`, `have` elements of the row exist.
         unsafe {
             match data {
                 RawFloats::F32(from) => load_strided(isa, from, col_stride, have),
@@ -92,13 +92,13 @@ impl<I: Isa, W: WordElement> Words<I> for FloatWords<W> {
     }
 
     #[inline(always)]
-    fn add(self, isa: I, turn: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]) {
+    fn add(self, isa: I, parity: usize, w: I::V, a: [I::V; 2], sums: &mut [I::V; 2]) {
         let w = W::widen(isa, w);
-        let turn = turn % sums_a_row::<I>();
-        sums[turn] = isa.mul_add(w[0], a[0], sums[turn]);
+        let parity = parity % sums_a_row::<I>();
+        sums[parity] = isa.mul_add(w[0], a[0], sums[parity]);
         if W::IN_WORD == 2 {
-            let turn = (turn + 1) % sums_a_row::<I>();
-            sums[turn] = isa.mul_add(w[1], a[1], sums[turn]);
+            let parity = (parity + 1) % sums_a_row::<I>();
+            sums[parity] = isa.mul_add(w[1], a[1], sums[parity]);
         }
     }
 }
@@ -109,7 +109,7 @@ impl<I: Isa, W: WordElement> Words<I> for FloatWords<W> {
 /// They are readable.
 #[inline(always)]
 unsafe fn load_strided<I: Isa, S: Storage>(isa: I, from: *const S, stride: isize, have: usize) -> I::V {
-    // SAFETY: the caller's promise; the array holds a register.
+    // SAFETY: the `# Safety` clause of `load_strided`; the array holds a register.
     unsafe {
         if stride == 1 {
             return load_up_to(isa, from, have);

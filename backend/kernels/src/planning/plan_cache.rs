@@ -1,4 +1,4 @@
-//! Measured choices at hand as their files have them.
+//! Measured choices in memory, as their files have them.
 
 use super::store::{Plans, read, write};
 use serde::{Serialize, de::DeserializeOwned};
@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The files that this process has read, each once, and what it has measured since.
 #[derive(Debug)]
-pub struct Kept<K, C>(Mutex<HashMap<PathBuf, Plans<K, C>>>);
+pub struct PlanCache<K, C>(Mutex<HashMap<PathBuf, Plans<K, C>>>);
 
 /// Where a choice comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,20 +21,20 @@ pub enum Origin {
     Measured,
 }
 
-impl<K, C> Default for Kept<K, C> {
+impl<K, C> Default for PlanCache<K, C> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-impl<K, C> Kept<K, C> {
+impl<K, C> PlanCache<K, C> {
     /// Forgets what files hold; the files stay.
     pub fn forget(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 
-impl<K, C> Kept<K, C>
+impl<K, C> PlanCache<K, C>
 where
     K: Clone + Eq + Hash + Serialize + DeserializeOwned,
     C: Copy + Serialize + DeserializeOwned,
