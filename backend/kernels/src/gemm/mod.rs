@@ -74,5 +74,5 @@ pub use macro_kernel::blocking::{Blocking, Tile};
 pub use matrix::{GemmError, Matrix, OutMatrix};
 pub use packed_matrix::{PackedMatrix, UnpackedRows};
 pub(crate) use plan::choose_threads;
-pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, Variant};
+pub use plan::{GEMV_ROWS, PREFETCH_BYTES, Plan, ProductOperands, Variant};
 pub use schedule::offsets::Offsets;

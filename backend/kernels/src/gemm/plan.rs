@@ -1,10 +1,10 @@
 //! Which algorithm a product runs.
 
-use crate::Launch;
 use crate::config::KernelConfig;
 use crate::gemm::macro_kernel::blocking::Blocking;
 use crate::gemm::matrix::Matrix;
 use crate::simd::{PANEL, Tier};
+use crate::{ElementType, Launch};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -103,22 +103,43 @@ const UNPACKED_COLS: usize = 32;
 /// The depth up to which those columns of B stay in the L2 cache beside A.
 const UNPACKED_DEPTH: usize = 704;
 
+/// What the algorithm of a product is chosen by: sizes, types and layout of its operands, without their elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProductOperands {
+    /// Rows of A, columns of B, depth.
+    pub shape: [usize; 3],
+    /// Element type of A.
+    pub a: ElementType,
+    /// Element type of B.
+    pub b: ElementType,
+    /// Row and column strides of B; `None` where it is in packed panels.
+    pub b_strides: Option<[isize; 2]>,
+}
+
+impl ProductOperands {
+    /// Of two matrices.
+    pub fn of(a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
+        let shape = [a.rows(), b.cols(), a.cols()];
+        Self { shape, a: a.data().dtype(), b: b.data().dtype(), b_strides: Some(b.strides()) }
+    }
+}
+
 impl Variant {
-    /// Whether this algorithm can multiply these operands.
-    pub fn applies(self, a: &Matrix<'_>, b: &Matrix<'_>) -> bool {
-        let [row_stride, col_stride] = b.strides();
-        match self {
-            Self::Dot => a.rows() <= GEMV_ROWS && row_stride == 1,
-            Self::Axpy => a.rows() <= GEMV_ROWS && col_stride == 1,
-            Self::Unpacked => a.data().is_f32(),
-            Self::Blocked => true,
+    /// Whether this algorithm can multiply these operands. Panels are those of dot products or of packed blocks.
+    pub fn applies(self, operands: &ProductOperands) -> bool {
+        let few = operands.shape[0] <= GEMV_ROWS;
+        match (self, operands.b_strides) {
+            (Self::Dot, strides) => few && strides.is_none_or(|[row, _]| row == 1),
+            (Self::Axpy, strides) => few && strides.is_some_and(|[_, col]| col == 1),
+            (Self::Unpacked, strides) => operands.a == ElementType::F32 && strides.is_some(),
+            (Self::Blocked, _) => true,
         }
     }
 
     /// The algorithm by shape and strides, on `tier`.
-    pub fn choose(tier: Tier, a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
-        let (m, n, k) = (a.rows(), b.cols(), a.cols());
-        let in_place = b.data().is_f32() && b.strides()[1] == 1;
+    pub fn choose(tier: Tier, operands: &ProductOperands) -> Self {
+        let [m, n, k] = operands.shape;
+        let in_place = operands.b == ElementType::F32 && operands.b_strides.is_some_and(|[_, col]| col == 1);
         let [most, deepest] = unpacked_sizes(tier);
         let small = m <= most && n <= most && k <= deepest;
         let narrow = n <= UNPACKED_COLS && k <= UNPACKED_DEPTH;
@@ -131,19 +152,37 @@ impl Variant {
         ];
         by_preference
             .into_iter()
-            .find(|&(variant, wanted)| wanted && variant.applies(a, b))
+            .find(|&(variant, wanted)| wanted && variant.applies(operands))
             .map_or(Self::Blocked, |(variant, _)| variant)
     }
 }
 
 impl Plan {
     /// The algorithm that runs these operands.
-    pub(in crate::gemm) fn variant_for(&self, a: &Matrix<'_>, b: &Matrix<'_>) -> Variant {
-        match self.variant {
-            Some(variant) if variant.applies(a, b) => variant,
-            _ => Variant::choose(self.launch.tier, a, b),
+    pub fn choose_variant(&self, operands: &ProductOperands) -> Variant {
+        match (self.variant, operands.b_strides) {
+            (Some(variant), Some(_)) if variant.applies(operands) => variant,
+            (Some(Variant::Blocked), None) => Variant::Blocked,
+            _ => Variant::choose(self.launch.tier, operands),
         }
     }
+
+    /// Whether `[m, n]` of two views is computed as its transpose, if its elements lie beside each other and nothing
+    /// happens before their store.
+    pub fn turns(&self, [m, n]: [usize; 2]) -> bool {
+        n == 1 && m > 1 && self.variant.is_none()
+    }
+
+    /// Threads that share a product of `[m, n, k]`.
+    pub fn choose_threads(&self, shape: [usize; 3]) -> usize {
+        choose_threads(self.launch.threads, weigh(shape))
+    }
+}
+
+/// Multiply-adds that a product of `[m, n, k]` takes as long as: reading B takes as long as multiplying it by several
+/// rows.
+pub(in crate::gemm) fn weigh([m, n, k]: [usize; 3]) -> usize {
+    m.max(8).saturating_mul(n).saturating_mul(k.max(1))
 }
 
 /// Multiply-adds below which a second thread is not woken: about 20 µs of one AVX2 core, several times what a wake-up

@@ -3,9 +3,8 @@
 use super::key::{Layout, ProductShape};
 use super::planner::plan_product;
 use super::{Choice, PlanKey};
-use crate::Launch;
 use crate::config::KernelConfig;
-use crate::gemm::{GEMV_ROWS, Variant, choose_threads};
+use crate::gemm::Plan;
 use core::fmt;
 
 /// How one op runs.
@@ -23,18 +22,21 @@ impl fmt::Display for Explained {
     }
 }
 
-/// How a product of `shape` runs under `config`; `None` where the decorated backend multiplies.
+/// How a product of `shape` runs under `config`, by the functions that choose it where it runs; `None` where the
+/// decorated backend multiplies. Rows of A are contiguous, and nothing happens before the store.
 pub fn explain_product(shape: ProductShape, config: &KernelConfig) -> Option<Explained> {
     if !config.tiling.enabled {
         return None;
     }
-    let mut choice = Choice::of(&plan_product(shape, config));
-    let few = shape.m <= GEMV_ROWS;
-    choice.variant = choice.variant.or(Some(match shape.layout {
-        Layout::Packed | Layout::Columns if few => Variant::Dot,
-        Layout::Rows if few => Variant::Axpy,
-        _ => Variant::Blocked,
-    }));
-    choice.threads = choose_threads(choice.threads, shape.work());
-    Some(Explained { key: PlanKey::new(shape, Launch::from(config)), choice })
+    Some(explain_plan(&plan_product(shape, config), shape))
+}
+
+/// The same of a product that runs by `plan`, which may be that of a group.
+pub fn explain_plan(plan: &Plan, shape: ProductShape) -> Explained {
+    let ProductShape { m, n, a, b, .. } = shape;
+    let turned = shape.layout != Layout::Packed && plan.turns([m, n]);
+    let run = if turned { ProductShape { m: n, n: m, a: b, b: a, layout: Layout::Columns, ..shape } } else { shape };
+    let variant = Some(plan.choose_variant(&run.operands()));
+    let threads = plan.choose_threads(run.operands().shape);
+    Explained { key: PlanKey::new(shape, plan.launch), choice: Choice { variant, threads, ..Choice::of(plan) } }
 }

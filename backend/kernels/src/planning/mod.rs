@@ -32,7 +32,7 @@ pub mod store;
 mod tune;
 
 pub use choice::Choice;
-pub use explain::{Explained, explain_product};
+pub use explain::{Explained, explain_plan, explain_product};
 pub use key::{Layout, PlanKey, ProductShape};
 pub use machine::plan_file;
 pub use planner::{PlannerStats, forget_plans, plan_product, stats};

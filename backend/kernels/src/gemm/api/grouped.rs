@@ -8,7 +8,7 @@ use crate::gemm::macro_kernel::blocking::Tile;
 use crate::gemm::macro_kernel::store::Store;
 use crate::gemm::matrix::{GemmError, Matrix, OutMatrix, check};
 use crate::gemm::packed_matrix::PackedMatrix;
-use crate::gemm::plan::{GEMV_ROWS, Plan, Variant};
+use crate::gemm::plan::{GEMV_ROWS, Plan, ProductOperands, Variant};
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::right::RightOperand;
 use crate::gemm::schedule::offsets::Offsets;
@@ -151,13 +151,12 @@ fn normalize<R>(launch: Launch, a: &Matrix<'_>, norm: &RowNorm<'_>, work: impl F
 
 /// The algorithm of one product.
 fn choose_variant(plan: &Plan, a: &Matrix<'_>, right: RightMatrix<'_>) -> Variant {
-    match right {
-        RightMatrix::View(b) => plan.variant_for(a, &b),
-        RightMatrix::Packed(_) | RightMatrix::Gated(_) => {
-            let gemv = a.rows() <= GEMV_ROWS && plan.variant != Some(Variant::Blocked);
-            if gemv { Variant::Dot } else { Variant::Blocked }
+    plan.choose_variant(&match right {
+        RightMatrix::View(b) => ProductOperands::of(a, &b),
+        RightMatrix::Packed(w) | RightMatrix::Gated([w, _]) => {
+            ProductOperands { shape: [a.rows(), w.n(), a.cols()], a: a.data().dtype(), b: w.dtype(), b_strides: None }
         }
-    }
+    })
 }
 
 /// Runs checked products, those of one algorithm together.

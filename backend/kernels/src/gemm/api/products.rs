@@ -5,7 +5,7 @@ use crate::gemm::epilogue::Epilogue;
 use crate::gemm::left::LeftOperand;
 use crate::gemm::macro_kernel::store::Store;
 use crate::gemm::matrix::{GemmError, Matrix, OutMatrix, check};
-use crate::gemm::plan::{Plan, Variant};
+use crate::gemm::plan::{Plan, ProductOperands, Variant};
 use crate::gemm::raw::RawMatrix;
 use crate::gemm::right::RightOperand;
 use crate::gemm::schedule::offsets::Offsets;
@@ -31,14 +31,14 @@ pub fn gemm(
     epilogue.check(out.rows(), out.cols())?;
     let store = Store::new(out, epilogue);
     // A column of C is a row of Cᵀ = Bᵀ·Aᵀ, and then A is the matrix that is streamed.
-    let turned = b.cols() == 1 && a.rows() > 1 && out.row_stride() == 1 && epilogue.is_none() && plan.variant.is_none();
+    let turned = plan.turns([a.rows(), b.cols()]) && out.row_stride() == 1 && epilogue.is_none();
     let (a, b) = if turned { (b.transposed(), a.transposed()) } else { (*a, *b) };
     let product = ViewProduct {
         a: a.raw(),
         b: b.raw(),
         store,
         shape: [a.rows(), b.cols(), a.cols()],
-        variant: plan.variant_for(&a, &b),
+        variant: plan.choose_variant(&ProductOperands::of(&a, &b)),
     };
     // SAFETY: the views are checked and match; the output is borrowed for the call.
     unsafe { product.run(plan, &[Offsets::default()]) };
@@ -118,7 +118,8 @@ pub fn gemm_batched(
     let b_raw = RawMatrix { data: b_raw.data.offset(-(b.offset() as isize)), ..b_raw };
     let store = Store::new(out, epilogue).offset(-(out.offset() as isize));
     let shape = [a.rows(), b.cols(), a.cols()];
-    let product = ViewProduct { a: a_raw, b: b_raw, store, shape, variant: plan.variant_for(a, b) };
+    let product =
+        ViewProduct { a: a_raw, b: b_raw, store, shape, variant: plan.choose_variant(&ProductOperands::of(a, b)) };
     // SAFETY: the views are checked at each offset and match; the outputs are disjoint and borrowed for the call.
     unsafe { product.run(plan, offsets) };
     Ok(())

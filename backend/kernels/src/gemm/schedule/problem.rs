@@ -5,7 +5,7 @@ use crate::gemm::left::{LeftOperand, Measure};
 use crate::gemm::macro_kernel::blocking::Tile;
 use crate::gemm::macro_kernel::packed_left::PackedLeft;
 use crate::gemm::macro_kernel::part::ProductPart;
-use crate::gemm::plan::{PartedWork, Plan, Variant, choose_parts, choose_threads};
+use crate::gemm::plan::{PartedWork, Plan, Variant, choose_parts, choose_threads, weigh};
 use crate::gemm::raw::RawMatrix;
 use crate::gemm::region::Region;
 use crate::gemm::right::RightOperand;
@@ -14,6 +14,7 @@ use crate::gemm::schedule::offsets::Offsets;
 use crate::gemm::schedule::raw_product::RawProduct;
 use crate::gemm::schedule::run_part::run_part;
 use crate::gemm::schedule::shared_left::{LeftLayout, LeftPacking, pays, with_packed_left};
+use crate::probe::{Probe, report_state};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that one thread measures at a time.
@@ -45,8 +46,7 @@ impl Problem<'_> {
         if m == 0 || n == 0 || offsets.is_empty() {
             return;
         }
-        // Reading B takes as long as multiplying it by several rows.
-        let work = m.max(8).saturating_mul(n).saturating_mul(k.max(1)).saturating_mul(offsets.len());
+        let work = weigh([m, n, k]).saturating_mul(offsets.len());
         let threads = choose_threads(plan.launch.threads, work);
         let gemv = matches!(self.variant, Variant::Dot | Variant::Axpy);
         let work = PartedWork { threads, work, shape: [m, n], outputs: offsets.len(), gemv };
@@ -54,6 +54,7 @@ impl Problem<'_> {
         if let Some(isa) = self.bf16 {
             isa.note_route();
         }
+        report_state(Probe::Algorithm, self.variant as usize);
         if let ([product], [at], 1, None) = (self.products, offsets, parts, self.measure)
             && self.variant != Variant::Blocked
         {
