@@ -10,7 +10,7 @@ use crate::op_shape::{AttentionShape, OpShape};
 use burn_kiln_fusion::{KernelConfig, NormKind};
 use kiln_kernels::attention::{AttentionSizes, Schedule, Tiles};
 use kiln_kernels::gemm::Plan;
-use kiln_kernels::planning::{ProductShape, explain_plan};
+use kiln_kernels::planning::{Layout, ProductShape, explain_plan};
 use kiln_kernels::{ElementType, Launch};
 
 /// What is told of an op that has no kernel here.
@@ -136,7 +136,7 @@ fn explain_gated<B: CpuEngine>(weights: [&EngineWeight<B>; 3], rows: usize, conf
         k,
         a: if plan.rounds(rows, down) { ElementType::Bf16 } else { ElementType::F32 },
         b,
-        layout: kiln_kernels::planning::Layout::Packed,
+        layout: Layout::Packed,
     };
     let gated =
         explain_plan(&plan, ProductShape { a: ElementType::F32, ..shape(2 * gate.n(), gate.k(), gate.dtype()) });

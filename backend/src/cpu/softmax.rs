@@ -9,8 +9,8 @@ use burn_kiln_fusion::KernelConfig;
 use kiln_kernels::Launch;
 use kiln_kernels::softmax::{Axis, softmax, softmax_in_place};
 
-/// Whether softmax over `d` elements has a kernel. A maximum of nothing is an error in most of B's softmaxes: it is left
-/// to B.
+/// Whether softmax over `d` elements has a kernel. A maximum of nothing is an error in most of B's softmaxes: it is
+/// left to B.
 pub(super) fn takes(d: usize, config: &KernelConfig) -> bool {
     config.blocking.enabled && d > 0
 }

@@ -4,6 +4,7 @@ use crate::gauges::Counter;
 use burn_kiln::OptimizationConfig;
 use kiln_kernels::probe::{self, Probe};
 use serde_json::Value;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 /// Changes a configuration.
@@ -27,8 +28,8 @@ pub enum Seen {
     Before(fn(&OptimizationConfig), Vec<Counter>),
     /// Never before, and each after.
     After(fn(&OptimizationConfig), Vec<Counter>),
-    /// The workload reports another size.
-    Size(fn(&OptimizationConfig), Probe),
+    /// What the workload reports last is in this range after it is turned, and is not before.
+    Size(fn(&OptimizationConfig), Probe, RangeInclusive<u64>),
     /// By a test of this file (from the root of the repository), which names the switch; this machine's test cannot
     /// show it, for this reason. What can be seen here: what is derived from the configuration differs.
     Elsewhere { test: &'static str, reason: &'static str, derived: fn(&OptimizationConfig) -> String },
@@ -64,15 +65,12 @@ impl Row {
                 let (on, off) = (count(*work, counters, &before), count(*work, counters, &after));
                 expect(on.iter().all(|&n| n == 0) && off.iter().all(|&n| n > 0), counters, (&on, &off))
             }
-            Seen::Size(work, gauge) => {
-                let size = |config| {
-                    let reports = probe::count(*gauge);
+            Seen::Size(work, gauge, range) => {
+                let [on, off] = [&before, &after].map(|config| {
                     work(config);
-                    (probe::last(*gauge), probe::count(*gauge) > reports)
-                };
-                let (on, off) = (size(&before), size(&after));
-                // What is reported when it changes only must be reported by one of them.
-                expect(on.0 != off.0 && (on.1 || off.1), gauge, (on.0, off.0))
+                    probe::last(*gauge)
+                });
+                expect(!range.contains(&on) && range.contains(&off), (gauge, range), (on, off))
             }
             Seen::Elsewhere { test, reason, derived } => {
                 println!("{}: seen in {test}, as {reason}", self.switch);

@@ -92,7 +92,7 @@ fn isa() -> Row {
                 derived: |config| format!("{:?}", config.simd.isa),
             },
         ),
-        _ => Row::of("simd.isa", portable, Size(work::elementwise, Probe::Tier)),
+        _ => Row::of("simd.isa", portable, Size(work::elementwise, Probe::Tier, 0..=0)),
     }
 }
 
@@ -110,27 +110,30 @@ fn bf16_activations() -> Row {
     Row::of("simd.bf16_activations", turn, seen)
 }
 
+/// Sizes that divide those of the workload, so that blocks are even: the depth of 600 falls into ten blocks of 60.
 fn sizes() -> Vec<Row> {
     let rows: Set = |config| config.blocking.rows = Some(2048);
     vec![
-        Row::of("tiling.mc", |config| config.tiling.mc = Some(12), Size(work::linear, Probe::BlockRows)).within(ALONE),
-        Row::of("tiling.kc", |config| config.tiling.kc = Some(64), Size(work::linear, Probe::BlockDepth)).within(ALONE),
-        Row::of("tiling.nc", |config| config.tiling.nc = Some(64), Size(work::linear, Probe::BlockColumns))
+        Row::of("tiling.mc", |config| config.tiling.mc = Some(84), Size(work::linear, Probe::BlockRows, 84..=84))
+            .within(ALONE),
+        Row::of("tiling.kc", |config| config.tiling.kc = Some(64), Size(work::linear, Probe::BlockDepth, 60..=60))
+            .within(ALONE),
+        Row::of("tiling.nc", |config| config.tiling.nc = Some(64), Size(work::linear, Probe::BlockColumns, 64..=64))
             .within(ALONE),
         Row::of(
             "tiling.attention_q",
             |config| config.tiling.attention_q = Some(48),
-            Size(work::attention, Probe::AttentionRows),
+            Size(work::attention, Probe::AttentionRows, 48..=48),
         )
         .within(ALONE),
         Row::of(
             "tiling.attention_k",
             |config| config.tiling.attention_k = Some(32),
-            Size(work::attention, Probe::AttentionKeys),
+            Size(work::attention, Probe::AttentionKeys, 32..=32),
         )
         .within(ALONE),
-        Row::of("blocking.rows", rows, Size(work::norms, Probe::Blocks)),
-        Row::of("blocking.rows", rows, Size(work::softmax, Probe::Blocks)),
+        Row::of("blocking.rows", rows, Size(work::norms, Probe::Blocks, 1..=2048)),
+        Row::of("blocking.rows", rows, Size(work::softmax, Probe::Blocks, 1..=2048)),
         Row::of("threads.max", ALONE, Before(work::shared_out, vec![Counter::Probe(Probe::Threads)])),
     ]
 }

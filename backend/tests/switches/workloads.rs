@@ -34,10 +34,10 @@ pub fn matmul(config: &OptimizationConfig) {
     config.scope(|| drop(random([96, 96]).matmul(random([96, 96]))));
 }
 
-/// A weight of many rows against many rows, in packed blocks, and against few.
+/// A weight of many rows against few rows, and against many, in packed blocks.
 pub fn linear(config: &OptimizationConfig) {
     let weight = packed([1024, 600], config);
-    for rows in [2, 200] {
+    for rows in [2, 168] {
         drop(<B as FusedOps>::linear(random([rows, 600]), &weight, Epilogue::default(), &config.kernels()));
     }
 }
