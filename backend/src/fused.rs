@@ -14,6 +14,7 @@ mod rotary;
 mod training;
 
 use crate::engine::{EmbeddingOperands, EngineWeight, UnaryOp, UnaryOperands};
+use crate::fused_group::FusedGroup;
 use crate::op_shape::OpShape;
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{
@@ -31,9 +32,15 @@ impl<B: Engine> Kiln<B> {
         B::explain_linear(&Lower::convert_weight(weight.clone()), rows, config)
     }
 
-    /// How an op runs on `device`: block sizes and launches, or what the device lacks. `None` where `B` has no kernels
-    /// of its own to choose among.
+    /// How an op runs on `device`: kernel, sizes, threads or launches; the decorated backend's, where the engine has no
+    /// kernel for it, or what the device lacks. `None` for an engine that does not tell.
+    ///
+    /// The engine asks the functions that its hooks ask, so what is told is what runs; operands that a kernel does not
+    /// take (a layout, a mask) still run as the decorated backend runs them.
     pub fn explain_op(op: &OpShape<&Weight<Self>>, device: &B::Device, config: &KernelConfig) -> Option<String> {
+        if let Some(switch) = FusedGroup::of(op).and_then(|group| group.find_off(&config.fusion)) {
+            return Some(format!("op by op: {switch} is off"));
+        }
         B::explain_op(&op.map_weights(|&weight| Lower::convert_weight(weight.clone())), device, config)
     }
 }

@@ -5,6 +5,7 @@ pub mod cpu;
 pub mod decorator;
 pub mod engine;
 pub mod fused;
+mod fused_group;
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 pub mod gpu;
 pub mod memory;
@@ -16,6 +17,7 @@ mod scope;
 pub use config::{ConfigError, OptimizationConfig};
 pub use decorator::Kiln;
 pub use engine::Engine;
+pub use fused_group::FusedGroup;
 pub use kiln_kernels as kernels;
 pub use module::{OptimizeError, Optimized, TransferError, transfer};
 pub use op_shape::{AttentionShape, OpShape};

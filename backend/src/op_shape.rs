@@ -42,6 +42,19 @@ pub enum OpShape<W> {
         /// Whether residual addition and RMS norm come first.
         add_norm: bool,
     },
+    /// A mixture of experts behind its router.
+    Moe {
+        /// Rows.
+        tokens: usize,
+        /// Length of a row.
+        hidden: usize,
+        /// Length of an expert's hidden row.
+        intermediate: usize,
+        /// How many there are.
+        experts: usize,
+        /// Experts of a token.
+        top_k: usize,
+    },
     /// Softmax of rows.
     Softmax {
         /// Rows.
@@ -92,6 +105,9 @@ impl<W> OpShape<W> {
             Self::GatedMlp { rows, gate, up, down, add_norm } => {
                 let [gate, up, down] = [gate, up, down].map(map);
                 OpShape::GatedMlp { rows: *rows, gate, up, down, add_norm: *add_norm }
+            }
+            &Self::Moe { tokens, hidden, intermediate, experts, top_k } => {
+                OpShape::Moe { tokens, hidden, intermediate, experts, top_k }
             }
             &Self::Softmax { rows, d } => OpShape::Softmax { rows, d },
             Self::Activation(elements) => OpShape::Activation(*elements),

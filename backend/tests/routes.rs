@@ -106,15 +106,6 @@ fn gradients_reach_the_kernels() {
     assert!(linear.weight.val().grad(&grads).is_some());
 }
 
-#[test]
-fn a_scope_switches_kernels_off() {
-    let none = std::sync::Arc::new(burn_kiln_fusion::KernelConfig::none());
-    let x = random::<Kiln<Flex>, 2>([64, 64]);
-    let on_kernels = x.clone().matmul(x.clone());
-    let off = burn_kiln::scope(&none, || x.clone().matmul(x.clone()));
-    assert_close(on_kernels, off);
-}
-
 /// The ops of a transformer that are one kernel each.
 #[test]
 fn fused_ops_reach_their_kernels() {

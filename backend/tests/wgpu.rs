@@ -132,7 +132,7 @@ fn a_card_without_its_kernels() {
         let before = total();
         let gpu = GpuKernelConfig { enabled: false, ..Default::default() };
         let config = Arc::new(KernelConfig { gpu, ..Default::default() });
-        // Compositions are made of plain ops, which the scope tells.
+        // `gpu.enabled` off. Compositions are made of plain ops, which the scope tells.
         let off = KilnWgpu::scope(&config, || run(&config));
         assert_eq!(total(), before);
         off.assert_approx_eq(&run(&KernelConfig::default()), Tolerance::<f32>::rel_abs(1e-5, 1e-6));

@@ -201,15 +201,15 @@ fn the_plan_of_every_op_is_told() {
             let text = explain(&op);
             assert!(text.contains(expected), "{op:?}: {text}");
         }
-        let none = KernelConfig::none();
+        let none = KernelConfig { fusion: config.fusion.clone(), ..KernelConfig::none() };
         for (config, section) in
             [(none.clone(), "gpu"), (KernelConfig { gpu: GpuKernelConfig::default(), ..none }, "tiling")]
         {
             let off = KilnWgpu::explain_op(&OpShape::Attention(shape(1, 9)), device, &config).unwrap();
             assert_eq!(off, format!("the decorated backend's ops: {section}.enabled is off"));
         }
-        let cpu = Weight::Plain(make::<Flex, 2>(13, [64, 64], &Default::default()));
-        let op = OpShape::Embedding { ids: 2, table: &cpu };
-        assert_eq!(Flex::explain_op(&op, &Default::default(), &KernelConfig::default()), None);
+        let composed = KernelConfig { fusion: KernelConfig::none().fusion, ..KernelConfig::default() };
+        let told = KilnWgpu::explain_op(&OpShape::Attention(shape(1, 9)), device, &composed).unwrap();
+        assert_eq!(told, "op by op: fusion.attention is off");
     });
 }

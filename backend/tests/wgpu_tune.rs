@@ -86,6 +86,12 @@ fn kernels_are_measured_once_for_a_device() {
             "{kept}"
         );
 
+        // `gpu.tune` does it for cards alone.
+        let mut cards = tune_in(&folder.path().join("cards"));
+        (cards.planning.tune, cards.gpu.tune) = (false, true);
+        forget_choices();
+        assert_eq!(count(|| assert_right(&cards, device)), expect(0, 2, 0));
+
         // As another process would find it.
         forget_choices();
         assert_eq!(run(), expect(0, 0, 2), "{kept}");

@@ -58,7 +58,7 @@ fn runs_without_any_argument() {
 #[test]
 fn kernels_are_explained() {
     let (out, _) = succeed(&["--explain", "1,64"]);
-    for part in ["gate, up and SiLU: one op", "language_model.layers.*.mlp.up_proj", "    1 row: ", "    64 rows: "] {
+    for part in ["one op, gate, up and SiLU: ", "language_model.layers.*.mlp.up_proj", "    1 row: ", "    64 rows: "] {
         assert!(out.contains(part), "{out}");
     }
     let (status, message) = fail(&["--explain", "--backend", "flex"], "");

@@ -28,6 +28,9 @@ pub struct LoadOptions<'a> {
     /// The most bytes that weights may take of a card's memory. Where they take more, layers stay in the mapped
     /// checkpoint and are sent to the card ahead of their use, at each pass. `None` puts all of them there.
     pub gpu_memory: Option<u64>,
+    /// Whether layers that are not kept are read, or sent to the card, ahead of their use: `streaming.read_ahead` of a
+    /// configuration ([`LoadOptions::with_config`]). Off, whoever asks for one waits for its read.
+    pub read_ahead: bool,
     /// What is kept of the layers that were used; the default, unless it is compared with something.
     pub keep: Keep,
 }
@@ -39,6 +42,7 @@ impl Default for LoadOptions<'_> {
             progress: Box::new(NoProgress),
             memory_limit: None,
             gpu_memory: None,
+            read_ahead: true,
             keep: Keep::default(),
         }
     }
@@ -63,10 +67,12 @@ impl<'a> LoadOptions<'a> {
         self
     }
 
-    /// What `config` says of loading: its limits of host memory and of a card's. The latter is for backends of cards.
+    /// What `config` says of loading: its limits of host memory and of a card's, and whether reads go ahead of use. The
+    /// limit of a card is for backends of cards.
     pub fn with_config(mut self, config: &OptimizationConfig) -> Self {
         self.memory_limit = config.streaming.memory_limit.map(|limit| limit.as_u64());
         self.gpu_memory = config.gpu.memory_limit.map(|limit| limit.as_u64());
+        self.read_ahead = config.streaming.read_ahead;
         self
     }
 
@@ -113,7 +119,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
         let expected = expected_tensors(&config);
         checkpoint.check(&expected)?;
         let total = expected.iter().map(|tensor| checkpoint.stored_len(&tensor.name)).sum::<Result<u64>>()?;
-        let LoadOptions { dtype, mut progress, memory_limit, gpu_memory, keep } = options;
+        let LoadOptions { dtype, mut progress, memory_limit, gpu_memory, read_ahead, keep } = options;
         let mut done = 0;
         let mut tell = |name: &str| {
             done += checkpoint.stored_len(name)?;
@@ -125,7 +131,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
             DType::BF16 => DType::BF16,
             _ => DType::F32,
         };
-        let limits = Limits { memory: memory_limit, card: gpu_memory, keep };
+        let limits = Limits { memory: memory_limit, card: gpu_memory, read_ahead, keep };
         let model = match crate::streaming::load(&source, limits, device, &mut tell)? {
             Some(model) => model,
             None => source.fill(config.init::<B>(device), "", device, &mut tell)?,

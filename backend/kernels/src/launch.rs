@@ -2,6 +2,7 @@
 
 use crate::Caches;
 use crate::config::KernelConfig;
+use crate::probe::{self, Probe};
 use crate::simd::Tier;
 
 /// How one kernel runs: its instruction set, how many threads may share it, and the sizes that row-wise kernels obey.
@@ -78,6 +79,7 @@ impl Launch {
             }
             return;
         }
+        probe::report_size(Probe::Threads, parts);
         rayon::scope(|scope| {
             for part in 0..parts {
                 let (begin, end) = (units * part / parts * grain, (units * (part + 1) / parts * grain).min(len));

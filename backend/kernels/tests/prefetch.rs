@@ -42,10 +42,13 @@ fn write(units: u64) -> (TempDir, PathBuf, Vec<u8>) {
 }
 
 fn start(units: u64, buffers: usize, keep: Keep) -> Case {
+    start_as(units, StreamerOptions { buffers, keep, read_ahead: true })
+}
+
+fn start_as(units: u64, options: StreamerOptions) -> Case {
     let (dir, path, content) = write(units);
     let files = Arc::new(Files::open([&path]).unwrap());
     let ledger = Ledger::new(10 << 20);
-    let options = StreamerOptions { buffers, keep };
     let streamer = Streamer::start(files, (0..units).map(unit).collect(), options, &ledger).unwrap();
     Case { _dir: dir, path, content, ledger, streamer }
 }
@@ -102,6 +105,16 @@ fn a_wrong_guess_costs_time_only() {
     assert_eq!(case.pass(3..9, false).misses, 0);
 }
 
+/// Without reading ahead a known order is of no use: each unit is read when it is asked for.
+#[test]
+fn nothing_is_read_ahead_where_that_is_off() {
+    let case = start_as(8, StreamerOptions { buffers: 3, keep: Keep::Ring, read_ahead: false });
+    for _ in 0..3 {
+        let pass = case.pass(0..8, true);
+        assert_eq!((pass.hits, pass.late, pass.misses, pass.wasted), (0, 0, 8, 0), "{pass:?}");
+    }
+}
+
 /// The reason for the ring: a cycle larger than the cache hits nothing.
 #[test]
 fn the_least_recently_used_is_evicted_before_its_next_use() {
@@ -155,7 +168,7 @@ fn every_buffer_counts() {
     assert_eq!(case.ledger.held(), (3 * size) as u64);
 
     let small = Ledger::new(2 * size as u64);
-    let options = StreamerOptions { buffers: 3, keep: Keep::Ring };
+    let options = StreamerOptions { buffers: 3, keep: Keep::Ring, read_ahead: true };
     let error = Streamer::start(Arc::new(files), (0..3).map(unit).collect(), options, &small).unwrap_err();
     assert!(matches!(error, PrefetchError::LimitTooSmall { least, .. } if least == 3 * size as u64), "{error}");
 }

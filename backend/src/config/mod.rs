@@ -101,7 +101,7 @@ impl OptimizationConfig {
             pool: PoolConfig { enabled: false, ..PoolConfig::default() },
             planning,
             weights: WeightsConfig { pack: false },
-            streaming: StreamingConfig::default(),
+            streaming: StreamingConfig { read_ahead: false, ..StreamingConfig::default() },
             gpu: GpuConfig { enabled: gpu.enabled, tune: gpu.tune, ..GpuConfig::default() },
         }
     }
@@ -122,7 +122,9 @@ impl OptimizationConfig {
     }
 
     /// Sets what the process has one of: how many bytes the pool of buffers keeps. The last call counts, for every
-    /// model; results do not depend on it.
+    /// model; results do not depend on it. [`crate::Optimized`] calls it, and so does all that optimizes a model of
+    /// `qwen3-vl-burn`; who runs plain Burn ops calls it once. Buffers that other threads have at hand go back to the
+    /// system when these next take or drop one.
     pub fn apply_to_process(&self) {
         let pool = &self.pool;
         match (pool.enabled, pool.cap) {

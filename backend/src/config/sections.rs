@@ -4,7 +4,9 @@ use burn_kiln_fusion::config::GpuKernelConfig;
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-/// Reuse of the buffers of results.
+/// Reuse of the buffers of results. The process has one pool: the section is applied to it by
+/// [`OptimizationConfig::apply_to_process`](crate::OptimizationConfig::apply_to_process), which
+/// `apply_low_level_optimizations`, `optimize` and the optimized blocks and modules call. A scope does not change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PoolConfig {
@@ -36,13 +38,22 @@ impl Default for WeightsConfig {
 }
 
 /// Models that are larger than the memory they may use.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StreamingConfig {
     /// The most bytes that weights may take in memory (`"2 GiB"` or a number): what is beyond is read from the
     /// checkpoint ahead of its use, at each pass. `None` keeps all of them. Read when a model is loaded
     /// ([`kiln_kernels::prefetch`]); there is nothing to size: buffers and what is pinned follow from the limit.
     pub memory_limit: Option<ByteSize>,
+    /// Off: what is beyond a limit, of host memory or of a card's, is read or sent when it is asked for, and whoever
+    /// asks waits. Read when a model is loaded.
+    pub read_ahead: bool,
+}
+
+impl Default for StreamingConfig {
+    fn default() -> Self {
+        Self { memory_limit: None, read_ahead: true }
+    }
 }
 
 /// Models on a card.

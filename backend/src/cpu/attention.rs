@@ -9,7 +9,7 @@ use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{self as fusion, AttentionForward, KernelConfig};
 use burn_std::Shape;
-use kiln_kernels::attention::{AttentionOptions, Scores, Tiles, attention};
+use kiln_kernels::attention::{AttentionOptions, AttentionSizes, Scores, Tiles, attention};
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// The output.
@@ -30,43 +30,48 @@ pub(super) fn attend_with_lse<B: CpuEngine>(
     Some(AttentionForward { output, lse: B::from_floats(lse, Shape::from([batch, heads, queries, 1]))? })
 }
 
+/// The tiles of attention of these sizes; none where it is not tiled.
+pub(super) fn choose_tiles(sizes: AttentionSizes, config: &KernelConfig) -> Option<Tiles> {
+    let AttentionSizes { heads, kv_heads, d, dv, .. } = sizes;
+    let takes = config.tiling.enabled && kv_heads > 0 && heads.is_multiple_of(kv_heads) && d > 0;
+    takes.then(|| Tiles::detect(d, dv).with(&config.tiling))
+}
+
+/// Whether threads may take part of another's keys, which orders sums.
+pub(super) fn splits_keys(config: &KernelConfig) -> bool {
+    !config.deterministic
+}
+
 /// The output, and the log-sum-exp of each query into `lse`, `batch · heads · queries` of them.
 fn run<B: CpuEngine>(
     operands: &AttentionOperands<B>,
     lse: Option<&mut [f32]>,
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    if !config.tiling.enabled {
-        return None;
-    }
     let AttentionOperands { inputs, options } = operands;
     let (q_view, k_view, v_view) = (B::view(&inputs.q)?, B::view(&inputs.k)?, B::view(&inputs.v)?);
     let (q, k, v) = (heads(&q_view)?, heads(&k_view)?, heads(&v_view)?);
     let keys_fit = k.batch == q.batch && v.batch == q.batch && v.heads == k.heads && v.length == k.length;
-    let heads_fit = k.heads > 0 && q.heads.is_multiple_of(k.heads) && q.head_dim == k.head_dim && q.head_dim > 0;
-    if !keys_fit || !heads_fit || k_view.dtype() != v_view.dtype() {
+    if !keys_fit || q.head_dim != k.head_dim || k_view.dtype() != v_view.dtype() {
         return None;
     }
-    let rules = Rules::<B>::read(options)?;
-    let sizes = ScoreSizes { batch: q.batch, heads: q.heads, queries: q.length, keys: k.length };
-    let options = AttentionOptions {
-        tiles: Some(Tiles::detect(q.head_dim, v.head_dim).with(&config.tiling)),
-        ..rules.build(sizes, q.head_dim, config)?
+    let sizes = AttentionSizes {
+        batch: q.batch,
+        heads: q.heads,
+        kv_heads: k.heads,
+        queries: q.length,
+        keys: k.length,
+        d: q.head_dim,
+        dv: v.head_dim,
     };
+    let tiles = choose_tiles(sizes, config)?;
+    let rules = Rules::<B>::read(options)?;
+    let options = AttentionOptions { tiles: Some(tiles), ..rules.build(sizes, config)? };
     let shape = [q.batch, q.heads, q.length, v.head_dim];
     let mut out = B::allocate(q_view.dtype(), shape.iter().product())?;
     attention(Launch::from(config), [q, k, v], &options, out.as_floats_mut(), lse);
     note(Route::Attention);
     B::from_floats(out, Shape::from(shape))
-}
-
-/// Sizes of all scores.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ScoreSizes {
-    pub batch: usize,
-    pub heads: usize,
-    pub queries: usize,
-    pub keys: usize,
 }
 
 /// The options as a kernel reads them: what owns no memory, and views of what does.
@@ -91,9 +96,9 @@ impl<'a, B: CpuEngine> Rules<'a, B> {
         options.softcap.is_none_or(|cap| cap > 0.0).then_some(Self { options, mask, bias })
     }
 
-    /// The kernel's options for heads of `head_dim`; none where a mask, a bias or segments don't fit the scores.
-    pub fn build(&self, sizes: ScoreSizes, head_dim: usize, config: &KernelConfig) -> Option<AttentionOptions<'_>> {
-        let ScoreSizes { batch, heads, queries, keys } = sizes;
+    /// The kernel's options; none where a mask, a bias or segments don't fit the scores.
+    pub fn build(&self, sizes: AttentionSizes, config: &KernelConfig) -> Option<AttentionOptions<'_>> {
+        let AttentionSizes { batch, heads, queries, keys, d, .. } = sizes;
         let square = [batch, heads, queries, keys];
         let mask = match &self.mask {
             Some(mask) => Some(mask_scores(mask, square)?),
@@ -113,8 +118,8 @@ impl<'a, B: CpuEngine> Rules<'a, B> {
             mask,
             bias,
             segments,
-            split_keys: !config.deterministic,
-            ..AttentionOptions::new(self.options.resolve_scale(head_dim) as f32)
+            split_keys: splits_keys(config),
+            ..AttentionOptions::new(self.options.resolve_scale(d) as f32)
         })
     }
 }

@@ -15,7 +15,7 @@
 //! A decode step moves some kilobytes in the first part, which the calling thread does alone: only the attention wakes
 //! others.
 
-use super::attention::{Rules, ScoreSizes};
+use super::attention::{self, Rules};
 use super::panels::CpuEngine;
 use super::storage::{View, element_type};
 use crate::engine::{Primitives, RotaryOperands};
@@ -24,7 +24,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::{CacheRoom, HeadNorms, KernelConfig, RotaryInputs};
 use burn_std::Shape;
-use kiln_kernels::attention::{AttentionOptions, Tiles, attention, multiplies_bf16};
+use kiln_kernels::attention::{AttentionOptions, AttentionSizes, Tiles, attention as run_attention, multiplies_bf16};
 use kiln_kernels::memory::PooledFloats;
 use kiln_kernels::norm::RmsNorm;
 use kiln_kernels::rope::{Angles, Heads, Place, Placement, place_heads};
@@ -36,9 +36,6 @@ pub(super) fn attend<B: CpuEngine>(
     caches: &mut [CacheRoom<Primitives<B>>],
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    if !config.tiling.enabled || !config.simd.enabled {
-        return None;
-    }
     let RotaryOperands { inputs, options } = operands;
     let kv_dtype = options.kv_dtype;
     let views = [B::view(&inputs.q)?, B::view(&inputs.k)?, B::view(&inputs.v)?];
@@ -54,13 +51,10 @@ pub(super) fn attend<B: CpuEngine>(
     let [q, k, _] = all.heads;
     let keys = k.length + caches.first().map_or(0, |cache| cache.start);
     let d = q.head_dim;
+    let sizes = AttentionSizes { batch: q.batch, heads: q.heads, kv_heads: k.heads, queries: q.length, keys, d, dv: d };
+    let tiles = choose_tiles(sizes, config)?;
     let rules = Rules::<B>::read(options)?;
-    let sizes = ScoreSizes { batch: q.batch, heads: q.heads, queries: q.length, keys };
-    let options = AttentionOptions {
-        tiles: Some(Tiles::detect(d, d).with(&config.tiling)),
-        by_position: true,
-        ..rules.build(sizes, d, config)?
-    };
+    let options = AttentionOptions { tiles: Some(tiles), by_position: true, ..rules.build(sizes, config)? };
     let launch = Launch::from(config);
     let shape = [q.batch, q.length, q.heads * d];
     let mut out = B::allocate(dtype, shape.iter().product())?;
@@ -108,10 +102,10 @@ impl<'a> Rows<'a> {
         let d = inputs.head_dim;
         let [q, k, v] = [heads(&views[0], d)?, heads(&views[1], d)?, heads(&views[2], d)?];
         let same = |x: &Heads<'_>| x.batch == q.batch && x.length == q.length && x.data.dtype() == q.data.dtype();
-        let fits = same(&k) && same(&v) && k.heads == v.heads && k.heads > 0 && q.heads.is_multiple_of(k.heads);
+        let fits = same(&k) && same(&v) && k.heads == v.heads;
         let positions: usize = inputs.lengths.iter().sum();
         let batched = q.batch == 1 || inputs.lengths.len() == 1;
-        if !fits || !batched || positions != q.length || !d.is_multiple_of(2) || d == 0 || q.heads == 0 {
+        if !fits || !batched || positions != q.length {
             return None;
         }
         let angles = |tensor| match B::view(tensor)?.contiguous()? {
@@ -194,6 +188,12 @@ fn copy_floats(from: Floats<'_>, to: FloatsMut<'_>) {
     }
 }
 
+/// The tiles of attention from projections of these sizes; none where it is no op of its own.
+pub(super) fn choose_tiles(sizes: AttentionSizes, config: &KernelConfig) -> Option<Tiles> {
+    let takes = config.simd.enabled && sizes.heads > 0 && sizes.d.is_multiple_of(2);
+    takes.then(|| attention::choose_tiles(sizes, config)).flatten()
+}
+
 /// One sequence, or a batch of one length.
 struct Sequence<'a> {
     launch: Launch,
@@ -222,7 +222,7 @@ impl Sequence<'_> {
             place_heads(self.launch, placed);
         }
         let v_heads = if rounds_values { contiguous(&values, &v) } else { v };
-        attention(
+        run_attention(
             self.launch,
             [contiguous(&queries, &q), contiguous(&keys, &k), v_heads],
             self.options,
@@ -253,7 +253,7 @@ impl Sequence<'_> {
             Heads { length: start + k.length, ..all }
         };
         let q = contiguous(&queries, &q);
-        attention(self.launch, [q, used(keys.as_floats()), used(values.as_floats())], self.options, self.out, None);
+        run_attention(self.launch, [q, used(keys.as_floats()), used(values.as_floats())], self.options, self.out, None);
         Some(())
     }
 }

@@ -20,7 +20,17 @@ const LEAST: usize = 2048;
 
 /// Whether arithmetic of one instruction an element pays the way to its kernel.
 pub(super) fn pays<B: CpuBackend>(x: &FloatTensor<B>) -> bool {
-    x.dtype() != DType::F32 || B::len(x) >= LEAST
+    x.dtype() != DType::F32 || pays_len(B::len(x))
+}
+
+/// The same of so many f32.
+pub(super) fn pays_len(elements: usize) -> bool {
+    elements >= LEAST
+}
+
+/// Whether `op` has a kernel, and `pays` the way to it.
+pub(super) fn takes_unary(op: UnaryOp, pays: bool, config: &KernelConfig) -> bool {
+    config.simd.enabled && (op != UnaryOp::Relu || pays)
 }
 
 /// The operation of each element; in place where nobody else holds the buffer.
@@ -29,7 +39,7 @@ pub(super) fn apply<B: CpuEngine>(
     config: &KernelConfig,
 ) -> Result<FloatTensor<B>, UnaryOperands<B>> {
     let UnaryOperands { op, x } = &mut operands;
-    if !config.simd.enabled || (*op == UnaryOp::Relu && !pays::<B>(x)) {
+    if !takes_unary(*op, pays::<B>(x), config) {
         return Err(operands);
     }
     let launch = Launch::from(config);

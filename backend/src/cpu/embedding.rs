@@ -10,6 +10,23 @@ use burn_std::Shape;
 use kiln_kernels::embedding::{self as kernel, EmbeddingTable};
 use kiln_kernels::{ElementType, FloatsMut, Launch};
 
+/// The table whose rows a kernel takes; none where it takes none.
+pub(super) fn find_table<'a, B: CpuEngine>(
+    weight: &'a EngineWeight<B>,
+    config: &KernelConfig,
+) -> Option<EmbeddingTable<'a>> {
+    if !config.simd.enabled {
+        return None;
+    }
+    match weight {
+        EngineWeight::Packed(panels) => Some(EmbeddingTable::Packed(&panels.matrix)),
+        EngineWeight::Plain(tensor) => {
+            let [_, hidden] = tensor.shape().dims();
+            Some(EmbeddingTable::Plain { data: B::view(tensor)?.contiguous()?, hidden })
+        }
+    }
+}
+
 /// Rows as f32. An id out of range is left to B, whose error it is.
 ///
 /// In the section `simd`, as all that is done element by element: off, B selects rows and converts them.
@@ -17,23 +34,9 @@ pub(super) fn embedding<B: CpuEngine>(
     operands: &EmbeddingOperands<B>,
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    if !config.simd.enabled {
-        return None;
-    }
     let EmbeddingOperands { weight, ids } = operands;
+    let table = find_table::<B>(weight, config)?;
     let rows = B::indices(ids)?;
-    let view = match weight {
-        EngineWeight::Plain(tensor) => Some(B::view(tensor)?),
-        EngineWeight::Packed(_) => None,
-    };
-    let table = match (weight, &view) {
-        (EngineWeight::Plain(tensor), Some(view)) => {
-            let [_, hidden] = tensor.shape().dims();
-            EmbeddingTable::Plain { data: view.contiguous()?, hidden }
-        }
-        (EngineWeight::Packed(panels), _) => EmbeddingTable::Packed(&panels.matrix),
-        (EngineWeight::Plain(_), None) => return None,
-    };
     let mut out = B::allocate(ElementType::F32, rows.len().checked_mul(table.hidden())?)?;
     let FloatsMut::F32(floats) = out.as_floats_mut() else { return None };
     kernel::embedding(Launch::from(config), table, &rows, floats).ok()?;

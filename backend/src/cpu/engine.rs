@@ -2,13 +2,16 @@
 
 use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{attention, attention_rotary, elementwise, embedding, grouped, linear, matmul, moe, norm, rope, softmax};
+use super::{
+    attention, attention_rotary, elementwise, embedding, explain, grouped, linear, matmul, moe, norm, rope, softmax,
+};
 use crate::engine::{
     AddNormOperands, AddNormResult, AttentionOperands, BinaryOperands, EmbeddingOperands, Engine, EngineWeight,
     GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands,
     NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands,
     SiluMulOperands, SoftmaxOperands, UnaryOperands,
 };
+use crate::op_shape::OpShape;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig};
 use burn_std::Shape;
@@ -142,5 +145,9 @@ impl<B: CpuBackend> Engine for B {
 
     fn explain_linear(weight: &EngineWeight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {
         linear::explain::<B>(weight, rows, config)
+    }
+
+    fn explain_op(op: &OpShape<EngineWeight<Self>>, _device: &Self::Device, config: &KernelConfig) -> Option<String> {
+        Some(explain::explain::<B>(op, config))
     }
 }

@@ -1,6 +1,7 @@
 //! Linear layers that share their input: a norm and the layers after it, and the two halves of a gated MLP.
 
-use super::norm::weight;
+use super::linear;
+use super::norm::{self, weight};
 use super::panels::{CpuEngine, right, sizes};
 use super::storage::{View, with_width};
 use crate::engine::{EngineWeight, GatedMlpOperands, NormLinearsOperands};
@@ -9,10 +10,11 @@ use burn_backend::TensorMetadata;
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{GatedMlpWeights, KernelConfig, NormKind};
 use kiln_kernels::gemm::{
-    Epilogue, GemmError, Matrix, OutMatrix, Product, Residual, RightMatrix, gemm_grouped, gemm_packed,
+    Epilogue, GemmError, Matrix, OutMatrix, PackedMatrix, Plan, Product, Residual, RightMatrix, gemm_grouped,
+    gemm_packed,
 };
 use kiln_kernels::norm::{LayerNorm, RmsNorm, RowNorm};
-use kiln_kernels::planning::{Layout, ProductShape, plan_product};
+use kiln_kernels::planning::{ProductShape, plan_product};
 use kiln_kernels::{ElementType, Floats};
 
 /// A tensor of f32 as rows of its last dimension, which is contiguous.
@@ -22,16 +24,46 @@ fn rows<'a>(view: &View<'a>) -> Option<Matrix<'a>> {
     Matrix::new(view.data, view.offset, [rows.rows, rows.d], strides).ok().filter(|_| view.data.is_f32())
 }
 
+/// The plan of a norm of rows `[m, k]` and the layers with `weights` after it; none where they are not one op.
+pub(super) fn choose_norm_linears<'a, B: CpuEngine>(
+    [m, k]: [usize; 2],
+    weights: impl Iterator<Item = &'a EngineWeight<B>>,
+    config: &KernelConfig,
+) -> Option<Plan> {
+    if !linear::takes(config) || !norm::takes(k, config) {
+        return None;
+    }
+    let rights: Option<Vec<_>> = weights.map(|weight| Some((right(weight)?, sizes(weight)[0]))).collect();
+    Some(plan_product(ProductShape::of_rows([m, k], ElementType::F32, rights?), config))
+}
+
+/// The plans of the two products of a gated MLP of `rows` rows, and its weights; none where it is not one op.
+pub(super) fn choose_gated<'a, B: CpuEngine>(
+    [gate, up, down]: [&'a EngineWeight<B>; 3],
+    rows: usize,
+    config: &KernelConfig,
+) -> Option<([Plan; 2], [&'a PackedMatrix; 3])> {
+    let (EngineWeight::Packed(gate), EngineWeight::Packed(up), EngineWeight::Packed(down)) = (gate, up, down) else {
+        return None;
+    };
+    let [gate, up, down] = [gate, up, down].map(|panels| &*panels.matrix);
+    if !linear::takes(config) {
+        return None;
+    }
+    let both = [gate, up].map(|weight| (RightMatrix::Packed(weight), gate.n()));
+    let plan = plan_product(ProductShape::of_rows([rows, gate.k()], ElementType::F32, both), config);
+    let narrow = ProductShape::of_rows([rows, down.k()], ElementType::F32, [(RightMatrix::Packed(down), down.n())]);
+    plan.gates(rows, gate).then(|| ([plan, plan_product(narrow, config)], [gate, up, down]))
+}
+
 /// `norm(x)·Wᵀ + bias` for each layer.
 pub(super) fn norm_linears<B: CpuEngine>(
     NormLinearsOperands { x, norm, layers }: &NormLinearsOperands<'_, B>,
     config: &KernelConfig,
 ) -> Option<Vec<FloatTensor<B>>> {
-    if !config.tiling.enabled || !config.blocking.enabled {
-        return None;
-    }
     let view = B::view(x)?;
-    let a = rows(&view).filter(|a| a.cols() > 0)?;
+    let a = rows(&view)?;
+    let plan = choose_norm_linears::<B>([a.rows(), a.cols()], layers.iter().map(|layer| &layer.weight), config)?;
     let gamma = weight::<B>(&norm.gamma, a.cols())?;
     let beta = match &norm.beta {
         Some(beta) => Some(weight::<B>(beta, a.cols())?),
@@ -54,8 +86,7 @@ pub(super) fn norm_linears<B: CpuEngine>(
         Some(Product { right, out, epilogue: Epilogue::bias(bias) })
     });
     let mut products = products.collect::<Option<Vec<_>>>()?;
-    let shape = ProductShape::of_grouped(&a, rights.iter().copied());
-    gemm_grouped(&plan_product(shape, config), &a, Some(&row_norm), &mut products).ok()?;
+    gemm_grouped(&plan, &a, Some(&row_norm), &mut products).ok()?;
     drop(products);
     note(Route::NormLinears);
     let tensors = outs.into_iter().zip(&rights).map(|(out, (_, n))| B::from_floats(out, with_width(&x.shape(), *n)));
@@ -67,20 +98,11 @@ pub(super) fn mlp_gated<B: CpuEngine>(
     GatedMlpOperands { x, weights, residual }: &GatedMlpOperands<B>,
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    let GatedMlpWeights {
-        gate: EngineWeight::Packed(gate),
-        up: EngineWeight::Packed(up),
-        down: EngineWeight::Packed(down),
-    } = weights
-    else {
-        return None;
-    };
-    let [gate, up, down] = [gate, up, down].map(|panels| &*panels.matrix);
-    let view = B::view(x).filter(|_| config.tiling.enabled)?;
+    let GatedMlpWeights { gate, up, down } = weights;
+    let view = B::view(x)?;
     let a = rows(&view)?;
+    let ([plan, down_plan], [gate, up, down]) = choose_gated::<B>([gate, up, down], a.rows(), config)?;
     let (m, hidden, n) = (a.rows(), gate.n(), down.n());
-    let both = ProductShape::of_grouped(&a, [(RightMatrix::Packed(gate), hidden), (RightMatrix::Packed(up), hidden)]);
-    let plan = plan_product(both, config);
     let shape = with_width(&x.shape(), n);
     let residual = match residual {
         Some(residual) => {
@@ -89,12 +111,7 @@ pub(super) fn mlp_gated<B: CpuEngine>(
         }
         None => Residual::None,
     };
-    if !plan.gates(m, gate) {
-        return None;
-    }
     // What the second product rounds is stored rounded.
-    let narrow = ProductShape { m, n, k: hidden, a: ElementType::F32, b: down.dtype(), layout: Layout::Packed };
-    let down_plan = plan_product(narrow, config);
     let dtype = if down_plan.rounds(m, down) { ElementType::Bf16 } else { ElementType::F32 };
     let mut products = B::allocate(dtype, m.checked_mul(hidden)?)?;
     let mut out = B::allocate(ElementType::F32, m.checked_mul(n)?)?;

@@ -12,10 +12,15 @@ use kiln_kernels::planning::{Layout, ProductShape, explain_product, plan_product
 use kiln_kernels::{ElementType, Floats, Launch};
 use std::sync::Arc;
 
+/// Whether products have kernels, and weights panels.
+pub(super) fn takes(config: &KernelConfig) -> bool {
+    config.tiling.enabled
+}
+
 /// Packs a weight `[out, in]` with contiguous rows: in its own memory if nobody else holds that, so that it is never
 /// there twice. Without tiled products nothing reads panels, and the rows stay.
 pub(super) fn pack<B: CpuEngine>(weight: FloatTensor<B>, config: &KernelConfig) -> Result<CpuPanels, FloatTensor<B>> {
-    if !config.tiling.enabled {
+    if !takes(config) {
         return Err(weight);
     }
     let launch = Launch::from(config);
@@ -38,7 +43,7 @@ pub(super) fn module_linear<B: CpuEngine>(
 ) -> Option<FloatTensor<B>> {
     // The same dtype throughout, as Burn requires: what it rejects is left to B to reject.
     let same = weight.dtype() == x.dtype() && bias.as_ref().is_none_or(|bias| bias.dtype() == x.dtype());
-    if !same || weight.shape().num_dims() != 2 || !config.tiling.enabled {
+    if !same || weight.shape().num_dims() != 2 || !takes(config) {
         return None;
     }
     let operands = LinearOperands::<B> {
@@ -51,7 +56,7 @@ pub(super) fn module_linear<B: CpuEngine>(
 
 /// `activation(x·Wᵀ + bias) + residual`.
 pub(super) fn linear<B: CpuEngine>(operands: &LinearOperands<B>, config: &KernelConfig) -> Option<FloatTensor<B>> {
-    if !config.tiling.enabled {
+    if !takes(config) {
         return None;
     }
     let LinearOperands { x, weight, epilogue } = operands;
@@ -93,14 +98,20 @@ pub(super) fn linear<B: CpuEngine>(operands: &LinearOperands<B>, config: &Kernel
     B::from_floats(out, shape)
 }
 
+/// The product of `rows` rows of f32 with a weight; none where B multiplies.
+pub(super) fn find_product<B: CpuEngine>(
+    weight: &EngineWeight<B>,
+    rows: usize,
+    config: &KernelConfig,
+) -> Option<ProductShape> {
+    let right = takes(config).then(|| right(weight)).flatten()?;
+    let [n, k] = sizes(weight);
+    Some(ProductShape::of_rows([rows, k], ElementType::F32, [(right, n)]))
+}
+
 /// How [`linear`] multiplies an f32 input of `rows` rows.
 pub(super) fn explain<B: CpuEngine>(weight: &EngineWeight<B>, rows: usize, config: &KernelConfig) -> Option<String> {
-    let [n, k] = sizes(weight);
-    let (element, layout) = match weight {
-        EngineWeight::Plain(tensor) => (element_type(tensor.dtype())?, Layout::Columns),
-        EngineWeight::Packed(panels) => (panels.matrix.dtype(), Layout::Packed),
-    };
-    let explained = explain_product(ProductShape { m: rows, n, k, a: ElementType::F32, b: element, layout }, config)?;
-    let held = if layout == Layout::Packed { "packed" } else { "rows" };
-    Some(format!("{element} {held}, {explained}").to_lowercase())
+    let shape = find_product(weight, rows, config)?;
+    let held = if shape.layout == Layout::Packed { "packed" } else { "rows" };
+    Some(format!("{} {held}, {}", shape.b, explain_product(shape, config)?).to_lowercase())
 }

@@ -1,5 +1,6 @@
 //! Matrix products of two tensors.
 
+use super::linear;
 use super::panels::CpuEngine;
 use super::storage::{CpuBackend, OwnedFloats, View};
 use crate::engine::MatmulOperands;
@@ -13,7 +14,7 @@ use kiln_kernels::planning::{ProductShape, plan_product};
 /// `lhs · rhs` over the last two dimensions, the others broadcast; f32, bf16 or f16, both the same. Operands are read
 /// strided: transposed and sliced ones are not copied.
 pub(super) fn matmul<B: CpuEngine>(operands: &MatmulOperands<B>, config: &KernelConfig) -> Option<FloatTensor<B>> {
-    if !config.tiling.enabled {
+    if !linear::takes(config) {
         return None;
     }
     run(operands, config).inspect(|_| note(Route::Matmul))

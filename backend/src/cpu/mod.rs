@@ -8,6 +8,7 @@ mod attention_rotary;
 mod elementwise;
 mod embedding;
 mod engine;
+mod explain;
 mod flex;
 mod grouped;
 mod linear;

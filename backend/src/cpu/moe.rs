@@ -12,23 +12,40 @@ use kiln_kernels::moe::{Experts, Gates, moe};
 use kiln_kernels::softmax::{Axis, SoftmaxKind, softmax};
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
+/// Sizes of a mixture.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MoeSizes {
+    /// Rows.
+    pub tokens: usize,
+    /// Length of a row.
+    pub hidden: usize,
+    /// Length of an expert's hidden row.
+    pub intermediate: usize,
+    /// How many experts there are.
+    pub experts: usize,
+    /// Experts of a token.
+    pub top_k: usize,
+}
+
+/// Whether a mixture of these sizes is one op.
+pub(super) fn takes(sizes: MoeSizes, config: &KernelConfig) -> bool {
+    let MoeSizes { tokens, hidden, intermediate, experts, top_k } = sizes;
+    let enabled = config.tiling.enabled && config.simd.enabled && config.blocking.enabled;
+    enabled && ![tokens, hidden, intermediate].contains(&0) && (1..=experts).contains(&top_k)
+}
+
 /// The mixture of `x` by its router's logits, or none where the operands are for others.
 pub(super) fn mix<B: CpuEngine>(
     MoeOperands { x, logits, weights, options }: &MoeOperands<B>,
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    if !config.tiling.enabled || !config.simd.enabled || !config.blocking.enabled {
-        return None;
-    }
     let MoeWeights { gate_up, down, .. } = weights;
     let ([tokens, hidden], [rows, count]) = (x.shape().dims(), logits.shape().dims());
     let ([experts, width, products], [of_down, intermediate, out_width]) =
         (gate_up.shape().dims(), down.shape().dims());
     let fits = rows == tokens && [experts, of_down] == [count; 2] && [width, out_width] == [hidden; 2];
-    if !fits || products != 2 * intermediate || [tokens, hidden, intermediate].contains(&0) {
-        return None;
-    }
-    if !(1..=count).contains(&options.top_k) {
+    let sizes = MoeSizes { tokens, hidden, intermediate, experts, top_k: options.top_k };
+    if !fits || products != 2 * intermediate || !takes(sizes, config) {
         return None;
     }
     let (Floats::F32(x_rows), Floats::F32(logits)) = (B::elements(x)?, B::elements(logits)?) else { return None };

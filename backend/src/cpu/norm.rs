@@ -28,6 +28,11 @@ fn last(shape: &Shape) -> usize {
     shape.as_slice().last().copied().unwrap_or(1)
 }
 
+/// Whether norms of rows of `d` have a kernel.
+pub(super) fn takes(d: usize, config: &KernelConfig) -> bool {
+    config.blocking.enabled && d > 0
+}
+
 /// One number a row, to be written and then to be a tensor.
 struct Column<B: CpuBackend> {
     numbers: OwnedFloats,
@@ -75,7 +80,7 @@ pub(super) fn layer<B: CpuEngine>(
         };
         Some(LayerNorm { gamma: weight::<B>(gamma, d)?, beta, epsilon: *epsilon })
     };
-    let fits = config.blocking.enabled && same && d > 0;
+    let fits = takes(d, config) && same;
     let Some(norm) = fits.then(weights).flatten() else { return Err(operands) };
     let launch = Launch::from(config);
     if let Some(buffer) = B::view_mut(x) {
@@ -96,7 +101,7 @@ pub(super) fn layer<B: CpuEngine>(
 pub(super) fn rms<B: CpuEngine>(mut operands: RmsNormOperands<B>, config: &KernelConfig) -> NormResult<B> {
     let RmsNormOperands { x, norm: RmsWeights { gamma, epsilon } } = &mut operands;
     let shape = x.shape();
-    let column = Column::<B>::of(&shape).filter(|_| config.blocking.enabled);
+    let column = Column::<B>::of(&shape).filter(|_| takes(last(&shape), config));
     let Some((mut column, gamma)) = column.zip(weight::<B>(gamma, last(&shape))) else { return Err(operands) };
     let (launch, norm) = (Launch::from(config), RmsNorm { gamma, epsilon: *epsilon });
     if let Some(buffer) = B::view_mut(x) {
@@ -124,7 +129,7 @@ pub(super) fn rms<B: CpuEngine>(mut operands: RmsNormOperands<B>, config: &Kerne
 pub(super) fn add<B: CpuEngine>(mut operands: AddNormOperands<B>, config: &KernelConfig) -> AddNormResult<B> {
     let AddNormOperands { x, residual, norm: RmsWeights { gamma, epsilon } } = &mut operands;
     let (shape, residual, gamma) = (x.shape(), &*residual, &*gamma);
-    let fits = config.blocking.enabled && B::same_shape(x, residual) && x.dtype() == residual.dtype();
+    let fits = takes(last(&shape), config) && B::same_shape(x, residual) && x.dtype() == residual.dtype();
     let read = || {
         let norm = RmsNorm { gamma: weight::<B>(gamma, last(&shape))?, epsilon: *epsilon };
         let right = B::elements(residual)?;

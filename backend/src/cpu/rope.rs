@@ -22,21 +22,23 @@ pub(super) fn heads<'a>(view: &View<'a>) -> Option<Heads<'a>> {
     (s3 == 1 || head_dim <= 1).then_some(Heads { data, batch, heads, length, head_dim, strides })
 }
 
+/// Whether rotations of heads of length `d` have a kernel.
+pub(super) fn takes(d: usize, config: &KernelConfig) -> bool {
+    config.simd.enabled && d.is_multiple_of(2)
+}
+
 /// The rotated heads, contiguous.
 pub(super) fn rotate<B: CpuEngine>(
     RopeOperands { x, norm, rotary }: &RopeOperands<'_, B>,
     config: &KernelConfig,
 ) -> Option<FloatTensor<B>> {
-    if !config.simd.enabled {
-        return None;
-    }
     let view = B::view(x)?;
     let operand = heads(&view)?;
     let (cos, sin) = (B::view(&rotary.cos)?.contiguous()?, B::view(&rotary.sin)?.contiguous()?);
     let (Floats::F32(cos), Floats::F32(sin)) = (cos, sin) else { return None };
     let each = operand.length * (operand.head_dim / 2);
     let fits = cos.len() == sin.len() && (cos.len() == each || cos.len() == operand.batch * each);
-    if !fits || !operand.head_dim.is_multiple_of(2) {
+    if !fits || !takes(operand.head_dim, config) {
         return None;
     }
     let mut out = B::allocate(view.dtype(), view.len())?;

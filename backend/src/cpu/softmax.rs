@@ -9,6 +9,12 @@ use burn_kiln_fusion::KernelConfig;
 use kiln_kernels::Launch;
 use kiln_kernels::softmax::{Axis, softmax, softmax_in_place};
 
+/// Whether softmax over `d` elements has a kernel. A maximum of nothing is an error in most of B's softmaxes: it is
+/// left to B.
+pub(super) fn takes(d: usize, config: &KernelConfig) -> bool {
+    config.blocking.enabled && d > 0
+}
+
 /// Softmax or log-softmax; in place where nobody else holds the buffer.
 pub(super) fn normalize<B: CpuEngine>(
     mut operands: SoftmaxOperands<B>,
@@ -16,8 +22,7 @@ pub(super) fn normalize<B: CpuEngine>(
 ) -> Result<FloatTensor<B>, SoftmaxOperands<B>> {
     let SoftmaxOperands { kind, x, dim } = &mut operands;
     let shape = x.shape();
-    // A maximum of nothing is an error in most of B's softmaxes: it is left to B.
-    if !config.blocking.enabled || shape.as_slice().get(*dim).is_none_or(|&size| size == 0) {
+    if shape.as_slice().get(*dim).is_none_or(|&d| !takes(d, config)) {
         return Err(operands);
     }
     let (launch, axis) = (Launch::from(config), Axis::of(shape.as_slice(), *dim));

@@ -2,6 +2,7 @@
 
 use super::conversion::{Lift, Lower, lift};
 use crate::engine::AttentionOperands;
+use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{AttentionForward, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, compose};
 use burn_tensor::Tensor;
@@ -23,7 +24,9 @@ pub(super) fn attention<B: Engine>(
         }
     };
     let operands = describe(AttentionInputs { q, k, v }, options);
-    if let Some(output) = config.fusion.attention.then(|| B::try_attention(&operands, config)).flatten() {
+    if let Some(output) =
+        FusedGroup::Attention.is_on(&config.fusion).then(|| B::try_attention(&operands, config)).flatten()
+    {
         return lift(output);
     }
     let inputs = operands.inputs.convert::<Lift<B>>();
@@ -37,7 +40,9 @@ pub(super) fn attention_forward<B: Engine>(
     config: &KernelConfig,
 ) -> AttentionForward<Kiln<B>> {
     let operands = describe(inputs, options);
-    if let Some(forward) = config.fusion.attention.then(|| B::try_attention_forward(&operands, config)).flatten() {
+    if let Some(forward) =
+        FusedGroup::Attention.is_on(&config.fusion).then(|| B::try_attention_forward(&operands, config)).flatten()
+    {
         return AttentionForward { output: lift(forward.output), lse: lift(forward.lse) };
     }
     let inputs = operands.inputs.convert::<Lift<B>>();

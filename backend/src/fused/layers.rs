@@ -4,6 +4,7 @@ use super::conversion::{Lower, lift, lower};
 use crate::engine::{
     ANY_RANK, AddNormOperands, LayerNormOperands, LinearOperands, NormLinearsOperands, Primitives, RmsNormOperands,
 };
+use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{
@@ -19,8 +20,8 @@ pub(super) fn linear<B: Engine, const D: usize>(
     epilogue: Epilogue<Kiln<B>, D>,
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, D> {
-    let (inner, outer) =
-        if config.fusion.linear_epilogue { (epilogue, Epilogue::default()) } else { (Epilogue::default(), epilogue) };
+    let fuses = FusedGroup::LinearEpilogue.is_on(&config.fusion);
+    let (inner, outer) = if fuses { (epilogue, Epilogue::default()) } else { (Epilogue::default(), epilogue) };
     let Epilogue { bias, activation, residual } = inner;
     let operands = LinearOperands::<B> {
         x: lower(x),
@@ -35,7 +36,7 @@ pub(super) fn linear<B: Engine, const D: usize>(
         };
     }
     let LinearOperands { x, epilogue, .. } = operands;
-    let epilogue = if config.fusion.linear_epilogue { lift_epilogue(epilogue) } else { outer };
+    let epilogue = if fuses { lift_epilogue(epilogue) } else { outer };
     Kiln::<B>::scope(config, || compose::linear::linear(lift(x), weight, epilogue, config))
 }
 
@@ -101,7 +102,7 @@ pub(super) fn norm_linears<B: Engine, const D: usize, const N: usize>(
     config: &KernelConfig,
 ) -> [Tensor<Kiln<B>, D>; N] {
     let fall_back = |x| Kiln::<B>::scope(config, || compose::norm::norm_linears(x, norm, layers.clone(), config));
-    if !config.fusion.norm_linear {
+    if !FusedGroup::NormLinears.is_on(&config.fusion) {
         return fall_back(x);
     }
     let engine_layers = layers.clone().map(LinearWeights::convert::<Lower<B>>);
@@ -154,7 +155,7 @@ fn try_add_norm<B: Engine, const D: usize>(
 ) -> Result<AddNormForward<Kiln<B>, D>, AddNormOperands<B>> {
     let norm = RmsWeights { gamma: lower(gamma), epsilon };
     let operands = AddNormOperands { x: lower(x), residual: lower(residual), norm };
-    if !config.fusion.add_norm {
+    if !FusedGroup::AddNorm.is_on(&config.fusion) {
         return Err(operands);
     }
     let AddNormForward { sum, normed, rstd } = B::try_add_norm(operands, config)?;

@@ -2,6 +2,7 @@
 
 use super::conversion::{Lower, lift, lower};
 use crate::engine::{AddNormGatedMlpOperands, GatedMlpOperands, SiluMulOperands};
+use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{Epilogue, FusedOps, GatedMlpWeights, KernelConfig, RmsWeights, compose};
 use burn_tensor::Tensor;
@@ -13,7 +14,7 @@ pub(super) fn mlp_gated<B: Engine, const D: usize>(
     residual: Option<Tensor<Kiln<B>, D>>,
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, D> {
-    if !config.fusion.mlp {
+    if !FusedGroup::Mlp.is_on(&config.fusion) {
         return Kiln::<B>::scope(config, || compose::mlp::mlp_gated(x, weights, residual, config));
     }
     let operands =
@@ -43,7 +44,7 @@ pub(super) fn add_norm_mlp_gated<B: Engine, const D: usize>(
 ) -> Tensor<Kiln<B>, D> {
     let fall_back =
         |x, residual| Kiln::<B>::scope(config, || compose::mlp::add_norm_mlp_gated(x, residual, norm, weights, config));
-    if !config.fusion.mlp || !config.fusion.add_norm {
+    if !FusedGroup::AddNormMlp.is_on(&config.fusion) {
         return fall_back(x, residual);
     }
     let operands = AddNormGatedMlpOperands {

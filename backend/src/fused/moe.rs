@@ -2,6 +2,7 @@
 
 use super::conversion::{Lower, lift, lower};
 use crate::engine::MoeOperands;
+use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{Epilogue, FusedOps, KernelConfig, MoeOptions, MoeWeights, compose};
 use burn_tensor::Tensor;
@@ -14,7 +15,7 @@ pub(super) fn moe<B: Engine>(
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, 2> {
     let fall_back = |x| Kiln::<B>::scope(config, || compose::moe::moe(x, weights, options, config));
-    if !config.fusion.moe || x.dims()[0] == 0 {
+    if !FusedGroup::Moe.is_on(&config.fusion) || x.dims()[0] == 0 {
         return fall_back(x);
     }
     let logits = <Kiln<B> as FusedOps>::linear(x.clone(), &weights.router, Epilogue::default(), config);

@@ -2,6 +2,7 @@
 
 use super::conversion::{Lift, Lower, lift, lower};
 use crate::engine::{QkNormRopeOperands, RopeOperands};
+use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
 use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{FusedOps, HeadNorms, KernelConfig, QueryKey, RmsWeights, Rotary, compose};
@@ -28,7 +29,7 @@ pub(super) fn qk_norm_rope<B: Engine>(
     rotary: &Rotary<Kiln<B>>,
     config: &KernelConfig,
 ) -> QueryKey<Kiln<B>> {
-    if !config.fusion.qk_norm_rope {
+    if !FusedGroup::Heads.is_on(&config.fusion) {
         return Kiln::<B>::scope(config, || compose::rope::qk_norm_rope(heads, norms, rotary, config));
     }
     let angles = rotary.clone().convert::<Lower<B>>();

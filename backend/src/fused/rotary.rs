@@ -2,6 +2,7 @@
 
 use super::conversion::{Lift, Lower, lift};
 use crate::engine::{Primitives, RotaryOperands};
+use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{AttentionOptions, CacheRoom, FusedOps, KernelConfig, KvCache, RotaryInputs, compose};
 use burn_tensor::Tensor;
@@ -13,9 +14,9 @@ pub(super) fn attention_rotary<B: Engine>(
     mut caches: Vec<&mut KvCache<Kiln<B>>>,
     config: &KernelConfig,
 ) -> Tensor<Kiln<B>, 3> {
-    let fusion = &config.fusion;
+    let fuses = FusedGroup::AttentionRotary.is_on(&config.fusion);
     // Without positions there is nothing to run, and a cache may have no buffers yet.
-    let runs = fusion.attention && fusion.qk_norm_rope && !inputs.lengths.is_empty() && !inputs.lengths.contains(&0);
+    let runs = fuses && !inputs.lengths.is_empty() && !inputs.lengths.contains(&0);
     match if runs { try_fused(&inputs, options, &mut caches, config) } else { None } {
         Some(output) => output,
         None => {

@@ -35,7 +35,7 @@ pub(super) fn explain<R: CubeRuntime, B: CubeEngine<R>>(
         OpShape::Heads(_) | OpShape::Activation(_) | OpShape::Embedding { .. } => {
             (!config.simd.enabled).then_some("simd")
         }
-        OpShape::Attention(_) | OpShape::NormLinears { .. } | OpShape::GatedMlp { .. } => {
+        OpShape::Attention(_) | OpShape::NormLinears { .. } | OpShape::GatedMlp { .. } | OpShape::Moe { .. } => {
             (!config.tiling.enabled).then_some("tiling")
         }
     };
@@ -74,6 +74,7 @@ impl<R: CubeRuntime> StandIns<'_, R> {
             OpShape::Embedding { ids, table } => {
                 embedding::explain(find_rows(table), &self.make(&[*ids], DType::I32)).map(show)
             }
+            OpShape::Moe { .. } => Ok("op by op: experts have no kernel of their own here".into()),
             OpShape::Heads(shape) => self.explain_heads(shape),
             OpShape::Attention(shape) => self.explain_attention::<B>(shape),
             OpShape::NormLinears { rows, weights } => {

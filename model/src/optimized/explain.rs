@@ -4,19 +4,16 @@ use super::explain_ops::{ExplainedOp, explain_ops};
 use super::{Block, WeightMut};
 use crate::Qwen3Vl;
 use burn_kiln::{Engine, Kiln};
-use burn_kiln_fusion::KernelConfig;
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// The plans of a model's ops. `Display` writes them as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Groups of ops that may run as one, and whether they do.
-    pub fused: Vec<(&'static str, bool)>,
     /// Products with weights, in the order of their use; alike ones of several layers are one.
     pub products: Vec<ExplainedProduct>,
-    /// Ops around them, where the backend has more to say than whether they are fused: on CubeCL devices the blueprint
-    /// of each launch, or what the device lacks for it.
+    /// The other ops, and groups that run as one: algorithm, sizes and threads, on CubeCL devices the blueprint of each
+    /// launch; or what switches them off, or what the device lacks for them.
     pub ops: Vec<ExplainedOp>,
 }
 
@@ -65,21 +62,7 @@ pub fn explain<B: Engine>(model: &Qwen3Vl<Kiln<B>>, rows: &[usize]) -> Explanati
             None => products.push(ExplainedProduct { path, layers: 1, shape, plans }),
         }
     });
-    Explanation { fused: list_fused(&config), products, ops: explain_ops(model, rows) }
-}
-
-/// The switches of `fusion`, with those that they rest on.
-fn list_fused(config: &KernelConfig) -> Vec<(&'static str, bool)> {
-    let fusion = &config.fusion;
-    let (tiled, blocked) = (config.tiling.enabled, config.blocking.enabled);
-    vec![
-        ("bias, activation and residual in the store of a product", tiled && fusion.linear_epilogue),
-        ("norm, queries, keys and values", tiled && blocked && fusion.norm_linear),
-        ("head norms, rotation, cache append and attention", tiled && fusion.attention && fusion.qk_norm_rope),
-        ("residual and norm", blocked && fusion.add_norm),
-        ("gate, up and SiLU", tiled && fusion.mlp),
-        ("mixture of experts", tiled && fusion.moe),
-    ]
+    Explanation { products, ops: explain_ops(model, rows) }
 }
 
 /// The path with `*` for each number.
@@ -94,9 +77,6 @@ fn write_plan(f: &mut fmt::Formatter<'_>, rows: usize, plan: &str) -> fmt::Resul
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (what, fused) in &self.fused {
-            writeln!(f, "{what}: {}", if *fused { "one op" } else { "op by op" })?;
-        }
         for ExplainedProduct { path, layers, shape: [n, k], plans } in &self.products {
             writeln!(f, "{path} [{n}, {k}]{}", if *layers > 1 { format!(" x {layers}") } else { String::new() })?;
             for (rows, plan) in plans {

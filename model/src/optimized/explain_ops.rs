@@ -102,9 +102,20 @@ fn list_layer_ops<B: Engine>(model: &Qwen3Vl<Kiln<B>>, layer: &DecoderLayer<Kiln
     }
     let add_norm = OpShape::Norm { kind: NormKind::Rms, rows, d: text.hidden_size, residual: true };
     ops.push(("residual and norm, where they are not the MLP's".to_owned(), add_norm));
-    if let Mlp::Dense(mlp) = &layer.mlp {
+    let mlps = || model.language_model.layers.iter().map(|layer| &layer.mlp);
+    if let Some(mlp) = mlps().find_map(|mlp| if let Mlp::Dense(mlp) = mlp { Some(mlp) } else { None }) {
         let [gate, up, down] = [&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj].map(|layer| layer.weight());
         ops.push(("gated MLP".to_owned(), OpShape::GatedMlp { rows, gate, up, down, add_norm: true }));
+    }
+    if let Some(moe) = text.moe.as_ref().filter(|_| mlps().any(|mlp| matches!(mlp, Mlp::Sparse(_)))) {
+        let mixture = OpShape::Moe {
+            tokens: rows,
+            hidden: text.hidden_size,
+            intermediate: moe.moe_intermediate_size,
+            experts: moe.num_experts,
+            top_k: moe.num_experts_per_tok,
+        };
+        ops.push(("mixture of experts".to_owned(), mixture));
     }
     ops
 }

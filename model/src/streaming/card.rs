@@ -26,6 +26,8 @@ pub(super) struct Card {
     limit: u64,
     /// Bytes that stay there.
     pinned: u64,
+    /// Whether the next part is sent before it is asked for.
+    sends_ahead: bool,
     /// Bytes of each tensor of each streamed part.
     sizes: Vec<Vec<u64>>,
     slots: Slots,
@@ -105,12 +107,14 @@ pub struct CardReport {
 }
 
 impl Card {
-    /// With `pinned` bytes of the limit in use, and `ring` for parts of these sizes.
-    pub(super) fn new(limit: u64, (pinned, ring): (u64, u64), sizes: Vec<Vec<u64>>) -> Self {
+    /// With `pinned` bytes of the limit in use, and `ring` for parts of these sizes. Unless it `sends_ahead`, a part is
+    /// sent when it is asked for.
+    pub(super) fn new(limit: u64, (pinned, ring): (u64, u64), sizes: Vec<Vec<u64>>, sends_ahead: bool) -> Self {
         let state = State { predictor: Predictor::new(sizes.len()), ahead: None, stats: CardStats::default() };
         Self {
             limit,
             pinned,
+            sends_ahead,
             sizes,
             slots: Slots::new(ring),
             stream: StreamId::current(),
@@ -153,7 +157,7 @@ impl Card {
             }
         };
         state.predictor.observe(number);
-        let next = state.predictor.following();
+        let next = state.predictor.following().filter(|_| self.sends_ahead);
         // What goes wrong ahead of use is told to whoever asks for it.
         state.ahead = next.and_then(|next| self.send(next, make, clean, &mut state.stats).ok());
         Ok((part, slot))

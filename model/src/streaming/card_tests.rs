@@ -18,10 +18,13 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn load(name: &str, memory: Option<u64>, card: u64) -> Result<Option<Qwen3Vl<Flex>>, Error> {
+    load_as(name, Limits { memory, card: Some(card), read_ahead: true, keep: Keep::Ring })
+}
+
+fn load_as(name: &str, limits: Limits) -> Result<Option<Qwen3Vl<Flex>>, Error> {
     let mut config = Qwen3VlConfig::from_dir(folder(name))?;
     let checkpoint = Checkpoint::open(folder(name))?.with_quantization(config.quantization.take());
     let source = WeightSource { checkpoint: &checkpoint, bytes: &checkpoint, dtype: None, config: &config };
-    let limits = Limits { memory, card: Some(card), keep: Keep::Ring };
     load_within(&source, (limits, Some(LAYOUT)), &Default::default(), &mut |_| Ok(()))
 }
 
@@ -99,6 +102,22 @@ fn dense_layers_are_sent_ahead() {
 fn experts_are_sent_with_their_layer() {
     check("tiny-moe");
     check("tiny-mixed");
+}
+
+/// `streaming.read_ahead` off: a part is sent when it is asked for.
+#[test]
+fn nothing_is_sent_ahead_where_that_is_off() {
+    let name = "tiny-dense";
+    let limits = |read_ahead| Limits { memory: None, card: Some(least(name)), read_ahead, keep: Keep::Ring };
+    let (ahead, on_demand) =
+        (load_as(name, limits(true)).unwrap().unwrap(), load_as(name, limits(false)).unwrap().unwrap());
+    assert!(run(&on_demand).0 == run(&ahead).0);
+    let [ahead, on_demand] = [ahead, on_demand].map(|model| report(&model).stats);
+    assert!(ahead.hits > 0, "{ahead:?}");
+    assert!(
+        on_demand.hits == 0 && on_demand.wasted == 0 && on_demand.misses == ahead.hits + ahead.misses,
+        "{on_demand:?}"
+    );
 }
 
 /// Both limits: parts come from their files through a ring.

@@ -103,13 +103,18 @@ pub(super) fn load_within<B: Backend>(
     let table_is_pinned = parts.tied && pinned.iter().any(|part| matches!(part.kind, PartKind::Head(..)));
     let streamer = host.map(|(_, buffers)| {
         let units = streamed.iter().map(|part| part.unit.clone()).collect();
-        Streamer::start(files.clone(), units, StreamerOptions { buffers, keep: limit.keep }, &ledger)
+        Streamer::start(
+            files.clone(),
+            units,
+            StreamerOptions { buffers, keep: limit.keep, read_ahead: limits.read_ahead },
+            &ledger,
+        )
     });
     let card = layout.map(|_| {
         let resident = parts.base.buffer() + rows + pinned.iter().map(Part::buffer).sum::<u64>();
         let largest = streamed.iter().map(Part::buffer).max().unwrap_or(0);
         let sizes = streamed.iter().map(|part| part.card.clone()).collect();
-        Card::new(limit.bytes, (resident, buffers as u64 * largest), sizes)
+        Card::new(limit.bytes, (resident, buffers as u64 * largest), sizes, limits.read_ahead)
     });
     let weights = Arc::new(StreamedWeights {
         checkpoint: checkpoint.clone(),

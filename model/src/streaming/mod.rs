@@ -68,6 +68,8 @@ pub(crate) struct Limits {
     pub(crate) memory: Option<u64>,
     /// The most bytes of weights on a card.
     pub(crate) card: Option<u64>,
+    /// Whether parts are read or sent before they are asked for.
+    pub(crate) read_ahead: bool,
     /// What happens to parts that were used.
     pub(crate) keep: Keep,
 }

@@ -11,7 +11,8 @@ use burn_kiln::{Kiln, OptimizationConfig, transfer};
 use burn_kiln_fusion::KvCache;
 use qwen3_vl_burn::layers::RmsNormConfig;
 use qwen3_vl_burn::optimized::{
-    Block, OptimizedAttention, OptimizedDecoderLayer, OptimizedMlp, OptimizedVisionBlock, OptimizedVisionMlp, explain,
+    Block, Explanation, OptimizedAttention, OptimizedDecoderLayer, OptimizedMlp, OptimizedVisionBlock,
+    OptimizedVisionMlp, explain,
 };
 use qwen3_vl_burn::{Error, LoadOptions, Logits, Qwen3Vl, apply_low_level_optimizations, undo_low_level_optimizations};
 use std::collections::BTreeMap;
@@ -148,7 +149,7 @@ fn switching_packing_off_unpacks() {
 #[test]
 fn values_out_of_range_are_refused() {
     let mut config = OptimizationConfig::detect();
-    config.streaming = StreamingConfig { memory_limit: Some(bytesize::ByteSize(1)) };
+    config.streaming = StreamingConfig { memory_limit: Some(bytesize::ByteSize(1)), ..StreamingConfig::default() };
     let error = apply_low_level_optimizations(load("tiny-dense", None), &config).unwrap_err();
     let Error::Optimization(error) = error else { panic!("{error}") };
     assert!(error.to_string().contains("streaming.memory_limit"), "{error}");
@@ -224,7 +225,25 @@ fn plans_of_a_model_can_be_read() {
         explain(&apply_low_level_optimizations(load("tiny-dense", None), config).unwrap(), &[1, 512])
     };
     let all = explain_with(&OptimizationConfig::detect());
-    assert!(all.fused.iter().all(|(_, fused)| *fused));
+    let find = |explanation: &Explanation, name: &str| {
+        let op =
+            explanation.ops.iter().find(|op| op.name == name).unwrap_or_else(|| panic!("no {name}: {explanation}"));
+        op.plans.clone()
+    };
+    for (name, kernel) in [
+        ("norm, queries, keys and values", "one op"),
+        ("head norms, rotation, cache append", "part of the attention's op"),
+        ("attention over 128 keys", "tiled attention as one op"),
+        ("residual and norm, where they are not the MLP's", "in one pass"),
+        ("gated MLP", "one op, gate, up and SiLU"),
+        ("embedding", "one pass"),
+        ("softmax of logits", "blocked softmax"),
+    ] {
+        assert!(find(&all, name)[0].1.contains(kernel), "{name}: {all}");
+    }
+    let mixture =
+        explain(&apply_low_level_optimizations(load("tiny-moe", None), &OptimizationConfig::detect()).unwrap(), &[3]);
+    assert!(find(&mixture, "mixture of experts")[0].1.contains("as one op"), "{mixture}");
     let query = all.products.iter().find(|product| product.path == "language_model.layers.*.self_attn.q_proj").unwrap();
     assert_eq!(query.layers, load("tiny-dense", None).language_model.layers.len());
     assert!(query.plans.iter().all(|(_, plan)| plan.starts_with("f32 packed")), "{all}");
@@ -232,6 +251,11 @@ fn plans_of_a_model_can_be_read() {
     assert!(text.contains("512 rows") && text.contains("dot products") && text.contains("blocks"), "{text}");
 
     let none = explain_with(&OptimizationConfig::none());
-    assert!(none.fused.iter().all(|(_, fused)| !fused));
+    let others = |plan: &str| plan.contains("decorated backend's") || plan.starts_with("op by op");
+    assert!(none.ops.iter().flat_map(|op| &op.plans).all(|(_, plan)| others(plan)), "{none}");
+    let mut composed = OptimizationConfig::detect();
+    composed.fusion.attention = false;
+    let composed = explain_with(&composed);
+    assert_eq!(find(&composed, "attention over 128 keys")[0].1, "op by op: fusion.attention is off");
     assert!(none.products.iter().all(|product| product.plans[0].1.contains("decorated backend")), "{none}");
 }

@@ -53,10 +53,12 @@ mod partials;
 mod prefill;
 mod prefill_buffers;
 mod problem;
+mod schedule;
 mod tiles;
 mod unit;
 
 pub use problem::{AttentionOptions, Scores};
+pub use schedule::{AttentionSizes, Schedule};
 pub use tiles::Tiles;
 
 use super::rope::Heads;
@@ -72,15 +74,6 @@ use prefill::{PrefillUnit, run_bf16, run_f32};
 use problem::Problem;
 use tiles::DECODE_ROWS;
 use unit::Unit;
-
-/// Multiply-adds for which a thread is worth its start: 10 µs at 50 GFLOP/s.
-const WORK_PER_THREAD: usize = 1 << 18;
-
-/// Keys for which a thread is worth its start when the keys of one unit are split.
-const KEYS_PER_SPLIT: usize = 256;
-
-/// Units for each thread from which on the last ones keep no thread waiting long.
-const UNITS_WITHOUT_SPLIT: usize = 4;
 
 /// Floats of partial sums that are worth a thread to merge them.
 const FLOATS_PER_MERGE: usize = 1 << 16;
@@ -134,27 +127,21 @@ fn run<S: Storage>(
     [k, v]: [Source<S>; 2],
     run_prefill: for<'a> fn(PrefillUnit<'a, S>, Tier),
 ) {
-    let work = problem.batch * problem.heads * problem.queries * problem.keys * (problem.d + problem.dv);
-    let launch = launch.limit(work / WORK_PER_THREAD);
-    let cut = problem.cut(launch.threads);
-    let units = problem.batch * problem.kv_heads * cut.head_parts * cut.query_parts;
+    let schedule = Schedule::choose(launch, problem.sizes(), problem.tiles, problem.split_keys);
+    let Schedule { rows, splits, decode, units, cut, .. } = schedule;
     if units == 0 || problem.queries == 0 {
         return;
     }
-    let decode = problem.is_decode();
+    let launch = launch.limit(schedule.threads);
     let prefetch = if decode { launch.prefetch_bytes(usize::MAX) } else { 0 };
     if prefetch > 0 {
         probe::report(Probe::Prefetch);
     }
-    // Where threads would wait for the last units, parts of the keys are shared out as well.
-    let splits =
-        if units.is_multiple_of(launch.threads) || units >= UNITS_WITHOUT_SPLIT * launch.threads || !problem.split_keys
-        {
-            1
-        } else {
-            (2 * launch.threads).div_ceil(units).min(problem.keys / KEYS_PER_SPLIT).max(1)
-        };
-    let rows = cut.heads * cut.queries;
+    probe::report_size(Probe::AttentionRows, rows);
+    probe::report_size(Probe::AttentionKeys, schedule.keys);
+    if splits > 1 {
+        probe::report_size(Probe::KeySplits, splits);
+    }
     let mut partials = Partials::take(problem, rows, if splits > 1 { units * splits } else { 0 });
     let blocks = partials.blocks();
     let unit = |index: usize, split: usize| Unit {
@@ -164,14 +151,14 @@ fn run<S: Storage>(
         v,
         out,
         lse,
-        span: cut.span(problem, index),
+        span: problem.span(cut, index),
         keys: problem.keys * split / splits..problem.keys * (split + 1) / splits,
         partial: (splits > 1).then(|| blocks.of(index * splits + split)),
         prefetch,
     };
     let next = AtomicUsize::new(0);
     // One part a thread: each takes the next unit that nobody has, as units differ in work.
-    launch.split(launch.threads.min(units * splits), 1, |part| {
+    launch.split(launch.threads, 1, |part| {
         for _ in part {
             loop {
                 let item = next.fetch_add(1, Ordering::Relaxed);

@@ -1,14 +1,11 @@
 //! What is to be computed: shapes, options, and which keys a query sees.
 
-use super::panel::MAX_PANEL_ROWS;
-use super::tiles::{DECODE_ROWS, MAX_ROWS, Tiles};
+use super::schedule::{AttentionSizes, Cut};
+use super::tiles::Tiles;
 use crate::rope::Heads;
 use crate::rows::Source;
 use core::f32::consts::LOG2_E;
 use core::ops::Range;
-
-/// Units that a thread should get at least where there are enough rows: they differ in work under a causal order.
-const UNITS_PER_THREAD: usize = 4;
 
 /// Numbers for each score, a strided view `[batch, heads, queries, keys]`.
 #[derive(Debug, Clone, Copy)]
@@ -211,34 +208,26 @@ impl<'a> Problem<'a> {
         if self.is_special() { self.scale } else { self.scale * LOG2_E }
     }
 
-    /// Whether all rows of a key head are few.
-    pub(super) fn is_decode(&self) -> bool {
-        self.group * self.queries <= DECODE_ROWS && self.group <= self.tiles.rows
+    /// What decides how it runs.
+    pub(super) fn sizes(&self) -> AttentionSizes {
+        let &Self { batch, heads, kv_heads, queries, keys, d, dv, .. } = self;
+        AttentionSizes { batch, heads, kv_heads, queries, keys, d, dv }
     }
 
-    /// How heads and queries are cut into units of at most [`Tiles::rows`] rows: all heads of a group first, then as
-    /// many queries as fit. With few queries and many threads units are smaller, but whole panels, so that no thread is
-    /// idle long.
-    pub(super) fn cut(&self, threads: usize) -> Cut {
-        let all = self.batch * self.kv_heads * self.group * self.queries;
-        let fair = (all / (threads * UNITS_PER_THREAD)).next_multiple_of(MAX_PANEL_ROWS).max(MAX_PANEL_ROWS);
-        let rows = self.tiles.rows.min(fair).clamp(1, MAX_ROWS);
-        let head_parts = self.group.div_ceil(rows);
-        let heads = self.group.div_ceil(head_parts);
-        let queries = (rows / heads).clamp(1, self.queries.max(1));
-        Cut { head_parts, heads, query_parts: self.queries.div_ceil(queries), queries }
+    /// The rows of a unit. Later queries come first: under a causal order they see more keys, and the longest work
+    /// should not begin last.
+    pub(super) fn span(&self, cut: Cut, unit: usize) -> UnitRows {
+        let (unit, tile) = (unit / cut.query_parts, cut.query_parts - 1 - unit % cut.query_parts);
+        let (unit, part) = (unit / cut.head_parts, unit % cut.head_parts);
+        let (batch, kv_head) = (unit / self.kv_heads, unit % self.kv_heads);
+        let first = kv_head * self.group;
+        UnitRows {
+            batch,
+            kv_head,
+            heads: first + part * cut.heads..first + ((part + 1) * cut.heads).min(self.group),
+            queries: tile * cut.queries..((tile + 1) * cut.queries).min(self.queries),
+        }
     }
-}
-
-/// Sizes of units.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Cut {
-    pub(super) head_parts: usize,
-    /// Query heads of a unit.
-    pub(super) heads: usize,
-    pub(super) query_parts: usize,
-    /// Queries of a unit.
-    pub(super) queries: usize,
 }
 
 /// Rows of one unit: `queries` x `heads`, in this order, so that rows beside each other see about the same keys.
@@ -248,23 +237,6 @@ pub(super) struct UnitRows {
     pub(super) kv_head: usize,
     pub(super) heads: Range<usize>,
     pub(super) queries: Range<usize>,
-}
-
-impl Cut {
-    /// The rows of a unit. Later queries come first: under a causal order they see more keys, and the longest work
-    /// should not begin last.
-    pub(super) fn span(self, problem: &Problem<'_>, unit: usize) -> UnitRows {
-        let (unit, tile) = (unit / self.query_parts, self.query_parts - 1 - unit % self.query_parts);
-        let (unit, part) = (unit / self.head_parts, unit % self.head_parts);
-        let (batch, kv_head) = (unit / problem.kv_heads, unit % problem.kv_heads);
-        let first = kv_head * problem.group;
-        UnitRows {
-            batch,
-            kv_head,
-            heads: first + part * self.heads..first + ((part + 1) * self.heads).min(problem.group),
-            queries: tile * self.queries..((tile + 1) * self.queries).min(problem.queries),
-        }
-    }
 }
 
 impl UnitRows {

@@ -3,7 +3,7 @@
 use crate::Launch;
 use crate::config::KernelConfig;
 use crate::gemm::macro_kernel::blocking::Blocking;
-use crate::gemm::shape::ProductShape;
+use crate::gemm::shape::{Layout, ProductShape};
 use crate::gemm::split::Split;
 use crate::gemm::variant::Variant;
 
@@ -61,5 +61,15 @@ impl Plan {
             Some(variant) if variant.applies(shape) => variant,
             _ => Variant::choose(self.launch.tier, shape),
         }
+    }
+
+    /// What a product of two views runs by if its output is one column, contiguous, and nothing happens before its
+    /// store: a column of C is a row of Cᵀ = Bᵀ·Aᵀ, and then A is the matrix that is streamed. `None` for others.
+    pub(crate) fn transposed(&self, shape: &ProductShape) -> Option<(Self, ProductShape)> {
+        let &ProductShape { m, n, a, b, .. } = shape;
+        (n == 1 && m > 1).then(|| {
+            let plan = Self { variant: None, split: None, ..*self };
+            (plan, ProductShape { m: n, n: m, a: b, b: a, layout: Layout::Columns, ..*shape })
+        })
     }
 }

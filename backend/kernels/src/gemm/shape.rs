@@ -36,31 +36,45 @@ pub enum Layout {
     Strided,
 }
 
+impl Layout {
+    /// That of a view.
+    fn of(b: &Matrix<'_>) -> Self {
+        match b.strides() {
+            [1, _] => Self::Columns,
+            [_, 1] => Self::Rows,
+            _ => Self::Strided,
+        }
+    }
+}
+
 impl ProductShape {
     /// Of two matrices.
     pub fn of(a: &Matrix<'_>, b: &Matrix<'_>) -> Self {
-        let layout = match b.strides() {
-            [1, _] => Layout::Columns,
-            [_, 1] => Layout::Rows,
-            _ => Layout::Strided,
-        };
-        Self { m: a.rows(), n: b.cols(), k: a.cols(), a: a.data().dtype(), b: b.data().dtype(), layout }
+        Self::of_grouped(a, [(RightMatrix::View(*b), b.cols())])
     }
 
     /// Of a matrix and a packed weight.
     pub fn of_packed(a: &Matrix<'_>, b: &PackedMatrix) -> Self {
-        Self { m: a.rows(), n: b.n(), k: a.cols(), a: a.data().dtype(), b: b.dtype(), layout: Layout::Packed }
+        Self::of_grouped(a, [(RightMatrix::Packed(b), b.n())])
     }
 
     /// Of a matrix and grouped right operands, each with its columns, which are multiplied as one.
     pub fn of_grouped<'a>(a: &Matrix<'_>, rights: impl IntoIterator<Item = (RightMatrix<'a>, usize)>) -> Self {
-        let mut shape =
-            Self { m: a.rows(), n: 0, k: a.cols(), a: a.data().dtype(), b: ElementType::F32, layout: Layout::Packed };
+        Self::of_rows([a.rows(), a.cols()], a.data().dtype(), rights)
+    }
+
+    /// The same of a left operand `[m, k]` of type `a`.
+    pub fn of_rows<'a>(
+        [m, k]: [usize; 2],
+        a: ElementType,
+        rights: impl IntoIterator<Item = (RightMatrix<'a>, usize)>,
+    ) -> Self {
+        let mut shape = Self { m, n: 0, k, a, b: ElementType::F32, layout: Layout::Packed };
         for (right, columns) in rights {
             shape.n += columns;
             match right {
                 RightMatrix::Packed(panels) | RightMatrix::Gated([panels, _]) => shape.b = panels.dtype(),
-                RightMatrix::View(view) => (shape.b, shape.layout) = (view.data().dtype(), Layout::Columns),
+                RightMatrix::View(view) => (shape.b, shape.layout) = (view.data().dtype(), Layout::of(&view)),
             }
         }
         shape

@@ -2,9 +2,8 @@
 
 use super::planner::plan_product;
 use super::{Choice, PlanKey};
-use crate::Launch;
 use crate::config::KernelConfig;
-use crate::gemm::ProductShape;
+use crate::gemm::{Layout, Plan, ProductShape};
 use core::fmt;
 
 /// How one op runs.
@@ -27,6 +26,12 @@ pub fn explain_product(shape: ProductShape, config: &KernelConfig) -> Option<Exp
     if !config.tiling.enabled {
         return None;
     }
-    let choice = Choice::of(&plan_product(shape, config), &shape);
-    Some(Explained { key: PlanKey::new(shape, Launch::from(config)), choice })
+    Some(explain_plan(&plan_product(shape, config), shape))
+}
+
+/// The same of a product that runs by `plan`, which may be that of a group.
+pub fn explain_plan(plan: &Plan, shape: ProductShape) -> Explained {
+    let transposed = plan.transposed(&shape).filter(|_| shape.layout != Layout::Packed);
+    let (run, shape_run) = transposed.unwrap_or((*plan, shape));
+    Explained { key: PlanKey::new(shape, plan.launch), choice: Choice::of(&run, &shape_run) }
 }

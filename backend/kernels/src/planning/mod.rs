@@ -35,7 +35,7 @@ mod tune;
 
 pub use crate::gemm::{Layout, ProductShape};
 pub use choice::Choice;
-pub use explain::{Explained, explain_product};
+pub use explain::{Explained, explain_plan, explain_product};
 pub use key::PlanKey;
 pub use machine::plan_file;
 pub use planner::{PlannerStats, forget_plans, plan_product, stats};

@@ -2,7 +2,7 @@
 
 use super::PageBuffer;
 use super::reader::read_unit;
-use super::ring::{Keep, Residence, Ring, State};
+use super::ring::{Residence, Ring, State};
 use std::mem::replace;
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use std::time::Instant;
 pub(super) fn run(ring: &Ring) {
     let mut state = ring.lock();
     while !state.stop {
-        let Some((number, mut buffer)) = pick(&mut state, ring.options.keep) else {
+        let Some((number, mut buffer)) = pick(&mut state, ring.options.reads_ahead()) else {
             state = ring.wait(state);
             continue;
         };
@@ -35,13 +35,13 @@ pub(super) fn run(ring: &Ring) {
 }
 
 /// The next unit to read, and a buffer for it.
-fn pick(state: &mut State, keep: Keep) -> Option<(usize, PageBuffer)> {
+fn pick(state: &mut State, reads_ahead: bool) -> Option<(usize, PageBuffer)> {
     let absent = |&&number: &&usize| matches!(state.units[number], Residence::Absent);
     if let Some(&number) = state.wanted.iter().find(absent) {
         let buffer = state.free.pop().or_else(|| evict(state, 0))?;
         return Some((number, buffer));
     }
-    if keep == Keep::Lru {
+    if !reads_ahead {
         return None;
     }
     // As far ahead as there are buffers that nobody uses.

@@ -21,6 +21,15 @@ pub struct StreamerOptions {
     pub buffers: usize,
     /// What happens to used units.
     pub keep: Keep,
+    /// Whether what is expected next is read before somebody asks for it. [`Keep::Lru`] never does.
+    pub read_ahead: bool,
+}
+
+impl StreamerOptions {
+    /// Whether anything is read before somebody asks for it.
+    pub(super) fn reads_ahead(&self) -> bool {
+        self.read_ahead && self.keep == Keep::Ring
+    }
 }
 
 /// What a streamer did.

@@ -1,7 +1,7 @@
 //! Units that go through a ring of buffers.
 
 use super::background::run;
-use super::ring::{Keep, Residence, Ring, State, StreamStats, StreamerOptions};
+use super::ring::{Residence, Ring, State, StreamStats, StreamerOptions};
 use super::{Files, Held, Lease, Ledger, PageBuffer, PrefetchError, Unit};
 use std::mem::replace;
 use std::sync::{Arc, MutexGuard};
@@ -89,7 +89,7 @@ fn ask(ring: &Arc<Ring>, number: usize) -> Result<Lease, PrefetchError> {
     let began = Instant::now();
     let mut state = ring.lock();
     // Expected, and yet not begun: the thread is still busy with what comes before.
-    let expected = state.predictor.observe(number) && ring.options.keep == Keep::Ring;
+    let expected = state.predictor.observe(number) && ring.options.reads_ahead();
     state.clock += 1;
     match &state.units[number] {
         Residence::Ready { .. } | Residence::Leased(_) => state.stats.hits += 1,

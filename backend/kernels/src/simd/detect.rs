@@ -4,6 +4,7 @@
 use super::{Amx, Avx2, Avx512, Avx512Bf16};
 use super::{Isa, Kernel, Portable, Tier};
 use crate::config::IsaChoice;
+use crate::probe::{Probe, report_state};
 use std::sync::OnceLock;
 
 impl Tier {
@@ -73,16 +74,19 @@ impl Tier {
         match self {
             Self::Avx512 | Self::Avx512Bf16 | Self::Amx => {
                 if let Some(isa) = Avx512::detect() {
+                    report_state(Probe::Tier, Self::Avx512 as usize);
                     return isa.run(kernel);
                 }
             }
             Self::Avx2 => {
                 if let Some(isa) = Avx2::detect() {
+                    report_state(Probe::Tier, Self::Avx2 as usize);
                     return isa.run(kernel);
                 }
             }
             Self::Portable => {}
         }
+        report_state(Probe::Tier, Self::Portable as usize);
         Portable::detect().expect("the portable tier is always there").run(kernel)
     }
 }

@@ -33,12 +33,10 @@ pub fn gemm(
     check("columns of the output", b.cols(), out.cols())?;
     epilogue.check(out.rows(), out.cols())?;
     let store = Store::new(out, epilogue);
-    // A column of C is a row of Cᵀ = Bᵀ·Aᵀ, and then A is the matrix that is streamed: another shape than the plan's.
-    let transposes = b.cols() == 1 && a.rows() > 1 && out.row_stride() == 1 && epilogue.is_none();
-    let (a, b, plan) = if transposes {
-        (b.transposed(), a.transposed(), Plan { variant: None, split: None, ..*plan })
-    } else {
-        (*a, *b, *plan)
+    let transposed = plan.transposed(&ProductShape::of(a, b)).filter(|_| out.row_stride() == 1 && epilogue.is_none());
+    let (a, b, plan) = match transposed {
+        Some((plan, _)) => (b.transposed(), a.transposed(), plan),
+        None => (*a, *b, *plan),
     };
     let product = ViewProduct {
         a: a.raw(),

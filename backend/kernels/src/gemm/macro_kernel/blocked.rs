@@ -6,6 +6,7 @@ use crate::gemm::macro_kernel::packed_left::LeftPanels;
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::macro_kernel::store::Store;
 use crate::gemm::region::{DepthBlock, Region};
+use crate::probe::{Probe, report_size};
 use crate::scratch::{Scratch, round_to_line};
 
 /// How one arithmetic packs blocks, and multiplies packed ones: what the loops around it need of it. Sizes of buffers
@@ -79,6 +80,9 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
     let factors = part.b.factors();
     let blocking = Blocking { nc: (part.blocking.nc / factors).max(1), ..part.blocking };
     let Blocking { mc, kc, nc } = kernel.fit(blocking, [rows, cols, part.depth]);
+    report_size(Probe::BlockRows, mc);
+    report_size(Probe::BlockDepth, kc);
+    report_size(Probe::BlockColumns, nc);
     let a_len = if part.left.is_some() { 0 } else { round_to_line(kernel.left_len(mc, kc)) };
     let b_len = round_to_line(kernel.right_len(part, kc, nc));
     let partial_len = if part.depth > kc && part.store.needs_partial() { rows * nc * factors } else { 0 };

@@ -16,6 +16,7 @@ use crate::gemm::schedule::run_part::run_part;
 use crate::gemm::schedule::shared_left::{LeftLayout, LeftPacking, pays, with_packed_left};
 use crate::gemm::split::{Split, Work};
 use crate::gemm::variant::Variant;
+use crate::probe::{Probe, report_state};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows that one thread measures at a time.
@@ -56,6 +57,7 @@ impl Problem<'_> {
         if let Some(isa) = self.bf16 {
             isa.note_route();
         }
+        report_state(Probe::Algorithm, self.variant as usize);
         if let ([product], [at], 1, None) = (self.products, offsets, parts, self.measure)
             && self.variant != Variant::Blocked
         {

@@ -1,0 +1,206 @@
+//! What is run under a configuration: tensor ops as a user calls them in its scope, fused ops as a model calls them.
+
+use burn::tensor::{DType, Distribution, Int, Tensor, activation};
+use burn_flex::Flex;
+use burn_kiln::{Kiln, OptimizationConfig};
+use burn_kiln_fusion::{
+    AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, LinearWeights, MoeOptions,
+    MoeWeights, Norm, NormKind, QueryKey, Rotary, RotaryInputs, Weight,
+};
+use kiln_kernels::memory::{Pool, PooledBytes};
+use kiln_kernels::planning::{forget_plans, plan_file};
+
+type B = Kiln<Flex>;
+
+fn random<const D: usize>(shape: [usize; D]) -> Tensor<B, D> {
+    Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), &Default::default())
+}
+
+fn ones(d: usize) -> Tensor<B, 1> {
+    Tensor::ones([d], &Default::default())
+}
+
+fn packed(shape: [usize; 2], config: &OptimizationConfig) -> Weight<B> {
+    Weight::Plain(random(shape)).pack(&config.kernels())
+}
+
+/// On two threads, whatever the machine has.
+pub fn on_two_threads(work: impl FnOnce() + Send) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("a pool of two threads");
+    pool.install(work);
+}
+
+pub fn matmul(config: &OptimizationConfig) {
+    config.scope(|| drop(random([96, 96]).matmul(random([96, 96]))));
+}
+
+/// A weight of many rows against few rows, and against many, in packed blocks.
+pub fn linear(config: &OptimizationConfig) {
+    let weight = packed([1024, 600], config);
+    for rows in [2, 168] {
+        drop(<B as FusedOps>::linear(random([rows, 600]), &weight, Epilogue::default(), &config.kernels()));
+    }
+}
+
+/// A product whose plan nobody has yet; it is measured in a few milliseconds.
+pub fn planned(config: &OptimizationConfig) {
+    forget_plans();
+    if let Some(folder) = &config.planning.folder {
+        // There is none before the first measurement.
+        let _ = std::fs::remove_file(plan_file(Some(folder)).expect("a folder was given"));
+    }
+    let weight = Weight::Plain(random([64, 200]));
+    drop(<B as FusedOps>::linear(random([96, 200]), &weight, Epilogue::default(), &config.kernels()));
+}
+
+/// Activations of f32 against a weight of bf16.
+pub fn bf16_weight(config: &OptimizationConfig) {
+    let weight = Weight::Plain(random([96, 128]).cast(DType::BF16)).pack(&config.kernels());
+    drop(<B as FusedOps>::linear(random([40, 128]), &weight, Epilogue::default(), &config.kernels()));
+}
+
+pub fn linear_with_epilogue(config: &OptimizationConfig) {
+    let epilogue = Epilogue { bias: Some(ones(96)), ..Epilogue::residual(random([64, 96])) };
+    drop(<B as FusedOps>::linear(random([64, 96]), &packed([96, 96], config), epilogue, &config.kernels()));
+}
+
+/// Heads against themselves.
+pub fn attention(config: &OptimizationConfig) {
+    attend(random([1, 4, 256, 64]), random([1, 2, 256, 64]), config);
+}
+
+/// One position against the keys of one head.
+pub fn decode_attention(config: &OptimizationConfig) {
+    attend(random([1, 4, 1, 64]), random([1, 1, 3000, 64]), config);
+}
+
+fn attend(q: Tensor<B, 4>, k: Tensor<B, 4>, config: &OptimizationConfig) {
+    let inputs = AttentionInputs { q, v: k.clone(), k };
+    drop(<B as FusedOps>::attention(inputs, &AttentionOptions::default(), None, &config.kernels()));
+}
+
+fn angles(length: usize) -> Rotary<B> {
+    Rotary { cos: random([1, length, 16]), sin: random([1, length, 16]) }
+}
+
+fn head_norms() -> HeadNorms<B> {
+    HeadNorms { q_gamma: ones(32), k_gamma: ones(32), epsilon: 1e-6 }
+}
+
+/// From projections to the rows of the output projection.
+pub fn attention_rotary(config: &OptimizationConfig) {
+    let rotary = angles(40);
+    let [q, k, v] = [128, 64, 64].map(|width| random([1, 40, width]));
+    let inputs = RotaryInputs { q, k, v, head_dim: 32, norms: Some(head_norms()), rotary: &rotary, lengths: &[40] };
+    drop(B::attention_rotary(inputs, &AttentionOptions::default(), Vec::new(), &config.kernels()));
+}
+
+pub fn heads(config: &OptimizationConfig) {
+    let heads = QueryKey { q: random([1, 4, 40, 32]), k: random([1, 2, 40, 32]) };
+    drop(B::qk_norm_rope(heads, head_norms(), &angles(40), &config.kernels()));
+}
+
+/// One row, which narrow registers take too.
+pub fn mlp(config: &OptimizationConfig) {
+    let [gate, up, down] = [[80, 32], [80, 32], [32, 80]].map(|shape| packed(shape, config));
+    drop(B::mlp_gated(random([1, 1, 32]), &GatedMlpWeights { gate, up, down }, None, &config.kernels()));
+}
+
+pub fn norm_linears(config: &OptimizationConfig) {
+    let norm = Norm { kind: NormKind::Rms, gamma: ones(32), beta: None, epsilon: 1e-6 };
+    let layers = [48, 16, 16].map(|out| LinearWeights { weight: packed([out, 32], config), bias: None });
+    drop(B::norm_linears(random([1, 20, 32]), &norm, layers, &config.kernels()));
+}
+
+pub fn moe(config: &OptimizationConfig) {
+    let weights =
+        MoeWeights { router: Weight::Plain(random([4, 32])), gate_up: random([4, 32, 96]), down: random([4, 48, 32]) };
+    drop(B::moe(random([6, 32]), &weights, MoeOptions { top_k: 2, norm_topk_prob: true }, &config.kernels()));
+}
+
+pub fn add_norm(config: &OptimizationConfig) {
+    drop(B::add_norm(random([8, 4096]), random([8, 4096]), ones(4096), 1e-6, &config.kernels()));
+}
+
+/// Rows that a first-level cache does not hold twice.
+pub fn norms(config: &OptimizationConfig) {
+    let kernels = config.kernels();
+    drop(<B as FusedOps>::layer_norm(random([8, 16_384]), ones(16_384), Some(ones(16_384)), 1e-6, &kernels));
+    drop(B::rms_norm(random([8, 16_384]), ones(16_384), 1e-6, &kernels));
+}
+
+pub fn softmax(config: &OptimizationConfig) {
+    config.scope(|| drop(activation::softmax(random([64, 512]), 0)));
+}
+
+/// Rows whose results no cache holds: kernels that write them past the caches prefetch what they read.
+fn large(dtype: DType) -> Tensor<B, 2> {
+    let bytes = 40 << 20;
+    Tensor::<B, 2>::ones([bytes / dtype.size() / 4096, 4096], &Default::default()).cast(dtype)
+}
+
+pub fn streamed_norms(config: &OptimizationConfig) {
+    let (x, kernels) = (large(DType::F32), config.kernels());
+    drop(<B as FusedOps>::layer_norm(x.clone(), ones(4096), None, 1e-6, &kernels));
+    drop(B::rms_norm(x.clone(), ones(4096), 1e-6, &kernels));
+}
+
+pub fn streamed_softmax(config: &OptimizationConfig) {
+    let x = large(DType::F32);
+    config.scope(|| drop(activation::softmax(x.clone(), 1)));
+}
+
+/// Of 16 bits: those of f32 are the hardware's to prefetch.
+pub fn streamed_activation(config: &OptimizationConfig) {
+    let x = large(DType::BF16);
+    config.scope(|| drop(activation::gelu(x.clone())));
+}
+
+pub fn elementwise(config: &OptimizationConfig) {
+    config.scope(|| {
+        let x = random([512, 512]);
+        drop((x.clone() + x.clone(), x.clone() * 2.0, activation::gelu(x)));
+    });
+}
+
+pub fn silu_mul(config: &OptimizationConfig) {
+    // Rows that have no gated product of plain weights.
+    let [gate, up, down] = [[80, 32], [80, 32], [32, 80]].map(|shape| Weight::Plain(random(shape)));
+    drop(B::mlp_gated(random([1, 20, 32]), &GatedMlpWeights { gate, up, down }, None, &config.kernels()));
+}
+
+pub fn embedding(config: &OptimizationConfig) {
+    let ids = Tensor::<B, 2, Int>::from_data([[1, 3, 5]], &Default::default());
+    drop(B::embedding(&Weight::Plain(random([8, 32])), ids, &config.kernels()));
+}
+
+/// Everything that kernels share out to threads.
+pub fn shared_out(config: &OptimizationConfig) {
+    let config = config.clone();
+    on_two_threads(move || {
+        for work in [linear, attention, decode_attention, norms, elementwise] {
+            work(&config);
+        }
+        config.scope(|| drop(activation::softmax(random([256, 4096]), 1)));
+    });
+}
+
+/// Attention whose keys two threads may share.
+pub fn split_keys(config: &OptimizationConfig) {
+    let config = config.clone();
+    on_two_threads(move || decode_attention(&config));
+}
+
+/// Results of 1 MiB, one after the other, in a pool that begins empty.
+pub fn buffers(config: &OptimizationConfig) {
+    config.apply_to_process();
+    Pool::global().trim();
+    // Threads of other rows let go of what they have at hand when they next take a buffer.
+    rayon::broadcast(|_| drop(PooledBytes::take(1)));
+    for _ in 0..4 {
+        config.scope(|| drop(random([512, 512]).matmul(random([512, 512]))));
+    }
+    let stats = Pool::global().stats();
+    assert!(stats.held <= stats.cap, "{stats:?}");
+    OptimizationConfig::default().apply_to_process();
+}
