@@ -39,9 +39,12 @@ fn runs(route: Route, work: impl FnOnce()) -> u64 {
     count(route) - before
 }
 
+/// Changes a configuration.
+type Turn = fn(&mut KernelConfig);
+
 /// The default, the default without each switch that decides of a kernel, and nothing at all.
 fn configs() -> Vec<(&'static str, KernelConfig)> {
-    let turns: [(&str, fn(&mut KernelConfig)); 13] = [
+    let turns: [(&str, Turn); 13] = [
         ("default", |_| {}),
         ("tiling", |config| config.tiling.enabled = false),
         ("blocking", |config| config.blocking.enabled = false),

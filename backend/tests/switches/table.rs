@@ -114,7 +114,7 @@ fn bf16_activations() -> Row {
 fn sizes() -> Vec<Row> {
     let rows: Set = |config| config.blocking.rows = Some(2048);
     vec![
-        Row::of("tiling.mc", |config| config.tiling.mc = Some(84), Size(work::linear, Probe::BlockRows, 84..=84))
+        Row::of("tiling.mc", |config| config.tiling.mc = Some(42), Size(work::linear, Probe::BlockRows, 42..=42))
             .within(ALONE),
         Row::of("tiling.kc", |config| config.tiling.kc = Some(64), Size(work::linear, Probe::BlockDepth, 60..=60))
             .within(ALONE),
