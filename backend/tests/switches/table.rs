@@ -88,8 +88,8 @@ fn isa() -> Row {
             |config| config.simd.isa = IsaChoice::Avx2,
             Elsewhere {
                 test: "backend/tests/switches/table.rs",
-                reason: "this CPU has no instruction set but the portable one: what is chosen is compared",
-                derived: |config| format!("{:?}", config.simd.isa),
+                reason: "this CPU has no instruction set but the portable one: what kernels are told is compared",
+                derived: |config| format!("{:?}", config.kernels().simd.isa),
             },
         ),
         _ => Row::of("simd.isa", portable, Size(work::elementwise, Probe::Tier, 0..=0)),

@@ -87,12 +87,12 @@ impl Variant {
 
     /// Whether a norm of A's rows is applied while they are packed, or else once before, into a buffer of `[m, k]`.
     ///
-    /// Where A is packed, applying it then moves fewer bytes, so there is nothing to choose: a pass before reads 4 bytes
-    /// an element, writes 4 and has them read again by packing, 12 in all. Fused, rows are measured and packed while
-    /// they are in the cache, 4 bytes, or measured first and read again by parts that pack for themselves, 8. Those
-    /// parts apply the norm again for every `nc` columns: three operations an element beside `nc` multiply-adds, two
-    /// thousandths. Algorithms that do not pack A would apply it for every tile of columns: they take normalised rows,
-    /// mostly 16 at most.
+    /// Where A is packed, applying it then moves fewer bytes, so there is nothing to choose: a pass before reads 4
+    /// bytes an element, writes 4 and has them read again by packing, 12 in all. Fused, rows are measured and packed
+    /// while they are in the cache, 4 bytes, or measured first and read again by parts that pack for themselves, 8.
+    /// Those parts apply the norm again for every `nc` columns: three operations an element beside `nc` multiply-adds,
+    /// two thousandths. Algorithms that do not pack A would apply it for every tile of columns: they take normalised
+    /// rows, mostly 16 at most.
     pub fn fuses_norm(self) -> bool {
         self == Self::Blocked
     }

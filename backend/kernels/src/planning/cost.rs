@@ -18,8 +18,8 @@
 //! ```
 //!
 //! All numbers are fitted to medians of 9 to 21 runs on Zen 3 (AVX2, 32 KB / 512 KB / 32 MB), one thread, of some 150
-//! shapes; the model errs by 10 to 20 percent. The last two lines hold for f32 on AVX2: other loops run elsewhere. `nc`,
-//! which follows from the number of threads, has no part in it.
+//! shapes; the model errs by 10 to 20 percent. The last two lines hold for f32 on AVX2: other loops run elsewhere.
+//! `nc`, which follows from the number of threads, has no part in it.
 
 use crate::Caches;
 use crate::gemm::{Blocking, GEMV_ROWS, Layout, ProductShape, Tile, Variant};
