@@ -6,14 +6,18 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::io;
 use std::path::Path;
+use std::thread;
 use std::time::SystemTime;
 
 use minijinja::{Environment, Error, ErrorKind, Value};
 
 use super::template_source::prepare_source;
 use super::{CHATML_TEMPLATE, Message, PromptError, strftime, template_file, template_limits};
+
+/// The stack of the engine's thread, of which the system gives what is touched. Its parser and compiler recurse.
+const STACK_BYTES: usize = 64 << 20;
 
 /// A checkpoint's chat template.
 #[derive(Clone, Debug)]
@@ -121,12 +125,16 @@ impl ChatTemplate {
         Ok(String::from_utf8_lossy(&prompt.bytes).into_owned())
     }
 
-    /// Runs the engine. It panics on some templates: in 2.24, where one goes backwards through an empty list
-    /// (`[][::-1]`).
-    fn guard(&self, run: impl FnOnce() -> Result<(), Error>) -> Result<(), PromptError> {
-        match catch_unwind(AssertUnwindSafe(run)) {
-            Ok(outcome) => outcome.map_err(|source| self.blame(source)),
-            Err(panic) => Err(PromptError::Engine { origin: self.origin.clone(), reason: describe_panic(&*panic) }),
+    /// Runs the engine on a thread of its own, whose stack is as large as the deepest template that is accepted needs,
+    /// compiled without optimisation too. The engine panics on some templates: in 2.24, where one goes backwards
+    /// through an empty list (`[][::-1]`).
+    fn guard(&self, run: impl FnOnce() -> Result<(), Error> + Send) -> Result<(), PromptError> {
+        let thread = thread::Builder::new().name("chat template".to_owned()).stack_size(STACK_BYTES);
+        let outcome = thread::scope(|scope| Ok(thread.spawn_scoped(scope, run)?.join()));
+        let broken = |reason| PromptError::Engine { origin: self.origin.clone(), reason };
+        match outcome.map_err(|error: io::Error| broken(format!("no thread: {error}")))? {
+            Ok(rendered) => rendered.map_err(|source| self.blame(source)),
+            Err(panic) => Err(broken(describe_panic(&*panic))),
         }
     }
 
