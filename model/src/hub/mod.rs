@@ -37,8 +37,7 @@ pub use options::{HubFiles, HubOptions};
 pub use progress::{DownloadBar, DownloadProgress, DownloadStep, download_bar};
 
 use crate::Result;
-use crate::checkpoint::index::{INDEX_NAME, Index};
-use crate::checkpoint::open::SINGLE_NAME;
+use crate::checkpoint::index::{INDEX_NAME, Index, SINGLE_NAME};
 use crate::config::Qwen3VlConfig;
 use cache::{CONFIG_NAME, Cached, RepoCache};
 use fetch::Fetcher;
