@@ -1,6 +1,6 @@
 //! From HF's `config.json` to [`Qwen3VlConfig`]: names, spellings and absences. Ranges are checked by `validate`.
 //!
-//! What is absent is what HF's classes fill in (`defaults`), and null counts as absent; two keys differ, as said there.
+//! What is absent is what HF's classes fill in (`defaults.rs`). Null is absence where HF's class allows it.
 
 use super::fp8::parse_quantization;
 use super::parse_rope::{Beside, check_vision_rope, parse_rope};
@@ -25,7 +25,7 @@ pub(super) fn parse(json: &str) -> Result<Qwen3VlConfig, ConfigError> {
         None => parse_quantization(&text)?,
     };
 
-    let token = |key, default| Ok::<_, ConfigError>(top.or_default(key, top.token(key)?, default));
+    let token = |key, default| top.fill(key, top.token(key)?, default);
     Ok(Qwen3VlConfig {
         text: parse_text(&top, &text, has_experts)?,
         vision: parse_vision(&vision)?,
@@ -39,14 +39,17 @@ pub(super) fn parse(json: &str) -> Result<Qwen3VlConfig, ConfigError> {
 
 fn parse_text(top: &Section, text: &Section, has_experts: bool) -> Result<TextConfig, ConfigError> {
     let defaults = if has_experts { &defaults::SPARSE } else { &defaults::DENSE };
-    let count = |key, default| Ok::<_, ConfigError>(text.or_default(key, text.count(key)?, default));
+    let count = |key, default| text.fill(key, text.count(key)?, default);
     let hidden_size = count("hidden_size", defaults.hidden_size)?;
     let num_attention_heads = count("num_attention_heads", defaults.num_attention_heads)?;
     // Null means ungrouped attention, and absence does not.
     let ungrouped = text.is_null("num_key_value_heads");
     let kv_heads = if ungrouped { num_attention_heads } else { defaults.num_key_value_heads };
     let head_dim = defaults.head_dim.unwrap_or(hidden_size.checked_div(num_attention_heads).unwrap_or(0));
-    let head_dim = count("head_dim", head_dim)?;
+    let head_dim = match defaults.head_dim {
+        Some(_) => count("head_dim", head_dim)?,
+        None => text.or_default("head_dim", text.count("head_dim")?, head_dim),
+    };
     let max_position_embeddings = count("max_position_embeddings", defaults.max_position_embeddings)?;
     let rope = parse_rope(text, &Beside { head_dim, max_position_embeddings })?;
     // HF gives the top-level value to the code that ties weights and never looks at the inner one.
@@ -64,11 +67,11 @@ fn parse_text(top: &Section, text: &Section, has_experts: bool) -> Result<TextCo
         intermediate_size: count("intermediate_size", defaults.intermediate_size)?,
         num_hidden_layers: count("num_hidden_layers", defaults.num_hidden_layers)?,
         num_attention_heads,
-        num_key_value_heads: count("num_key_value_heads", kv_heads)?,
+        num_key_value_heads: text.or_default("num_key_value_heads", text.count("num_key_value_heads")?, kv_heads),
         head_dim,
         mrope_section: rope.section,
         tie_word_embeddings: top.or_default("tie_word_embeddings", tied, false),
-        rms_norm_eps: text.or_default("rms_norm_eps", text.real("rms_norm_eps")?, defaults::RMS_NORM_EPS),
+        rms_norm_eps: text.fill("rms_norm_eps", text.real("rms_norm_eps")?, defaults::RMS_NORM_EPS)?,
         rope_theta: rope.theta,
         rope_scaling: rope.scaling,
         max_position_embeddings,
@@ -82,26 +85,30 @@ fn parse_text(top: &Section, text: &Section, has_experts: bool) -> Result<TextCo
 }
 
 fn parse_moe(text: &Section) -> Result<MoeConfig, ConfigError> {
-    let count = |key, default| Ok::<_, ConfigError>(text.or_default(key, text.count(key)?, default));
+    let count = |key, default| text.fill(key, text.count(key)?, default);
     // HF 5 saves the number of experts under the second name.
     let num_experts = match text.count("num_experts")? {
         Some(experts) => Some(experts),
         None => text.count("num_local_experts")?,
     };
     Ok(MoeConfig {
-        num_experts: text.or_default("num_experts", num_experts, defaults::EXPERTS),
+        num_experts: text.fill("num_experts", num_experts, defaults::EXPERTS)?,
         num_experts_per_tok: count("num_experts_per_tok", defaults::EXPERTS_PER_TOKEN)?,
         moe_intermediate_size: count("moe_intermediate_size", defaults::EXPERT_WIDTH)?,
         // Absent in configurations saved by HF 5, whose router always normalises.
         norm_topk_prob: text.flag("norm_topk_prob")?.unwrap_or(true),
-        decoder_sparse_step: count("decoder_sparse_step", defaults::SPARSE_STEP)?,
+        decoder_sparse_step: text.or_default(
+            "decoder_sparse_step",
+            text.count("decoder_sparse_step")?,
+            defaults::SPARSE_STEP,
+        ),
         mlp_only_layers: text.counts("mlp_only_layers")?.unwrap_or_default(),
     })
 }
 
 fn parse_vision(vision: &Section) -> Result<VisionConfig, ConfigError> {
     let defaults = &defaults::VISION;
-    let count = |key, default| Ok::<_, ConfigError>(vision.or_default(key, vision.count(key)?, default));
+    let count = |key, default| vision.fill(key, vision.count(key)?, default);
     check_vision_rope(vision)?;
     let taps = vision.counts("deepstack_visual_indexes")?;
     Ok(VisionConfig {
@@ -110,11 +117,11 @@ fn parse_vision(vision: &Section) -> Result<VisionConfig, ConfigError> {
         intermediate_size: count("intermediate_size", defaults.intermediate_size)?,
         num_heads: count("num_heads", defaults.num_heads)?,
         out_hidden_size: count("out_hidden_size", defaults.out_hidden_size)?,
-        deepstack_visual_indexes: vision.or_default(
+        deepstack_visual_indexes: vision.fill(
             "deepstack_visual_indexes",
             taps,
             defaults.deepstack_visual_indexes.to_vec(),
-        ),
+        )?,
         in_channels: count("in_channels", defaults.in_channels)?,
         patch_size: count("patch_size", defaults.patch_size)?,
         temporal_patch_size: count("temporal_patch_size", defaults.temporal_patch_size)?,
@@ -126,7 +133,7 @@ fn parse_vision(vision: &Section) -> Result<VisionConfig, ConfigError> {
 
 fn parse_activation(section: &Section, default: &str) -> Result<HiddenAct, ConfigError> {
     let name = section.text("hidden_act")?.map(str::to_owned);
-    let name = section.or_default("hidden_act", name, default.to_owned());
+    let name = section.fill("hidden_act", name, default.to_owned())?;
     HiddenAct::from_name(&name)
         .ok_or_else(|| ConfigError::unsupported(section.path("hidden_act"), name, HiddenAct::NAMES))
 }

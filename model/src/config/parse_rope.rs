@@ -56,7 +56,7 @@ pub(super) fn parse_rope(text: &Section, beside: &Beside) -> Result<Rope, Config
     }
     let theta = match rope.real("rope_theta")? {
         Some(theta) => theta,
-        None => text.or_default("rope_theta", text.real("rope_theta")?, ROPE_THETA),
+        None => text.fill("rope_theta", text.real("rope_theta")?, ROPE_THETA)?,
     };
     Ok(Rope { theta, section: parse_section(&rope, beside.head_dim)?, scaling: parse_scaling(text, &rope, beside)? })
 }
@@ -85,7 +85,7 @@ pub(super) fn check_vision_rope(vision: &Section) -> Result<(), ConfigError> {
 
 fn parse_section(rope: &Section, head_dim: usize) -> Result<[usize; 3], ConfigError> {
     let Some(section) = rope.counts("mrope_section")? else {
-        return Ok(rope.or_default("mrope_section", None, clip_section(MROPE_SECTION, head_dim / 2)));
+        return rope.fill("mrope_section", None, clip_section(MROPE_SECTION, head_dim / 2));
     };
     <[usize; 3]>::try_from(section).map_err(|section| {
         ConfigError::invalid(

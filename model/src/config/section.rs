@@ -48,7 +48,16 @@ impl<'a> Section<'a> {
         self.map.keys().map(String::as_str)
     }
 
-    /// `value` where it is there, and where not HF's `default` of `key`, of which the log hears.
+    /// `value` where it is there, and where `key` is absent HF's `default` of it, of which the log hears. Null is an
+    /// error, as HF's classes have it.
+    pub(super) fn fill<T: Debug>(&self, key: &str, value: Option<T>, default: T) -> Result<T, ConfigError> {
+        if value.is_none() && self.is_null(key) {
+            return Err(ConfigError::Missing { field: self.path(key) });
+        }
+        Ok(self.or_default(key, value, default))
+    }
+
+    /// The same for keys that may be null.
     pub(super) fn or_default<T: Debug>(&self, key: &str, value: Option<T>, default: T) -> T {
         value.unwrap_or_else(|| {
             tracing::debug!(field = self.path(key), value = ?default, "not in config.json: HF's default");
