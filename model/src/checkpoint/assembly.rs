@@ -90,7 +90,7 @@ impl Checkpoint {
             let scales = self.scales(bytes, &source.name, entry)?;
             return Ok(Opened { source, bytes: stored, from: Float::BF16, scales: Some(scales) });
         }
-        let dtype = self.stored_dtype(&source.name)?;
+        let dtype = self.source_dtype(&source.name)?;
         let refuse = || CheckpointError::TargetDtype { tensor: source.name.clone(), target: dtype };
         Ok(Opened { source, bytes: stored, from: to_float(dtype).ok_or_else(refuse)?, scales: None })
     }

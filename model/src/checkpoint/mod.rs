@@ -142,11 +142,16 @@ impl Checkpoint {
 
     fn stored_dtype(&self, name: &str) -> Result<DType, CheckpointError> {
         if let Some(assembly) = self.assemblies.get(name) {
-            let mut dtypes = assembly.sources.iter().map(|source| self.stored_dtype(&source.name));
+            let mut dtypes = assembly.sources.iter().map(|source| self.source_dtype(&source.name));
             let first = dtypes.next().unwrap_or(Ok(DType::F32))?;
             // What f32 holds all of, where they differ.
             return dtypes.try_fold(first, |common, dtype| Ok(if dtype? == common { common } else { DType::F32 }));
         }
+        self.source_dtype(name)
+    }
+
+    /// Dtype of the stored tensor `name`, which may be a source of an array of the same name.
+    fn source_dtype(&self, name: &str) -> Result<DType, CheckpointError> {
         let entry = self.entry(name)?;
         match entry.dtype {
             Dtype::F32 => Ok(DType::F32),
