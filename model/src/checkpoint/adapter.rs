@@ -5,7 +5,7 @@ use super::{CheckpointError, ForeignFormat};
 use std::path::Path;
 
 /// Name of a PEFT adapter's settings.
-const ADAPTER_CONFIG: &str = "adapter_config.json";
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// Whether there is a PEFT adapter in the folder, beside the weights of a model.
 ///

@@ -10,7 +10,7 @@
 //! # Ok::<(), qwen3_vl_burn::Error>(())
 //! ```
 
-mod adapter;
+pub(crate) mod adapter;
 mod arrange;
 mod assembly;
 mod convert;

@@ -98,16 +98,18 @@ impl TextConfig {
         sparse - dense.len()
     }
 
-    /// Most tokens of a sequence: `max_position_embeddings`, or what scaled frequencies are made for where that is
-    /// more. HF has no limit; configurations differ in whether `max_position_embeddings` is the longer context (YaRN as
-    /// Qwen's README gives it) or the trained one.
+    /// Most tokens of a sequence: `max_position_embeddings`, or what scaled frequencies are made for where that is more;
+    /// dynamic ones are made for any length. HF has no limit; configurations differ in whether
+    /// `max_position_embeddings` is the longer context (YaRN as Qwen's README gives it) or the trained one.
     pub fn context_length(&self) -> usize {
-        let (trained, factor) = match &self.rope_scaling {
-            RopeScaling::Unscaled => return self.max_position_embeddings,
-            RopeScaling::Linear { factor } | RopeScaling::Dynamic { factor } => (self.max_position_embeddings, *factor),
-            RopeScaling::Yarn(yarn) => (yarn.original_max_position_embeddings, yarn.factor),
+        let positions = self.max_position_embeddings;
+        let scaled = match &self.rope_scaling {
+            RopeScaling::Unscaled => return positions,
+            RopeScaling::Dynamic { .. } => MAX_POSITIONS,
+            RopeScaling::Linear { factor } => (positions as f64 * factor) as usize,
+            RopeScaling::Yarn(yarn) => (yarn.original_max_position_embeddings as f64 * yarn.factor) as usize,
         };
-        self.max_position_embeddings.max((trained as f64 * factor) as usize).min(MAX_POSITIONS)
+        scaled.clamp(positions, MAX_POSITIONS.max(positions))
     }
 
     /// Elements of a head that are rotated: all of them.

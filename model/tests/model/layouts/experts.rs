@@ -1,6 +1,6 @@
 //! Experts in every layout.
 
-use super::{assert_loads_as, load_error, logits_of, write};
+use super::{assert_loads_as, assert_streams_as, load_error, logits_of, write};
 use crate::fixture;
 use crate::fp8::{self, Stored, Tensors, stored};
 
@@ -121,7 +121,9 @@ fn every_layout_gives_the_same_numbers() {
     let tensors = fp8::read_fixture("tiny-moe");
     for layout in LAYOUTS {
         println!("{layout:?}");
-        assert_loads_as("tiny-moe", write("tiny-moe", &relay(&tensors, layout, |_| true)).path());
+        let dir = write("tiny-moe", &relay(&tensors, layout, |_| true));
+        assert_loads_as("tiny-moe", dir.path());
+        assert_streams_as("tiny-moe", dir.path());
     }
     // Some layers of one layout, some of another.
     let some = relay(&tensors, HF5, |name| name.contains("layers.1.") || name.contains("layers.2.mlp.experts.down"));

@@ -1,6 +1,6 @@
 //! Names of the same tensors.
 
-use super::{assert_loads_as, load_error, rename, write};
+use super::{assert_loads_as, assert_streams_as, load_error, rename, write};
 use crate::fp8;
 
 use qwen3_vl_burn::checkpoint::CheckpointError;
@@ -26,7 +26,9 @@ fn names_that_hf_reads() {
         ("model.language_model.model.", "model.visual."),
         ("language_model.model.model.", "visual."),
     ] {
-        assert_loads_as("tiny-dense", write("tiny-dense", &rename("tiny-dense", with_prefixes(text, vision))).path());
+        let dir = write("tiny-dense", &rename("tiny-dense", with_prefixes(text, vision)));
+        assert_loads_as("tiny-dense", dir.path());
+        assert_streams_as("tiny-dense", dir.path());
     }
 }
 
@@ -57,7 +59,9 @@ fn a_tied_head_is_the_embedding() {
         let embedding = name == "model.language_model.embed_tokens.weight";
         Some(if embedding { "lm_head.weight".to_owned() } else { name.to_owned() })
     };
-    assert_loads_as("tiny-dense", write("tiny-dense", &rename("tiny-dense", head)).path());
+    let dir = write("tiny-dense", &rename("tiny-dense", head));
+    assert_loads_as("tiny-dense", dir.path());
+    assert_streams_as("tiny-dense", dir.path());
 }
 
 /// A base model of which the configuration does not say that its head is the embedding lacks a head. HF makes a random
