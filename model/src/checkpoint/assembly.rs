@@ -163,10 +163,9 @@ impl Source {
         for row_tile in (0..rows).step_by(TILE) {
             for column_tile in (0..columns).step_by(TILE) {
                 for row in row_tile..rows.min(row_tile + TILE) {
-                    let target = &mut slab[row * width + column..][..columns];
-                    for at in column_tile..columns.min(column_tile + TILE) {
-                        target[at] = part[at * rows + row];
-                    }
+                    let tile = column_tile..columns.min(column_tile + TILE);
+                    let target = &mut slab[row * width + column..][tile.clone()];
+                    target.iter_mut().zip(tile).for_each(|(target, at)| *target = part[at * rows + row]);
                 }
             }
         }
