@@ -85,6 +85,62 @@ for name, index in INDEXES.items():
     loader[name] = NEXT.join([json.dumps(index).encode(), *SHARDS])
 loader["index-no-json"] = NEXT.join([b"{", *SHARDS])
 loader["duplicate"] = NEXT.join([json.dumps(INDEXES["sharded"]).encode(), SHARDS[0], SHARDS[0]])
+
+
+# A whole model, that of `arrange` in targets.rs: two layers of two experts.
+def model(experts, text="model.language_model.", vision="model.visual.", dtype="F32", more=()):
+    tensors = [(f"{text}embed_tokens.weight", [4, 2]), (f"{text}norm.weight", [2])]
+    for layer in range(2):
+        prefix = f"{text}layers.{layer}."
+        tensors += [(f"{prefix}{norm}.weight", [2]) for norm in ["input_layernorm", "post_attention_layernorm"]]
+        tensors += [(f"{prefix}self_attn.{norm}.weight", [2]) for norm in ["q_norm", "k_norm"]]
+        tensors += [(f"{prefix}self_attn.{part}_proj.weight", [2, 2]) for part in "qkvo"]
+        tensors += [(f"{prefix}mlp.gate.weight", [2, 2])]
+        tensors += [(f"{prefix}mlp.experts.{name}", shape) for name, shape in experts]
+    sizes = {"patch_embed.proj": [4, 3, 1, 1, 1], "blocks.0.norm1": [4], "blocks.0.norm2": [4],
+             "blocks.0.attn.qkv": [12, 4], "blocks.0.attn.proj": [4, 4], "blocks.0.mlp.linear_fc1": [4, 4],
+             "blocks.0.mlp.linear_fc2": [4, 4], "merger.norm": [4], "merger.linear_fc1": [16, 16],
+             "merger.linear_fc2": [2, 16]}
+    tensors += [(f"{vision}pos_embed.weight", [1, 4])]
+    for name, shape in sizes.items():
+        tensors += [(f"{vision}{name}.weight", shape), (f"{vision}{name}.bias", shape[:1])]
+    header, end = {}, 0
+    for name, shape in [*tensors, *more]:
+        is_fp8 = ".experts." in name and "scale" not in name and dtype != "F32"
+        size = 1 if is_fp8 else 4
+        for side in shape:
+            size *= side
+        header[name] = entry(dtype if is_fp8 else "F32", shape, end, end + size)
+        end += size
+    return frame(header, bytes(end))
+
+
+RELEASED = [("gate_up_proj", [2, 2, 6]), ("down_proj", [2, 3, 2])]
+HF5 = [("gate_up_proj", [2, 6, 2]), ("down_proj", [2, 2, 3])]
+EACH = [(f"{n}.{part}.weight", shape) for n in range(2)
+        for part, shape in [("gate_proj", [3, 2]), ("up_proj", [3, 2]), ("down_proj", [2, 3])]]
+FLAT = [(f"{part}.{n}", shape) for n in range(2)
+        for part, shape in [("gate_up_proj", [2, 6]), ("w2", [2, 3])]]
+SCALED = EACH + [(f"{n}.{part}_proj.weight_scale_inv", shape) for n in range(2)
+                 for part, shape in [("gate", [2, 1]), ("up", [2, 1]), ("down", [1, 2])]]
+loader |= {
+    "model": model(RELEASED),
+    "model-hf5": model(HF5),
+    "model-hf5-fp8": model(HF5 + [("gate_up_proj_scale_inv", [2, 3, 1]), ("down_proj_scale_inv", [2, 1, 2])],
+                           dtype="F8_E4M3"),
+    "model-each": model(EACH),
+    "model-each-fp8": model(SCALED, dtype="F8_E4M3"),
+    "model-each-missing": model(EACH[1:]),
+    "model-each-twice": model(EACH + [("gate_proj.0.weight", [3, 2]), ("gate_proj", [2, 3, 2])]),
+    "model-flat": model(FLAT),
+    "model-shapes": model([("gate_up_proj", [2, 3, 4]), ("0.down_proj", [6]), ("1.w2", [2, 2, 3])]),
+    "model-base": model(RELEASED, "language_model.", "visual."),
+    "model-nested": model(RELEASED, "model.language_model.model.", "module.model.visual."),
+    "model-mtp": model(RELEASED, more=[("mtp.fc.weight", [2, 4]), ("v_head.bias", [1]), ("lm_head.weight", [4, 2])]),
+    "model-two-names": model(RELEASED, more=[("model.norm.weight", [2]), ("language_model.norm.weight", [2])]),
+    "model-mlx": model(HF5, "language_model.model.", "vision_tower."),
+    "model-lora": model(RELEASED, "base_model.model.model.language_model.", more=[("x.lora_A.weight", [1, 2])]),
+}
 for name, content in loader.items():
     write("loader", name, content)
 
@@ -108,6 +164,9 @@ config = {
 }
 
 
+JSON_NULL = object()
+
+
 def change(section, **fields):
     changed = json.loads(dense)
     target = changed[section] if section else changed
@@ -116,7 +175,7 @@ def change(section, **fields):
             del target[key]
         else:
             target[key] = value
-    return json.dumps(changed)
+    return json.dumps(changed, default=lambda _: None)
 
 
 config |= {
@@ -128,6 +187,22 @@ config |= {
     "heads": change("text_config", num_key_value_heads=3),
     "layers": change("vision_config", deepstack_visual_indexes=[0, 99]),
     "sections": change("text_config", rope_scaling={"rope_type": "yarn", "mrope_section": [1]}),
+    "yarn": change("text_config", rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64,
+                                                "mrope_section": [6, 5, 5], "mscale": 0.7, "mscale_all_dim": 1.0,
+                                                "beta_fast": 32, "beta_slow": 1, "truncate": False}),
+    "yarn-null": change("text_config", rope_scaling={"type": "yarn", "factor": JSON_NULL, "truncate": JSON_NULL,
+                                                     "mrope_section": [6, 5, 5]}),
+    "yarn-zero": change("text_config", rope_scaling={"rope_type": "yarn", "factor": 1e308, "beta_fast": 1e-308,
+                                                     "original_max_position_embeddings": 0}),
+    "linear": change("text_config", rope_parameters={"rope_type": "linear", "factor": 1e308, "rope_theta": 1e4,
+                                                     "mrope_section": [6, 5, 5]}, rope_scaling=None),
+    "dynamic": change("text_config", rope_scaling={"rope_type": "dynamic", "factor": 2, "mrope_section": [6, 5, 5]}),
+    "longrope": change("text_config", rope_scaling={"rope_type": "longrope", "short_factor": [1], "long_factor": [2]}),
+    "defaults": '{"model_type": "qwen3_vl_moe", "vision_config": {"out_hidden_size": 2048}}',
+    "no-heads": '{"model_type": "qwen3_vl_moe", "text_config": {"num_attention_heads": 0, "hidden_size": 7}}',
+    "null-heads": change("text_config", num_key_value_heads=JSON_NULL),
+    "hf5": (FIXTURES / "hf5/config.json").read_text(),
+    "processor": '{"image_processor": {"size": {"longest_edge": 40960}}, "video_processor": null, "size": {"shortest_edge": 1}}',
     "quantized": change("", quantization_config={"quant_method": "fp8"}),
     "tied": change("", tie_word_embeddings=True),
     "same-tokens": change("", video_token_id=json.loads(dense)["image_token_id"]),

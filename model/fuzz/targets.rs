@@ -14,7 +14,8 @@ use std::sync::Once;
 
 use image::RgbImage;
 use qwen3_vl_burn::Qwen3VlConfig;
-use qwen3_vl_burn::checkpoint::Checkpoint;
+use qwen3_vl_burn::checkpoint::{Checkpoint, expected_tensors};
+use qwen3_vl_burn::config::{Fp8Config, MoeConfig, TextConfig, VisionConfig};
 use qwen3_vl_burn::grounding::{self, DrawStyle, Shape};
 use qwen3_vl_burn::processor::{DecodeLimits, PreprocessorConfig, VideoConfig, decode_bytes};
 use qwen3_vl_burn::prompt::{
@@ -86,6 +87,30 @@ pub fn loader(data: &[u8]) {
         let _ = checkpoint.tensor_data(name, &shape, None);
     }
     assert!(total <= data.len() as u64 && total == checkpoint.total_bytes());
+    arrange(checkpoint);
+}
+
+/// Reads a checkpoint as a model's: by other names, with experts in any layout.
+fn arrange(checkpoint: Checkpoint) {
+    // Small enough for seeds: two experts of 2 inputs and 3 outputs in two layers, patches of one pixel.
+    let mut text = TextConfig::new(4, 2, 3, 2, 1, 1, 2, [1, 0, 0], true);
+    text.moe = Some(MoeConfig::new(2, 1, 3));
+    let vision = VisionConfig::new(1, 4, 4, 1, 2, Vec::new()).with_patch_size(1).with_temporal_patch_size(1);
+    let config = Qwen3VlConfig::new(text, vision.with_num_position_embeddings(1), 0, 1, 2, 3);
+    config.validate().unwrap();
+    for block in [None, Some([2, 2])] {
+        let checkpoint = checkpoint.clone().with_quantization(Some(Fp8Config { block }));
+        let Ok(arranged) = checkpoint.arranged_for(&config) else { continue };
+        let expected = expected_tensors(&config);
+        let whole = arranged.check(&expected).is_ok();
+        for tensor in expected {
+            if let Ok(data) = arranged.tensor_data(&tensor.name, &tensor.shape, None) {
+                let elements = tensor.shape.iter().product::<usize>();
+                assert_eq!(data.as_bytes().len(), elements * data.dtype.size());
+            }
+            assert!(!whole || arranged.stored_len(&tensor.name).is_ok());
+        }
+    }
 }
 
 /// A `config.json`, and the same text as settings of pictures and videos.

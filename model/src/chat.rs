@@ -144,7 +144,7 @@ impl<'a, B: FusedOps> Chat<'a, B> {
         let ids = &inputs.input_ids;
         let opened = opens_thinking(&tokenizer.decode(&ids[ids.len().saturating_sub(OPENING_TOKENS)..], false));
 
-        let room = self.model.config().text.max_position_embeddings.saturating_sub(ids.len()).max(1);
+        let room = self.model.config().text.context_length().saturating_sub(ids.len()).max(1);
         let options = GenerateOptions { max_new_tokens: options.max_new_tokens.min(room), ..options.clone() };
         let mut pieces = ThinkingStream::new(opened);
         let generation = stream_after(self.model, Some(tokenizer), &inputs, &options, &mut self.prefix, |step| {

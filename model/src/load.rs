@@ -4,7 +4,7 @@
 //! of lazy parameters made, and each parameter given its tensor: one at a time, and, where the backend takes the mapped
 //! bytes as they are, without a copy.
 
-use crate::checkpoint::{Checkpoint, EMBEDDING, LoadProgress, LoadStep, NoProgress, expected_tensors};
+use crate::checkpoint::{Checkpoint, EMBEDDING, LoadProgress, LoadStep, NoProgress, expected_tensors, find_adapter};
 use crate::config::Qwen3VlConfig;
 use crate::fill::WeightSource;
 use crate::streaming::Limits;
@@ -88,7 +88,8 @@ impl<B: FusedOps> Qwen3Vl<B> {
     ///
     /// FP8 weights are dequantised, one tensor at a time, to bf16 unless the options ask for another dtype. Where the
     /// configuration ties the head to the embedding and the checkpoint nevertheless has a head of its own that differs,
-    /// that head is used, with a warning, as in HF.
+    /// that head is used, with a warning, as in HF. Names and layouts of experts that other tools and versions of HF
+    /// write are read ([`Checkpoint::arranged_for`]), and surplus tensors passed over ([`Checkpoint::check`]).
     ///
     /// # Errors
     /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among
@@ -96,6 +97,10 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// [`PrefetchError`](kiln_kernels::prefetch::PrefetchError) where it is too small, saying what would do; with a
     /// limit of a card's, [`CardError`](crate::streaming::CardError) too.
     pub fn load(dir: impl AsRef<Path>, device: &B::Device, options: LoadOptions<'_>) -> Result<Self> {
+        if find_adapter(dir.as_ref())? {
+            // HF would load it on top.
+            tracing::warn!(dir = %dir.as_ref().display(), "the folder has a PEFT adapter too: it is not loaded");
+        }
         let config = Qwen3VlConfig::from_dir(dir.as_ref())?;
         let checkpoint = Checkpoint::open(dir)?;
         Self::load_checkpoint(&config, &checkpoint, device, options)
@@ -114,7 +119,7 @@ impl<B: FusedOps> Qwen3Vl<B> {
         config.validate()?;
         let mut config = config.clone();
         // In memory the weights are what they are dequantised to.
-        let checkpoint = checkpoint.clone().with_quantization(config.quantization.take());
+        let checkpoint = checkpoint.clone().with_quantization(config.quantization.take()).arranged_for(&config)?;
         checkpoint.untie_distinct_head(&mut config)?;
         let expected = expected_tensors(&config);
         checkpoint.check(&expected)?;

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::path::Path;
 
+use crate::checkpoint::find_adapter;
 use crate::processor::{ImageProcessor, ProcessedImages, ProcessedMedia};
 use crate::prompt::{
     ChatTemplate, Content, Message, Modality, PromptError, RenderOptions, Tokenizer, VideoPrompt, expand_prompt,
@@ -36,9 +37,12 @@ impl Qwen3VlProcessor {
     ///
     /// # Errors
     /// [`PromptError`](crate::error::PromptError) and [`ImageError`](crate::error::ImageError) for files that are
-    /// missing or malformed. Only `tokenizer.json` must be there: the others have released defaults.
+    /// missing or malformed. Only `tokenizer.json` must be there: the others have released defaults. For the folder of
+    /// an adapter without its base model, [`CheckpointError::Foreign`](crate::error::CheckpointError::Foreign).
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
+        // Most lack a tokenizer, and that they are adapters is what should be said.
+        find_adapter(dir)?;
         Ok(Self {
             tokenizer: Tokenizer::load(dir)?,
             template: ChatTemplate::load(dir)?,

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// Most bytes that a bad header may take.
-const LIMIT: usize = 64 << 20;
+const LIMIT: usize = 128 << 20;
 
 fn measure_refusal(dir: &Path) -> usize {
     measure_peak(|| drop(Checkpoint::open(dir).expect_err("a bad header was accepted")))
@@ -18,7 +18,7 @@ fn measure_refusal(dir: &Path) -> usize {
 
 /// `prefix`, then `unit` as often as fits into a header of the largest accepted length, then `suffix`.
 fn fill(prefix: &str, unit: &str, suffix: &str) -> Vec<u8> {
-    let count = ((8 << 20) - prefix.len() - suffix.len()) / unit.len();
+    let count = ((16 << 20) - prefix.len() - suffix.len()) / unit.len();
     frame(format!("{prefix}{}{suffix}", unit.repeat(count)).as_bytes(), b"")
 }
 
@@ -26,7 +26,7 @@ fn fill(prefix: &str, unit: &str, suffix: &str) -> Vec<u8> {
 #[test]
 fn bad_headers_take_little_memory() {
     let mut files: Vec<(&str, Vec<u8>)> = Vec::new();
-    for length in [u64::MAX, 1 << 40, 99_999_999, 8 << 20] {
+    for length in [u64::MAX, 1 << 40, 99_999_999, 16 << 20] {
         files.push(("length", [&length.to_le_bytes()[..], b"{}"].concat()));
     }
     for shape in [&[1 << 40, 1 << 40][..], &[1 << 40], &[usize::MAX]] {
@@ -42,10 +42,10 @@ fn bad_headers_take_little_memory() {
     files.push(("escapes", fill("{\"", "\\n", "\":0}")));
     files.push(("dtype", fill("{\"a\":{\"dtype\":\"", "F", "\"}}")));
     files.push(("text", fill("{", "}", "")));
-    let tensors: Vec<String> = (0..100_000).map(|i| entry(&format!("{i:05}"), "F32", &[0], 0, 0)).collect();
+    let tensors: Vec<String> = (0..200_000).map(|i| entry(&format!("{i:06}"), "F32", &[0], 0, 0)).collect();
     files.push(("tensors", frame(format!("{{{}}}", tensors.join(",")).as_bytes(), b"")));
     // As many tensors as are accepted, well-formed to the last, which is wrong.
-    let mut tensors = tensors[..65_535].to_vec();
+    let mut tensors = tensors[..131_071].to_vec();
     tensors.push(entry("culprit", "F32", &[1], 0, 4));
     files.push(("last tensor", frame(format!("{{{}}}", tensors.join(",")).as_bytes(), b"")));
     for (what, content) in files {
@@ -62,7 +62,7 @@ fn bad_headers_take_little_memory() {
     assert!(peak < LIMIT, "good: {peak} bytes");
 
     let dir = tempfile::tempdir().unwrap();
-    let index: Vec<String> = (0..200_000).map(|i| format!("\"{i}\":\"s\"")).collect();
+    let index: Vec<String> = (0..400_000).map(|i| format!("\"{i}\":\"s\"")).collect();
     let index = format!("{{\"weight_map\":{{{}}}}}", index.join(","));
     fs::write(dir.path().join("model.safetensors.index.json"), index).unwrap();
     let peak = measure_refusal(dir.path());

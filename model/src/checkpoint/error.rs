@@ -1,6 +1,6 @@
 //! What can be wrong with a checkpoint.
 
-use super::ShapeReport;
+use super::{ForeignFormat, ShapeReport};
 use burn::tensor::DType;
 use std::io;
 use std::path::PathBuf;
@@ -124,6 +124,24 @@ pub enum CheckpointError {
         first: String,
         /// The other.
         second: String,
+    },
+    /// Two tensors have names of the same tensor of the model.
+    #[error("tensors `{first}` and `{second}` are both `{tensor}` of the model: which of them counts cannot be known")]
+    SameTensor {
+        /// The tensor of the model.
+        tensor: String,
+        /// Name of one of them.
+        first: String,
+        /// Name of the other.
+        second: String,
+    },
+    /// The folder holds something else than the model's weights.
+    #[error("{} holds {format}", dir.display())]
+    Foreign {
+        /// The folder.
+        dir: PathBuf,
+        /// What it holds.
+        format: ForeignFormat,
     },
     /// The checkpoint has no tensor of this name.
     #[error("the checkpoint has no tensor `{tensor}`")]

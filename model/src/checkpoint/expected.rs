@@ -115,8 +115,8 @@ fn list_text(list: &mut TensorList, text: &TextConfig) {
     }
 }
 
-/// Whether a checkpoint may have the tensor `name` though the model doesn't need it: the head of a tied model, which
-/// some tools save, and rotary frequencies, which older HF versions saved and which are computed.
+/// Whether a tensor that the model doesn't need is nothing to speak of: the head of a tied model, which some tools
+/// save, and rotary frequencies, which older HF versions saved and which are computed.
 fn is_tolerated(name: &str) -> bool {
     name == HEAD || name.ends_with("rotary_emb.inv_freq") || name.ends_with("rotary_pos_emb.inv_freq")
 }
@@ -124,32 +124,58 @@ fn is_tolerated(name: &str) -> bool {
 impl Checkpoint {
     /// Compares the checkpoint with what the model needs, before any tensor is read.
     ///
+    /// The scales of an FP8 weight (of a checkpoint [with them](Checkpoint::with_quantization)) are as necessary as the
+    /// weight. Surplus tensors are passed over, as in HF, and one warning names them: multi-token prediction (`mtp.*`),
+    /// value heads, scales of an FP8 cache of keys and values, layers beyond the configuration's. A surplus
+    /// `lm_head.weight` (of a tied model), rotary `inv_freq` or scale of FP8 activations is not spoken of.
+    ///
     /// # Errors
-    /// [`CheckpointError::Mismatch`], one error with every missing, surplus and misshaped tensor. A surplus
-    /// `lm_head.weight` (of a tied model) or rotary `inv_freq` is tolerated. The scales of an FP8 weight (of a
-    /// checkpoint [with them](Checkpoint::with_quantization)) are as necessary as the weight, and scales of anything
-    /// else are surplus.
+    /// [`CheckpointError::Mismatch`], one error with every missing and misshaped tensor, and the surplus ones, among
+    /// which the missing may be under another name. [`CheckpointError::Foreign`] where the checkpoint is known to be
+    /// another program's.
     pub fn check(&self, expected: &[ExpectedTensor]) -> Result<()> {
         let mut report = ShapeReport::default();
         let mut wanted: BTreeSet<String> = expected.iter().map(|tensor| tensor.name.clone()).collect();
         for tensor in expected {
+            if let Some(assembly) = self.assemblies.get(&tensor.name) {
+                report.missing.extend(assembly.missing.iter().cloned());
+                report.misshaped.extend(assembly.misshaped.iter().map(|tensor| self.name_as_stored(tensor.clone())));
+            }
             match self.shape(&tensor.name) {
                 Err(_) => report.missing.push(tensor.name.clone()),
-                Ok(found) if found != tensor.shape => report.misshaped.push(MisshapedTensor {
+                Ok(found) if found != tensor.shape => report.misshaped.push(self.name_as_stored(MisshapedTensor {
                     name: tensor.name.clone(),
                     expected: tensor.shape.clone(),
                     found: found.to_vec(),
-                }),
-                Ok(_) if self.is_fp8(&tensor.name) => wanted.extend(self.check_scales(&tensor.name, &mut report)),
-                Ok(_) => {}
+                })),
+                Ok(_) => {
+                    for source in self.sources_of(&tensor.name) {
+                        if self.is_fp8(source) {
+                            wanted.extend(self.check_scales(source, &mut report));
+                        }
+                        wanted.insert(source.to_owned());
+                    }
+                }
             }
         }
         let is_surplus = |name: &str| !wanted.contains(name) && !is_tolerated(name) && !self.is_activation_scale(name);
-        report.surplus = self.names().filter(|name| is_surplus(name)).map(str::to_owned).collect();
-        if report.is_empty() {
+        let surplus = self.names().filter(|name| is_surplus(name));
+        report.surplus = surplus.map(|name| self.stored_name(name).to_owned()).collect();
+        if report.missing.is_empty() && report.misshaped.is_empty() {
+            if !report.surplus.is_empty() {
+                let dir = self.dir().display();
+                tracing::warn!(%dir, "tensors that the model has no place for are not used: {report}");
+            }
             return Ok(());
         }
-        Err(CheckpointError::Mismatch { dir: self.dir().to_owned(), report: Box::new(report) }.into())
+        let dir = self.dir().to_owned();
+        Err(self.name_foreign(CheckpointError::Mismatch { dir, report: Box::new(report) }).into())
+    }
+
+    /// A report by the name that the tensor has in its file.
+    fn name_as_stored(&self, mut tensor: MisshapedTensor) -> MisshapedTensor {
+        tensor.name = self.stored_name(&tensor.name).to_owned();
+        tensor
     }
 
     /// Reports scales of the FP8 weight `name` that are missing or of another shape; gives their name if they are
@@ -161,7 +187,7 @@ impl Checkpoint {
         };
         if let Some(expected) = self.misshaped_scales(name, &scales) {
             let found = self.shape(&scales).map(<[usize]>::to_vec).unwrap_or_default();
-            report.misshaped.push(MisshapedTensor { name: scales.clone(), expected, found });
+            report.misshaped.push(self.name_as_stored(MisshapedTensor { name: scales.clone(), expected, found }));
         }
         Some(scales)
     }

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+/// Name of a checkpoint that is one file.
+pub(crate) const SINGLE_NAME: &str = "model.safetensors";
 /// Name of the index in a checkpoint's folder.
 pub(crate) const INDEX_NAME: &str = "model.safetensors.index.json";
 

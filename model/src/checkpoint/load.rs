@@ -18,7 +18,8 @@ impl Checkpoint {
     /// Where the stored dtype is the wanted one and its bytes lie aligned, the data *is* the mapping: nothing is
     /// copied, and pages come from the file when they are first read. Otherwise this one tensor is copied, converted
     /// (rounded to nearest even), and its pages of the file are [released](Checkpoint::release). HF's files align
-    /// tensors; the format doesn't ask it.
+    /// tensors; the format doesn't ask it. An array of experts that is stored otherwise than it is used is
+    /// [put together](Checkpoint::arranged_for), which is a copy.
     ///
     /// An FP8 matrix of a checkpoint [with scales](Checkpoint::with_quantization) is dequantised, `weight · scale` in
     /// f32 and then rounded, as HF does; to bf16 where `target` is `None`.
@@ -40,6 +41,9 @@ impl Checkpoint {
         expected_shape: &[usize],
         target: Option<DType>,
     ) -> Result<TensorData> {
+        if let Some(assembly) = self.assemblies.get(name).filter(|assembly| assembly.shape == expected_shape) {
+            return self.assemble(bytes, (name, assembly), target);
+        }
         let entry = self.entry(name)?;
         if entry.shape != expected_shape {
             return Err(CheckpointError::Shape {
@@ -98,7 +102,7 @@ impl Checkpoint {
     }
 
     /// From what (FP8 as it is dequantised) to what the tensor `name` is converted.
-    fn conversion(&self, name: &str, target: Option<DType>) -> Result<(Float, Float), CheckpointError> {
+    pub(super) fn conversion(&self, name: &str, target: Option<DType>) -> Result<(Float, Float), CheckpointError> {
         let stored = self.stored_dtype(name)?;
         let target = target.unwrap_or(stored);
         let refuse = || CheckpointError::TargetDtype { tensor: name.to_owned(), target };
@@ -107,8 +111,11 @@ impl Checkpoint {
 
     /// Bytes of the copy that [`Checkpoint::tensor_data`] makes of the tensor `name`; 0 where it is used as it lies.
     pub(crate) fn converted_len(&self, name: &str, target: Option<DType>) -> Result<usize> {
-        let entry = self.entry(name)?;
         let (from, to) = self.conversion(name, target)?;
+        if let Some(assembly) = self.assemblies.get(name) {
+            return Ok(assembly.shape.iter().product::<usize>() * to.size());
+        }
+        let entry = self.entry(name)?;
         let as_it_lies = entry.dtype != Dtype::F8_E4M3 && from == to && entry.range.start.is_multiple_of(from.size());
         Ok(if as_it_lies { 0 } else { entry.shape.iter().product::<usize>() * to.size() })
     }
@@ -160,11 +167,11 @@ pub(crate) fn put_weight<B: Backend, const D: usize>(data: TensorData, device: &
     B::memory_persistent_allocations(device, data, |data| Tensor::from_data(data, (device, dtype)))
 }
 
-fn out_of_range(name: &str, target: DType, lost: OutOfRange) -> CheckpointError {
+pub(super) fn out_of_range(name: &str, target: DType, lost: OutOfRange) -> CheckpointError {
     CheckpointError::OutOfRange { tensor: name.to_owned(), target, index: lost.index, value: lost.value }
 }
 
-fn to_float(dtype: DType) -> Option<Float> {
+pub(super) fn to_float(dtype: DType) -> Option<Float> {
     match dtype {
         DType::F32 => Some(Float::F32),
         DType::BF16 => Some(Float::BF16),

@@ -5,14 +5,20 @@
 //! use qwen3_vl_burn::Qwen3VlConfig;
 //!
 //! let config = Qwen3VlConfig::from_dir("Qwen3-VL-2B-Instruct")?;
-//! let checkpoint = Checkpoint::open("Qwen3-VL-2B-Instruct")?;
+//! let checkpoint = Checkpoint::open("Qwen3-VL-2B-Instruct")?.arranged_for(&config)?;
 //! checkpoint.check(&expected_tensors(&config))?;
 //! # Ok::<(), qwen3_vl_burn::Error>(())
 //! ```
 
+pub(crate) mod adapter;
+mod arrange;
+mod assembly;
 mod convert;
 mod error;
 mod expected;
+mod experts;
+mod foreign;
+mod foreign_format;
 mod fp8;
 mod head;
 mod header;
@@ -20,7 +26,8 @@ pub(crate) mod index;
 mod load;
 mod loader;
 mod mapping;
-pub(crate) mod open;
+mod names;
+mod open;
 mod progress;
 mod random;
 mod report;
@@ -28,9 +35,11 @@ mod scales;
 mod shards;
 mod stored;
 
+pub(crate) use adapter::find_adapter;
 pub use error::CheckpointError;
 pub(crate) use expected::{EMBEDDING, HEAD};
 pub use expected::{ExpectedTensor, expected_tensors};
+pub use foreign_format::ForeignFormat;
 pub(crate) use load::put_weight;
 pub use loader::Loader;
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
@@ -41,6 +50,7 @@ pub(crate) use stored::StoredBytes;
 
 use crate::Result;
 use crate::config::Fp8Config;
+use assembly::Assembly;
 use burn::tensor::DType;
 use mapping::MappedFile;
 use safetensors::Dtype;
@@ -59,6 +69,8 @@ pub struct Checkpoint {
     dir: PathBuf,
     files: Vec<MappedFile>,
     entries: BTreeMap<String, Entry>,
+    /// Arrays of experts that are stored otherwise than they are used.
+    assemblies: BTreeMap<String, Assembly>,
     /// How FP8 weights are scaled, if there are any.
     fp8: Option<Fp8Config>,
 }
@@ -72,6 +84,10 @@ struct Entry {
     shape: Vec<usize>,
     /// Its bytes in the file.
     range: Range<usize>,
+    /// Its name there, where it is known by another.
+    stored_name: Option<Box<str>>,
+    /// Whether its last size is that of outputs: arrays of experts as released checkpoints have them.
+    outputs_last: bool,
 }
 
 impl Checkpoint {
@@ -88,14 +104,15 @@ impl Checkpoint {
         &self.dir
     }
 
-    /// Names of all tensors, sorted.
+    /// Names of all stored tensors, sorted: those in the files, or released ones after
+    /// [`Checkpoint::arranged_for`].
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }
 
-    /// Whether there is a tensor `name`.
+    /// Whether there is a tensor `name`, stored or put together out of others.
     pub fn contains(&self, name: &str) -> bool {
-        self.entries.contains_key(name)
+        self.entries.contains_key(name) || self.assemblies.contains_key(name)
     }
 
     /// Bytes of all tensors together.
@@ -108,7 +125,10 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Unknown`].
     pub fn shape(&self, name: &str) -> Result<&[usize]> {
-        Ok(&self.entry(name)?.shape)
+        match self.assemblies.get(name) {
+            Some(assembly) => Ok(&assembly.shape),
+            None => Ok(&self.entry(name)?.shape),
+        }
     }
 
     /// Dtype of the tensor `name`: that it is stored in, or bf16 for FP8 that is
@@ -121,6 +141,17 @@ impl Checkpoint {
     }
 
     fn stored_dtype(&self, name: &str) -> Result<DType, CheckpointError> {
+        if let Some(assembly) = self.assemblies.get(name) {
+            let mut dtypes = assembly.sources.iter().map(|source| self.source_dtype(&source.name));
+            let first = dtypes.next().unwrap_or(Ok(DType::F32))?;
+            // What f32 holds all of, where they differ.
+            return dtypes.try_fold(first, |common, dtype| Ok(if dtype? == common { common } else { DType::F32 }));
+        }
+        self.source_dtype(name)
+    }
+
+    /// Dtype of the stored tensor `name`, which may be a source of an array of the same name.
+    fn source_dtype(&self, name: &str) -> Result<DType, CheckpointError> {
         let entry = self.entry(name)?;
         match entry.dtype {
             Dtype::F32 => Ok(DType::F32),
@@ -138,7 +169,7 @@ impl Checkpoint {
     /// The bytes of the tensor `name` as they lie in the file, without a copy. They keep the mapping alive.
     ///
     /// # Errors
-    /// [`CheckpointError::Unknown`].
+    /// [`CheckpointError::Unknown`], also for an array of experts that is put together.
     pub fn bytes(&self, name: &str) -> Result<bytes::Bytes> {
         let entry = self.entry(name)?;
         Ok(self.file_of(entry).slice(entry.range.clone()))
@@ -150,8 +181,10 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Unknown`].
     pub fn release(&self, name: &str) -> Result<()> {
-        let entry = self.entry(name)?;
-        self.file_of(entry).release(entry.range.clone());
+        for name in self.sources_of(name) {
+            let entry = self.entry(name)?;
+            self.file_of(entry).release(entry.range.clone());
+        }
         Ok(())
     }
 
@@ -161,8 +194,10 @@ impl Checkpoint {
     /// # Errors
     /// [`CheckpointError::Unknown`].
     pub fn prefetch(&self, name: &str) -> Result<()> {
-        let entry = self.entry(name)?;
-        self.file_of(entry).prefetch(entry.range.clone());
+        for name in self.sources_of(name) {
+            let entry = self.entry(name)?;
+            self.file_of(entry).prefetch(entry.range.clone());
+        }
         Ok(())
     }
 
@@ -175,6 +210,14 @@ impl Checkpoint {
     pub(crate) fn location(&self, name: &str) -> Result<(usize, Range<u64>)> {
         let entry = self.entry(name)?;
         Ok((entry.file, entry.range.start as u64..entry.range.end as u64))
+    }
+
+    /// The stored tensors that the tensor `name` is made of: itself, mostly. Scales are not among them.
+    pub(crate) fn sources_of<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        match self.assemblies.get(name) {
+            Some(assembly) => assembly.sources.iter().map(|source| source.name.as_str()).collect(),
+            None => vec![name],
+        }
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, CheckpointError> {

@@ -1,7 +1,8 @@
 //! Opening a folder: one file, or shards and their index, into one table of tensors.
 
+use super::adapter::find_adapter;
 use super::header::read_header;
-use super::index::{INDEX_NAME, Index};
+use super::index::{INDEX_NAME, Index, SINGLE_NAME};
 use super::mapping::MappedFile;
 use super::{Checkpoint, CheckpointError, Entry};
 use crate::Result;
@@ -9,9 +10,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Name of a checkpoint that is one file.
-pub(crate) const SINGLE_NAME: &str = "model.safetensors";
 
 impl Checkpoint {
     /// Opens the checkpoint in `dir`: `model.safetensors`, or, where that isn't there, `model.safetensors.index.json`
@@ -25,20 +23,25 @@ impl Checkpoint {
         let dir = dir.as_ref().to_owned();
         let (single, index) = (dir.join(SINGLE_NAME), dir.join(INDEX_NAME));
         if is_there(&single) {
-            let mut checkpoint = Self { dir, files: Vec::new(), entries: BTreeMap::new(), fp8: None };
+            let mut checkpoint = Self::empty(dir);
             checkpoint.add_file(single)?;
             return Ok(checkpoint);
         }
         if is_there(&index) {
             return Ok(Self::open_shards(dir, index)?);
         }
+        find_adapter(&dir)?;
         Err(CheckpointError::NotFound { dir }.into())
+    }
+
+    fn empty(dir: PathBuf) -> Self {
+        Self { dir, files: Vec::new(), entries: BTreeMap::new(), assemblies: BTreeMap::new(), fp8: None }
     }
 
     fn open_shards(dir: PathBuf, index_path: PathBuf) -> Result<Self, CheckpointError> {
         let index = Index::read(index_path.clone())?;
         let names = index.files();
-        let mut checkpoint = Self { dir, files: Vec::with_capacity(names.len()), entries: BTreeMap::new(), fp8: None };
+        let mut checkpoint = Self::empty(dir);
         for name in names {
             let shard = checkpoint.dir.join(name);
             if !is_there(&shard) {
@@ -63,7 +66,9 @@ impl Checkpoint {
         for tensor in read_header(mapped.path(), mapped.content())? {
             match self.entries.entry(tensor.name) {
                 Slot::Vacant(slot) => {
-                    slot.insert(Entry { file, dtype: tensor.dtype, shape: tensor.shape, range: tensor.range });
+                    let outputs_last = tensor.shape.len() == 3;
+                    let (dtype, shape, range) = (tensor.dtype, tensor.shape, tensor.range);
+                    slot.insert(Entry { file, dtype, shape, range, stored_name: None, outputs_last });
                 }
                 Slot::Occupied(slot) => {
                     return Err(CheckpointError::Duplicate {

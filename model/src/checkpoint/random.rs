@@ -1,8 +1,7 @@
 //! Checkpoints with random weights in the released layout: for tests, benchmarks and examples where the real ones can't
 //! be had.
 
-use super::index::INDEX_NAME;
-use super::open::SINGLE_NAME;
+use super::index::{INDEX_NAME, SINGLE_NAME};
 use super::shards::ShardPlan;
 use super::{CheckpointError, LoadProgress, LoadStep, NoProgress, expected_tensors};
 use crate::Result;

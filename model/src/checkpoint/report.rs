@@ -8,7 +8,7 @@ use std::fmt;
 pub struct ShapeReport {
     /// Needed, and not there.
     pub missing: Vec<String>,
-    /// There, and neither needed nor tolerated.
+    /// There, and not needed, by the names in the files.
     pub surplus: Vec<String>,
     /// There, with another shape.
     pub misshaped: Vec<MisshapedTensor>,

@@ -4,7 +4,8 @@
 //! them); both are multiplied with. With blocks of `[b_out, b_in]` they are `[⌈out / b_out⌉, ⌈in / b_in⌉]`; without,
 //! one for the tensor (`[]`, `[1]` or `[1, 1]`) or one for each output (`[out]` or `[out, 1]`). Fused experts are
 //! stored `[expert, in, out]`, and their scales `[expert, ⌈in / b_in⌉, ⌈out / b_out⌉]`; without blocks one for all,
-//! `[expert, 1, 1]`, or `[expert, 1, out]`.
+//! `[expert, 1, 1]`, or `[expert, 1, out]`. As HF 5 saves them they are `[expert, out, in]`, and their scales the same
+//! way round; where gate and up would share one scale along their outputs they have one each, `[expert, 2, ..]`.
 
 use super::convert::{Float, convert};
 use super::stored::StoredBytes;
@@ -65,8 +66,9 @@ impl Scales {
     }
 }
 
-/// The grids that scales of a weight of shape `weight` can have, and the shapes that they are stored in.
-fn list_grids(weight: &[usize], fp8: &Fp8Config) -> Vec<(Grid, Vec<usize>)> {
+/// The grids that scales of a weight of shape `weight` can have, and the shapes that they are stored in. The last size
+/// of the weight is its outputs, or its inputs.
+fn list_grids(weight: &[usize], outputs_last: bool, fp8: &Fp8Config) -> Vec<(Grid, Vec<usize>)> {
     let (experts, sizes) = match *weight {
         [rows, columns] => (None, [rows, columns]),
         [experts, rows, columns] => (Some(experts), [rows, columns]),
@@ -75,28 +77,38 @@ fn list_grids(weight: &[usize], fp8: &Fp8Config) -> Vec<(Grid, Vec<usize>)> {
     let [rows, columns] = sizes;
     let shape = [experts.unwrap_or(1), rows, columns];
     let grid = |scales, block| Grid { weight: shape, scales, block };
+    let stored = |counts: [usize; 2]| experts.into_iter().chain(counts).collect::<Vec<_>>();
+    // One scale each for gate and up, which are rows of one array.
+    let halves = |count: usize, columns: usize| {
+        let half = [rows / 2, columns];
+        let counts = [2, count];
+        let fits = experts.is_some() && !outputs_last && rows > 2 && rows.is_multiple_of(2);
+        fits.then(|| (grid([shape[0], 2, count], half), stored(counts)))
+    };
     if let Some([outputs, inputs]) = fp8.block {
         if outputs == 0 || inputs == 0 {
             return Vec::new();
         }
-        // Experts are stored the other way round.
-        let block = if experts.is_some() { [inputs, outputs] } else { [outputs, inputs] };
+        let block = if outputs_last { [inputs, outputs] } else { [outputs, inputs] };
         let counts = [rows.div_ceil(block[0]), columns.div_ceil(block[1])];
-        let stored = experts.into_iter().chain(counts).collect();
-        return vec![(grid([shape[0], counts[0], counts[1]], block), stored)];
+        let blocks = (grid([shape[0], counts[0], counts[1]], block), stored(counts));
+        let halves = halves(counts[1], block[1]).filter(|_| counts[0] == 1);
+        return halves.into_iter().chain([blocks]).collect();
     }
     let whole = grid([1, 1, 1], sizes);
+    let each = if outputs_last {
+        (grid([shape[0], 1, columns], [rows, 1]), [1, columns])
+    } else {
+        (grid([shape[0], rows, 1], [1, columns]), [rows, 1])
+    };
     let mut grids = vec![(whole, vec![]), (whole, vec![1])];
-    match experts {
-        None => {
-            let each = grid([1, rows, 1], [1, columns]);
-            grids.extend([(whole, vec![1, 1]), (each, vec![rows]), (each, vec![rows, 1])]);
-        }
-        Some(experts) => {
-            grids.push((grid([experts, 1, 1], sizes), vec![experts, 1, 1]));
-            grids.push((grid([experts, 1, columns], [rows, 1]), vec![experts, 1, columns]));
-        }
+    if experts.is_some() {
+        grids.push((grid([shape[0], 1, 1], sizes), stored([1, 1])));
+        grids.extend(halves(1, columns));
+    } else {
+        grids.extend([(whole, vec![1, 1]), (each.0, vec![if outputs_last { columns } else { rows }])]);
     }
+    grids.push((each.0, stored(each.1)));
     grids
 }
 
@@ -122,8 +134,8 @@ impl Checkpoint {
     /// The shape that the scales `scales` of the weight `name` should have, unless they have it. Of several, the
     /// plainest.
     pub(super) fn misshaped_scales(&self, name: &str, scales: &str) -> Option<Vec<usize>> {
-        let (weight, found) = (&self.entries.get(name)?.shape, &self.entries.get(scales)?.shape);
-        let grids = list_grids(weight, self.fp8.as_ref()?);
+        let (weight, found) = (self.entries.get(name)?, &self.entries.get(scales)?.shape);
+        let grids = list_grids(&weight.shape, weight.outputs_last, self.fp8.as_ref()?);
         if grids.iter().any(|(_, shape)| shape == found) {
             return None;
         }
@@ -149,7 +161,7 @@ impl Checkpoint {
         let scale_name = self.scale_name(name).ok_or_else(missing)?;
         let stored = self.entry(&scale_name)?;
         let file = || self.file_of(stored).path().to_owned();
-        let grids = list_grids(&entry.shape, fp8);
+        let grids = list_grids(&entry.shape, entry.outputs_last, fp8);
         let Some(&(grid, _)) = grids.iter().find(|(_, shape)| *shape == stored.shape) else {
             let expected = grids.into_iter().next_back().map(|(_, shape)| shape).unwrap_or_default();
             let found = stored.shape.clone();
@@ -178,14 +190,22 @@ impl Checkpoint {
         Ok(Scales { values, grid })
     }
 
-    /// Bytes that must be read for the tensor `name`: its own and its scales'.
+    /// Bytes that must be read for the tensor `name`: its own, or those that it is put together of, and their scales'.
     ///
     /// # Errors
     /// [`CheckpointError::Unknown`].
     pub fn stored_len(&self, name: &str) -> Result<u64> {
-        let own = self.entry(name)?.range.len();
-        let scales = self.scale_name(name).filter(|_| self.is_fp8(name));
-        let scales = scales.and_then(|scales| self.entries.get(&scales)).map_or(0, |entry| entry.range.len());
-        Ok((own + scales) as u64)
+        self.stored_parts(name)?.into_iter().try_fold(0, |sum, part| Ok(sum + self.entry(&part)?.range.len() as u64))
+    }
+
+    /// Names of what must be read for the tensor `name`: what it is made of, and the scales of that.
+    pub(crate) fn stored_parts(&self, name: &str) -> Result<Vec<String>> {
+        let mut parts = Vec::new();
+        for source in self.sources_of(name) {
+            self.entry(source)?;
+            parts.push(source.to_owned());
+            parts.extend(self.scale_name(source).filter(|_| self.is_fp8(source)));
+        }
+        Ok(parts)
     }
 }

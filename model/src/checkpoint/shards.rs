@@ -4,7 +4,7 @@
 //! by itself has a file of its own.
 
 use super::ExpectedTensor;
-use super::open::SINGLE_NAME;
+use super::index::SINGLE_NAME;
 use serde_json::{Map, Value, json};
 
 /// Files and what is in them.

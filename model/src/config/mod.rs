@@ -1,7 +1,8 @@
 //! The model's configuration: read from a checkpoint's `config.json`, checked before anything is allocated.
 //!
 //! The JSON is HF's; both ways of writing RoPE (`rope_theta` beside `rope_scaling`, or `rope_parameters`) are read,
-//! unknown fields are ignored, and no size has a default: a checkpoint that leaves one out is an error.
+//! unknown fields are ignored, and what is left out is what HF's classes fill in, of which the log hears at debug
+//! level.
 //!
 //! ```no_run
 //! let config = qwen3_vl_burn::Qwen3VlConfig::from_dir("Qwen3-VL-2B-Instruct")?;
@@ -10,10 +11,13 @@
 //! ```
 
 mod activation;
+mod defaults;
 mod error;
 mod fp8;
 mod parse;
+mod parse_rope;
 mod released;
+mod rope_scaling;
 mod section;
 mod size;
 mod text;
@@ -25,6 +29,7 @@ pub use activation::HiddenAct;
 pub use error::ConfigError;
 pub use fp8::Fp8Config;
 pub use released::ReleasedSize;
+pub use rope_scaling::{RopeScaling, YarnConfig};
 pub use text::{MoeConfig, TextConfig};
 pub use vision::VisionConfig;
 
@@ -94,8 +99,8 @@ impl Qwen3VlConfig {
     /// nothing is tied.
     ///
     /// # Errors
-    /// [`ConfigError`]: malformed JSON, another `model_type`, a missing field, a value of the wrong type or out of
-    /// range, an unsupported activation, RoPE type or quantisation. Each names the field and the value.
+    /// [`ConfigError`]: malformed JSON, no `model_type` or another, a value of the wrong type or out of range, an
+    /// unsupported activation, RoPE type or quantisation. Each names the field and the value.
     pub fn from_json(json: &str) -> Result<Self> {
         let config = parse::parse(json)?;
         config.validate()?;

@@ -5,6 +5,8 @@
 use super::ConfigError;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::LazyLock;
 
 /// An object of the JSON, and where it stands in it.
 pub(super) struct Section<'a> {
@@ -12,6 +14,9 @@ pub(super) struct Section<'a> {
     prefix: String,
     map: &'a Map<String, Value>,
 }
+
+/// What an object that isn't there holds.
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 impl<'a> Section<'a> {
     /// The top of the JSON.
@@ -33,9 +38,37 @@ impl<'a> Section<'a> {
         ConfigError::invalid(self.path(key), value, required)
     }
 
-    /// Whether `key` is there and not null.
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.find(key).is_some()
+    /// Whether `key` is there and null, where HF tells that from absence.
+    pub(super) fn is_null(&self, key: &str) -> bool {
+        self.map.get(key).is_some_and(Value::is_null)
+    }
+
+    /// Names of all keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.map.keys().map(String::as_str)
+    }
+
+    /// `value` where it is there, and where `key` is absent HF's `default` of it, of which the log hears. Null is an
+    /// error, as HF's classes have it.
+    pub(super) fn fill<T: Debug>(&self, key: &str, value: Option<T>, default: T) -> Result<T, ConfigError> {
+        if value.is_none() && self.is_null(key) {
+            return Err(ConfigError::Missing { field: self.path(key) });
+        }
+        Ok(self.or_default(key, value, default))
+    }
+
+    /// The same for keys that may be null.
+    pub(super) fn or_default<T: Debug>(&self, key: &str, value: Option<T>, default: T) -> T {
+        value.unwrap_or_else(|| {
+            tracing::debug!(field = self.path(key), value = ?default, "not in config.json: HF's default");
+            default
+        })
+    }
+
+    /// The object at `key`; where there is none, one without a key.
+    pub(super) fn section_or_empty(&self, key: &str) -> Result<Section<'a>, ConfigError> {
+        let absent = || Section { prefix: format!("{}.", self.path(key)), map: &NOTHING };
+        Ok(self.section(key)?.unwrap_or_else(absent))
     }
 
     /// `value` where it is there, and an error that names `key` where not.
@@ -102,6 +135,11 @@ impl<'a> Section<'a> {
     pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, ConfigError> {
         let Some(value) = self.find(key) else { return Ok(None) };
         value.as_str().ok_or_else(|| self.invalid(key, value, "a string")).map(Some)
+    }
+
+    /// Whether it has no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
 
     /// The objects in the object, in the order of their names. What isn't an object is an error.

@@ -1,7 +1,10 @@
 //! The text decoder's part of the configuration.
 
-use super::HiddenAct;
+use super::{HiddenAct, RopeScaling};
 use burn::config::Config;
+
+/// Longest sequence, tokens: past it a value is damage.
+pub(super) const MAX_POSITIONS: usize = 1 << 30;
 
 /// The text decoder: token embedding, decoder layers with grouped-query attention, RMS norms, vocabulary head.
 ///
@@ -32,6 +35,9 @@ pub struct TextConfig {
     /// Base of the rotary frequencies.
     #[config(default = 5e6)]
     pub rope_theta: f64,
+    /// How they are changed for longer contexts.
+    #[config(default = "RopeScaling::Unscaled")]
+    pub rope_scaling: RopeScaling,
     /// Longest sequence that the model was made for, tokens.
     #[config(default = 262144)]
     pub max_position_embeddings: usize,
@@ -90,6 +96,20 @@ impl TextConfig {
         dense.sort_unstable();
         dense.dedup();
         sparse - dense.len()
+    }
+
+    /// Most tokens of a sequence: `max_position_embeddings`, or what scaled frequencies are made for where that is more;
+    /// dynamic ones are made for any length. HF has no limit; configurations differ in whether
+    /// `max_position_embeddings` is the longer context (YaRN as Qwen's README gives it) or the trained one.
+    pub fn context_length(&self) -> usize {
+        let positions = self.max_position_embeddings;
+        let scaled = match &self.rope_scaling {
+            RopeScaling::Unscaled => return positions,
+            RopeScaling::Dynamic { .. } => MAX_POSITIONS,
+            RopeScaling::Linear { factor } => (positions as f64 * factor) as usize,
+            RopeScaling::Yarn(yarn) => (yarn.original_max_position_embeddings as f64 * yarn.factor) as usize,
+        };
+        scaled.clamp(positions, MAX_POSITIONS.max(positions))
     }
 
     /// Elements of a head that are rotated: all of them.

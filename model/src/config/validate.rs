@@ -1,6 +1,9 @@
 //! What each field of a configuration must be. Everything is checked here, before a tensor is allocated.
 
-use super::{ConfigError, HiddenAct, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig};
+use super::text::MAX_POSITIONS;
+use super::{
+    ConfigError, HiddenAct, MoeConfig, Qwen3VlConfig, RopeScaling, TextConfig, VisionConfig, YarnConfig, defaults,
+};
 use crate::Result;
 use burn::tensor::DType;
 
@@ -13,8 +16,6 @@ const MAX_WIDTH: usize = 1 << 20;
 const MAX_LAYERS: usize = 1 << 12;
 /// Largest vocabulary.
 const MAX_VOCAB: usize = 1 << 24;
-/// Longest sequence, tokens.
-const MAX_POSITIONS: usize = 1 << 30;
 /// Most experts in a layer.
 const MAX_EXPERTS: usize = 1 << 14;
 /// Largest patch side, frames a patch, merge side, or number of channels.
@@ -57,8 +58,12 @@ impl Qwen3VlConfig {
         ];
         let eos = self.text.eos_token_ids.iter().map(|&id| ("text_config.eos_token_id", id));
         let others = others.into_iter().filter_map(|(field, id)| Some((field, id?)));
-        for (field, id) in vision_tokens.into_iter().chain(eos).chain(others) {
-            let vocab = self.text.vocab_size;
+        let vocab = self.text.vocab_size;
+        // What HF fills in may be outside of a smaller vocabulary: no token is a placeholder then.
+        let filled =
+            [defaults::IMAGE_TOKEN, defaults::VIDEO_TOKEN, defaults::VISION_START_TOKEN, defaults::VISION_END_TOKEN];
+        let inside = vision_tokens.into_iter().zip(filled).filter(|((_, id), filled)| id != filled);
+        for (field, id) in inside.map(|(token, _)| token).chain(eos).chain(others) {
             require(field, id, (id as usize) < vocab, || format!("less than text_config.vocab_size ({vocab})"))?;
         }
         for (i, &(field, id)) in vision_tokens.iter().enumerate() {
@@ -113,6 +118,7 @@ fn validate_text(text: &TextConfig) -> Result<(), ConfigError> {
     require("text_config.rms_norm_eps", eps, eps.is_finite() && eps > 0.0, || "positive and finite".into())?;
     let theta = text.rope_theta;
     require("text_config.rope_theta", theta, theta.is_finite() && theta > 0.0, || "positive and finite".into())?;
+    validate_scaling(text)?;
     if text.hidden_act != HiddenAct::Silu {
         // The gated MLP is a fused op with SiLU inside.
         return Err(ConfigError::unsupported("text_config.hidden_act", format!("{:?}", text.hidden_act), "silu"));
@@ -132,6 +138,39 @@ fn validate_mrope(text: &TextConfig) -> Result<(), ConfigError> {
     require(FIELD, shown(), last < half, || {
         format!("such that interleaving stays below head_dim / 2 ({half}): it reaches frequency {last}")
     })
+}
+
+fn validate_scaling(text: &TextConfig) -> Result<(), ConfigError> {
+    let positive = |key: &str, value: f64| {
+        let field = format!("text_config.rope_scaling.{key}");
+        require(&field, value, value.is_finite() && value > 0.0, || "positive and finite".into())
+    };
+    match &text.rope_scaling {
+        RopeScaling::Unscaled => Ok(()),
+        RopeScaling::Linear { factor } => positive("factor", *factor),
+        RopeScaling::Dynamic { factor } => {
+            // The base grows by a power of head_dim / (head_dim - 2).
+            let dim = text.head_dim;
+            require("text_config.head_dim", dim, dim > 2, || "more than 2 for RoPE of type dynamic".into())?;
+            positive("factor", *factor)
+        }
+        RopeScaling::Yarn(yarn) => {
+            let YarnConfig { factor, attention_factor, beta_fast, beta_slow, mscale, mscale_all_dim, .. } = yarn;
+            let original = ("text_config.rope_scaling.original_max_position_embeddings", MAX_POSITIONS);
+            require_sizes(&[(original.0, yarn.original_max_position_embeddings, original.1)])?;
+            for (key, value) in [("factor", factor), ("beta_fast", beta_fast), ("beta_slow", beta_slow)] {
+                positive(key, *value)?;
+            }
+            for (key, value) in [("mscale", mscale), ("mscale_all_dim", mscale_all_dim)] {
+                let finite = value.is_none_or(f64::is_finite);
+                require(&format!("text_config.rope_scaling.{key}"), value.unwrap_or(0.0), finite, || "finite".into())?;
+            }
+            positive("attention_factor", attention_factor.unwrap_or_else(|| yarn.attention_scale()))?;
+            // Logarithms to this base.
+            let theta = text.rope_theta;
+            require("text_config.rope_theta", theta, theta > 1.0, || "more than 1 for RoPE of type yarn".into())
+        }
+    }
 }
 
 fn validate_moe(moe: &MoeConfig, layers: usize) -> Result<(), ConfigError> {

@@ -1,7 +1,7 @@
 //! The configuration as HF's `config.json`.
 
-use super::{HiddenAct, Qwen3VlConfig};
-use serde_json::json;
+use super::{HiddenAct, Qwen3VlConfig, RopeScaling, TextConfig};
+use serde_json::{Value, json};
 
 impl HiddenAct {
     /// HF's name of it.
@@ -30,7 +30,7 @@ impl Qwen3VlConfig {
             "head_dim": text.head_dim,
             "rms_norm_eps": text.rms_norm_eps,
             "rope_theta": text.rope_theta,
-            "rope_scaling": { "rope_type": "default", "mrope_interleaved": true, "mrope_section": text.mrope_section },
+            "rope_scaling": write_rope(text),
             "max_position_embeddings": text.max_position_embeddings,
             "attention_bias": text.attention_bias,
             "hidden_act": text.hidden_act.hf_name(),
@@ -82,10 +82,33 @@ impl Qwen3VlConfig {
     }
 }
 
+/// `rope_scaling`.
+fn write_rope(text: &TextConfig) -> Value {
+    let mut rope = match &text.rope_scaling {
+        RopeScaling::Unscaled => json!({ "rope_type": "default" }),
+        RopeScaling::Linear { factor } => json!({ "rope_type": "linear", "factor": factor }),
+        RopeScaling::Dynamic { factor } => json!({ "rope_type": "dynamic", "factor": factor }),
+        RopeScaling::Yarn(yarn) => json!({
+            "rope_type": "yarn",
+            "factor": yarn.factor,
+            "original_max_position_embeddings": yarn.original_max_position_embeddings,
+            "attention_factor": yarn.attention_factor,
+            "beta_fast": yarn.beta_fast,
+            "beta_slow": yarn.beta_slow,
+            "mscale": yarn.mscale,
+            "mscale_all_dim": yarn.mscale_all_dim,
+            "truncate": yarn.truncate,
+        }),
+    };
+    rope["mrope_interleaved"] = json!(true);
+    rope["mrope_section"] = json!(text.mrope_section);
+    rope
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Fp8Config, MoeConfig, ReleasedSize};
+    use crate::config::{Fp8Config, MoeConfig, ReleasedSize, YarnConfig};
 
     #[test]
     fn what_is_written_is_read_back() {
@@ -99,6 +122,14 @@ mod tests {
             decoder_sparse_step: 2,
             mlp_only_layers: vec![1],
         });
+        for scaling in [
+            RopeScaling::Linear { factor: 2.5 },
+            RopeScaling::Dynamic { factor: 4.0 },
+            RopeScaling::Yarn(YarnConfig::new(3.0, 262_144).with_mscale(Some(0.7)).with_truncate(false)),
+        ] {
+            config.text.rope_scaling = scaling;
+            assert_eq!(Qwen3VlConfig::from_json(&config.to_hf_json()).unwrap(), config);
+        }
         config.quantization = Some(Fp8Config { block: Some([128, 64]) });
         assert_eq!(Qwen3VlConfig::from_json(&config.to_hf_json()).unwrap(), config);
     }

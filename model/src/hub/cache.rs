@@ -11,8 +11,7 @@
 use super::model_id::ModelId;
 use super::{HubError, HubFiles};
 use crate::Result;
-use crate::checkpoint::index::{INDEX_NAME, Index};
-use crate::checkpoint::open::SINGLE_NAME;
+use crate::checkpoint::index::{INDEX_NAME, Index, SINGLE_NAME};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use std::fs;
 use std::path::{Path, PathBuf};

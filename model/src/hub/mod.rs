@@ -37,8 +37,9 @@ pub use options::{HubFiles, HubOptions};
 pub use progress::{DownloadBar, DownloadProgress, DownloadStep, download_bar};
 
 use crate::Result;
-use crate::checkpoint::index::{INDEX_NAME, Index};
-use crate::checkpoint::open::SINGLE_NAME;
+use crate::checkpoint::adapter::ADAPTER_CONFIG;
+use crate::checkpoint::index::{INDEX_NAME, Index, SINGLE_NAME};
+use crate::checkpoint::{CheckpointError, ForeignFormat};
 use crate::config::Qwen3VlConfig;
 use cache::{CONFIG_NAME, Cached, RepoCache};
 use fetch::Fetcher;
@@ -116,6 +117,10 @@ fn fetch_all(id: &ModelId, cache: &RepoCache, options: &HubOptions) -> Result<Pa
     let dir = cache.snapshot_dir(&listing.commit);
     let fetcher = Fetcher::new(id, cache, &listing.commit, options)?;
 
+    if listing.has(ADAPTER_CONFIG) && !listing.has(SINGLE_NAME) && !listing.has(INDEX_NAME) {
+        let dir = PathBuf::from(id.to_string());
+        return Err(CheckpointError::Foreign { dir, format: ForeignFormat::Adapter }.into());
+    }
     fetcher.fetch_files(&[listing.require(CONFIG_NAME)?])?;
     Qwen3VlConfig::from_file(dir.join(CONFIG_NAME))?;
     let small: Vec<&str> = cache::EXTRAS.into_iter().filter(|file| listing.has(file)).collect();

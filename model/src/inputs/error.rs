@@ -38,7 +38,7 @@ pub enum InputError {
         prompt: usize,
         /// Tokens to be generated.
         added: usize,
-        /// `max_position_embeddings`.
+        /// [`TextConfig::context_length`](crate::config::TextConfig::context_length).
         limit: usize,
     },
 }

@@ -66,7 +66,7 @@ impl ModelInputs {
 /// # Errors
 /// [`InputError::TooLong`].
 pub(crate) fn check_length(prompt: usize, added: usize, config: &Qwen3VlConfig) -> Result<(), InputError> {
-    let limit = config.text.max_position_embeddings;
+    let limit = config.text.context_length();
     if prompt.saturating_add(added) > limit {
         return Err(InputError::TooLong { prompt, added, limit });
     }

@@ -95,7 +95,7 @@ fn list_layer_ops<B: Engine>(model: &Qwen3Vl<Kiln<B>>, layer: &DecoderLayer<Kiln
         ("head norms, rotation, cache append".to_owned(), OpShape::Heads(attention(rows))),
     ];
     if rows == 1 {
-        let keys = DECODED_KEYS.into_iter().filter(|&keys| keys <= text.max_position_embeddings);
+        let keys = DECODED_KEYS.into_iter().filter(|&keys| keys <= text.context_length());
         ops.extend(keys.map(|keys| (format!("attention over {keys} keys"), OpShape::Attention(attention(keys)))));
     } else {
         ops.push(("attention".to_owned(), OpShape::Attention(attention(rows))));

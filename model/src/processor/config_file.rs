@@ -1,10 +1,12 @@
-//! Reads the settings that a checkpoint brings.
+//! Reads the settings that a checkpoint brings. Of several files that have them the first counts, alone, as in HF 5:
 //!
-//! | file | holds |
+//! | settings for | are read from |
 //! | --- | --- |
-//! | `preprocessor_config.json` | settings for pictures |
-//! | `video_preprocessor_config.json` | settings for videos |
-//! | `processor_config.json` | both, under `image_processor` and `video_processor` (newer checkpoints), where the others are absent |
+//! | pictures | `processor_config.json`, its `image_processor`; `preprocessor_config.json` |
+//! | videos | `processor_config.json`, its `video_processor`; `video_preprocessor_config.json`; `preprocessor_config.json` |
+//!
+//! `save_pretrained` of HF 5 writes the first and leaves older ones of the same folder as they were, so that a
+//! fine-tune's limits are in the first.
 //!
 //! Pixel limits come as `size.shortest_edge` / `size.longest_edge`, which are pixel counts despite their names, or in
 //! the older spelling `min_pixels` / `max_pixels`, at the top level (where it wins, as in HF) or inside `size`. What a
@@ -74,25 +76,45 @@ impl VideoConfig {
     }
 }
 
+/// The file of both settings.
+const JOINT: &str = "processor_config.json";
+/// The file of settings for pictures.
+const PICTURES: &str = "preprocessor_config.json";
+/// The file of settings for videos.
+const VIDEOS: &str = "video_preprocessor_config.json";
+
 /// Reads both settings from the folder of a checkpoint; absent files mean the released values.
 pub(super) fn read_folder(folder: &Path) -> Result<(PreprocessorConfig, VideoConfig), ImageError> {
-    let joint = match read_if_present(&folder.join("processor_config.json"))? {
-        Some(text) => parse::<Value>(&text, &folder.join("processor_config.json"))?,
-        None => Value::Null,
-    };
-    let find = |name: &str, key: &str| -> Result<Option<Settings>, ImageError> {
-        let path = folder.join(name);
-        if let Some(text) = read_if_present(&path)? {
-            return parse(&text, &path).map(Some);
+    let joint = read_object(&folder.join(JOINT))?.unwrap_or_default();
+    let find = |key: &str, files: &[&str]| -> Result<Settings, ImageError> {
+        let json = |name: &str, source| ImageError::Json { path: folder.join(name), source };
+        if let Some(nested) = joint.get(key).filter(|nested| !nested.is_null()) {
+            warn_of_unread(folder, key, files);
+            return read_settings(nested).map_err(|source| json(JOINT, source));
         }
-        let json = |source| ImageError::Json { path: folder.join("processor_config.json"), source };
-        joint.get(key).map(|value| Settings::deserialize(value).map_err(json)).transpose()
+        for name in files {
+            if let Some(object) = read_object(&folder.join(name))? {
+                return Settings::deserialize(Value::Object(object)).map_err(|source| json(name, source));
+            }
+        }
+        Ok(Settings::default())
     };
-    let pictures = find("preprocessor_config.json", "image_processor")?.unwrap_or_default();
-    let pictures = read_pictures(pictures, PreprocessorConfig::default())?;
-    let videos = find("video_preprocessor_config.json", "video_processor")?.unwrap_or_default();
-    let videos = read_videos(videos, &pictures)?;
+    let pictures = read_pictures(find("image_processor", &[PICTURES])?, PreprocessorConfig::default())?;
+    let videos = read_videos(find("video_processor", &[VIDEOS, PICTURES])?, &pictures)?;
     Ok((pictures, videos))
+}
+
+/// Says that older files beside the joint one are not read.
+fn warn_of_unread(folder: &Path, key: &str, files: &[&str]) {
+    if let Some(name) = files.iter().find(|name| folder.join(name).exists()) {
+        tracing::debug!(dir = %folder.display(), "settings are those under {key} of {JOINT}; {name} is not read");
+    }
+}
+
+/// Settings that are nested in a file.
+fn read_settings(nested: &Value) -> Result<Settings, serde_json::Error> {
+    let object: Map<String, Value> = Map::deserialize(nested)?;
+    Settings::deserialize(Value::Object(object))
 }
 
 fn read_pictures(settings: Settings, absent: PreprocessorConfig) -> Result<PreprocessorConfig, ImageError> {
@@ -147,9 +169,10 @@ fn parse<T: for<'de> Deserialize<'de>>(text: &str, path: &Path) -> Result<T, Ima
         .map_err(|source| ImageError::Json { path: path.to_owned(), source })
 }
 
-fn read_if_present(path: &Path) -> Result<Option<String>, ImageError> {
+/// The object in the file at `path`; `None` where there is no file.
+fn read_object(path: &Path) -> Result<Option<Map<String, Value>>, ImageError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => parse(&text, path).map(Some),
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ImageError::Read { path: path.to_owned(), source }),
     }

@@ -9,10 +9,13 @@ use crate::{Error, LoadOptions, Logits, ModelInputs, Qwen3Vl, Qwen3VlConfig};
 use burn_flex::Flex;
 use burn_kiln_fusion::DeviceLayout;
 use kiln_kernels::prefetch::{Keep, PrefetchError};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use std::path::PathBuf;
 
 const LAYOUT: DeviceLayout = DeviceLayout { alignment: 64, pitched: true };
 
+/// A fixture's folder, or any of that absolute path.
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).join(name)
 }
@@ -24,6 +27,7 @@ fn load(name: &str, memory: Option<u64>, card: u64) -> Result<Option<Qwen3Vl<Fle
 fn load_as(name: &str, limits: Limits) -> Result<Option<Qwen3Vl<Flex>>, Error> {
     let mut config = Qwen3VlConfig::from_dir(folder(name))?;
     let checkpoint = Checkpoint::open(folder(name))?.with_quantization(config.quantization.take());
+    let checkpoint = checkpoint.arranged_for(&config)?;
     let source = WeightSource { checkpoint: &checkpoint, bytes: &checkpoint, dtype: None, config: &config };
     load_within(&source, (limits, Some(LAYOUT)), &Default::default(), &mut |_| Ok(()))
 }
@@ -102,6 +106,33 @@ fn dense_layers_are_sent_ahead() {
 fn experts_are_sent_with_their_layer() {
     check("tiny-moe");
     check("tiny-mixed");
+}
+
+/// Experts that are put together, here as HF 5 saves them: `[expert, out, in]`.
+#[test]
+fn experts_of_another_layout_are_sent_with_their_layer() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::read(folder("tiny-moe").join("model.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&file).unwrap();
+    let turned = file.iter().map(|(name, view)| {
+        let (mut shape, mut bytes) = (view.shape().to_vec(), view.data().to_vec());
+        if let [experts, rows, columns] = shape[..] {
+            let places = (0..experts).flat_map(|e| (0..columns).flat_map(move |j| (0..rows).map(move |i| (e, i, j))));
+            let at = places.map(|(e, i, j)| 4 * ((e * rows + i) * columns + j));
+            bytes = at.flat_map(|at| view.data()[at..at + 4].to_vec()).collect();
+            shape = vec![experts, columns, rows];
+        }
+        (name.to_owned(), shape, bytes)
+    });
+    let turned: Vec<_> = turned.collect();
+    let views =
+        turned.iter().map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    safetensors::serialize_to_file(views, None, &dir.path().join("model.safetensors")).unwrap();
+    std::fs::copy(folder("tiny-moe").join("config.json"), dir.path().join("config.json")).unwrap();
+    let name = dir.path().to_str().unwrap();
+    check(name);
+    let expected = Qwen3Vl::<Flex>::load(folder("tiny-moe"), &Default::default(), LoadOptions::default()).unwrap();
+    assert!(run(&load(name, None, least(name)).unwrap().unwrap()).0 == run(&expected).0);
 }
 
 /// `streaming.read_ahead` off: a part is sent when it is asked for.

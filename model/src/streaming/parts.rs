@@ -126,8 +126,7 @@ fn make_part(
         if let Some(layout) = layout {
             card.push(measure_tensor(checkpoint, &name, &shape, copy, layout)?);
         }
-        let scales = checkpoint.scale_name(&name).filter(|_| checkpoint.is_fp8(&name));
-        for name in [Some(name), scales].into_iter().flatten() {
+        for name in checkpoint.stored_parts(&name)? {
             let (file, range) = checkpoint.location(&name)?;
             pieces.push(Piece { name, file, range });
         }

@@ -108,7 +108,7 @@ impl<B: FusedOps> TextModel<B> {
         let DecoderInputs { rows: mut x, lengths, positions, visual, deepstack } = inputs;
         assert!(caches.is_empty() || caches.len() == lengths.len(), "one cache for each sequence");
         let device = x.device();
-        let rotary = self.rotary.forward(&positions, &device);
+        let rotary = self.rotary.forward(&positions, &lengths, &device);
         let attention = AttentionOptions { causal: true, ..Default::default() };
         let context = LayerContext { rotary: &rotary, attention: &attention, lengths: &lengths, kernels: config };
         for index in 0..self.depth() {

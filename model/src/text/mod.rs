@@ -10,6 +10,7 @@ mod attention;
 mod cache;
 mod context;
 mod decoder;
+mod frequencies;
 mod layer;
 mod mlp;
 mod moe;

@@ -115,34 +115,14 @@ fn refuses_values_of_the_wrong_type() {
     assert_invalid("tiny-dense", "/tie_word_embeddings", json!("yes"), "\"yes\"", "true or false");
 }
 
+/// Without it there is no class whose defaults could be filled in.
 #[test]
-fn names_missing_fields() {
-    for (section, field) in [
-        ("text_config", "hidden_size"),
-        ("text_config", "head_dim"),
-        ("text_config", "rms_norm_eps"),
-        ("text_config", "rope_theta"),
-        ("text_config", "hidden_act"),
-        ("vision_config", "depth"),
-        ("vision_config", "deepstack_visual_indexes"),
-    ] {
-        let mut json = read("tiny-dense");
-        json[section].as_object_mut().unwrap().remove(field).unwrap();
-        let error = parse(&json).unwrap_err();
-        let ConfigError::Missing { field: missing } = &error else { panic!("{error:?}") };
-        assert_eq!(*missing, format!("{section}.{field}"));
-        assert!(error.to_string().contains(missing), "{error}");
-    }
-    for field in ["text_config", "vision_config", "image_token_id", "vision_end_token_id", "model_type"] {
-        let mut json = read("tiny-dense");
-        json.as_object_mut().unwrap().remove(field).unwrap();
-        let error = parse(&json).unwrap_err();
-        assert!(matches!(&error, ConfigError::Missing { field: missing } if missing == field), "{error:?}");
-    }
+fn names_a_missing_model_type() {
     let mut json = read("tiny-dense");
-    json["text_config"].as_object_mut().unwrap().remove("rope_scaling");
+    json.as_object_mut().unwrap().remove("model_type").unwrap();
     let error = parse(&json).unwrap_err();
-    assert!(matches!(&error, ConfigError::Missing { field } if field == "text_config.rope_parameters"), "{error:?}");
+    assert!(matches!(&error, ConfigError::Missing { field } if field == "model_type"), "{error:?}");
+    assert!(error.to_string().contains("model_type"), "{error}");
 }
 
 #[test]
@@ -205,10 +185,6 @@ fn refuses_numbers_that_are_not_positive() {
 fn refuses_experts_that_do_not_fit() {
     assert_invalid("tiny-moe", "/text_config/num_experts_per_tok", json!(9), "9", "at most num_experts (8)");
     assert_invalid("tiny-moe", "/text_config/mlp_only_layers", json!([1, 4]), "4", "num_hidden_layers (4)");
-    let mut json = read("tiny-moe");
-    json["text_config"].as_object_mut().unwrap().remove("num_experts");
-    let error = parse(&json).unwrap_err();
-    assert!(matches!(&error, ConfigError::Missing { field } if field == "text_config.num_experts"), "{error:?}");
 }
 
 #[test]
@@ -240,14 +216,84 @@ fn assert_unsupported(fixture: &str, pointer: &str, value: Value, shown: &str) {
 
 #[test]
 fn refuses_what_it_does_not_run() {
-    assert_unsupported("tiny-dense", "/text_config/rope_scaling/rope_type", json!("yarn"), "yarn");
-    assert_unsupported("tiny-dense", "/text_config/rope_scaling/type", json!("dynamic"), "dynamic");
+    for kind in ["longrope", "llama3", "proportional", "su"] {
+        assert_unsupported("tiny-dense", "/text_config/rope_scaling/rope_type", json!(kind), kind);
+    }
+    let axial = |kind: &str, theta: f64| json!({ "rope_type": kind, "rope_theta": theta });
+    let vision = |rope: Value| {
+        let mut json = read("tiny-dense");
+        json["vision_config"]["rope_parameters"] = rope;
+        parse(&json)
+    };
+    vision(axial("axial", 1e4)).unwrap();
+    for (rope, key) in [(axial("yarn", 1e4), "rope_type"), (axial("axial", 1e5), "rope_theta")] {
+        let error = vision(rope).unwrap_err();
+        let ConfigError::Unsupported { field, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(*field, format!("vision_config.rope_parameters.{key}"));
+    }
+    // Without rope_type, the older spelling counts.
+    let mut json = read("tiny-dense");
+    json["text_config"]["rope_scaling"] = json!({ "type": "longrope", "mrope_section": [6, 5, 5] });
+    let error = parse(&json).unwrap_err();
+    assert!(matches!(&error, ConfigError::Unsupported { field, .. } if field.ends_with("scaling.type")), "{error:?}");
     assert_unsupported("tiny-dense", "/text_config/rope_scaling/mrope_interleaved", json!(false), "false");
     assert_unsupported("tiny-dense", "/text_config/partial_rotary_factor", json!(0.5), "0.5");
     assert_unsupported("tiny-dense", "/text_config/hidden_act", json!("relu"), "relu");
     assert_unsupported("tiny-dense", "/vision_config/hidden_act", json!("quick_gelu"), "quick_gelu");
     // Known, but the decoder's gated MLP has SiLU inside.
     assert_unsupported("tiny-dense", "/text_config/hidden_act", json!("gelu"), "Gelu");
+}
+
+/// Scaled frequencies that cannot be computed.
+#[test]
+fn refuses_rope_scaling_that_cannot_be() {
+    let scaled = |rope: Value| {
+        let mut json = read("tiny-dense");
+        json["text_config"]["rope_scaling"] = rope;
+        json["text_config"]["rope_scaling"]["mrope_section"] = json!([6, 5, 5]);
+        parse(&json)
+    };
+    for kind in ["linear", "dynamic", "yarn"] {
+        let error = scaled(json!({ "rope_type": kind })).unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::Missing { field } if field.ends_with("rope_scaling.factor")),
+            "{error:?}"
+        );
+    }
+    let yarn = |key: &str, value: Value| {
+        let mut rope = json!({ "rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64 });
+        rope[key] = value;
+        scaled(rope)
+    };
+    yarn("factor", json!(2)).unwrap();
+    for (key, value) in [
+        ("factor", json!(0)),
+        ("factor", json!(-2.0)),
+        ("factor", json!("4")),
+        ("original_max_position_embeddings", json!(0)),
+        ("original_max_position_embeddings", json!(64.5)),
+        ("original_max_position_embeddings", json!(1u64 << 40)),
+        ("attention_factor", json!(-1.0)),
+        ("attention_factor", json!(0)),
+        ("beta_fast", json!(-32)),
+        ("beta_slow", json!("1")),
+        ("truncate", json!(1)),
+        ("mscale", json!([])),
+    ] {
+        let error = yarn(key, value.clone()).unwrap_err();
+        let ConfigError::Invalid { field, .. } = &error else { panic!("{key} {value}: {error:?}") };
+        assert_eq!(*field, format!("text_config.rope_scaling.{key}"), "{value}");
+    }
+    // A weight that makes the attention factor nothing.
+    assert!(yarn("mscale", json!(1.0)).is_ok());
+    let mut json = read("tiny-dense");
+    json["text_config"]["rope_scaling"] =
+        json!({ "rope_type": "yarn", "factor": 4.0, "mscale": -100.0, "mscale_all_dim": 1.0 });
+    let error = parse(&json).unwrap_err();
+    assert!(error.to_string().contains("attention_factor"), "{error}");
+    json["text_config"]["rope_scaling"] = json!({ "rope_type": "yarn", "factor": 4.0, "rope_theta": 1.0 });
+    let error = parse(&json).unwrap_err();
+    assert!(error.to_string().contains("rope_theta") && error.to_string().contains("more than 1"), "{error}");
 }
 
 #[test]

@@ -320,6 +320,11 @@ fn models_that_lack_files() {
     setup.server.state().files.remove(INDEX);
     let error = assert_matches!(hub_error(download(ID, &setup.options())), HubError::NoWeights { .. });
     assert!(error.to_string().contains("other formats"), "{error}");
+    // An adapter, which has no weights of a model.
+    setup.server.state().files.insert("adapter_config.json".into(), b"{}".to_vec());
+    let error = download(ID, &setup.options()).unwrap_err();
+    assert!(matches!(error, Error::Checkpoint(CheckpointError::Foreign { .. })), "{error}");
+    assert!(error.to_string().contains(ID) && error.to_string().contains("adapter"), "{error}");
 }
 
 #[test]

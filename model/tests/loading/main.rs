@@ -4,6 +4,8 @@
 mod files;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+#[path = "../heard/mod.rs"]
+mod heard;
 #[cfg(feature = "hub")]
 #[path = "../hub_server/mod.rs"]
 mod hub_server;
@@ -11,6 +13,7 @@ mod hub_server;
 mod bad_checkpoints;
 mod bad_configs;
 mod checkpoints;
+mod config_defaults;
 mod configs;
 #[cfg(feature = "hub")]
 mod hub;

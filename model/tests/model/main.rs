@@ -4,6 +4,8 @@
 mod files;
 #[path = "../fixture/mod.rs"]
 mod fixture;
+#[path = "../heard/mod.rs"]
+mod heard;
 
 mod autodiff;
 mod bad_inputs;
@@ -11,5 +13,7 @@ mod batches;
 mod fixture_cases;
 mod fp8;
 mod generation;
+mod layouts;
 mod optimized;
 mod prefixes;
+mod rope;

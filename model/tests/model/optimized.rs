@@ -178,7 +178,7 @@ fn components_compute_what_their_blocks_compute() {
     let hidden = model.config().text.hidden_size;
     let x = Tensor::<Flex, 3>::random([1, 5, hidden], Distribution::Normal(0.0, 1.0), &device);
     let positions = std::array::from_fn(|_| (0..5).collect());
-    let rotary = model.language_model.rotary.forward(&positions, &device);
+    let rotary = model.language_model.rotary.forward(&positions, &[positions[0].len()], &device);
     let kiln_rotary = Rotary { cos: move_over(&rotary.cos), sin: move_over(&rotary.sin) };
     let causal = AttentionOptions { causal: true, ..Default::default() };
     let kernels = model.kernel_config().clone();

@@ -27,7 +27,9 @@ fn reads_a_checkpoint() {
     let pictures = processor.picture_config();
     assert_eq!((pictures.min_pixels, pictures.max_pixels), (4096, 65536));
     assert_eq!((pictures.factor(), pictures.row_len()), (32, 1536));
-    assert_eq!(*processor.video_config(), VideoConfig::default());
+    // Videos have no file of their own: as in HF, the pictures' limits are theirs too.
+    let frames = pictures.clone();
+    assert_eq!(*processor.video_config(), VideoConfig { frames, ..VideoConfig::default() });
 }
 
 #[test]
@@ -50,12 +52,79 @@ fn reads_videos_and_the_joint_file() {
     // Videos take patches from the pictures' settings where they have none of their own.
     let videos = processor.video_config();
     assert_eq!((videos.frames.patch_size, videos.fps, videos.min_frames, videos.max_frames), (14, 4.0, 4, 8));
+}
 
-    let own = r#"{"size": {"shortest_edge": 4096, "longest_edge": 8192}, "patch_size": 16, "min_frames": 2}"#;
-    std::fs::write(folder.path().join("video_preprocessor_config.json"), own).unwrap();
+/// The longest edge of pictures and of videos in a folder that has these files.
+#[track_caller]
+fn limits_of(files: &[(&str, String)]) -> (usize, usize) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     let processor = ImageProcessor::load(folder.path()).unwrap();
-    let videos = processor.video_config();
-    assert_eq!((videos.frames.patch_size, videos.frames.max_pixels, videos.min_frames), (16, 8192, 2));
+    (processor.picture_config().max_pixels, processor.video_config().frames.max_pixels)
+}
+
+/// Every way in which three files can have the settings. HF's order: the nested ones, then those for videos, then those
+/// for pictures.
+#[test]
+fn nested_settings_come_before_older_files() {
+    const RELEASED: (usize, usize) = (16_777_216, 25_165_824);
+    let size = |edge: usize| format!(r#"{{"size": {{"shortest_edge": 4096, "longest_edge": {edge}}}}}"#);
+    let pictures = || ("preprocessor_config.json", size(16_384));
+    let videos = || ("video_preprocessor_config.json", size(32_768));
+    let joint = |text: String| ("processor_config.json", text);
+    let both = || joint(format!(r#"{{"image_processor": {}, "video_processor": {}}}"#, size(40_960), size(262_144)));
+    let nested_pictures = || joint(format!(r#"{{"image_processor": {}}}"#, size(40_960)));
+    let nested_videos = || joint(format!(r#"{{"image_processor": null, "video_processor": {}}}"#, size(262_144)));
+    // As HF 4 wrote it: names only.
+    let flat = || joint(r#"{"processor_class": "Qwen3VLProcessor"}"#.to_owned());
+    for (files, expected) in [
+        (vec![], RELEASED),
+        (vec![flat()], RELEASED),
+        (vec![pictures()], (16_384, 16_384)),
+        (vec![videos()], (RELEASED.0, 32_768)),
+        (vec![pictures(), videos()], (16_384, 32_768)),
+        (vec![flat(), pictures(), videos()], (16_384, 32_768)),
+        (vec![both()], (40_960, 262_144)),
+        (vec![both(), pictures()], (40_960, 262_144)),
+        (vec![both(), videos()], (40_960, 262_144)),
+        (vec![both(), pictures(), videos()], (40_960, 262_144)),
+        (vec![nested_pictures()], (40_960, RELEASED.1)),
+        (vec![nested_pictures(), pictures()], (40_960, 16_384)),
+        (vec![nested_pictures(), pictures(), videos()], (40_960, 32_768)),
+        (vec![nested_videos()], (RELEASED.0, 262_144)),
+        (vec![nested_videos(), pictures(), videos()], (16_384, 262_144)),
+    ] {
+        assert_eq!(limits_of(&files), expected, "{files:?}");
+    }
+}
+
+/// Nested settings of 40,960 pixels beside older ones of 16,384: HF 5.23 makes 10 by 14 patches of a picture of 320 by
+/// 224 pixels, which are 35 tokens.
+#[test]
+fn a_picture_has_the_tokens_of_the_nested_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = |edge: usize| format!(r#"{{"size": {{"shortest_edge": 4096, "longest_edge": {edge}}}}}"#);
+    std::fs::write(folder.path().join("preprocessor_config.json"), size(16_384)).unwrap();
+    let joint = format!(r#"{{"image_processor": {}}}"#, size(40_960));
+    std::fs::write(folder.path().join("processor_config.json"), joint).unwrap();
+    let processor = ImageProcessor::load(folder.path()).unwrap();
+    let grid = processor.process(&RgbImage::new(320, 224)).unwrap().grid;
+    assert_eq!((grid.t, grid.h, grid.w), (1, 10, 14));
+    let one = processor.process(&RgbImage::new(32, 32)).unwrap().grid;
+    assert_eq!((one.t, one.h, one.w), (1, 4, 4));
+}
+
+#[test]
+fn refuses_nested_settings_that_are_no_object() {
+    for nested in ["[1]", "3", r#""Qwen2VLImageProcessor""#] {
+        let folder = tempfile::tempdir().unwrap();
+        let joint = format!(r#"{{"image_processor": {nested}}}"#);
+        std::fs::write(folder.path().join("processor_config.json"), joint).unwrap();
+        let error = ImageProcessor::load(folder.path()).unwrap_err();
+        assert!(matches!(error, ImageError::Json { .. }) && error.to_string().contains("processor_config"), "{error}");
+    }
 }
 
 #[test]

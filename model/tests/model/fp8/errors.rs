@@ -2,12 +2,15 @@
 
 use super::{Tensors, f32_bytes, fp8_json, one_weight, quantize_fixture, read_fixture, stored, write};
 
+use crate::heard::listen;
+
 use burn::tensor::DType;
 use burn_flex::Flex;
 use qwen3_vl_burn::checkpoint::{Checkpoint, CheckpointError};
 use qwen3_vl_burn::config::Fp8Config;
 use qwen3_vl_burn::{Error, LoadOptions, Qwen3Vl, Result};
 use std::path::Path;
+use tracing::Level;
 
 const WEIGHT: &str = "model.language_model.layers.0.mlp.gate_proj.weight";
 const ROUTED: &str = "model.language_model.layers.2.mlp.experts.down_proj";
@@ -36,13 +39,14 @@ fn scales_that_are_missing_surplus_or_misshaped() {
     let CheckpointError::Mismatch { report, .. } = error else { panic!("{error}") };
     assert_eq!((report.missing, report.surplus.len(), report.misshaped.len()), (vec![scales.clone()], 0, 0));
 
-    // Scales of a weight that isn't FP8.
-    let error = load_changed("tiny-dense", |tensors| {
-        let plain = read_fixture("tiny-dense").remove(WEIGHT).unwrap();
-        tensors.insert(WEIGHT.into(), plain);
-    });
-    let CheckpointError::Mismatch { report, .. } = error else { panic!("{error}") };
-    assert_eq!((report.missing.len(), report.surplus, report.misshaped.len()), (0, vec![scales.clone()], 0));
+    // Scales of a weight that isn't FP8 have no place: they are passed over, as in HF.
+    let (mut quantized, _) = quantize_fixture("tiny-dense", [64, 64]);
+    quantized.insert(WEIGHT.into(), read_fixture("tiny-dense").remove(WEIGHT).unwrap());
+    let dir = write("tiny-dense", &quantized, Some(fp8_json(Some([64, 64]))));
+    let load = || Qwen3Vl::<Flex>::load(dir.path(), &Default::default(), LoadOptions::default()).map(drop);
+    let (loaded, warnings) = listen(Level::WARN, load);
+    loaded.unwrap();
+    assert!(warnings.len() == 1 && warnings[0].contains(&format!("1 surplus: {scales}")), "{warnings:?}");
 
     // Gate is [160, 64]: three blocks of rows.
     for shape in [&[1usize, 3][..], &[2, 1], &[160, 1], &[3], &[]] {
@@ -82,16 +86,14 @@ fn scales_without_a_value() {
 
 #[test]
 fn fp8_where_it_cannot_be() {
-    // Without a word in the configuration: the scales are surplus.
+    // Without a word in the configuration; with scales and without.
     let (quantized, _) = quantize_fixture("tiny-dense", [64, 64]);
-    let error = load_error(write("tiny-dense", &quantized, None).path());
-    let CheckpointError::Mismatch { report, .. } = &error else { panic!("{error:?}") };
-    assert_eq!(report.surplus.len(), 28);
-    // Without scales either: the dtype is.
-    let weights: Tensors = quantized.into_iter().filter(|(name, _)| !name.ends_with("_scale_inv")).collect();
-    let error = load_error(write("tiny-dense", &weights, None).path());
-    assert!(matches!(&error, CheckpointError::StoredDtype { found, .. } if found == "F8_E4M3"), "{error:?}");
-    assert!(error.to_string().contains("quantization_config"), "{error}");
+    let plain = quantized.clone().into_iter().filter(|(name, _)| !name.ends_with("_scale_inv"));
+    for tensors in [&plain.collect(), &quantized] {
+        let error = load_error(write("tiny-dense", tensors, None).path());
+        assert!(matches!(&error, CheckpointError::StoredDtype { found, .. } if found == "F8_E4M3"), "{error:?}");
+        assert!(error.to_string().contains("quantization_config"), "{error}");
+    }
     // A norm has no scales; another FP8 has another table.
     let norm = "model.language_model.norm.weight";
     let error = load_changed("tiny-dense", |tensors| {

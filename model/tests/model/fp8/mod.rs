@@ -21,31 +21,31 @@ use std::sync::LazyLock;
 
 /// A tensor to write.
 #[derive(Clone)]
-struct Stored {
-    dtype: &'static str,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
+pub struct Stored {
+    pub dtype: &'static str,
+    pub shape: Vec<usize>,
+    pub bytes: Vec<u8>,
 }
 
-type Tensors = BTreeMap<String, Stored>;
+pub type Tensors = BTreeMap<String, Stored>;
 
-fn stored(dtype: &'static str, shape: &[usize], bytes: Vec<u8>) -> Stored {
+pub fn stored(dtype: &'static str, shape: &[usize], bytes: Vec<u8>) -> Stored {
     Stored { dtype, shape: shape.to_vec(), bytes }
 }
 
-fn f32_bytes(values: &[f32]) -> Vec<u8> {
+pub fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// A fixture's tensors, all f32.
-fn read_fixture(name: &str) -> Tensors {
+pub fn read_fixture(name: &str) -> Tensors {
     let file = fs::read(fixture::folder(name).join("model.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&file).unwrap();
     tensors.iter().map(|(name, view)| (name.to_owned(), stored("F32", view.shape(), view.data().to_vec()))).collect()
 }
 
 /// A checkpoint of `tensors`, with the fixture's configuration and `quantization`.
-fn write(fixture_name: &str, tensors: &Tensors, quantization: Option<Value>) -> tempfile::TempDir {
+pub fn write(fixture_name: &str, tensors: &Tensors, quantization: Option<Value>) -> tempfile::TempDir {
     let raw: Vec<Raw> = tensors.iter().map(|(name, t)| (name.as_str(), t.dtype, &t.shape[..], &t.bytes[..])).collect();
     let dir = folder_with(&file_of(&raw, 0));
     let config = fs::read_to_string(fixture::folder(fixture_name).join("config.json")).unwrap();
@@ -56,7 +56,7 @@ fn write(fixture_name: &str, tensors: &Tensors, quantization: Option<Value>) -> 
 }
 
 /// The released form.
-fn fp8_json(block: Option<[usize; 2]>) -> Value {
+pub fn fp8_json(block: Option<[usize; 2]>) -> Value {
     json!({
         "quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": block,
         "modules_to_not_convert": ["lm_head", "model.visual.merger"], "ignored_layers": ["lm_head"],
@@ -115,7 +115,7 @@ fn is_converted(name: &str) -> bool {
 }
 
 /// A quantised copy of a fixture, and the same with the weights that its codes stand for, as f32.
-fn quantize_fixture(name: &str, block: [usize; 2]) -> (Tensors, Tensors) {
+pub fn quantize_fixture(name: &str, block: [usize; 2]) -> (Tensors, Tensors) {
     let original = read_fixture(name);
     let (mut quantized, mut plain) = (original.clone(), original.clone());
     for (name, tensor) in original.iter().filter(|(name, _)| is_converted(name)) {
@@ -143,7 +143,7 @@ fn round_to_bf16(float: f32) -> u16 {
     ((u64::from(bits) + 0x7fff + u64::from((bits >> 16) & 1)) >> 16) as u16
 }
 
-fn open(dir: &Path) -> (Qwen3VlConfig, Checkpoint) {
+pub fn open(dir: &Path) -> (Qwen3VlConfig, Checkpoint) {
     let config = Qwen3VlConfig::from_dir(dir).unwrap();
     let checkpoint = Checkpoint::open(dir).unwrap().with_quantization(config.quantization.clone());
     (config, checkpoint)
