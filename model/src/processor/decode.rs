@@ -60,7 +60,7 @@ fn decode_whole(
         _ => {
             let decoded = decode_still(data, format, limits)?;
             if format == ImageFormat::Gif && Gif::open(data).is_cut() {
-                tracing::warn!("a GIF file ends after {} bytes within a block; it may have been cut", data.len());
+                tracing::warn!("a GIF file ends after {} bytes without its end mark; it may have been cut", data.len());
             }
             Ok(decoded)
         }

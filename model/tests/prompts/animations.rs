@@ -249,6 +249,11 @@ fn refuses_webp_frames_outside_of_their_canvas() {
         assert!(matches!(open(&damaged), Err(ImageError::Decode(_))), "{:?}", open(&damaged));
         assert!(matches!(decode_bytes(&damaged, &DecodeLimits::default()), Err(ImageError::Decode(_))));
     }
+    // A still picture that is larger than its canvas.
+    let mut still = std::fs::read(locate("pictures/lossy-alpha.webp")).unwrap();
+    let start = still.windows(3).position(|code| code == [0x9D, 0x01, 0x2A]).unwrap();
+    still[start + 3..start + 7].copy_from_slice(&[0xFF, 0x3F, 0xFF, 0x3F]);
+    assert!(matches!(decode_bytes(&still, &DecodeLimits::default()), Err(ImageError::Decode(_))));
     // A canvas of 16,777,216 x 16,777,216 pixels is refused before anything is allocated.
     let canvas = at(b"VP8X") + 12;
     let found = open(&change(canvas, &[0xFF; 6]));

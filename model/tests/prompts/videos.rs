@@ -249,11 +249,9 @@ fn refuses_sources_that_are_no_video() {
 fn refuses_damaged_animations() {
     for name in ["wave.gif", "wave.webp"] {
         let data = std::fs::read(locate(&format!("videos/{name}"))).unwrap();
-        // What is cut is in `animations.rs`. Bytes that are turned, in the data of the first frame and everywhere.
-        let mut damaged = data.clone();
-        damaged[data.len() / 8..data.len() / 7].fill(0xFF);
-        let found = open(damaged, &every_frame());
-        assert!(matches!(found, Err(ImageError::Decode(_))), "{name}: {found:?}");
+        // In the first frame: what ends later is in `animations.rs`.
+        let cut = open(data[..data.len() / 12].to_vec(), &every_frame());
+        assert!(matches!(cut, Err(ImageError::Decode(_) | ImageError::Truncated { .. })), "{name}: {cut:?}");
         // Any prefix gives frames or an error, never a panic. Without FFmpeg, so that only this code is asked.
         for end in (14..data.len()).step_by(7) {
             let _ = open(data[..end].to_vec(), &every_frame());

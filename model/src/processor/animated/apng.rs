@@ -56,28 +56,31 @@ impl Apng {
     /// # Errors
     /// [`ImageError::Decode`] for a structure that breaks the rules. Nothing is decoded.
     pub fn open(data: &[u8]) -> Result<Option<Self>, ImageError> {
+        let before = list_chunks(data).take_while(|chunk| &chunk.name != b"IDAT");
+        let announced: Vec<u32> = before
+            .filter(|chunk| &chunk.name == b"acTL")
+            .map(|chunk| read_u32(&data[chunk.data], 0).unwrap_or(0))
+            .collect();
+        // No frames, or an announcement too many, is no animation, as Pillow has it.
+        let &[announced @ 1..] = &announced[..] else { return Ok(None) };
         let mut chunks = list_chunks(data);
         let head = chunks.next().filter(|chunk| &chunk.name == b"IHDR");
         let Some(&head) = head.and_then(|chunk| data[chunk.data].first_chunk()) else { return Ok(None) };
         let (palette, transparency) = (None, None);
-        let mut found = Self { head, palette, transparency, frames: Vec::new(), announced: 0, cut: true };
-        let (mut number, mut pictured, mut announcements) = (0, false, 0);
+        let mut found =
+            Self { head, palette, transparency, frames: Vec::new(), announced: announced as usize, cut: true };
+        let mut number = 0;
         for chunk in chunks {
             let part = chunk.data.clone();
             match &chunk.name {
                 b"PLTE" => found.palette = Some(part),
                 b"tRNS" => found.transparency = Some(part),
-                b"acTL" if !pictured => {
-                    announcements += 1;
-                    found.announced = read_u32(&data[part], 0).unwrap_or(0) as usize;
-                }
                 b"fcTL" if !chunk.whole => break,
                 b"fcTL" => {
                     found.push_frame(&data[part], number)?;
                     number += 1;
                 }
                 b"IDAT" => {
-                    pictured = true;
                     if let [first] = &mut found.frames[..] {
                         first.parts.push(part);
                     }
@@ -92,10 +95,6 @@ impl Apng {
                 b"IEND" => found.cut = false,
                 _ => {}
             }
-        }
-        // What is announced twice is no animation, as Pillow has it.
-        if announcements != 1 || found.announced == 0 {
-            return Ok(None);
         }
         found.settle();
         Ok((!found.frames.is_empty()).then_some(found))

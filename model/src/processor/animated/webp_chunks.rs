@@ -97,8 +97,11 @@ pub(super) fn read_structure(data: &[u8]) -> Result<Option<WebpStructure>, Image
         Some((name, range)) if &name == b"VP8X" => data[range].first_chunk::<10>(),
         _ => None,
     };
-    let Some(head) = head.filter(|head| head[0] & ANIMATED != 0) else { return Ok(None) };
+    let Some(head) = head else { return Ok(None) };
     let (width, height) = (read_24(&head[4..]) + 1, read_24(&head[7..]) + 1);
+    if head[0] & ANIMATED == 0 {
+        return check_still(data, chunks, width, height).map(|()| None);
+    }
     let alpha = head[0] & ALPHA != 0;
     let mut structure = WebpStructure { width, height, alpha, frames: Vec::new(), exif: None };
     for chunk in chunks {
@@ -124,6 +127,24 @@ pub(super) fn read_structure(data: &[u8]) -> Result<Option<WebpStructure>, Image
         return Err(refuse(ImageFormat::WebP, "an animation without frames"));
     }
     Ok(Some(structure))
+}
+
+/// Checks that the picture of a still file has the size of its canvas: the decoder makes room for it before it looks.
+fn check_still(data: &[u8], chunks: Chunks<'_>, width: u32, height: u32) -> Result<(), ImageError> {
+    for chunk in chunks {
+        let (name, part) = chunk?;
+        let size = match &name {
+            b"VP8 " => read_lossy_size(&data[part]),
+            b"VP8L" => read_lossless_size(&data[part]),
+            _ => continue,
+        };
+        if let Some((found_width, found_height, _)) = size.filter(|&(w, h, _)| (w, h) != (width, height)) {
+            let reason =
+                format!("a picture of {found_height} x {found_width} pixels in a canvas of {height} x {width}");
+            return Err(refuse(ImageFormat::WebP, reason));
+        }
+    }
+    Ok(())
 }
 
 fn read_frame(data: &[u8], range: Range<usize>, number: usize) -> Result<WebpFrame, ImageError> {
