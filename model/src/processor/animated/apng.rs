@@ -62,7 +62,10 @@ impl Apng {
             .map(|chunk| read_u32(&data[chunk.data], 0).unwrap_or(0))
             .collect();
         // No frames, or an announcement too many, is no animation, as Pillow has it.
-        let &[announced @ 1..] = &announced[..] else { return Ok(None) };
+        let &[announced] = &announced[..] else { return Ok(None) };
+        if announced == 0 {
+            return Ok(None);
+        }
         let mut chunks = list_chunks(data);
         let head = chunks.next().filter(|chunk| &chunk.name == b"IHDR");
         let Some(&head) = head.and_then(|chunk| data[chunk.data].first_chunk()) else { return Ok(None) };
