@@ -48,7 +48,7 @@ fn decode_whole(
         ImageFormat::Jpeg if !jpeg::reaches_end(data) => {
             Err(ImageError::Truncated { format: "JPEG", bytes: data.len(), missing: "without an end-of-image marker" })
         }
-        ImageFormat::Png => decode_still(&clean_png(data)?, format, limits),
+        ImageFormat::Png => decode_still(&clean_png(data, limits)?, format, limits),
         ImageFormat::WebP => match Webp::open(data)? {
             Some(webp) => {
                 let mut player = webp.play(data, limits)?;

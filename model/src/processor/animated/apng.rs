@@ -16,7 +16,7 @@ use image::imageops::crop_imm;
 use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};
 
 use super::canvas::{Area, blend_png, clear, place};
-use super::png_chunks::{list_chunks, write_png};
+use super::png_chunks::{count_row_bytes, list_chunks, restore_rows, write_png};
 use super::{Player, Timeline, refuse};
 use crate::processor::still::{decode_still, flatten};
 use crate::processor::{DecodeLimits, ImageError};
@@ -173,19 +173,25 @@ impl Apng {
     pub fn play<'a>(&'a self, data: &'a [u8], limits: &'a DecodeLimits) -> Result<ApngPlayer<'a>, ImageError> {
         let (width, height) = self.size();
         limits.check(width, height, u64::from(width) * u64::from(height) * 4)?;
+        let most = count_row_bytes(data, limits)?;
         let canvas = RgbaImage::new(width, height);
-        Ok(ApngPlayer { file: self, data, limits, canvas, next: 0, before: None })
+        Ok(ApngPlayer { file: self, data, limits, most, canvas, next: 0, before: None })
     }
 
-    /// A frame as a file of its own.
-    fn wrap(&self, frame: &Frame, data: &[u8]) -> Vec<u8> {
+    /// A frame as a file of its own; `most`: bytes of its rows at most.
+    fn wrap(&self, frame: &Frame, data: &[u8], most: usize) -> Vec<u8> {
         let mut head = self.head;
         head[..4].copy_from_slice(&frame.area.width.to_be_bytes());
         head[4..8].copy_from_slice(&frame.area.height.to_be_bytes());
         let table = |name, range: &Option<Range<usize>>| range.clone().map(|range| (name, &data[range]));
         let tables: Vec<_> =
             [table(b"PLTE", &self.palette), table(b"tRNS", &self.transparency)].into_iter().flatten().collect();
-        write_png(head, &tables, frame.parts.iter().map(|part| &data[part.clone()]))
+        let parts = frame.parts.iter().map(|part| &data[part.clone()]);
+        if self.cut && self.frames.last().is_some_and(|last| std::ptr::eq(last, frame)) {
+            let rows = restore_rows(parts, most);
+            return write_png(head, &tables, [&rows[..]].into_iter());
+        }
+        write_png(head, &tables, parts)
     }
 }
 
@@ -194,6 +200,8 @@ pub(in crate::processor) struct ApngPlayer<'a> {
     file: &'a Apng,
     data: &'a [u8],
     limits: &'a DecodeLimits,
+    /// Bytes of rows at most.
+    most: usize,
     canvas: RgbaImage,
     next: usize,
     /// What the last frame covered, where that is restored.
@@ -203,7 +211,7 @@ pub(in crate::processor) struct ApngPlayer<'a> {
 impl Player for ApngPlayer<'_> {
     fn advance(&mut self) -> Result<bool, ImageError> {
         let Some(frame) = self.file.frames.get(self.next) else { return Ok(false) };
-        let (decoded, _) = decode_still(&self.file.wrap(frame, self.data), ImageFormat::Png, self.limits)?;
+        let (decoded, _) = decode_still(&self.file.wrap(frame, self.data, self.most), ImageFormat::Png, self.limits)?;
         let decoded = decoded.into_rgba8();
 
         if let Some(last) = self.next.checked_sub(1).map(|index| &self.file.frames[index]) {

@@ -9,11 +9,17 @@
 //! Source: PNG specification, third edition, section 5.
 
 use std::borrow::Cow;
+use std::io::Write;
 use std::ops::Range;
 
-use crate::processor::ImageError;
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Decompress, FlushDecompress, Status};
+
+use crate::processor::{DecodeLimits, ImageError};
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1A\n";
+/// Bytes that are made room for at a time.
+const INFLATED: usize = 32 << 10;
 
 /// A chunk of a PNG file.
 #[derive(Clone, Debug)]
@@ -51,7 +57,7 @@ pub(super) fn list_chunks(data: &[u8]) -> impl Iterator<Item = Chunk> {
 /// # Errors
 /// [`ImageError::Truncated`] for a file that ends before its picture, or within a chunk of another kind, as Pillow has
 /// it. Whether the picture's rows are all there is found when it is decoded.
-pub(in crate::processor) fn clean_png(data: &[u8]) -> Result<Cow<'_, [u8]>, ImageError> {
+pub(in crate::processor) fn clean_png<'a>(data: &'a [u8], limits: &DecodeLimits) -> Result<Cow<'a, [u8]>, ImageError> {
     let (mut pictured, mut animated, mut ended) = (false, false, false);
     for chunk in list_chunks(data) {
         match &chunk.name {
@@ -62,6 +68,7 @@ pub(in crate::processor) fn clean_png(data: &[u8]) -> Result<Cow<'_, [u8]>, Imag
         }
         // What comes after the picture of an animation is another frame's.
         if &chunk.name == b"fcTL" && pictured {
+            ended = true;
             break;
         }
         if !chunk.whole && &chunk.name != b"IDAT" {
@@ -78,25 +85,77 @@ pub(in crate::processor) fn clean_png(data: &[u8]) -> Result<Cow<'_, [u8]>, Imag
     if !pictured {
         return Err(ImageError::Truncated { format: "PNG", bytes: data.len(), missing: "before its picture" });
     }
+    let most = count_row_bytes(data, limits)?;
     if !animated {
         tracing::warn!("a PNG file ends after {} bytes without its end mark (IEND); it may have been cut", data.len());
     }
-    Ok(Cow::Owned(without_animation(data)))
+    Ok(Cow::Owned(without_animation(data, ended, most)))
 }
 
-fn without_animation(data: &[u8]) -> Vec<u8> {
+/// `most`: bytes of rows at most, where the file has not `ended` as it should.
+fn without_animation(data: &[u8], ended: bool, most: usize) -> Vec<u8> {
+    let chunks: Vec<Chunk> =
+        list_chunks(data).take_while(|chunk| &chunk.name != b"IEND").filter(|chunk| !is_animation(chunk)).collect();
     let mut file = SIGNATURE.to_vec();
-    for chunk in list_chunks(data) {
-        match (&chunk.name, chunk.end) {
-            (b"IEND", _) => break,
-            (b"acTL" | b"fcTL" | b"fdAT", _) => {}
+    for chunk in chunks.iter().filter(|chunk| ended || &chunk.name != b"IDAT") {
+        match chunk.end {
             // With the checksum that it has, right or wrong.
-            (_, Some(end)) => file.extend_from_slice(&data[chunk.data.start - 8..end]),
-            (name, None) => push_chunk(&mut file, name, [&data[chunk.data]]),
+            Some(end) => file.extend_from_slice(&data[chunk.data.start - 8..end]),
+            None => push_chunk(&mut file, &chunk.name, [&data[chunk.data.clone()]]),
         }
+    }
+    if !ended {
+        let picture = chunks.iter().filter(|chunk| &chunk.name == b"IDAT").map(|chunk| &data[chunk.data.clone()]);
+        push_chunk(&mut file, b"IDAT", [&restore_rows(picture, most)[..]]);
     }
     push_chunk(&mut file, b"IEND", []);
     file
+}
+
+fn is_animation(chunk: &Chunk) -> bool {
+    matches!(&chunk.name, b"acTL" | b"fcTL" | b"fdAT")
+}
+
+/// Most bytes that the rows of a picture take, with their filters, by the head of the file: at most 8 a pixel, and of an
+/// interlaced picture each row is at most seven.
+///
+/// # Errors
+/// Those of the limits.
+pub(super) fn count_row_bytes(data: &[u8], limits: &DecodeLimits) -> Result<usize, ImageError> {
+    let side =
+        |at: usize| data.get(at..at + 4).and_then(<[u8]>::first_chunk).map_or(0, |side| u32::from_be_bytes(*side));
+    let (width, height) = (side(SIGNATURE.len() + 8), side(SIGNATURE.len() + 12));
+    let bytes = u64::from(width) * u64::from(height) * 8;
+    limits.check(width, height, 0)?;
+    Ok(bytes.saturating_add(u64::from(height) * 7 + 64).min(limits.max_bytes) as usize)
+}
+
+/// What a zlib stream that ends early still gives, at most `most` bytes, as a whole stream that is not compressed.
+///
+/// The PNG decoder wants a few bytes more than it needs, so that it gives up rows that are there.
+pub(super) fn restore_rows<'a>(parts: impl Iterator<Item = &'a [u8]>, most: usize) -> Vec<u8> {
+    let mut inflater = Decompress::new(true);
+    let mut rows = Vec::new();
+    // An empty part at the end, for what is held back.
+    'parts: for mut part in parts.chain([&[][..]]) {
+        while rows.len() < most {
+            let before = (inflater.total_in(), inflater.total_out());
+            rows.reserve(INFLATED);
+            let found = inflater.decompress_vec(part, &mut rows, FlushDecompress::None);
+            if !matches!(found, Ok(Status::Ok | Status::BufError)) {
+                break 'parts;
+            }
+            let (read, written) = (inflater.total_in() - before.0, inflater.total_out() - before.1);
+            part = &part[read as usize..];
+            if (read, written) == (0, 0) {
+                break;
+            }
+        }
+    }
+    let mut stream = ZlibEncoder::new(Vec::new(), Compression::none());
+    // Writing into memory does not fail.
+    let written = stream.write_all(&rows).and_then(|()| stream.finish());
+    written.unwrap_or_default()
 }
 
 /// A whole file with these chunks and an end mark.
