@@ -1,7 +1,7 @@
 //! `--image` and `--video`, and how they are seen.
 
 use clap::Args;
-use qwen3_vl_burn::processor::{ImageOptions, VideoOptions};
+use qwen3_vl_burn::processor::{ImageOptions, MAX_SOURCE_FPS, VideoOptions};
 use qwen3_vl_burn::prompt::{Content, ImagePart, VideoPart};
 use std::path::PathBuf;
 
@@ -12,8 +12,8 @@ pub struct MediaArgs {
     /// Picture to look at (PNG, JPEG, WebP, GIF, BMP; a data: URI will do); may be given several times
     #[arg(long, value_name = "FILE")]
     pub image: Vec<String>,
-    /// Video to look at: a folder of frames, an animated GIF or WebP, or whatever the installed ffmpeg reads; may be
-    /// given several times
+    /// Video to look at: a folder of frames, an animated GIF, WebP or PNG, or whatever the installed ffmpeg reads;
+    /// may be given several times
     #[arg(long, value_name = "FILE|FOLDER")]
     pub video: Vec<PathBuf>,
     /// How much of them.
@@ -26,26 +26,42 @@ pub struct MediaArgs {
 #[command(next_help_heading = "Pictures and videos")]
 pub struct MediaLimits {
     /// Fewest pixels of a picture or frame; smaller ones are scaled up
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = read_count)]
     pub min_pixels: Option<usize>,
     /// Most pixels of a picture or frame; larger ones are scaled down, which saves time and context
-    #[arg(long, value_name = "PIXELS")]
+    #[arg(long, value_name = "PIXELS", value_parser = read_count)]
     pub max_pixels: Option<usize>,
     /// Frames a second to look at
-    #[arg(long, conflicts_with = "frames")]
+    #[arg(long, conflicts_with = "frames", value_parser = read_rate)]
     pub fps: Option<f64>,
     /// Frames to look at, in place of --fps
-    #[arg(long)]
+    #[arg(long, value_parser = read_count)]
     pub frames: Option<usize>,
     /// Fewest frames to look at
-    #[arg(long)]
+    #[arg(long, value_parser = read_count)]
     pub min_frames: Option<usize>,
     /// Most frames to look at
-    #[arg(long)]
+    #[arg(long, value_parser = read_count)]
     pub max_frames: Option<usize>,
     /// Frames a second of the video itself, for a folder of frames or a file that tells wrong
-    #[arg(long, value_name = "FPS")]
+    #[arg(long, value_name = "FPS", value_parser = read_rate)]
     pub source_fps: Option<f64>,
+}
+
+/// A count of pixels or frames, so that a wrong one is blamed on its option.
+fn read_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..) => Ok(count),
+        _ => Err("expected a whole number from 1".to_owned()),
+    }
+}
+
+/// A number of frames a second.
+fn read_rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(fps) if fps > 0.0 && fps <= MAX_SOURCE_FPS => Ok(fps),
+        _ => Err(format!("expected a number above 0 and up to {MAX_SOURCE_FPS}")),
+    }
 }
 
 impl MediaLimits {

@@ -155,6 +155,9 @@ fn an_answer_without_boxes_has_a_status_of_its_own() {
 
 #[test]
 fn statuses_tell_what_was_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let photo = folder.path().join("photo.png");
+    std::fs::write(&photo, b"\0\0\0\x18ftypheic\0\0\0\0mif1heic").unwrap();
     for (arguments, expected, says) in [
         (vec!["--image", "no-such-picture.png"], 3, "no-such-picture.png"),
         (vec!["--image", "https://example.org/cat.png"], 3, "download"),
@@ -164,6 +167,12 @@ fn statuses_tell_what_was_wrong() {
         (vec!["--max-new-tokens", "0"], 2, "--max-new-tokens"),
         (vec!["--frobnicate"], 2, "--frobnicate"),
         (vec!["--video", "no-such-video.mp4"], 3, "no-such-video.mp4"),
+        (vec!["--image", PICTURE, "--min-pixels", "0"], 2, "--min-pixels"),
+        (vec!["--image", PICTURE, "--max-pixels", "-1"], 2, "--max-pixels"),
+        (vec!["--image", PICTURE, "--source-fps", "0"], 2, "--source-fps"),
+        (vec!["--image", PICTURE, "--frames", "0"], 2, "--frames"),
+        // The picture that cannot be decoded is named, and so is its kind.
+        (vec!["--image", PICTURE, "--image", path(&photo)], 3, "photo.png: a HEIC (HEIF) file"),
     ] {
         let (status, message) = fail(&arguments, "");
         assert_eq!(status, expected, "{arguments:?}: {message}");

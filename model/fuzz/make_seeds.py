@@ -227,6 +227,37 @@ for name in PICTURES:
     whole = (FIXTURES / "pictures" / name).read_bytes()
     write("image", name, whole)
     write("image", f"truncated-{name}", whole[: len(whole) * 2 // 3])
+# Animations: whole, cut in their last frame, and as composed of frames of every kind.
+for name in ["clear.gif", "clear.webp", "patches.webp", "sprite.webp", "clear.png", "wave.png"]:
+    whole = (FIXTURES / "videos" / name).read_bytes()
+    write("image", f"animated-{name}", whole)
+    write("image", f"cut-{name}", whole[: len(whole) * 19 // 20])
+for name in ["webps", "apngs"]:
+    composed = (FIXTURES / f"videos/composition.{name}").read_bytes()
+    rows = (FIXTURES / "videos/composition.csv").read_text().splitlines()[1:]
+    rows = [int(row.split(",")[1]) for row in rows if row.startswith("webp") == (name == "webps")]
+    at = 0
+    for index, length in enumerate(rows[:6]):
+        write("image", f"composed-{index}.{name[:-1]}", composed[at : at + length])
+        at += length
+rgba = (FIXTURES / "pictures/rgba.png").read_bytes()
+moving = (FIXTURES / "videos/wave.png").read_bytes()
+patches = (FIXTURES / "videos/patches.webp").read_bytes()
+control, frame = moving.index(b"acTL") - 4, patches.index(b"ANMF") + 8
+for name, content in {
+    "no-end.png": rgba[:-12],
+    "no-checksum.png": rgba[:-14],
+    "no-frames.png": moving[:control] + chunk(b"acTL", bytes(8)) + moving[control + 20 :],
+    "order.png": moving.replace(b"fdAT" + struct.pack(">I", 2), b"fdAT" + struct.pack(">I", 3), 1),
+    "outside.webp": patches[:frame] + b"\xff" * 3 + patches[frame + 3 :],
+    "no-payload.webp": patches[: frame + 16],
+    "heic": b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+    "avif": b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf",
+    "svg": b"<?xml version='1.0'?>\n<!-- x -->\n<svg/>",
+    "pdf": b"%PDF-1.7\n",
+    "jxl": b"\xff\x0a\xfa\x1f",
+}.items():
+    write("image", name, content)
 grey = (FIXTURES / "pictures/grey.jpg").read_bytes()
 at = grey.index(b"\xff\xc0")
 gif = (FIXTURES / "pictures/animation.gif").read_bytes()
@@ -327,7 +358,11 @@ answers = {
 }
 for name, answer in answers.items():
     write("template_message", f"answer-{name}", NEXT.join([b"", b"", answer.encode()]))
+VIDEO = {"type": "video", "video": ["a.png", "b.png"], "video_metadata": {"fps": 10.0, "frames_indices": [0, 7], "total_num_frames": 8}}
+ODD = {"type": "image", "image": {"url": "a.png", "detail": "low"}, "max_pixel": 9}
 conversations = {
+    "metadata": json.dumps({"messages": [{"role": "user", "content": [VIDEO, ODD], "mood": "x"}]}).encode(),
+    "bad-metadata": json.dumps({"messages": [{"role": "user", "content": [{**VIDEO, "raw_fps": 3}]}]}).encode(),
     "no-json": b"{", "no-list": b'{"messages": 3}', "no-role": b'{"messages": [{"content": "x"}]}',
     "bad-part": b'{"messages": [{"role": "user", "content": [{"type": "audio"}]}]}',
     "bad-tools": b'{"messages": [{"role": "user", "content": "x", "tool_calls": [3]}, {"role": "assistant", "tool_calls": [3]}], "tools": [[]]}',

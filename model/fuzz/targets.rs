@@ -17,7 +17,9 @@ use qwen3_vl_burn::Qwen3VlConfig;
 use qwen3_vl_burn::checkpoint::{Checkpoint, expected_tensors};
 use qwen3_vl_burn::config::{Fp8Config, MoeConfig, TextConfig, VisionConfig};
 use qwen3_vl_burn::grounding::{self, DrawStyle, Shape};
-use qwen3_vl_burn::processor::{DecodeLimits, PreprocessorConfig, VideoConfig, decode_bytes};
+use qwen3_vl_burn::processor::{
+    DecodeLimits, ImageProcessor, PreprocessorConfig, VideoConfig, VideoOptions, VideoTools, decode_bytes,
+};
 use qwen3_vl_burn::prompt::{
     AnswerPiece, ChatTemplate, Message, RenderOptions, TemplateValue, ThinkingStream, opens_thinking, parse_tool_calls,
     split_opened_thinking, split_thinking,
@@ -123,14 +125,30 @@ pub fn config(data: &[u8]) {
     let _ = VideoConfig::from_json(text, "video_preprocessor_config.json", &pictures.unwrap_or_default());
 }
 
-/// A picture, under limits that keep each input fast.
+/// A picture, and the same as a video where it may be an animation, under limits that keep each input fast.
 pub fn image(data: &[u8]) {
     let limits = DecodeLimits { max_side: 4096, max_pixels: 1 << 18, ..Default::default() };
+    if matches!(data, [b'G', b'I', b'F', ..] | [b'R', b'I', b'F', b'F', ..] | [0x89, b'P', b'N', b'G', ..]) {
+        play(data, DecodeLimits { max_pixels: 1 << 14, ..limits });
+    }
     if let Ok(picture) = decode_bytes(data, &limits) {
         let (width, height) = picture.dimensions();
         assert!(
             width > 0 && height > 0 && width.max(height) <= 4096 && u64::from(width) * u64::from(height) <= 1 << 18
         );
+    }
+}
+
+/// Frames of an animation; other files are not given to FFmpeg.
+fn play(data: &[u8], limits: DecodeLimits) {
+    let frames = PreprocessorConfig { min_pixels: 1024, max_pixels: 1 << 16, ..Default::default() };
+    let videos = VideoConfig { max_frames: 8, frames: frames.clone(), ..Default::default() };
+    let nowhere =
+        VideoTools { ffmpeg: "no/such/ffmpeg".into(), ffprobe: "no/such/ffprobe".into(), ..Default::default() };
+    let processor = ImageProcessor::new(frames, videos).unwrap().with_limits(limits).with_video_tools(nowhere);
+    if let Ok(video) = processor.process_video_source(&data.to_vec().into(), &VideoOptions::default()) {
+        assert_eq!(video.timestamps.len(), video.pixels.grid.t);
+        assert_eq!(video.pixels.pixel_values.len(), video.pixels.grid.patches() * 3 * 2 * 16 * 16);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::processor::{ImageProcessor, ProcessedImages, ProcessedMedia};
 use crate::prompt::{
     ChatTemplate, Content, Message, Modality, PromptError, RenderOptions, Tokenizer, VideoPrompt, expand_prompt,
 };
-use crate::{ModelInputs, Result};
+use crate::{Error, ModelInputs, Result};
 
 /// Makes [`ModelInputs`] from conversations (HF's `Qwen3VLProcessor`).
 ///
@@ -92,17 +92,28 @@ impl Qwen3VlProcessor {
     /// Reads and processes the pictures and videos of all messages, in order.
     ///
     /// # Errors
-    /// As [`Self::process_media`].
+    /// As [`Self::process_media`]; what names no file or address is a [`PromptError::Media`], which says which picture of
+    /// which message it is.
     pub fn process_all_media(&self, messages: &[Message]) -> Result<Vec<ProcessedMedia>> {
         let mut media = Vec::new();
-        for part in messages.iter().flat_map(|message| &message.content) {
-            let processed = self.process_media(part).map_err(|error| match error {
-                crate::Error::Prompt(PromptError::NoSource { modality, .. }) => {
-                    PromptError::NoSource { modality, index: media.len() }.into()
-                }
-                other => other,
-            })?;
-            media.extend(processed);
+        for (number, message) in messages.iter().enumerate() {
+            for part in &message.content {
+                let modality = match part {
+                    Content::Video(_) => Modality::Video,
+                    _ => Modality::Image,
+                };
+                let processed = self.process_media(part).map_err(|error| match error {
+                    Error::Prompt(PromptError::NoSource { modality, .. }) => {
+                        PromptError::NoSource { modality, index: media.len() }.into()
+                    }
+                    Error::Image(source) if !source.names_source() => {
+                        let source = Box::new(source);
+                        PromptError::Media { modality, index: media.len(), message: number, source }.into()
+                    }
+                    other => other,
+                })?;
+                media.extend(processed);
+            }
         }
         Ok(media)
     }

@@ -1,6 +1,6 @@
 //! What can be wrong with a picture, a video or the settings that process it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -54,15 +54,37 @@ pub enum ImageError {
         bytes: usize,
     },
 
+    /// A kind of file that is known, and not read.
+    #[error("a {name} file cannot be read as a picture (PNG, JPEG, WebP, GIF or BMP): {advice}")]
+    UnsupportedFormat {
+        /// What it is.
+        name: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
+
+    /// What is wrong with the picture or video in a file.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ImageError>,
+    },
+
     /// The data is damaged, or uses a feature of its format that the decoder lacks.
     #[error("cannot decode the picture: {0}")]
     Decode(#[source] image::ImageError),
 
-    /// A JPEG file ends before its end-of-image marker.
-    #[error("the JPEG data ends after {bytes} bytes without an end-of-image marker")]
+    /// A file ends before its picture does.
+    #[error("the {format} data ends after {bytes} bytes, {missing}: the file was cut; get it again")]
     Truncated {
+        /// Its format.
+        format: &'static str,
         /// Length of the data.
         bytes: usize,
+        /// What it ends before.
+        missing: &'static str,
     },
 
     /// A side of the picture is zero.
@@ -195,4 +217,22 @@ pub enum ImageError {
         /// What it should be.
         expected: &'static str,
     },
+}
+
+impl ImageError {
+    /// The same error, with the file that it is about where it doesn't say so.
+    pub(super) fn at(self, path: &Path) -> Self {
+        if self.names_source() { self } else { Self::File { path: path.to_owned(), source: Box::new(self) } }
+    }
+
+    /// Whether the error says which file or address it is about, or is about an option or setting.
+    pub(crate) fn names_source(&self) -> bool {
+        match self {
+            Self::Read { .. } | Self::NotAFile { .. } | Self::FileTooLarge { .. } | Self::File { .. } => true,
+            Self::Option { .. } | Self::Setting { .. } | Self::Json { .. } | Self::FrameRate { .. } => true,
+            Self::Location(error) => error.names_source(),
+            Self::Video(error) => error.names_source(),
+            _ => false,
+        }
+    }
 }

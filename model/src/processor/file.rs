@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
+use super::format::{HEAD, recognise};
 use super::{DecodeLimits, ImageError};
 
 /// Checks that there is a regular file at `path`: not a folder, and not a pipe or device, which may never end.
@@ -22,7 +23,8 @@ pub(super) fn require_file(path: &Path) -> Result<Metadata, ImageError> {
 /// Reads the picture file at `path`. Bytes that begin no picture are not read on.
 ///
 /// # Errors
-/// Those of [`require_file`], [`ImageError::FileTooLarge`], [`ImageError::UnknownFormat`].
+/// Those of [`require_file`], [`ImageError::FileTooLarge`], [`ImageError::UnknownFormat`],
+/// [`ImageError::UnsupportedFormat`].
 pub(super) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, ImageError> {
     let failed = |source| ImageError::Read { path: path.to_owned(), source };
     let bytes = require_file(path)?.len();
@@ -33,10 +35,8 @@ pub(super) fn read_file(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, I
     }
     let mut file = File::open(path).map_err(failed)?;
     let mut data = Vec::new();
-    file.by_ref().take(64).read_to_end(&mut data).map_err(failed)?;
-    if image::guess_format(&data).is_err() {
-        return Err(ImageError::UnknownFormat { bytes: bytes as usize });
-    }
+    file.by_ref().take(HEAD as u64).read_to_end(&mut data).map_err(failed)?;
+    recognise(&data, bytes)?;
     // It may have grown since.
     file.take(max_bytes).read_to_end(&mut data).map_err(failed)?;
     if data.len() as u64 > max_bytes {

@@ -82,6 +82,14 @@ pub enum LocationError {
     },
 }
 
+impl LocationError {
+    /// Whether the error repeats the address that it is about.
+    pub(super) fn names_source(&self) -> bool {
+        use LocationError::{Base64, DataUri, Empty, MediaType};
+        !matches!(self, Empty | DataUri { .. } | MediaType { .. } | Base64 { .. })
+    }
+}
+
 /// What a string names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Location {
@@ -106,6 +114,17 @@ pub(super) fn locate(text: &str) -> Result<Location, LocationError> {
         "file" => read_file_url(text, rest).map(Location::Path),
         "http" | "https" => Err(LocationError::Remote { url: shorten(text) }),
         scheme => Err(LocationError::Scheme { url: shorten(text), scheme: scheme.to_owned() }),
+    }
+}
+
+/// The path that `text` names, if it names one; data are not decoded.
+pub(super) fn locate_path(text: &str) -> Option<PathBuf> {
+    if strip_prefix(text, "data:").is_some() {
+        return None;
+    }
+    match locate(text) {
+        Ok(Location::Path(path)) => Some(path),
+        _ => None,
     }
 }
 

@@ -5,16 +5,18 @@
 //! ([`decode_path`], [`decode_bytes`]), its target size is chosen ([`smart_resize`]), it is resampled (bicubic with
 //! antialias), each sample is mapped to `(x / 255 - mean) / std`, and the samples are laid out as one row for each
 //! patch. [`ImageProcessor`] runs them in order with the settings of a checkpoint ([`PreprocessorConfig`],
-//! [`VideoConfig`]).
+//! [`VideoConfig`]). Animations are played by `animated`, frame by frame, as Pillow plays them.
 //!
 //! What comes out equals what HF transformers' `Qwen2VLImageProcessorFast` and `Qwen3VLVideoProcessor` compute, up to
 //! one level of an 8-bit sample where two resamplers round differently (`tests/prompts/processor.rs`).
 
+mod animated;
 mod config;
 mod config_file;
 mod decode;
 mod error;
 mod file;
+mod format;
 mod frames;
 mod grid;
 mod guard;
@@ -30,6 +32,7 @@ mod pipeline;
 mod resize;
 mod size;
 mod source;
+mod still;
 mod video;
 
 pub use config::{PreprocessorConfig, VideoConfig};

@@ -27,3 +27,28 @@ pub(super) fn read_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
         Some(number) => Err(D::Error::custom(format!("expected a whole number from 0, found {number}"))),
     }
 }
+
+/// Reads a list of counts.
+pub(super) fn read_counts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<usize>>, D::Error> {
+    let counts = match Value::deserialize(deserializer)? {
+        Value::Null => return Ok(None),
+        Value::Array(counts) => counts,
+        other => return Err(D::Error::custom(format!("expected a list of whole numbers, found {other}"))),
+    };
+    let read = |count| match read_count(count) {
+        Ok(Some(count)) => Ok(count),
+        Ok(None) => Err(D::Error::custom("expected a whole number from 0, found null")),
+        Err(error) => Err(D::Error::custom(error)),
+    };
+    counts.into_iter().map(read).collect::<Result<_, _>>().map(Some)
+}
+
+/// Reads a count that may have been computed from seconds and rates: a number that is not negative, rounded to the
+/// nearest.
+pub(super) fn read_total<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    match read_rate(deserializer)? {
+        None => Ok(None),
+        Some(number) if (0.0..9e15).contains(&number) => Ok(Some(number.round() as usize)),
+        Some(number) => Err(D::Error::custom(format!("expected a number of frames, found {number}"))),
+    }
+}

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::number::{read_count, read_rate};
+use super::number::{read_count, read_counts, read_rate, read_total};
 use super::{ImageError, PreprocessorConfig, VideoConfig};
 
 /// Most frames a second that a source may claim: high-speed cameras reach it.
@@ -32,8 +32,11 @@ pub struct ImageOptions {
 /// Sampling and pixel limits of one video; what is absent is the checkpoint's.
 ///
 /// A list of frames ([`VideoSource::List`](super::VideoSource::List)) counts as sampled already: every frame is taken,
-/// unless `raw_fps` comes with `fps`, or `num_frames` is given. `sample_fps` says the same of any source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// unless `raw_fps` comes with `fps`, or `num_frames` is given. `sample_fps` says the same of any source, and so does
+/// `frames_indices`, which together with `raw_fps` is what HF's `VideoMetadata` tells of frames that were sampled before:
+/// frame `i` happened at `frames_indices[i] / raw_fps` seconds (without `raw_fps`, `fps` is the rate of the indices, as in
+/// `VideoMetadata`).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VideoOptions {
     /// Frames a second to sample. For a list of frames without another rate, the rate that they were sampled at.
@@ -63,17 +66,30 @@ pub struct VideoOptions {
     /// Most pixels of all temporal patches together, each counted as one frame.
     #[serde(deserialize_with = "read_count", skip_serializing_if = "Option::is_none")]
     pub total_pixels: Option<usize>,
+    /// For frames that are sampled already, which frames of the source they are: one index for each.
+    #[serde(deserialize_with = "read_counts", skip_serializing_if = "Option::is_none")]
+    pub frames_indices: Option<Vec<usize>>,
+    /// Frames of the source: more than the largest of `frames_indices`, or, without these, as many as are given.
+    #[serde(deserialize_with = "read_total", skip_serializing_if = "Option::is_none")]
+    pub total_num_frames: Option<usize>,
     /// Whether frames are sampled at all, where the rules above decide otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub do_sample_frames: Option<bool>,
 }
 
 impl ImageOptions {
+    /// The names of the options, as messages have them.
+    pub(crate) const NAMES: [&str; 2] = ["min_pixels", "max_pixels"];
+
     /// The checkpoint's settings with these limits. A limit given alone moves the other one out of its way.
     ///
     /// # Errors
-    /// [`ImageError::Option`] for limits that contradict each other, [`ImageError::Setting`] for ones that cannot work.
+    /// [`ImageError::Option`] for limits of zero and ones that contradict each other, [`ImageError::Setting`] for ones
+    /// that cannot work.
     pub fn apply(&self, config: &PreprocessorConfig) -> Result<PreprocessorConfig, ImageError> {
+        for (name, count) in [("min_pixels", self.min_pixels), ("max_pixels", self.max_pixels)] {
+            refuse_unless(count != Some(0), name, count, "a positive number")?;
+        }
         let (min_pixels, max_pixels) =
             order(("min_pixels", self.min_pixels, config.min_pixels), (self.max_pixels, config.max_pixels))?;
         let config = PreprocessorConfig { min_pixels, max_pixels, ..config.clone() };
@@ -83,6 +99,23 @@ impl ImageOptions {
 }
 
 impl VideoOptions {
+    /// The names of the options, as messages have them.
+    pub(crate) const NAMES: [&str; 13] = [
+        "fps",
+        "raw_fps",
+        "sample_fps",
+        "num_frames",
+        "nframes",
+        "min_frames",
+        "max_frames",
+        "min_pixels",
+        "max_pixels",
+        "total_pixels",
+        "frames_indices",
+        "total_num_frames",
+        "do_sample_frames",
+    ];
+
     /// The checkpoint's settings with this sampling; pixel limits depend on the number of frames
     /// ([`Self::limit_pixels`]).
     ///
@@ -103,6 +136,8 @@ impl VideoOptions {
         if let (Some(min), Some(max)) = (self.min_pixels, self.max_pixels) {
             refuse_unless(min <= max, "min_pixels", Some(min), "at most max_pixels")?;
         }
+        let total = self.total_num_frames;
+        refuse_unless(total != Some(0), "total_num_frames", total, "a positive number")?;
         let bounds = (("min_frames", self.min_frames, config.min_frames), (self.max_frames, config.max_frames));
         let (mut min_frames, mut max_frames) = order(bounds.0, bounds.1)?;
         if let Some(count) = self.num_frames {
@@ -130,6 +165,9 @@ impl VideoOptions {
 
     /// Frames a second of the source, where the options tell.
     pub(super) fn source_rate(&self, list: bool) -> Option<f64> {
+        if self.frames_indices.is_some() {
+            return self.raw_fps.or(self.fps);
+        }
         let sampled = if list && !self.samples(list) { self.fps } else { None };
         self.sample_fps.or(self.raw_fps).or(sampled)
     }
@@ -137,7 +175,42 @@ impl VideoOptions {
     /// Whether frames are to be sampled.
     pub(super) fn samples(&self, list: bool) -> bool {
         let asked = !list || self.num_frames.is_some() || (self.raw_fps.is_some() && self.fps.is_some());
-        self.do_sample_frames.unwrap_or(asked && self.sample_fps.is_none())
+        let sampled = self.sample_fps.is_some() || self.frames_indices.is_some();
+        self.do_sample_frames.unwrap_or(asked && !sampled)
+    }
+
+    /// Checks what the options tell of a source against its number of frames.
+    ///
+    /// # Errors
+    /// [`ImageError::Option`] for indices or a number of frames that cannot be those of `frames` frames.
+    pub(super) fn check_frames(&self, frames: usize, list: bool) -> Result<(), ImageError> {
+        if let Some(indices) = &self.frames_indices {
+            let count = indices.len();
+            let many = || Some(format!("{count} indices for {frames} frames"));
+            refuse_unless(count == frames, "frames_indices", many(), "one index for each frame given")?;
+            let sampling = self.do_sample_frames == Some(true) || self.num_frames.is_some_and(|number| number != count);
+            refuse_unless(!sampling, "frames_indices", many(), "given where frames are sampled once more")?;
+        }
+        let Some(total) = self.total_num_frames else { return Ok(()) };
+        match &self.frames_indices {
+            Some(indices) => {
+                let largest = indices.iter().max().copied().unwrap_or(0);
+                let found = Some(format!("{total}, and an index is {largest}"));
+                refuse_unless(largest < total, "total_num_frames", found, "more than every index")
+            }
+            None if list => {
+                let found = Some(format!("{total} for {frames} frames"));
+                let expected =
+                    "the number of frames given, unless frames_indices says which of the source's frames they are";
+                refuse_unless(total == frames, "total_num_frames", found, expected)
+            }
+            None => {
+                if total != frames {
+                    tracing::warn!("total_num_frames is {total}, and the video has {frames} frames, which count");
+                }
+                Ok(())
+            }
+        }
     }
 }
 

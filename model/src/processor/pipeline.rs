@@ -99,7 +99,11 @@ impl ImageProcessor {
     /// Those of [`ImageSource::decode`], [`ImageOptions::apply`] and [`Self::process`].
     pub fn process_source(&self, source: &ImageSource, options: &ImageOptions) -> Result<ProcessedImage, ImageError> {
         let config = options.apply(&self.pictures)?;
-        self.fit_picture(&*source.decode(&self.opening.pictures)?, &config)
+        let fit = || self.fit_picture(&*source.decode(&self.opening.pictures)?, &config);
+        fit().map_err(|error| match source.path() {
+            Some(path) => error.at(&path),
+            None => error,
+        })
     }
 
     /// Processes one picture; it fills every frame of its only temporal patch.
@@ -151,18 +155,31 @@ impl ImageProcessor {
     ///
     /// # Errors
     /// Those of [`VideoOptions::apply`], [`Self::process_video`], and of a source that cannot be read
-    /// ([`ImageError::Video`], [`ImageError::Decode`], [`ImageError::Read`], ..).
+    /// ([`ImageError::Video`], [`ImageError::Decode`], [`ImageError::Read`], ..), in an [`ImageError::File`] where it is
+    /// a file; [`ImageError::Option`] for indices or a number of frames that the source cannot have.
     pub fn process_video_source(
         &self,
         source: &VideoSource,
         options: &VideoOptions,
     ) -> Result<ProcessedVideo, ImageError> {
+        let path = source.path();
+        // Warnings say which file they are about.
+        let _span = path.as_ref().map(|path| tracing::error_span!("video", path = %path.display()).entered());
+        self.process_frames(source, options).map_err(|error| match &path {
+            Some(path) => error.at(path),
+            None => error,
+        })
+    }
+
+    fn process_frames(&self, source: &VideoSource, options: &VideoOptions) -> Result<ProcessedVideo, ImageError> {
         let config = options.apply(&self.videos)?;
         let list = matches!(source, VideoSource::List(_));
         let mut video = OpenVideo::open(source, &self.opening)?;
         loop {
+            options.check_frames(video.count(), list)?;
             // A single frame needs no rate.
-            let fps = options.source_rate(list).or_else(|| video.fps()).or((video.count() == 1).then_some(1.0));
+            let alone = video.count() == 1 && options.frames_indices.is_none();
+            let fps = options.source_rate(list).or_else(|| video.fps()).or(alone.then_some(1.0));
             let fps = Some(resolve_fps(fps)?);
             let indices: Vec<usize> = if options.samples(list) {
                 self.opening.limits.check_count(count_samples(video.count(), fps, &config)?)?;
@@ -178,7 +195,8 @@ impl ImageProcessor {
                 Err(ImageError::Video(VideoError::FrameCount { .. })) if video.recount()? => continue,
                 Err(error) => return Err(error),
             }
-            let timestamps = compute_timestamps(&indices, fps, config.frames.temporal_patch_size)?;
+            let happened = options.frames_indices.as_deref().unwrap_or(&indices);
+            let timestamps = compute_timestamps(happened, fps, config.frames.temporal_patch_size)?;
             return Ok(ProcessedVideo { pixels: fitter.finish(&self.video_samples)?, timestamps });
         }
     }

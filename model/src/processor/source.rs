@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 
-use super::location::{Location, LocationError, decode_base64, locate, write_data_uri};
+use super::location::{Location, LocationError, decode_base64, locate, locate_path, write_data_uri};
 use super::{DecodeLimits, ImageError, decode_bytes, decode_path};
 
 /// Where a picture comes from. Copies share the data.
@@ -65,6 +65,15 @@ impl ImageSource {
             }
         }
         .map(Cow::Owned)
+    }
+
+    /// The file, where it is one.
+    pub(super) fn path(&self) -> Option<Cow<'_, Path>> {
+        match self {
+            Self::Path(path) => Some(Cow::Borrowed(path)),
+            Self::Location(text) => locate_path(text).map(Cow::Owned),
+            Self::Bytes(_) | Self::Picture(_) => None,
+        }
     }
 
     /// The source as a string that messages can hold: data becomes a `data:` URI, pixels one of a PNG file. `None` for

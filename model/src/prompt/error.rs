@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::Modality;
-use crate::processor::Grid;
+use crate::processor::{Grid, ImageError};
 
 /// Why a prompt could not be made.
 #[derive(Debug, Error)]
@@ -109,6 +109,19 @@ pub enum PromptError {
         placeholders: usize,
         /// Pictures or videos given.
         given: usize,
+    },
+
+    /// A picture or video of a message cannot be decoded or processed, and its error doesn't say where it comes from.
+    #[error("{modality} {index} of the conversation, in message {message} (both counted from 0): {source}")]
+    Media {
+        /// Picture or video.
+        modality: Modality,
+        /// Which one of all pictures and videos, from 0.
+        index: usize,
+        /// Which message, from 0.
+        message: usize,
+        /// What is wrong.
+        source: Box<ImageError>,
     },
 
     /// A picture or video of a message that says nothing about where it is.

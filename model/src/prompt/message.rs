@@ -8,6 +8,8 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::ignored::{list_ignored, warn_ignored};
+use super::part_json::{read_image, read_video};
 use super::{ImagePart, VideoPart};
 
 /// One part of a message.
@@ -118,40 +120,57 @@ impl Serialize for Content {
 impl<'de> Deserialize<'de> for Content {
     /// Takes `{"type": "text", "text": ..}`, `{"type": "image"}` with the source under `image`, `url`, `path` or
     /// `base64`, OpenAI's `{"type": "image_url", "image_url": {"url": ..}}`, the same for videos, and the older forms
-    /// without a type. Options stand beside the source.
+    /// without a type. Options stand beside the source; keys that nothing reads are named in a warning.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let part = Map::<String, Value>::deserialize(deserializer)?;
-        let kind = match part.get("type") {
-            Some(Value::String(kind)) => kind.as_str(),
-            Some(other) => return Err(D::Error::custom(format!("a content type is a string, not {other}"))),
-            None => ["text", "image_url", "image", "video_url", "video"]
-                .into_iter()
-                .find(|key| part.contains_key(*key))
-                .ok_or_else(|| D::Error::missing_field("type"))?,
-        };
-        match kind {
-            "text" => match part.get("text") {
-                Some(Value::String(text)) => Ok(Self::Text(text.clone())),
-                _ => Err(D::Error::missing_field("text")),
-            },
-            "image" | "image_url" => {
-                ImagePart::deserialize(Value::Object(part)).map(Self::Image).map_err(D::Error::custom)
-            }
-            "video" | "video_url" => {
-                VideoPart::deserialize(Value::Object(part)).map(Self::Video).map_err(D::Error::custom)
-            }
-            other => Err(D::Error::unknown_variant(other, &["text", "image", "image_url", "video", "video_url"])),
-        }
+        let (part, ignored) = read_part(Map::deserialize(deserializer)?).map_err(D::Error::custom)?;
+        warn_ignored("a part of a message", &ignored);
+        Ok(part)
     }
 }
 
-fn read_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(Vec::new()),
-        Value::String(text) => Ok(vec![Content::Text(text)]),
-        parts @ Value::Array(_) => Vec::deserialize(parts).map_err(D::Error::custom),
-        other => Err(D::Error::custom(format!("content is a string or a list, not {other}"))),
+/// Reads a part; returns the keys that nothing read, too.
+fn read_part(part: Map<String, Value>) -> Result<(Content, Vec<String>), serde_json::Error> {
+    use serde_json::Error;
+    let kind = match part.get("type") {
+        Some(Value::String(kind)) => kind.as_str(),
+        Some(other) => return Err(Error::custom(format!("a content type is a string, not {other}"))),
+        None => ["text", "image_url", "image", "video_url", "video"]
+            .into_iter()
+            .find(|key| part.contains_key(*key))
+            .ok_or_else(|| Error::missing_field("type"))?,
+    };
+    match kind {
+        "text" => match part.get("text") {
+            Some(Value::String(text)) => {
+                let ignored = list_ignored(&part, |key| matches!(key, "type" | "text"));
+                Ok((Content::Text(text.clone()), ignored))
+            }
+            _ => Err(Error::missing_field("text")),
+        },
+        "image" | "image_url" => read_image(part).map(|(part, ignored)| (Content::Image(part), ignored)),
+        "video" | "video_url" => read_video(part).map(|(part, ignored)| (Content::Video(part), ignored)),
+        other => Err(Error::unknown_variant(other, &["text", "image", "image_url", "video", "video_url"])),
     }
+}
+
+/// Reads the parts of one message; keys that nothing reads are named in one warning.
+fn read_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>, D::Error> {
+    let parts = match Value::deserialize(deserializer)? {
+        Value::Null => return Ok(Vec::new()),
+        Value::String(text) => return Ok(vec![Content::Text(text)]),
+        Value::Array(parts) => parts,
+        other => return Err(D::Error::custom(format!("content is a string or a list, not {other}"))),
+    };
+    let mut all = Vec::new();
+    let mut contents = Vec::with_capacity(parts.len());
+    for part in parts {
+        let part = Map::deserialize(part).map_err(D::Error::custom)?;
+        let (content, ignored) = read_part(part).map_err(D::Error::custom)?;
+        contents.push(content);
+        all.extend(ignored.into_iter().filter(|key| !all.contains(key)).collect::<Vec<_>>());
+    }
+    warn_ignored("the parts of a message", &all);
+    Ok(contents)
 }
 
 #[cfg(test)]

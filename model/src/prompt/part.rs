@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::de::Error as _;
 use serde::ser::{Error as _, SerializeMap};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
 
 use crate::processor::{ImageOptions, ImageSource, VideoOptions, VideoSource};
 
@@ -24,7 +22,8 @@ pub struct ImagePart {
 /// A video of a message.
 ///
 /// In JSON the options stand beside the source: `{"type": "video", "video": "cat.mp4", "fps": 1}`; a list of frames is
-/// `"video": ["f0.png", "f1.png"]`. Sources in memory become `data:` URIs.
+/// `"video": ["f0.png", "f1.png"]`. What HF's `video_metadata` says of the source is an option too. Sources in memory
+/// become `data:` URIs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct VideoPart {
     /// Where it is; `None` where whoever prepares the prompt supplies the processed video.
@@ -114,60 +113,10 @@ fn write_options<M: SerializeMap>(part: &mut M, options: &impl Serialize) -> Res
     Ok(())
 }
 
-impl<'de> Deserialize<'de> for ImagePart {
-    /// Takes the source under `image`, `image_url`, `url` or `path`, as a string or an object with a `url`, or under
-    /// `base64`.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let part = Map::deserialize(deserializer)?;
-        let source =
-            ["image", "image_url", "url", "path"].into_iter().filter_map(|key| part.get(key)).find_map(read_string);
-        let base64 = || part.get("base64").and_then(read_string).map(|data| format!("data:;base64,{data}"));
-        let source = source.or_else(base64).map(ImageSource::Location);
-        let options = ImageOptions::deserialize(Value::Object(part)).map_err(D::Error::custom)?;
-        Ok(Self { source, options })
-    }
-}
-
-impl<'de> Deserialize<'de> for VideoPart {
-    /// Takes the source under `video`, `video_url`, `url` or `path`, as a string, an object with a `url`, or a list of
-    /// frames.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let part = Map::deserialize(deserializer)?;
-        let mut source = None;
-        for value in ["video", "video_url", "url", "path"].into_iter().filter_map(|key| part.get(key)) {
-            source = match value {
-                Value::Array(frames) => {
-                    let read = |frame| read_string(frame).map(ImageSource::Location);
-                    let frames: Option<Vec<_>> = frames.iter().map(read).collect();
-                    let frames = frames.ok_or_else(|| D::Error::custom("a list of frames holds paths or URIs"))?;
-                    Some(VideoSource::List(frames))
-                }
-                other => read_string(other).map(VideoSource::Location),
-            };
-            if source.is_some() {
-                break;
-            }
-        }
-        let options = VideoOptions::deserialize(Value::Object(part)).map_err(D::Error::custom)?;
-        Ok(Self { source, options })
-    }
-}
-
-/// A string, or the `url` or `image` of an object.
-fn read_string(value: &Value) -> Option<String> {
-    match value {
-        Value::String(source) => Some(source.clone()),
-        Value::Object(object) => {
-            ["url", "image"].into_iter().find_map(|key| object.get(key)?.as_str()).map(str::to_owned)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use image::RgbImage;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -202,7 +151,7 @@ mod tests {
         let options =
             VideoOptions { fps: Some(0.5), do_sample_frames: Some(true), num_frames: Some(3), ..Default::default() };
         for part in [VideoPart::default(), "a.mp4".into(), vec![ImageSource::from("f0"), "f1".into()].into()] {
-            let part: VideoPart = VideoPart { options, ..part };
+            let part: VideoPart = VideoPart { options: options.clone(), ..part };
             assert_eq!(video(serde_json::to_value(&part).unwrap()), part);
         }
         // Data becomes a URI of the same contents.

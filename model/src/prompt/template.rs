@@ -13,6 +13,7 @@ use std::time::SystemTime;
 
 use minijinja::{Environment, Error, ErrorKind, Value};
 
+use super::ignored::Reported;
 use super::template_source::prepare_source;
 use super::{CHATML_TEMPLATE, Message, PromptError, strftime, template_file, template_limits};
 
@@ -28,6 +29,8 @@ pub struct ChatTemplate {
     origin: String,
     /// What time `strftime_now` tells, if not the present.
     time: Option<SystemTime>,
+    /// Keys of messages that were said to be ignored.
+    reported: Reported,
 }
 
 /// What a template is told besides the messages.
@@ -66,7 +69,7 @@ impl ChatTemplate {
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.add_function("raise_exception", raise_exception);
-        let template = Self { environment, source, origin, time: None };
+        let template = Self { environment, source, origin, time: None, reported: Reported::default() };
         template.guard(|| template.environment.template_from_str(&template.source).map(drop))?;
         Ok(template)
     }
@@ -99,13 +102,14 @@ impl ChatTemplate {
         self
     }
 
-    /// Renders a conversation.
+    /// Renders a conversation. Keys of messages that the template never names are named in a warning, once.
     ///
     /// # Errors
     /// [`PromptError::Refused`] when the template raises an exception of its own, [`PromptError::Template`] when it
     /// fails, [`PromptError::Unbounded`] when it runs or writes on and on, [`PromptError::Engine`] when it makes the
     /// engine panic (where panics unwind).
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String, PromptError> {
+        self.reported.warn_unread(messages.iter().flat_map(|message| &message.extra), &self.source);
         let mut variables = options.variables.clone();
         let messages: Vec<Value> = messages.iter().map(Message::to_template_value).collect();
         let mut environment = self.environment.clone();

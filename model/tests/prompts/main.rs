@@ -2,7 +2,11 @@
 
 #[path = "../case/mod.rs"]
 mod case;
+#[path = "../warnings/mod.rs"]
+mod warnings;
 
+mod animations;
+mod metadata;
 mod positions;
 mod processor;
 mod prompt;

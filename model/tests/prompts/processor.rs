@@ -233,6 +233,23 @@ fn conversations_must_match_their_media() {
     let remote = turn(vec![Content::image("https://example.org/cat.png")]);
     let found = CONVERSATIONS.process(&remote, &options);
     assert!(matches!(found, Err(Error::Image(ImageError::Location(LocationError::Remote { .. })))));
+    // What has no name of its own is named by its place.
+    for (source, wrong) in [
+        (ImageSource::from(b"no picture".to_vec()), "10 bytes are no PNG"),
+        ("data:image/png;base64,Zm9v".into(), "3 bytes are no PNG"),
+        ("data:image/png;base64,?".into(), "1 characters are no base64"),
+        (RgbImage::new(400, 1).into(), "a picture of 1 x 400"),
+    ] {
+        let both = [both[0].clone(), Message::new("user", vec![Content::text("and"), Content::image(source)])];
+        let error = CONVERSATIONS.process(&both, &options).unwrap_err();
+        let text = error.to_string();
+        let place = "image 2 of the conversation, in message 1 (both counted from 0): ";
+        assert!(text.starts_with(&format!("{place}{wrong}")), "{text}");
+        assert!(matches!(
+            error,
+            Error::Prompt(PromptError::Media { modality: Modality::Image, index: 2, message: 1, .. })
+        ));
+    }
     let found = CONVERSATIONS.ask(&["no/such.png"], "?");
     assert!(matches!(found, Err(Error::Image(ImageError::Read { .. }))));
 }

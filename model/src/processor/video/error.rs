@@ -19,7 +19,7 @@ pub enum VideoError {
     /// FFmpeg isn't installed.
     #[error(
         "cannot find `{}`, which reads video files: install FFmpeg (apt install ffmpeg, brew install ffmpeg, winget install \
-         ffmpeg) or set its path; or give the video as a folder of frames, an animated GIF or an animated WebP",
+         ffmpeg) or set its path; or give the video as a folder of frames, or an animated GIF, WebP or PNG",
         program.display()
     )]
     ToolMissing {
@@ -135,4 +135,12 @@ pub enum VideoError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl VideoError {
+    /// Whether the error says which file it is about, or is about none.
+    pub(in crate::processor) fn names_source(&self) -> bool {
+        use VideoError::{FrameCount, FrameTooLarge, TooManyBytes, TooManyFrames};
+        !matches!(self, FrameCount { .. } | FrameTooLarge { .. } | TooManyBytes { .. } | TooManyFrames { .. })
+    }
 }

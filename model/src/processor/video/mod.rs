@@ -1,4 +1,4 @@
-//! Videos: a folder or list of frames, an animated GIF or WebP, any file that FFmpeg reads, or frames in memory.
+//! Videos: a folder or list of frames, an animated GIF, WebP or PNG, any file that FFmpeg reads, or frames in memory.
 //!
 //! A video is opened, which counts its frames; frames are sampled by index ([`sample_frames`](super::sample_frames));
 //! only those are decoded, one at a time, and each is resampled at once ([`FrameFitter`]).
@@ -13,7 +13,6 @@ mod limits;
 mod open;
 mod ppm;
 mod source;
-mod timeline;
 
 pub use error::VideoError;
 pub use ffmpeg::VideoTools;

@@ -67,7 +67,7 @@ impl<'a> OpenVideo<'a> {
             Frames::Decoded(frames) => frames.len(),
             Frames::Listed(frames) => frames.len(),
             Frames::Found(frames) => frames.len(),
-            Frames::Animation(animation) => animation.timeline().frames,
+            Frames::Animation(animation) => animation.timeline().frames(),
             Frames::Container(container) => container.frames,
         }
     }
@@ -85,6 +85,7 @@ impl<'a> OpenVideo<'a> {
     pub fn recount(&mut self) -> Result<bool, ImageError> {
         match &mut self.frames {
             Frames::Container(container) => container.recount(&self.opening.limits),
+            Frames::Animation(animation) => Ok(animation.recount()),
             _ => Ok(false),
         }
     }
@@ -122,7 +123,7 @@ fn open_path<'a>(path: &Path, opening: &Opening) -> Result<Frames<'a>, ImageErro
     let mut head = Vec::with_capacity(HEAD);
     std::fs::File::open(path).map_err(failed)?.take(HEAD as u64).read_to_end(&mut head).map_err(failed)?;
     if is_picture(&head) {
-        return Ok(open_picture(read_file(path, &opening.pictures)?.into()));
+        return open_picture(read_file(path, &opening.pictures)?.into());
     }
     Container::open(path, &opening.tools, &opening.limits).map(Frames::Container)
 }
@@ -133,7 +134,7 @@ fn open_bytes<'a>(
     file: &mut Option<tempfile::NamedTempFile>,
 ) -> Result<Frames<'a>, ImageError> {
     if is_picture(data) {
-        return Ok(open_picture(data.clone()));
+        return open_picture(data.clone());
     }
     let failed = |source| VideoError::TemporaryFile { source };
     let temporary = tempfile::NamedTempFile::new().map_err(failed)?;
@@ -143,11 +144,11 @@ fn open_bytes<'a>(
     Ok(Frames::Container(container))
 }
 
-fn open_picture<'a>(data: Arc<[u8]>) -> Frames<'a> {
-    match Animation::open(&data) {
+fn open_picture<'a>(data: Arc<[u8]>) -> Result<Frames<'a>, ImageError> {
+    Ok(match Animation::open(&data)? {
         Some(animation) => Frames::Animation(animation),
         None => Frames::Found(vec![ImageSource::Bytes(data)]),
-    }
+    })
 }
 
 fn is_picture(data: &[u8]) -> bool {

@@ -1,5 +1,6 @@
 //! Where a video comes from.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use crate::processor::ImageSource;
+use crate::processor::location::locate_path;
 
 /// Where a video comes from. Copies share the data.
 #[derive(Clone, PartialEq, Eq)]
@@ -14,8 +16,8 @@ pub enum VideoSource {
     /// A string as messages have it: a path, a `file://` URL or a `data:` URI. It is looked at when the video is
     /// opened.
     Location(String),
-    /// A folder of frames (pictures in natural order of their names: `frame2` before `frame10`), an animated GIF or
-    /// WebP, or a video file, for which FFmpeg must be installed. A still picture is a video of one frame.
+    /// A folder of frames (pictures in natural order of their names: `frame2` before `frame10`), an animated GIF, WebP
+    /// or PNG, or a video file, for which FFmpeg must be installed. A still picture is a video of one frame.
     Path(PathBuf),
     /// The contents of a file.
     Bytes(Arc<[u8]>),
@@ -23,6 +25,17 @@ pub enum VideoSource {
     List(Vec<ImageSource>),
     /// Pixels of all frames in order.
     Frames(Arc<[RgbImage]>),
+}
+
+impl VideoSource {
+    /// The file or folder, where it is one.
+    pub(in crate::processor) fn path(&self) -> Option<Cow<'_, Path>> {
+        match self {
+            Self::Path(path) => Some(Cow::Borrowed(path)),
+            Self::Location(text) => locate_path(text).map(Cow::Owned),
+            Self::Bytes(_) | Self::List(_) | Self::Frames(_) => None,
+        }
+    }
 }
 
 impl fmt::Debug for VideoSource {
