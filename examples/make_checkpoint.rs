@@ -2,8 +2,8 @@
 //! had.
 
 use clap::{Parser, ValueEnum};
-use kiln_examples::Error;
 use kiln_examples::backend::Dtype;
+use kiln_examples::{Error, program, say};
 use qwen3_vl_burn::Qwen3VlConfig;
 use qwen3_vl_burn::checkpoint::{RandomOptions, progress_bar, write_random_with};
 use qwen3_vl_burn::config::{MoeConfig, ReleasedSize, TextConfig, VisionConfig};
@@ -61,13 +61,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::run(|arguments| run(&arguments))
 }
 
 fn run(arguments: &Arguments) -> Result<(), Error> {
@@ -100,8 +94,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let pixels =
         if matches!(arguments.size, Size::Tiny | Size::TinyMoe) { [4096, 65_536] } else { [65_536, 16_777_216] };
     write("preprocessor_config.json", &preprocessor(pixels))?;
-    println!("{} ({} parameters)", arguments.out.display(), config.num_parameters().unwrap_or_default());
-    Ok(())
+    say!("{} ({} parameters)", arguments.out.display(), config.num_parameters().unwrap_or_default())
 }
 
 /// A model that runs in a moment, with every part of the large ones.

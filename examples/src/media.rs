@@ -2,7 +2,9 @@
 
 use clap::Args;
 use qwen3_vl_burn::processor::{ImageOptions, VideoOptions};
+use qwen3_vl_burn::processor::{ImageSource, VideoSource};
 use qwen3_vl_burn::prompt::{Content, ImagePart, VideoPart};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Which pictures and videos, and how many pixels and frames of them.
@@ -11,11 +13,11 @@ use std::path::PathBuf;
 pub struct MediaArgs {
     /// Picture to look at (PNG, JPEG, WebP, GIF, BMP; a data: URI will do); may be given several times
     #[arg(long, value_name = "FILE")]
-    pub image: Vec<String>,
+    pub image: Vec<OsString>,
     /// Video to look at: a folder of frames, an animated GIF or WebP, or whatever the installed ffmpeg reads; may be
     /// given several times
     #[arg(long, value_name = "FILE|FOLDER")]
-    pub video: Vec<PathBuf>,
+    pub video: Vec<OsString>,
     /// How much of them.
     #[command(flatten)]
     pub limits: MediaLimits,
@@ -32,31 +34,31 @@ pub struct MediaLimits {
     #[arg(long, value_name = "PIXELS")]
     pub max_pixels: Option<usize>,
     /// Frames a second to look at
-    #[arg(long, conflicts_with = "frames")]
+    #[arg(long, conflicts_with = "frames", value_parser = parse_rate)]
     pub fps: Option<f64>,
     /// Frames to look at, in place of --fps
-    #[arg(long)]
+    #[arg(long, value_parser = parse_frames)]
     pub frames: Option<usize>,
     /// Fewest frames to look at
-    #[arg(long)]
+    #[arg(long, value_parser = parse_frames)]
     pub min_frames: Option<usize>,
     /// Most frames to look at
-    #[arg(long)]
+    #[arg(long, value_parser = parse_frames)]
     pub max_frames: Option<usize>,
     /// Frames a second of the video itself, for a folder of frames or a file that tells wrong
-    #[arg(long, value_name = "FPS")]
+    #[arg(long, value_name = "FPS", value_parser = parse_rate)]
     pub source_fps: Option<f64>,
 }
 
 impl MediaLimits {
     /// A picture.
-    pub fn image(&self, source: &str) -> Content {
+    pub fn image(&self, source: impl AsRef<OsStr>) -> Content {
         let options = ImageOptions { min_pixels: self.min_pixels, max_pixels: self.max_pixels };
-        Content::image(ImagePart::from(source).with_options(options))
+        Content::image(ImagePart::from(picture_source(source.as_ref())).with_options(options))
     }
 
     /// A video.
-    pub fn video(&self, path: impl Into<PathBuf>) -> Content {
+    pub fn video(&self, source: impl AsRef<OsStr>) -> Content {
         let options = VideoOptions {
             fps: self.fps,
             raw_fps: self.source_fps,
@@ -67,8 +69,27 @@ impl MediaLimits {
             max_pixels: self.max_pixels,
             ..Default::default()
         };
-        Content::video(VideoPart::from(path.into()).with_options(options))
+        let source = source.as_ref();
+        // What is no Unicode can only be a path.
+        let source = source.to_str().map_or_else(|| VideoSource::Path(PathBuf::from(source)), VideoSource::from);
+        Content::video(VideoPart::from(source).with_options(options))
     }
+}
+
+/// Where a picture of the command line comes from: a path, which may be no Unicode, or what messages can hold.
+pub fn picture_source(source: &OsStr) -> ImageSource {
+    source.to_str().map_or_else(|| ImageSource::Path(PathBuf::from(source)), ImageSource::from)
+}
+
+/// A number of frames a second.
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "a number of frames a second, above 0".to_owned())
+}
+
+/// A number of frames.
+fn parse_frames(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&frames| frames > 0).ok_or_else(|| "a number of frames, from 1".to_owned())
 }
 
 impl MediaArgs {

