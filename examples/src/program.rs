@@ -26,7 +26,8 @@ pub fn run<A: Parser>(program: impl FnOnce(A) -> Result<(), Error>) -> ExitCode 
 /// `qwen3_vl_burn=debug,warn`), and its error. Ctrl-C ends it with the status 130, and nothing of it stays in the
 /// temporary folder.
 pub fn run_checks<A: Parser>(program: impl FnOnce(A) -> Result<usize, Error>) -> ExitCode {
-    let checks = |arguments| program(arguments).map(|failed| if failed == 0 { ExitCode::SUCCESS } else { 1.into() });
+    let checks =
+        |arguments| program(arguments).map(|failed| if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     start(checks, |_| 2)
 }
 
@@ -51,7 +52,7 @@ fn start<A: Parser>(program: impl FnOnce(A) -> Result<ExitCode, Error>, status: 
     })();
     outcome.unwrap_or_else(|error: Error| {
         note!("error: {error}");
-        status(&error).into()
+        ExitCode::from(status(&error))
     })
 }
 

@@ -1,12 +1,13 @@
 //! `verify` on the reference checkpoints, on each backend, and on one that was spoilt.
 
 use burn_kiln::OptimizationConfig;
-use burn_kiln::config::{IsaChoice, Technique};
+use burn_kiln::config::Technique;
 use kiln_examples::Error;
 use kiln_examples::backend::{Backend, Dtype, Place};
 use kiln_examples::verify::{
     Flip, Report, Router, Routing, Verdict, check_checkpoint, check_techniques, compare_routing,
 };
+use kiln_kernels::config::IsaChoice;
 use kiln_kernels::simd::Tier;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +97,7 @@ fn flips_are_told_from_errors() {
         router(&[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [3.0, 1.0, 2.0]]),
     ];
     let routing = compare_routing(&exact, &rounded);
-    assert_eq!((routing.equal_tokens, routing.tokens), (1, 3));
+    assert_eq!((routing.equal_tokens, routing.tokens, routing.alike.len()), (1, 3, 0));
     assert_eq!(routing.flips.len(), 1, "{routing:?}");
     let Flip { layer, token, margin } = routing.flips[0];
     assert_eq!((layer, token), (0, 1));
@@ -109,7 +110,10 @@ fn flips_are_told_from_errors() {
     let broken = [router(&[[f32::NAN, 2.0, 1.0], [4.0, 2.0, 1.9], [4.0, 2.0, 1.0]]), exact[1].clone()];
     let routing = compare_routing(&exact, &broken);
     assert!(routing.error.is_infinite() || !routing.flips.is_empty(), "{routing:?}");
-    assert_eq!(compare_routing(&exact, &exact), Routing { flips: vec![], equal_tokens: 3, tokens: 3, error: 0.0 });
+    assert_eq!(
+        compare_routing(&exact, &exact),
+        Routing { flips: vec![], equal_tokens: 3, alike: vec![], tokens: 3, error: 0.0 }
+    );
 }
 
 /// The rows in front of a flip still count: other weights fail.

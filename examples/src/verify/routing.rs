@@ -3,7 +3,8 @@
 //! Rounding moves a router's logits a little, and a token that stands between two experts may go to the other one. From
 //! there on its row is another one, and so is every row that attends to it: comparing those says nothing about kernels.
 //! So the routers are compared first. Up to the first flip their logits must be near those of f32, the flip itself must
-//! be one of a small margin, and only the rows before it are compared any further.
+//! be one of a small margin, and only the rows before it are compared as closely as those of a dense model. Rows behind
+//! it whose tokens all layers send to the same experts see the flipped ones through attention alone, and must be near.
 
 use burn_kiln_fusion::FusedOps;
 use burn_tensor::DType;
@@ -36,6 +37,8 @@ pub struct Routing {
     pub flips: Vec<Flip>,
     /// Tokens before the first one that any layer sends elsewhere.
     pub equal_tokens: usize,
+    /// Tokens behind it that all layers send to the same experts.
+    pub alike: Vec<usize>,
     /// Tokens.
     pub tokens: usize,
     /// Largest error of the routers' logits over these tokens, relative to the largest logit of each layer; infinite
@@ -102,6 +105,7 @@ pub fn compare_routing(exact: &[Router], rounded: &[Router]) -> Routing {
     }
     let first = flips.iter().map(|flip| flip.token).min();
     let equal_tokens = first.unwrap_or(tokens);
+    let alike = (equal_tokens..tokens).filter(|token| flips.iter().all(|flip| flip.token != *token)).collect();
     let error = exact.iter().zip(rounded).map(|(a, b)| {
         let end = equal_tokens * a.experts;
         let errors = a.logits[..end].iter().zip(&b.logits[..end]).map(|(a, b)| (f64::from(*a) - f64::from(*b)).abs());
@@ -115,5 +119,5 @@ pub fn compare_routing(exact: &[Router], rounded: &[Router]) -> Routing {
     let began = flips.iter().position(|flip| Some(flip.token) == first);
     let original = flips.iter().enumerate().filter(|(index, flip)| Some(flip.layer) == layer || Some(*index) == began);
     let flips = original.map(|(_, flip)| *flip).collect();
-    Routing { flips, equal_tokens, tokens, error }
+    Routing { flips, equal_tokens, alike, tokens, error }
 }
