@@ -38,7 +38,15 @@ fn start<A: Parser>(program: impl FnOnce(A) -> Result<ExitCode, Error>, status: 
             scratch::remove();
         }
     }
-    let arguments = A::parse();
+    let arguments = match A::try_parse() {
+        Ok(arguments) => arguments,
+        // Help and versions are output too.
+        Err(told) => {
+            let written = told.print().and_then(|()| std::io::stdout().flush());
+            let status = u8::try_from(told.exit_code()).unwrap_or(2);
+            return ExitCode::from(if written.is_err() { status.max(1) } else { status });
+        }
+    };
     start_log();
     let _scratch = Scratch;
     let outcome = (|| {

@@ -71,7 +71,8 @@ fn output_that_cannot_be_written_is_an_exit_status() {
     let checkpoint = out.path().join("tiny").display().to_string();
     let (moe, processor) = (fixture("tiny-moe").display().to_string(), fixture("processor").display().to_string());
     let tokenizer = fixture("tokenizer.json.gz").display().to_string();
-    let lines: [(&str, Vec<&str>); 7] = [
+    let lines: [(&str, Vec<&str>); 8] = [
+        ("describe", vec!["--help"]),
         ("verify", vec![&moe]),
         ("verify", vec![&processor, "--tokenizer", &tokenizer]),
         ("describe", vec!["--model", model]),
