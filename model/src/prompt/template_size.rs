@@ -68,7 +68,9 @@ impl Size {
         let too_large = || exceed("it builds a list that is too large");
         self.items = self.items.checked_sub(1).ok_or_else(too_large)?;
         match value.kind() {
-            ValueKind::String | ValueKind::Bytes => self.take(value.len().unwrap_or(0)),
+            // The engine's length of a text is its characters.
+            ValueKind::String => self.take(value.as_str().map_or(0, str::len)),
+            ValueKind::Bytes => self.take(value.len().unwrap_or(0)),
             ValueKind::Seq | ValueKind::Map => {
                 if depth == MAX_DEPTH || value.len().is_some_and(|length| length > self.items) {
                     return Err(too_large());

@@ -334,7 +334,9 @@ fn a_long_conversation_is_no_runaway() {
         (0..4000).map(|i| Message::text(["user", "assistant"][i % 2], turn.as_str())).collect();
     let prompt = builtin.render(&messages, &RenderOptions::default()).unwrap();
     assert!(prompt.len() > 3_900_000);
-    let long = "x".repeat(20 << 20);
-    let prompt = builtin.render(&[Message::text("user", long.as_str())], &RenderOptions::default()).unwrap();
-    assert_eq!(prompt, format!("<|im_start|>user\n{long}<|im_end|>\n<|im_start|>assistant\n"));
+    for unit in ["x", "漢"] {
+        let long = unit.repeat(20 << 20);
+        let prompt = builtin.render(&[Message::text("user", long.as_str())], &RenderOptions::default()).unwrap();
+        assert_eq!(prompt, format!("<|im_start|>user\n{long}<|im_end|>\n<|im_start|>assistant\n"));
+    }
 }
