@@ -8,7 +8,7 @@ use kiln_examples::media::MediaLimits;
 use kiln_examples::model::ModelArgs;
 use kiln_examples::sampling::SamplingArgs;
 use kiln_examples::talk::{Opened, talk};
-use kiln_examples::{Error, program};
+use kiln_examples::{Error, note, program};
 use qwen3_vl_burn::prompt::{Message, RenderOptions};
 use rustyline::error::ReadlineError;
 use rustyline::history::{FileHistory, History};
@@ -47,8 +47,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    program::run(|| {
-        let arguments = Arguments::parse();
+    program::run(|arguments: Arguments| {
         let files = arguments.model.open()?;
         let interrupt = Interrupt::install()?;
         let program = |opened: Opened<'_>| converse(&arguments, &interrupt, opened);
@@ -68,7 +67,7 @@ fn converse(arguments: &Arguments, interrupt: &Interrupt, opened: Opened<'_>) ->
     if let Some(path) = &arguments.load {
         conversation.load(path)?;
     }
-    eprintln!("{backend}: /help for commands");
+    note!("{backend}: /help for commands");
     read_lines(&mut conversation, interrupt, arguments.history.as_deref())
 }
 
@@ -99,7 +98,9 @@ fn read_lines(conversation: &mut Conversation<'_>, interrupt: &Interrupt, histor
                 match conversation.take(&entry, interrupt) {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(error) if terminal => eprintln!("error: {error}"),
+                    // Without a reader of the answers there is nobody to talk to.
+                    Err(error @ Error::Output(_)) => return Err(error),
+                    Err(error) if terminal => note!("error: {error}"),
                     Err(error) => return Err(error),
                 }
             }

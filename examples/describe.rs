@@ -2,19 +2,20 @@
 //! error.
 
 use clap::Parser;
-use image::ImageFormat;
 use kiln_examples::answer::{Findings, Output, Times, find_detections, report};
 use kiln_examples::backend::Place;
+use kiln_examples::console::{write_note, write_out};
+use kiln_examples::drawing::{check_target, write_drawing};
 use kiln_examples::explain::explain_model;
-use kiln_examples::media::MediaArgs;
+use kiln_examples::media::{MediaArgs, picture_source};
 use kiln_examples::model::ModelArgs;
 use kiln_examples::sampling::SamplingArgs;
 use kiln_examples::talk::{Opened, talk};
-use kiln_examples::{Error, program};
+use kiln_examples::{Error, note, program, say};
 use qwen3_vl_burn::grounding;
-use qwen3_vl_burn::processor::ImageSource;
+use qwen3_vl_burn::processor::{DecodeLimits, ImageSource};
 use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message, RenderOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,7 +37,7 @@ fn default_prompt(media: &MediaArgs) -> &'static str {
 ///
 /// The answer goes to standard output as it comes; thoughts, times and memory go to standard error.
 ///
-/// Exit status: 0 for an answer, 1 for a model that cannot be loaded or run, 2 for wrong options, 3 for a picture,
+/// Exit status: 0 for an answer, 1 for a model that cannot be loaded or run and for output that cannot be written, 2 for wrong options, 3 for a picture,
 /// video or prompt that cannot be used, 4 where --draw finds no box or point in the answer.
 #[derive(Parser)]
 #[command(version)]
@@ -82,12 +83,12 @@ fn parse_rows(text: &str) -> Result<usize, String> {
 }
 
 fn main() -> ExitCode {
-    program::run(|| run(Arguments::parse()))
+    program::run(run)
 }
 
 fn run(mut arguments: Arguments) -> Result<(), Error> {
     if let Some(path) = &arguments.draw {
-        check_target(path, arguments.force, &arguments.media)?;
+        check_draw(path, arguments.force, &arguments.media)?;
     }
     let prompt = match arguments.prompt.as_deref() {
         Some("-") => read_prompt()?,
@@ -97,23 +98,21 @@ fn run(mut arguments: Arguments) -> Result<(), Error> {
     let files = arguments.model.open()?;
     if let Some(rows) = &arguments.explain {
         let text = explain_model(&files, &arguments.place, rows)?;
-        return write!(std::io::stdout(), "{text}").map_err(Error::Output);
+        return write_out(format_args!("{text}"));
     }
     if let Some(picture) =
         files.picture().filter(|_| arguments.media.image.is_empty() && arguments.media.video.is_empty())
     {
-        arguments.media.image.push(picture.display().to_string());
+        arguments.media.image.push(picture.into_os_string());
     }
     let render = RenderOptions { add_vision_id: arguments.number_pictures, ..Default::default() };
     let place = arguments.place.clone();
     talk(&files, &place, render, Box::new(|opened| describe(arguments, prompt, opened)))
 }
 
-/// Refuses a drawing that could not be written, before anything is computed.
-fn check_target(path: &Path, force: bool, media: &MediaArgs) -> Result<(), Error> {
-    if path.exists() && !force {
-        return Err(Error::Exists { path: path.to_owned() });
-    }
+/// Refuses a drawing that could not be made or written, before anything is computed.
+fn check_draw(path: &Path, force: bool, media: &MediaArgs) -> Result<(), Error> {
+    check_target(path, force)?;
     if media.image.len() > 1 || !media.video.is_empty() {
         return Err(Error::DrawOn { images: media.image.len(), videos: media.video.len() });
     }
@@ -131,7 +130,7 @@ fn read_prompt() -> Result<String, Error> {
 /// Asks, shows the answer as it comes, and does what else was asked for with it.
 fn describe(arguments: Arguments, prompt: String, opened: Opened<'_>) -> Result<(), Error> {
     let Opened { chat, generation, backend, load, .. } = opened;
-    eprintln!("backend: {backend}");
+    note!("backend: {backend}");
     let mut options = arguments.sampling.apply(generation)?;
     options.logprobs = arguments.logprobs;
 
@@ -147,17 +146,20 @@ fn describe(arguments: Arguments, prompt: String, opened: Opened<'_>) -> Result<
     let mut printer = Printer { quiet: arguments.json, written: Ok(()), thought: false };
     let reply = chat.reply(&options, &mut |piece| printer.print(piece))?;
     let times = Times { load, pictures, generation: reply.generation.timings };
-    let findings = find_detections(&reply.answer.content, &arguments.media.image)?;
+    printer.written?;
+    let pictures: Vec<ImageSource> = arguments.media.image.iter().map(|source| picture_source(source)).collect();
+    let findings = find_detections(&reply.answer.content, &pictures)?;
     if arguments.json {
-        let text = Output::new(&reply, &findings, &times).to_json();
-        printer.written = writeln!(std::io::stdout(), "{text}");
-    } else if printer.written.is_ok() {
-        printer.written = writeln!(std::io::stdout());
+        say!("{}", Output::new(&reply, &findings, &times).to_json())?;
+    } else {
+        say!("")?;
     }
-    printer.written.map_err(Error::Output)?;
     report(&reply.generation, &times, chat.streaming().as_ref());
+    if let Some(problems) = findings.describe_problems() {
+        note!("warning: not every box or point of the answer can be read: {problems}");
+    }
     match &arguments.draw {
-        Some(path) => draw(path, &arguments.media.image, &findings),
+        Some(path) => draw(path, &pictures, &findings),
         None => Ok(()),
     }
 }
@@ -166,7 +168,7 @@ fn describe(arguments: Arguments, prompt: String, opened: Opened<'_>) -> Result<
 struct Printer {
     /// Whether it is shown later, as JSON.
     quiet: bool,
-    written: std::io::Result<()>,
+    written: Result<(), Error>,
     /// Whether the last piece was a thought.
     thought: bool,
 }
@@ -179,15 +181,14 @@ impl Printer {
         self.written = match piece {
             AnswerPiece::Thinking(text) => {
                 self.thought = true;
-                eprint!("{text}");
+                write_note(format_args!("{text}"));
                 Ok(())
             }
             AnswerPiece::Content(text) => {
                 if std::mem::take(&mut self.thought) {
-                    eprintln!();
+                    note!("");
                 }
-                let mut output = std::io::stdout().lock();
-                output.write_all(text.as_bytes()).and_then(|()| output.flush())
+                write_out(format_args!("{text}"))
             }
         };
         if self.written.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -195,16 +196,17 @@ impl Printer {
 }
 
 /// Draws on the only picture.
-fn draw(path: &Path, images: &[String], findings: &Findings) -> Result<(), Error> {
-    let (Some(source), false) = (images.first(), findings.detections.is_empty()) else {
-        return Err(Error::NothingFound { path: path.to_owned() });
+fn draw(path: &Path, pictures: &[ImageSource], findings: &Findings) -> Result<(), Error> {
+    let (Some(source), false) = (pictures.first(), findings.detections.is_empty()) else {
+        let path = path.to_owned();
+        return Err(match findings.describe_problems() {
+            Some(reason) => Error::NothingReadable { path, reason },
+            None => Error::NothingFound { path },
+        });
     };
-    let limits = qwen3_vl_burn::processor::DecodeLimits::default();
-    let mut picture = ImageSource::from(source.as_str()).decode(&limits)?.into_owned();
+    let mut picture = source.decode(&DecodeLimits::default())?.into_owned();
     grounding::draw(&mut picture, &findings.detections, &grounding::DrawStyle::default());
-    picture
-        .save_with_format(path, ImageFormat::Png)
-        .map_err(|error| Error::Draw { path: path.to_owned(), reason: error.to_string() })?;
-    eprintln!("drew {} on {}", findings.detections.len(), path.display());
+    write_drawing(path, &picture)?;
+    note!("drew {} on {}", findings.detections.len(), path.display());
     Ok(())
 }

@@ -8,8 +8,9 @@
 use burn_kiln_fusion::FusedOps;
 use bytesize::ByteSize;
 use clap::Parser;
-use kiln_examples::Error;
 use kiln_examples::backend::{Place, Program};
+use kiln_examples::console::write_out;
+use kiln_examples::{Error, program, say};
 use kiln_kernels::prefetch::{Keep, drop_cached};
 use qwen3_vl_burn::checkpoint::{progress_bar, write_random};
 use qwen3_vl_burn::config::{MoeConfig, TextConfig, VisionConfig};
@@ -64,15 +65,12 @@ struct Times {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let made = if arguments.make { make(&arguments) } else { Ok(()) };
-    match made.and_then(|()| arguments.place.run(Measure(&arguments))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
+    program::run(|arguments: Arguments| {
+        if arguments.make {
+            make(&arguments)?;
         }
-    }
+        arguments.place.run(Measure(&arguments))
+    })
 }
 
 fn make(arguments: &Arguments) -> Result<(), Error> {
@@ -96,7 +94,7 @@ impl Program for Measure<'_> {
         let checkpoint = Checkpoint::open(dir)?;
         let weights = checkpoint.total_bytes();
         let limit = arguments.place.memory_limit.unwrap_or(ByteSize(weights / 2));
-        println!("{} of weights, limit {limit}, {} prompt tokens", ByteSize(weights), arguments.prompt);
+        say!("{} of weights, limit {limit}, {} prompt tokens", ByteSize(weights), arguments.prompt)?;
         let ways = [Way::Streamed, Way::Lru, Way::Faults];
         let mut times: [Vec<Times>; 3] = Default::default();
         for _ in 0..arguments.rounds.max(1) {
@@ -112,7 +110,7 @@ impl Program for Measure<'_> {
         for (way, Times { prefill, token }) in ways.iter().zip(medians) {
             let ratios =
                 [prefill.as_secs_f64() / ours.prefill.as_secs_f64(), token.as_secs_f64() / ours.token.as_secs_f64()];
-            println!("{way:?}: prefill {prefill:.2?} ({:.2}), a token {token:.2?} ({:.2})", ratios[0], ratios[1]);
+            say!("{way:?}: prefill {prefill:.2?} ({:.2}), a token {token:.2?} ({:.2})", ratios[0], ratios[1])?;
         }
         Ok(())
     }
@@ -152,19 +150,19 @@ fn measure<B: FusedOps>(arguments: &Arguments, way: Way, limit: ByteSize) -> Res
         decode += began.elapsed();
     }
     let token = decode / arguments.tokens.max(1) as u32;
-    print!("  {way:?}: prefill {prefill:.2?}, a token {token:.2?}");
+    write_out(format_args!("  {way:?}: prefill {prefill:.2?}, a token {token:.2?}"))?;
     if let Some((before, after)) = before.zip(model.streaming()) {
         let stats = after.stats.since(&before.stats);
-        print!(
+        write_out(format_args!(
             ", hit rate {:.1} %, {} a token at {}/s, stalled {:.0} %, at most {} held",
             100.0 * stats.hit_rate(),
             ByteSize(stats.bytes_read / arguments.tokens.max(1) as u64),
             ByteSize((stats.bytes_read as f64 / stats.reading.as_secs_f64().max(1e-9)) as u64),
             100.0 * stats.stall.as_secs_f64() / decode.as_secs_f64(),
             ByteSize(after.high_water),
-        );
+        ))?;
     }
-    println!();
+    say!("")?;
     Ok(Times { prefill, token })
 }
 

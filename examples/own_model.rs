@@ -7,7 +7,9 @@ use burn::tensor::{Distribution, Tensor, TensorPrimitive, backend::Backend};
 use burn_flex::Flex;
 use burn_kiln::{Kiln, OptimizationConfig, Optimized};
 use clap::Parser;
+use kiln_kernels::simd::Tier;
 use std::error::Error;
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -67,6 +69,8 @@ impl<B: Backend> Stack<B> {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
+    Tier::from_env()?;
+    let mut out = std::io::stdout().lock();
     let (width, rows) = (arguments.width as usize, arguments.rows as usize);
     let config = match &arguments.config {
         Some(path) => OptimizationConfig::from_file(path)?,
@@ -87,11 +91,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let expected: Vec<f32> = expected.into_data().to_vec().map_err(|error| format!("{error:?}"))?;
     let found: Vec<f32> = found.into_data().to_vec().map_err(|error| format!("{error:?}"))?;
     let error = expected.iter().zip(&found).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    println!("Flex {slow:.2?}, Kiln {quick:.2?}: {:.2} times as fast", slow.as_secs_f64() / quick.as_secs_f64());
-    println!("largest difference {error:.1e}");
+    writeln!(out, "Flex {slow:.2?}, Kiln {quick:.2?}: {:.2} times as fast", slow.as_secs_f64() / quick.as_secs_f64())?;
+    writeln!(out, "largest difference {error:.1e}")?;
 
     let back: Stack<Flex> = fast.undo(Stack::new(width, &device))?;
-    println!("and back: {} parameters on Flex", back.num_params());
+    writeln!(out, "and back: {} parameters on Flex", back.num_params())?;
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Runs a checkpoint against reference outputs of HF transformers.
 
 use clap::Parser;
-use kiln_examples::Error;
 use kiln_examples::backend::Place;
 use kiln_examples::verify::{check_checkpoint, check_processor, check_techniques, has_processor_cases};
+use kiln_examples::{Error, program, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,14 +28,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    match run(Arguments::parse()) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    program::run_checks(run)
 }
 
 /// Runs what the folder has cases for and prints the tables; returns how many stages failed.
@@ -43,9 +36,9 @@ fn run(arguments: Arguments) -> Result<usize, Error> {
     let dir = &arguments.dir;
     let mut failed = 0;
     if has_processor_cases(dir) {
-        println!("{}, the processor alone", dir.display());
+        say!("{}, the processor alone", dir.display())?;
         let report = check_processor(dir, arguments.tokenizer.as_deref())?;
-        println!("{report}");
+        say!("{report}")?;
         failed += report.failed();
     } else if dir.is_dir() && !dir.join("config.json").is_file() {
         return Err(Error::NothingToVerify { path: dir.clone() });
@@ -57,12 +50,12 @@ fn run(arguments: Arguments) -> Result<usize, Error> {
             } else {
                 format!("{} FAILED\n{report}", report.failed())
             };
-            println!("{name}: {} stages, {verdict}", report.rows().len());
             failed += report.failed();
+            say!("{name}: {} stages, {verdict}", report.rows().len())
         })?;
     } else if dir.join("config.json").is_file() || !dir.is_dir() {
         let report = check_checkpoint(dir, &arguments.place)?;
-        println!("{report}");
+        say!("{report}")?;
         failed += report.failed();
     }
     Ok(failed)

@@ -47,7 +47,7 @@ fn values_out_of_range_name_their_field() {
         ("[prefetch]\ndistance = 100000000", "prefetch.distance"),
         ("[blocking]\nrows = 100", "blocking.rows"),
         ("[threads]\nmax = 0", "threads.max"),
-        ("[streaming]\nmemory_limit = \"1 KiB\"", "streaming.memory_limit"),
+        ("[streaming]\nmemory_limit = \"0 KiB\"", "streaming.memory_limit"),
         ("[gpu]\nmemory_limit = 0", "gpu.memory_limit"),
     ];
     for (text, field) in cases {

@@ -1,10 +1,10 @@
 //! What an answer holds besides its text: boxes and points, and the JSON object that `describe --json` prints.
 
-use crate::Error;
 use crate::memory::format_bytes;
+use crate::{Error, note};
 use qwen3_vl_burn::Reply;
 use qwen3_vl_burn::generate::{FinishReason, Generation, Logprobs, Timings};
-use qwen3_vl_burn::grounding::{Detection, GroundingError, PixelDetection, Point, Shape, parse};
+use qwen3_vl_burn::grounding::{Detection, Grounding, GroundingError, PixelDetection, Point, Shape, parse};
 use qwen3_vl_burn::processor::{DecodeLimits, ImageSource};
 use qwen3_vl_burn::streaming::{CardReport, StreamReport};
 use serde_json::{Map, Value, json};
@@ -17,8 +17,8 @@ pub struct Findings {
     pub relative: Vec<Detection>,
     /// In pixels of the picture; empty unless there is exactly one picture.
     pub detections: Vec<PixelDetection>,
-    /// Why a text that speaks of boxes or points gives none.
-    pub error: Option<GroundingError>,
+    /// What is wrong with those that cannot be read.
+    pub problems: Vec<GroundingError>,
 }
 
 /// Reads the boxes and points in an answer about these pictures. An answer without any is none of this function's
@@ -26,22 +26,32 @@ pub struct Findings {
 ///
 /// # Errors
 /// [`Error::Model`] where the picture's size cannot be read any more.
-pub fn find_detections(answer: &str, images: &[String]) -> Result<Findings, Error> {
-    let relative = match parse(answer) {
-        Ok(found) => found.detections,
+pub fn find_detections(answer: &str, images: &[ImageSource]) -> Result<Findings, Error> {
+    let Grounding { detections: relative, problems, .. } = match parse(answer) {
+        Ok(found) => found,
         Err(GroundingError::NotFound) => return Ok(Findings::default()),
-        Err(error) => return Ok(Findings { error: Some(error), ..Findings::default() }),
+        Err(error) => return Ok(Findings { problems: vec![error], ..Findings::default() }),
     };
     let detections = match images {
-        [source] => {
-            let picture = ImageSource::from(source.as_str());
+        [picture] if !relative.is_empty() => {
             let picture = picture.decode(&DecodeLimits::default())?;
             let (width, height) = picture.dimensions();
             relative.iter().map(|detection| detection.to_pixels(width, height)).collect()
         }
         _ => Vec::new(),
     };
-    Ok(Findings { relative, detections, error: None })
+    Ok(Findings { relative, detections, problems })
+}
+
+impl Findings {
+    /// What is wrong with boxes and points that cannot be read, in a sentence; `None` where all can.
+    pub fn describe_problems(&self) -> Option<String> {
+        const TOLD: usize = 3;
+        let told: Vec<String> = self.problems.iter().take(TOLD).map(ToString::to_string).collect();
+        let more = self.problems.len().saturating_sub(TOLD);
+        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+        (!told.is_empty()).then(|| told.join("; ") + &rest)
+    }
 }
 
 /// How long the parts took.
@@ -88,8 +98,8 @@ impl<'a> Output<'a> {
             "seed": generation.seed,
             "milliseconds": self.list_times(),
         });
-        if let Some(error) = &self.findings.error {
-            object["detections_error"] = json!(error.to_string());
+        if let Some(problems) = self.findings.describe_problems() {
+            object["detections_error"] = json!(problems);
         }
         if let Some(logprobs) = &generation.logprobs {
             object["logprobs"] = logprobs.iter().map(write_logprobs).collect();
@@ -152,11 +162,11 @@ fn name_finish(finish: FinishReason) -> &'static str {
 /// Lines about times and memory, for standard error.
 pub fn report(answer: &Generation, times: &Times, streaming: Option<&StreamReport>) {
     let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
-    eprintln!();
-    eprintln!("load     {:9.1} ms", milliseconds(times.load));
-    eprintln!("pictures {:9.1} ms", milliseconds(times.pictures));
-    eprintln!("vision   {:9.1} ms", milliseconds(times.generation.prepare));
-    eprintln!(
+    note!("");
+    note!("load     {:9.1} ms", milliseconds(times.load));
+    note!("pictures {:9.1} ms", milliseconds(times.pictures));
+    note!("vision   {:9.1} ms", milliseconds(times.generation.prepare));
+    note!(
         "prefill  {:9.1} ms  {:8.1} tokens/s  ({} tokens)",
         milliseconds(times.generation.prefill),
         answer.prefill_rate(),
@@ -164,14 +174,14 @@ pub fn report(answer: &Generation, times: &Times, streaming: Option<&StreamRepor
     );
     if let Some(rate) = answer.decode_rate() {
         let time = milliseconds(times.generation.decode);
-        eprintln!("decode   {time:9.1} ms  {rate:8.1} tokens/s  ({} tokens)", answer.tokens.len());
+        note!("decode   {time:9.1} ms  {rate:8.1} tokens/s  ({} tokens)", answer.tokens.len());
     }
     if let Some(CardReport { limit, high_water, stats, .. }) = streaming.and_then(|report| report.card) {
         let [most, limit, sent] = [high_water, limit, stats.bytes_sent].map(format_bytes);
         let ahead = stats.hit_rate() * 100.0;
-        eprintln!("card     {most} of weights at most, of {limit}; {sent} sent, {ahead:.0} % of parts ahead of use");
+        note!("card     {most} of weights at most, of {limit}; {sent} sent, {ahead:.0} % of parts ahead of use");
     }
     if let Some(peak) = crate::memory::peak() {
-        eprintln!("memory   {} at most", format_bytes(peak));
+        note!("memory   {} at most", format_bytes(peak));
     }
 }

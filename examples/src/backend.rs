@@ -1,6 +1,7 @@
 //! `--backend`, `--dtype`, `--threads`, `--memory-limit` and `--gpu-memory`, and how a program runs on what they name.
 
 use crate::Error;
+use crate::threads::start_pool;
 use burn_flex::Flex;
 use burn_kiln::{Engine, Kiln, OptimizationConfig};
 use burn_kiln_fusion::FusedOps;
@@ -89,7 +90,7 @@ pub struct Place {
     /// Type of the weights and the KV cache; the stored one if not given
     #[arg(long, value_enum)]
     pub dtype: Option<Dtype>,
-    /// Threads; all cores if not given
+    /// Threads; all cores if not given, and at most eight for each
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// The most memory that weights may take, as `2GiB` or a number of bytes: what is beyond is read from the
@@ -222,8 +223,6 @@ impl Place {
         if self.gpu_memory.is_some() && !self.backend.is_card() {
             return Err(Error::NoCard { backend: self.backend.name() });
         }
-        let threads = self.threads.map_or(0, usize::from);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.map_err(|error| Error::Threads { threads, reason: error.to_string() })
+        start_pool(self.threads.map(usize::from))
     }
 }

@@ -1,9 +1,9 @@
 //! What `chat` does with a line: a command, or a question.
 
-use crate::Error;
 use crate::interrupt::Interrupt;
 use crate::media::MediaLimits;
 use crate::talk::Talk;
+use crate::{Error, note};
 use qwen3_vl_burn::generate::{FinishReason, GenerateOptions};
 use qwen3_vl_burn::prompt::{AnswerPiece, Content, Message};
 use qwen3_vl_burn::{Qwen3VlProcessor, Reply};
@@ -120,7 +120,7 @@ impl<'a> Conversation<'a> {
             Line::System(text) => {
                 self.reset();
                 self.chat.push(Message::text("system", text))?;
-                eprintln!("a new conversation with this system prompt");
+                note!("a new conversation with this system prompt");
             }
             Line::Save(path) => self.save(Path::new(path))?,
             Line::Undo => self.undo(),
@@ -129,9 +129,9 @@ impl<'a> Conversation<'a> {
                 let system = self.chat.messages().first().filter(|message| message.role == "system").cloned();
                 self.reset();
                 system.map_or(Ok(()), |message| self.chat.push(message))?;
-                eprintln!("a new conversation");
+                note!("a new conversation");
             }
-            Line::Help => eprintln!("{HELP}"),
+            Line::Help => note!("{HELP}"),
             Line::Quit => return Ok(false),
             Line::Incomplete(command) => return Err(Error::Command { reason: format!("{command} what? See /help") }),
             Line::Unknown(command) => {
@@ -153,7 +153,7 @@ impl<'a> Conversation<'a> {
         for message in messages {
             self.chat.push(message)?;
         }
-        eprintln!("{} messages", self.chat.messages().len());
+        note!("{} messages", self.chat.messages().len());
         Ok(())
     }
 
@@ -166,8 +166,12 @@ impl<'a> Conversation<'a> {
         let text = serde_json::to_string_pretty(self.chat.messages())
             .map_err(|error| Error::Conversation { path: path.to_owned(), reason: error.to_string() })?;
         let mut file = std::fs::File::create_new(path).map_err(failed)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).map_err(failed)?;
-        eprintln!("{} messages in {}", self.chat.messages().len(), path.display());
+        if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")) {
+            // Half a conversation is none.
+            let _ = std::fs::remove_file(path);
+            return Err(failed(error));
+        }
+        note!("{} messages in {}", self.chat.messages().len(), path.display());
         Ok(())
     }
 
@@ -180,7 +184,7 @@ impl<'a> Conversation<'a> {
     fn attach(&mut self, content: Content) -> Result<(), Error> {
         let merge = self.processor.images.picture_config().merge_size;
         if let Some(media) = self.processor.process_media(&content)? {
-            eprintln!("{} tokens, for the next question", media.tokens(merge));
+            note!("{} tokens, for the next question", media.tokens(merge));
         }
         self.waiting.push(content);
         Ok(())
@@ -222,7 +226,7 @@ impl<'a> Conversation<'a> {
                 break;
             }
         }
-        eprintln!("{} messages", self.chat.messages().len());
+        note!("{} messages", self.chat.messages().len());
     }
 
     fn answer(&mut self, interrupt: &Interrupt) -> Result<(), Error> {
@@ -284,7 +288,7 @@ fn report(reply: &Reply) {
         FinishReason::Length => ", cut off at --max-new-tokens or the context's end",
         FinishReason::Cancelled => ", broken off",
     };
-    eprintln!(
+    note!(
         "[prompt {} tokens, {} of them kept; answer {} tokens{rate}{end}]",
         answer.prompt_tokens,
         answer.reused_tokens,

@@ -31,6 +31,15 @@ pub enum Error {
         /// The backend.
         backend: &'static str,
     },
+    /// `verify --techniques` on a backend without Kiln.
+    #[error("--techniques turns Kiln's techniques on and off, and --backend {backend} has none: give another backend")]
+    NoTechniques {
+        /// The backend.
+        backend: &'static str,
+    },
+    /// `KILN_ISA` names an instruction set that cannot be had.
+    #[error(transparent)]
+    Isa(#[from] kiln_kernels::simd::IsaError),
     /// `--gpu-memory` without a card.
     #[error(
         "--gpu-memory limits a card's memory, and --backend {backend} computes in host memory: give --memory-limit, or --backend wgpu or cuda"
@@ -39,7 +48,7 @@ pub enum Error {
         /// The backend.
         backend: &'static str,
     },
-    /// Standard output is gone.
+    /// Standard output cannot be written: nobody reads it any more, or the disk is full.
     #[error("standard output: {0}")]
     Output(std::io::Error),
     /// A case of `verify` that is no such file, or lacks a tensor.
@@ -75,6 +84,22 @@ pub enum Error {
     NothingFound {
         /// The file that was asked for.
         path: PathBuf,
+    },
+    /// `--draw` has nothing that can be read.
+    #[error("no box or point of the answer can be read, so {} was not written: {reason}", path.display())]
+    NothingReadable {
+        /// The file that was asked for.
+        path: PathBuf,
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// `--draw` to where nothing can be written.
+    #[error("--draw cannot write {}: {reason}", path.display())]
+    DrawTarget {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// The drawing cannot be written.
     #[error("cannot write {}: {reason}", path.display())]
@@ -130,11 +155,17 @@ impl Error {
     /// The exit status for scripts: 2 for wrong options, 3 for pictures, videos and prompts that cannot be used, 4 for
     /// an answer without the boxes that were asked for, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
-        use qwen3_vl_burn::Error::{Generate, Image, Input, Prompt};
-        use qwen3_vl_burn::error::{GenerateError, ImageError, PromptError};
+        use qwen3_vl_burn::Error::{Card, Checkpoint, Generate, Image, Input, Optimization, Prompt, Streaming};
+        use qwen3_vl_burn::error::{CardError, CheckpointError, GenerateError, ImageError, PrefetchError, PromptError};
         match self {
-            Self::Exists { .. } | Self::DrawOn { .. } => 2,
-            Self::NotBuiltIn { .. } | Self::NoCard { .. } | Self::NoKernels { .. } => 2,
+            Self::Exists { .. } | Self::DrawOn { .. } | Self::DrawTarget { .. } => 2,
+            Self::NotBuiltIn { .. } | Self::NoCard { .. } | Self::NoKernels { .. } | Self::NoTechniques { .. } => 2,
+            Self::Isa(_) | Self::Model(Optimization(_)) => 2,
+            // --memory-limit, --gpu-memory and --dtype, which only the checkpoint and the backend can judge.
+            Self::Model(Streaming(PrefetchError::LimitTooSmall { .. })) => 2,
+            Self::Model(Card(CardError::LimitTooSmall { .. } | CardError::NoCard { .. })) => 2,
+            Self::Model(Checkpoint(CheckpointError::BackendDtype { .. })) => 2,
+            Self::Model(Image(ImageError::Option { .. })) => 2,
             Self::Model(Generate(GenerateError::Option { .. } | GenerateError::EmptyStopString { .. })) => 2,
             // The checkpoint's own files, not what was asked of it.
             Self::Model(Image(ImageError::Json { .. } | ImageError::Setting { .. })) => 1,
@@ -147,7 +178,7 @@ impl Error {
                 | PromptError::Template { .. },
             )) => 1,
             Self::Model(Image(_) | Input(_) | Prompt(_)) | Self::NoPrompt => 3,
-            Self::NothingFound { .. } => 4,
+            Self::NothingFound { .. } | Self::NothingReadable { .. } => 4,
             _ => 1,
         }
     }

@@ -1,8 +1,9 @@
 //! `--image` and `--video`, and how they are seen.
 
 use clap::Args;
-use qwen3_vl_burn::processor::{ImageOptions, MAX_SOURCE_FPS, VideoOptions};
+use qwen3_vl_burn::processor::{ImageOptions, ImageSource, MAX_SOURCE_FPS, VideoOptions, VideoSource};
 use qwen3_vl_burn::prompt::{Content, ImagePart, VideoPart};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Which pictures and videos, and how many pixels and frames of them.
@@ -11,11 +12,11 @@ use std::path::PathBuf;
 pub struct MediaArgs {
     /// Picture to look at (PNG, JPEG, WebP, GIF, BMP; a data: URI will do); may be given several times
     #[arg(long, value_name = "FILE")]
-    pub image: Vec<String>,
+    pub image: Vec<OsString>,
     /// Video to look at: a folder of frames, an animated GIF, WebP or PNG, or whatever the installed ffmpeg reads;
     /// may be given several times
     #[arg(long, value_name = "FILE|FOLDER")]
-    pub video: Vec<PathBuf>,
+    pub video: Vec<OsString>,
     /// How much of them.
     #[command(flatten)]
     pub limits: MediaLimits,
@@ -66,13 +67,13 @@ fn read_rate(text: &str) -> Result<f64, String> {
 
 impl MediaLimits {
     /// A picture.
-    pub fn image(&self, source: &str) -> Content {
+    pub fn image(&self, source: impl AsRef<OsStr>) -> Content {
         let options = ImageOptions { min_pixels: self.min_pixels, max_pixels: self.max_pixels };
-        Content::image(ImagePart::from(source).with_options(options))
+        Content::image(ImagePart::from(picture_source(source.as_ref())).with_options(options))
     }
 
     /// A video.
-    pub fn video(&self, path: impl Into<PathBuf>) -> Content {
+    pub fn video(&self, source: impl AsRef<OsStr>) -> Content {
         let options = VideoOptions {
             fps: self.fps,
             raw_fps: self.source_fps,
@@ -83,8 +84,16 @@ impl MediaLimits {
             max_pixels: self.max_pixels,
             ..Default::default()
         };
-        Content::video(VideoPart::from(path.into()).with_options(options))
+        let source = source.as_ref();
+        // What is no Unicode can only be a path.
+        let source = source.to_str().map_or_else(|| VideoSource::Path(PathBuf::from(source)), VideoSource::from);
+        Content::video(VideoPart::from(source).with_options(options))
     }
+}
+
+/// Where a picture of the command line comes from: a path, which may be no Unicode, or what messages can hold.
+pub fn picture_source(source: &OsStr) -> ImageSource {
+    source.to_str().map_or_else(|| ImageSource::Path(PathBuf::from(source)), ImageSource::from)
 }
 
 impl MediaArgs {

@@ -1,16 +1,16 @@
 //! `--model`: where a checkpoint comes from, and loading it.
 
 use crate::backend::Place;
-use crate::{Error, embedded};
+use crate::{Error, embedded, note};
 use burn_kiln_fusion::FusedOps;
 use clap::Args;
 use qwen3_vl_burn::checkpoint::progress_bar;
 use qwen3_vl_burn::generate::GenerationConfig;
 use qwen3_vl_burn::hub::{HubOptions, download_bar, resolve};
 use qwen3_vl_burn::{Qwen3Vl, Qwen3VlProcessor};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// Which checkpoint.
 #[derive(Debug, Clone, Args)]
@@ -19,7 +19,7 @@ pub struct ModelArgs {
     /// Folder of a Qwen3-VL checkpoint, or its Hugging Face id (Qwen/Qwen3-VL-2B-Instruct), which is downloaded once.
     /// Without it, a small checkpoint inside the program is used: its weights are random, and so are its answers
     #[arg(long, value_name = "FOLDER|ID")]
-    pub model: Option<String>,
+    pub model: Option<OsString>,
     /// Branch, tag or commit of a Hugging Face id
     #[arg(long, value_name = "NAME", requires = "model")]
     pub revision: Option<String>,
@@ -33,14 +33,14 @@ pub struct ModelArgs {
 pub struct Files {
     /// Its folder.
     pub dir: PathBuf,
-    /// Keeps the embedded checkpoint's folder.
-    embedded: Option<TempDir>,
+    /// Whether it is the embedded one.
+    embedded: bool,
 }
 
 impl Files {
     /// The picture that comes with the embedded checkpoint.
     pub fn picture(&self) -> Option<PathBuf> {
-        self.embedded.as_ref().map(|dir| dir.path().join("picture.png"))
+        self.embedded.then(|| self.dir.join("picture.png"))
     }
 }
 
@@ -52,16 +52,16 @@ impl ModelArgs {
     pub fn open(&self) -> Result<Files, Error> {
         let Some(model) = &self.model else {
             let dir = embedded::unpack()?;
-            eprintln!("note: this is the embedded checkpoint; its weights are random, so the answer means nothing.");
-            eprintln!("      Give --model a folder or an id (Qwen/Qwen3-VL-2B-Instruct) for a real one.");
-            return Ok(Files { dir: dir.path().to_owned(), embedded: Some(dir) });
+            note!("note: this is the embedded checkpoint; its weights are random, so the answer means nothing.");
+            note!("      Give --model a folder or an id (Qwen/Qwen3-VL-2B-Instruct) for a real one.");
+            return Ok(Files { dir, embedded: true });
         };
         let mut options = HubOptions::from_env().with_progress(download_bar());
         if let Some(revision) = &self.revision {
             options.revision = revision.clone();
         }
         options.offline |= self.offline;
-        Ok(Files { dir: resolve(model, &options)?, embedded: None })
+        Ok(Files { dir: resolve(model, &options)?, embedded: false })
     }
 }
 

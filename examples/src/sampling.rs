@@ -46,6 +46,10 @@ pub struct SamplingArgs {
     /// Text that ends the answer and is not shown; may be given several times
     #[arg(long, help_heading = HEADING, value_name = "STRING", allow_hyphen_values = true)]
     pub stop: Vec<String>,
+    /// End answers only at the tokens that generation_config.json (or config.json) names, as HF does, and not also at
+    /// the end of a turn that the tokenizer and the chat template know
+    #[arg(long, help_heading = HEADING)]
+    pub exact_eos: bool,
 }
 
 impl SamplingArgs {
@@ -67,6 +71,7 @@ impl SamplingArgs {
             min_p: self.min_p.unwrap_or(base.min_p),
             seed: self.seed.or(base.seed),
         };
+        let config = if self.exact_eos { &config.clone().exact() } else { config };
         let options = config.options(max_new_tokens).with_sampling(sampling).with_stop_strings(&self.stop);
         options.validate()?;
         Ok(options)

@@ -113,6 +113,55 @@ fn json_holds_the_whole_answer() {
     assert_eq!(object["detections"][1]["pixels"], serde_json::json!([w / 2.0, h / 2.0]));
 }
 
+/// What is nearly JSON, and a bad box among good ones: the good ones are there, and it is said what is wrong.
+#[test]
+fn boxes_that_can_be_read_are_kept() {
+    for (answer, labels, says) in [
+        (r#"[{'bbox_2d': [10, 20, 300, 400], 'label': 'a'}]"#, vec!["a"], None),
+        (
+            r#"[{"bbox_2d": [10, 20, 300, 400], "label": "a"}, {"bbox_2d": [10, 20, 300], "label": "b"}, {"bbox_2d": [1, 2, 3, 4], "label": "c"}]"#,
+            vec!["a", "c"],
+            Some("`bbox_2d` of detection 1 has 3 numbers, not 4"),
+        ),
+        (r#"[{"bbox": ["1", "2", "3", "4"], "label": "a b",},]"#, vec!["a b"], None),
+        (r#"[{"bbox_2d": [1, 2], "label": "a"}]"#, vec![], Some("has 2 numbers, not 4")),
+    ] {
+        let model = scripted_model(&[answer]);
+        let arguments = ["--model", path(model.path()), "--image", PICTURE, "--greedy", "--json"];
+        let (out, err) = succeed(&arguments);
+        let object: Value = serde_json::from_str(&out).unwrap();
+        let found: Vec<&str> =
+            object["detections"].as_array().unwrap().iter().map(|box_| box_["label"].as_str().unwrap()).collect();
+        assert_eq!(found, labels, "{answer}");
+        assert_eq!(object.get("detections_error").is_some(), says.is_some(), "{out}");
+        let said = says.unwrap_or("backend: ");
+        assert!(err.contains(said) && (says.is_none() || out.contains(said)), "{err}");
+
+        // Drawn are those that can be read; where none can, it is said why.
+        let target = model.path().join("boxes.png");
+        let output = describe(&[&arguments[..], &["--draw", path(&target)]].concat(), "");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(if labels.is_empty() { 4 } else { 0 }), "{message}");
+        assert_eq!(target.exists(), !labels.is_empty());
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+/// `generation_config.json` of a base model beside a template that ends turns otherwise.
+#[test]
+fn an_answer_ends_with_its_turn() {
+    let model = scripted_model(&["Yes"]);
+    std::fs::write(model.path().join("generation_config.json"), r#"{"eos_token_id": 0}"#).unwrap();
+    let count = |more: &[&str]| {
+        let arguments = [&["--model", path(model.path()), "--json", "--max-new-tokens", "9"], more].concat();
+        let object: Value = serde_json::from_str(&succeed(&arguments).0).unwrap();
+        (object["tokens"].as_u64().unwrap(), object["finish"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(count(&[]), (2, "stop".to_owned()));
+    // Behind the end of the turn comes what has no successor in the script: `<|endoftext|>`.
+    assert_eq!(count(&["--exact-eos"]), (3, "stop".to_owned()));
+}
+
 #[test]
 fn tool_calls_are_taken_apart() {
     let model = scripted_model(&["Look.", "\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>"]);

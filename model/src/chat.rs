@@ -131,7 +131,7 @@ impl<'a, B: FusedOps> Chat<'a, B> {
     /// [`GenerateOptions::max_new_tokens`] is cut to what the context has room for.
     ///
     /// # Errors
-    /// As [`Qwen3VlProcessor::prepare`] and [`stream_after`]: the conversation is as it was then, and may be computed
+    /// As [`Qwen3VlProcessor::prepare_within`] and [`stream_after`]: the conversation is as it was then, and may be computed
     /// again.
     pub fn reply(
         &mut self,
@@ -139,12 +139,13 @@ impl<'a, B: FusedOps> Chat<'a, B> {
         mut on_piece: impl FnMut(&AnswerPiece) -> ControlFlow<()>,
     ) -> Result<Reply> {
         let media: Vec<&ProcessedMedia> = self.media.iter().flatten().collect();
-        let inputs = self.processor.prepare(&self.messages, &media, &self.render)?;
+        let limit = self.model.config().text.context_length();
+        let inputs = self.processor.prepare_within(&self.messages, &media, &self.render, limit)?;
         let tokenizer = &self.processor.tokenizer;
         let ids = &inputs.input_ids;
         let opened = opens_thinking(&tokenizer.decode(&ids[ids.len().saturating_sub(OPENING_TOKENS)..], false));
 
-        let room = self.model.config().text.context_length().saturating_sub(ids.len()).max(1);
+        let room = limit.saturating_sub(ids.len()).max(1);
         let options = GenerateOptions { max_new_tokens: options.max_new_tokens.min(room), ..options.clone() };
         let mut pieces = ThinkingStream::new(opened);
         let generation = stream_after(self.model, Some(tokenizer), &inputs, &options, &mut self.prefix, |step| {

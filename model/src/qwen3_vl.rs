@@ -7,7 +7,7 @@ use crate::layers::{Linear, LinearConfig};
 use crate::prepared::PreparedPrompt;
 use crate::processor::Grid;
 use crate::streaming::{StreamReport, StreamedWeights};
-use crate::text::{Cache, DecoderInputs, TextModel, VisualRows};
+use crate::text::{Cache, DecoderInputs, RouterLogits, TextModel, VisualRows};
 use crate::vision::{VisionModel, VisionOutput};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
@@ -186,6 +186,16 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// Without a prompt.
     pub fn run(&self, prompts: Vec<PreparedPrompt<B>>) -> Result<Tensor<B, 3>> {
         self.on_stream(|| self.run_decoder(PreparedPrompt::join(prompts), &mut []))
+    }
+
+    /// What the routers of a mixture of experts say of each token of a prompt, layer by layer; nothing for a dense
+    /// model. It runs the decoder, and its attention twice.
+    ///
+    /// # Errors
+    /// As [`Qwen3Vl::forward`].
+    pub fn route(&self, inputs: &ModelInputs) -> Result<Vec<RouterLogits<B>>> {
+        let prompt = self.prepare(inputs)?;
+        self.on_stream(|| self.run_pass(|| self.language_model.route(prompt.inputs, &self.kernels)))
     }
 
     /// Runs the decoder over one token of each of several sequences. Token `i` follows those in `caches[i]`, at

@@ -8,7 +8,7 @@ use crate::processor::{ImageProcessor, ProcessedImages, ProcessedMedia};
 use crate::prompt::{
     ChatTemplate, Content, Message, Modality, PromptError, RenderOptions, Tokenizer, VideoPrompt, expand_prompt,
 };
-use crate::{Error, ModelInputs, Result};
+use crate::{Error, InputError, ModelInputs, Result};
 
 /// Makes [`ModelInputs`] from conversations (HF's `Qwen3VLProcessor`).
 ///
@@ -66,7 +66,7 @@ impl Qwen3VlProcessor {
     /// As [`Self::process_all_media`] and [`Self::prepare`].
     pub fn process(&self, messages: &[Message], options: &RenderOptions) -> Result<ModelInputs> {
         let media = self.process_all_media(messages)?;
-        self.assemble(messages, media, options)
+        self.assemble(messages, media, options, usize::MAX)
     }
 
     /// Reads and processes the picture or video of one part; `None` for a text.
@@ -131,7 +131,28 @@ impl Qwen3VlProcessor {
         media: &[impl Borrow<ProcessedMedia>],
         options: &RenderOptions,
     ) -> Result<ModelInputs> {
-        self.assemble(messages, media.iter().map(|media| media.borrow().clone()), options)
+        self.prepare_within(messages, media, options, usize::MAX)
+    }
+
+    /// As [`Self::prepare`], for a model that takes at most `limit` tokens: a conversation that is longer is refused as
+    /// soon as that is certain, before pixels are copied and the rest of its text is encoded.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`]; [`InputError::TooLong`], with as many tokens as were counted.
+    pub fn prepare_within(
+        &self,
+        messages: &[Message],
+        media: &[impl Borrow<ProcessedMedia>],
+        options: &RenderOptions,
+        limit: usize,
+    ) -> Result<ModelInputs> {
+        let merge = self.images.picture_config().merge_size;
+        let pictures: usize = media.iter().map(|media| media.borrow().tokens(merge)).sum();
+        if pictures >= limit {
+            return Err(InputError::TooLong { prompt: pictures, added: 1, limit }.into());
+        }
+        let media = media.iter().map(|media| media.borrow().clone());
+        self.assemble(messages, media, options, limit)
     }
 
     fn assemble(
@@ -139,7 +160,12 @@ impl Qwen3VlProcessor {
         messages: &[Message],
         media: impl IntoIterator<Item = ProcessedMedia>,
         options: &RenderOptions,
+        limit: usize,
     ) -> Result<ModelInputs> {
+        let prompt = self.template.render(messages, options)?;
+        if let Some(prompt) = self.tokenizer.count_beyond(&prompt, limit)? {
+            return Err(InputError::TooLong { prompt, added: 1, limit }.into());
+        }
         let (mut images, mut videos, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
         for media in media {
             match media {
@@ -151,7 +177,6 @@ impl Qwen3VlProcessor {
             }
         }
         let images: ProcessedImages = images.into_iter().collect();
-        let prompt = self.template.render(messages, options)?;
         let merge = self.images.picture_config().merge_size;
         let expanded = expand_prompt(&self.tokenizer, &prompt, &images.grids, &prompts, merge)?;
         Ok(ModelInputs { input_ids: expanded.ids, images, videos: videos.into_iter().collect() })

@@ -19,11 +19,9 @@ const PREFETCH_DISTANCE: RangeInclusive<usize> = 0..=1 << 20;
 /// Threads of one operation.
 const THREADS: RangeInclusive<usize> = 1..=4_096;
 
-/// The least memory that a model can run in, bytes: one layer's weights, activations and caches of a small one.
-const LEAST_MEMORY: u64 = 16 << 20;
-
-/// The least of a card's memory that is a limit and no slip, bytes; what a model needs is known when it is loaded.
-const LEAST_CARD_MEMORY: u64 = 64 << 10;
+/// The least limit of memory that is no slip, bytes. What a model needs at least is known when it is loaded, and told
+/// then: a second minimum here would be told to whoever has kept to that one.
+const LEAST_MEMORY: u64 = 1;
 
 impl OptimizationConfig {
     /// Checks every value.
@@ -41,7 +39,7 @@ impl OptimizationConfig {
         check("prefetch.distance", self.prefetch.distance, PREFETCH_DISTANCE)?;
         check("threads.max", self.threads.max, THREADS)?;
         check_limit("streaming.memory_limit", self.streaming.memory_limit, LEAST_MEMORY)?;
-        check_limit("gpu.memory_limit", self.gpu.memory_limit, LEAST_CARD_MEMORY)
+        check_limit("gpu.memory_limit", self.gpu.memory_limit, LEAST_MEMORY)
     }
 }
 

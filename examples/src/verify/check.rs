@@ -1,7 +1,8 @@
 //! The stages of a case, each compared with its reference.
 
 use super::pixels::compare_pixels;
-use super::{Case, Report, Row, Verdict};
+use super::routing::read_routers;
+use super::{Case, Report, Routing, Row, Verdict, compare_routing};
 use crate::Error;
 use burn_kiln_fusion::FusedOps;
 use burn_tensor::{DType, Tensor};
@@ -19,6 +20,11 @@ const BF16_FACTOR: f64 = 1.5;
 /// In bf16 there is no reference for the tower: eight bits of mantissa, `2⁻⁸` a rounding, over tens of roundings in
 /// sequence.
 const BF16_VISION_TOLERANCE: f64 = 5e-2;
+/// In bf16, the same for the logits of routers, and half of the margin at which a token may go to another expert.
+const BF16_ROUTER_TOLERANCE: f64 = 5e-2;
+/// In bf16, what attention to tokens that other experts saw may do to the logits of the rest. Weights that are read in
+/// the wrong order make it 1.
+const BF16_BEHIND_TOLERANCE: f64 = 0.25;
 /// In what the model holds its weights, which decides the tolerances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
@@ -32,6 +38,8 @@ pub enum Precision {
 pub struct Checks<'a, B: FusedOps> {
     /// The model.
     pub model: &'a Qwen3Vl<B>,
+    /// The same weights in f32, for the routing of a mixture of experts in bf16.
+    pub exact: Option<&'a Qwen3Vl<B>>,
     /// The image processor.
     pub processor: &'a ImageProcessor,
     /// Which tolerances.
@@ -116,14 +124,62 @@ impl<B: FusedOps> Checks<'_, B> {
 
     fn check_logits(&mut self, case: &Case) -> Result<(), Error> {
         let Some(expected) = case.floats("expect.logits")? else { return Ok(()) };
+        let inputs = case.inputs()?;
+        let tokens = inputs.input_ids.len();
+        let (compared, alike) = match self.exact {
+            Some(exact) => {
+                let routing = self.check_routing(case, exact, &expected)?;
+                (routing.equal_tokens, routing.alike)
+            }
+            None => (tokens, Vec::new()),
+        };
+        // Rows behind a token that went elsewhere are other ones.
+        let vocab = expected.len().checked_div(tokens).unwrap_or(0);
+        let end = vocab * compared;
         let allowed = match (self.precision, case.floats("expect.logits_bf16")?) {
             (Precision::F32, _) => LOGITS_TOLERANCE,
-            (Precision::Bf16, Some(hf)) => BF16_FACTOR * relative_error(&hf, &expected),
-            (Precision::Bf16, None) => BF16_VISION_TOLERANCE,
+            (Precision::Bf16, Some(hf)) if hf.len() == expected.len() => {
+                BF16_FACTOR * relative_error(&hf[..end], &expected[..end])
+            }
+            (Precision::Bf16, _) => BF16_VISION_TOLERANCE,
         };
-        let logits = self.model.forward(&case.inputs()?, Logits::All)?;
-        self.push_error(case, "logits", relative_error(&read(logits), &expected), allowed);
+        let found = read(self.model.forward(&inputs, Logits::All)?);
+        let whole = found.len() == expected.len() && found.iter().all(|logit| logit.is_finite());
+        let error = if whole { relative_error(&found[..end], &expected[..end]) } else { f64::INFINITY };
+        let rows = if compared < tokens { format!(" ({compared} of {tokens} rows)") } else { String::new() };
+        self.push(case, "logits", format!("{error:.2e}{rows}"), format!("{allowed:.2e}"), error <= allowed);
+        if !alike.is_empty() {
+            let pick = |all: &[f32]| -> Vec<f32> {
+                alike
+                    .iter()
+                    .flat_map(|row| all.get(row * vocab..(row + 1) * vocab).unwrap_or_default())
+                    .copied()
+                    .collect()
+            };
+            let error = relative_error(&pick(&found), &pick(&expected));
+            let (found, allowed) = (format!("{error:.2e} ({} rows)", alike.len()), BF16_BEHIND_TOLERANCE);
+            self.push(case, "logits behind", found, format!("{allowed:.2e}"), error <= allowed);
+        }
         Ok(())
+    }
+
+    /// The routers of the model beside those of the same weights in f32, which must give HF's logits.
+    fn check_routing(&mut self, case: &Case, exact: &Qwen3Vl<B>, expected: &[f32]) -> Result<Routing, Error> {
+        let inputs = case.inputs()?;
+        let error = relative_error(&read(exact.forward(&inputs, Logits::All)?), expected);
+        self.push_error(case, "logits in f32", error, LOGITS_TOLERANCE);
+        let (exact, rounded) = (read_routers(exact.route(&inputs)?), read_routers(self.model.route(&inputs)?));
+        let routing = compare_routing(&exact, &rounded);
+        self.push_error(case, "routers", routing.error, BF16_ROUTER_TOLERANCE);
+        let widest = routing.flips.iter().map(|flip| flip.margin).fold(0.0, f64::max);
+        let allowed = 2.0 * BF16_ROUTER_TOLERANCE;
+        let found = match routing.flips.len() {
+            0 => "no flip".to_owned(),
+            1 => format!("1 flip, margin {widest:.1e}"),
+            count => format!("{count} flips, margin {widest:.1e}"),
+        };
+        self.push(case, "routing", found, format!("margin {allowed:.1e}"), widest <= allowed);
+        Ok(routing)
     }
 
     fn check_greedy(&mut self, case: &Case) -> Result<(), Error> {

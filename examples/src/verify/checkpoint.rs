@@ -1,14 +1,19 @@
 //! Every case beside a checkpoint, on the backend that the command line names.
 
 use super::{Checks, Precision, Report, list_cases};
-use crate::Error;
-use crate::backend::{Dtype, Place, Program};
+use crate::backend::{Place, Program};
+use crate::{Error, say};
 use burn_kiln::OptimizationConfig;
 use burn_kiln::config::Technique;
 use burn_kiln_fusion::FusedOps;
-use qwen3_vl_burn::Qwen3Vl;
+use burn_tensor::DType;
 use qwen3_vl_burn::processor::ImageProcessor;
+use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use std::path::Path;
+
+/// The most memory that the weights in f32 may take, bytes, to which those of a mixture of experts in bf16 are
+/// compared: beyond it, they are read from the checkpoint at each pass.
+const EXACT_BYTES: u64 = 8 << 30;
 
 /// Runs every case in `dir` through the checkpoint there.
 ///
@@ -23,9 +28,15 @@ pub fn check_checkpoint(dir: &Path, place: &Place) -> Result<Report, Error> {
 /// alone. Calls `done` with the name of each and its report.
 ///
 /// # Errors
-/// As [`check_checkpoint`].
-pub fn check_techniques(dir: &Path, place: &Place, mut done: impl FnMut(&str, &Report)) -> Result<(), Error> {
-    let Some(whole) = place.optimization()? else { return Ok(()) };
+/// [`Error::NoTechniques`] for a backend without Kiln, and those of [`check_checkpoint`] and of `done`.
+pub fn check_techniques(
+    dir: &Path,
+    place: &Place,
+    mut done: impl FnMut(&str, &Report) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let Some(whole) = place.optimization()? else {
+        return Err(Error::NoTechniques { backend: place.backend.name() });
+    };
     let mut configs =
         vec![("all techniques".to_owned(), whole.clone()), ("none".to_owned(), OptimizationConfig::none())];
     for technique in Technique::ALL {
@@ -34,7 +45,7 @@ pub fn check_techniques(dir: &Path, place: &Place, mut done: impl FnMut(&str, &R
     }
     for (name, config) in configs {
         let place = Place { optimization: Some(config), ..place.clone() };
-        done(&name, &check_checkpoint(dir, &place)?);
+        done(&name, &check_checkpoint(dir, &place)?)?;
     }
     Ok(())
 }
@@ -50,7 +61,7 @@ impl Program for Verify<'_> {
     fn run<B: FusedOps>(self) -> Result<Report, Error> {
         let Self { dir, place } = self;
         let device = Default::default();
-        println!("{} on {}", dir.display(), B::name(&device));
+        say!("{} on {}", dir.display(), B::name(&device))?;
         let cases = list_cases(dir)?;
         let config = place.optimization()?;
         let mut model = Qwen3Vl::<B>::load(dir, &device, place.load_options(config.as_ref()))?;
@@ -58,8 +69,18 @@ impl Program for Verify<'_> {
             model = model.optimize(config)?;
         }
         let processor = ImageProcessor::load(dir)?;
-        let precision = if place.dtype == Some(Dtype::Bf16) { Precision::Bf16 } else { Precision::F32 };
-        let mut checks = Checks { model: &model, processor: &processor, precision, report: Report::default() };
+        // Checkpoints may be stored in bf16, and are bf16 then without being asked to.
+        let precision = if model.cache_dtype() == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
+        let exact = match precision == Precision::Bf16 && model.config().text.moe.is_some() {
+            true => {
+                let options = LoadOptions::default().with_dtype(DType::F32);
+                let options = if place.backend.is_card() { options } else { options.with_memory_limit(EXACT_BYTES) };
+                Some(Qwen3Vl::<B>::load(dir, &device, options)?)
+            }
+            false => None,
+        };
+        let report = Report::default();
+        let mut checks = Checks { model: &model, exact: exact.as_ref(), processor: &processor, precision, report };
         for case in &cases {
             checks.run(case)?;
         }

@@ -6,6 +6,7 @@ mod check;
 mod checkpoint;
 mod pixels;
 mod processor;
+mod routing;
 mod table;
 mod tokenizer;
 
@@ -13,4 +14,5 @@ pub use case::{Case, list_cases};
 pub use check::{Checks, Precision};
 pub use checkpoint::{check_checkpoint, check_techniques};
 pub use processor::{check_processor, has_processor_cases};
+pub use routing::{Flip, Router, Routing, compare_routing};
 pub use table::{Report, Row, Verdict};

@@ -2,9 +2,10 @@
 //!
 //! Absent keys have HF's defaults: `do_sample` false (the likeliest token each time), temperature 1, `top_k` 50,
 //! `top_p` 1. Null counts as absent, unknown keys are ignored. The end-of-answer ids are those of `config.json` where
-//! the file has none.
+//! the file has none; those that end a turn ([`find_turn_ends`]) are kept beside them.
 
 use super::{GenerateError, GenerateOptions, Sampling};
+use crate::prompt::find_turn_ends;
 use crate::{Qwen3VlConfig, Result};
 use serde_json::{Map, Value};
 use std::fs::File;
@@ -21,6 +22,10 @@ const DEFAULT_TOP_K: usize = 50;
 pub struct GenerationConfig {
     /// Tokens that end an answer (`eos_token_id`, one or a list).
     pub eos_token_ids: Vec<u32>,
+    /// Tokens that end a turn by the tokenizer and the chat template ([`find_turn_ends`]), and so an answer too: a file
+    /// that names `<|endoftext|>` alone would let answers run on past `<|im_end|>`. HF knows none of them
+    /// ([`GenerationConfig::exact`]); files of released checkpoints name all.
+    pub turn_end_ids: Vec<u32>,
     /// The token that fills shorter sequences of a batch.
     pub pad_token_id: Option<u32>,
     /// How tokens are chosen; greedy unless `do_sample`, and then a temperature given on top draws as the file says.
@@ -32,12 +37,13 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads `generation_config.json` in the folder of a checkpoint. Without the file: greedy, with the end-of-answer
-    /// ids of `config.json`.
+    /// Reads `generation_config.json` in the folder of a checkpoint, and what ends a turn there. Without the file: greedy,
+    /// with the end-of-answer ids of `config.json`.
     ///
     /// # Errors
-    /// As [`GenerationConfig::from_json`]; [`GenerateError::ReadConfig`], [`GenerateError::ConfigTooLarge`]; and, where
-    /// the file has no `eos_token_id`, those of [`Qwen3VlConfig::from_dir`].
+    /// As [`GenerationConfig::from_json`] and [`find_turn_ends`]; [`GenerateError::ReadConfig`],
+    /// [`GenerateError::ConfigTooLarge`]; and, where the file has no `eos_token_id`, those of
+    /// [`Qwen3VlConfig::from_dir`].
     pub fn load(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let path = dir.join("generation_config.json");
@@ -48,6 +54,7 @@ impl GenerationConfig {
         if config.eos_token_ids.is_empty() {
             config.eos_token_ids = Qwen3VlConfig::from_dir(dir)?.text.eos_token_ids;
         }
+        config.turn_end_ids = find_turn_ends(dir)?;
         Ok(config)
     }
 
@@ -62,6 +69,7 @@ impl GenerationConfig {
         let file = ConfigFile { path, map };
         Ok(Self {
             eos_token_ids: file.tokens("eos_token_id")?,
+            turn_end_ids: Vec::new(),
             pad_token_id: file.token("pad_token_id")?,
             sampling: file.sampling()?,
             max_new_tokens: file.length("max_new_tokens")?,
@@ -69,11 +77,22 @@ impl GenerationConfig {
         })
     }
 
+    /// Without [`turn_end_ids`](Self::turn_end_ids): answers end where HF's `generate` ends them.
+    pub fn exact(mut self) -> Self {
+        self.turn_end_ids.clear();
+        self
+    }
+
+    /// Tokens that end an answer: those of [`eos_token_ids`](Self::eos_token_ids), then others of
+    /// [`turn_end_ids`](Self::turn_end_ids).
+    pub fn stop_ids(&self) -> Vec<u32> {
+        let added = self.turn_end_ids.iter().filter(|id| !self.eos_token_ids.contains(id));
+        self.eos_token_ids.iter().chain(added).copied().collect()
+    }
+
     /// Options with these defaults, for up to `max_new_tokens`.
     pub fn options(&self, max_new_tokens: usize) -> GenerateOptions {
-        GenerateOptions::new(max_new_tokens)
-            .with_stop_ids(self.eos_token_ids.clone())
-            .with_sampling(self.sampling.clone())
+        GenerateOptions::new(max_new_tokens).with_stop_ids(self.stop_ids()).with_sampling(self.sampling.clone())
     }
 
     /// Longest answer to a prompt of `prompt_tokens`, tokens: `max_new_tokens`, or what the prompt leaves of

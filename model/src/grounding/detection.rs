@@ -77,18 +77,33 @@ impl Detection {
     }
 }
 
-/// Key of a box.
-const BOX_KEY: &str = "bbox_2d";
-/// Key of a point.
-const POINT_KEY: &str = "point_2d";
-/// The keys of coordinates.
-pub(super) const KEYS: [&str; 2] = [BOX_KEY, POINT_KEY];
+/// Keys of coordinates: the one that the model was taught, one that it falls back to, and how many numbers they hold.
+const SHAPES: [(&str, &str, usize); 2] = [("bbox_2d", "bbox", 4), ("point_2d", "point", 2)];
+/// The keys of coordinates that errors and truncated answers are known by.
+pub(super) const KEYS: [&str; 3] = ["bbox_2d", "point_2d", "bbox"];
 
-/// Appends the detections in `object`: one for each box and point, or several where a key holds a list of lists.
-pub(super) fn append_detections(object: &Map<String, Value>, found: &mut Vec<Detection>) -> Result<(), GroundingError> {
+/// The coordinates of a shape in an object. The other key counts where the first one is absent and a list stands there:
+/// `point` may be a word of anything.
+fn find_coordinates<'a>(object: &'a Map<String, Value>, key: &str, other: &str) -> Option<&'a Value> {
+    object.get(key).or_else(|| object.get(other).filter(|value| value.is_array()))
+}
+
+/// Whether an object says where something is.
+pub(super) fn has_coordinates(object: &Map<String, Value>) -> bool {
+    SHAPES.iter().any(|(key, other, _)| find_coordinates(object, key, other).is_some())
+}
+
+/// The detections in `object`, or what is wrong with each: one for each box and point, or several where a key holds a
+/// list of lists. The first has the number `first` in the answer.
+pub(super) fn append_detections(object: &Map<String, Value>, first: usize) -> Vec<Result<Detection, GroundingError>> {
+    let is_coordinates = |name: &str| {
+        SHAPES.iter().any(|(key, other, _)| {
+            name == *key || name == *other && !object.contains_key(*key) && object[name].is_array()
+        })
+    };
     let extra: Map<String, Value> = object
         .iter()
-        .filter(|(key, _)| !KEYS.contains(&key.as_str()) && *key != "label")
+        .filter(|(key, _)| !is_coordinates(key) && *key != "label")
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     let label = match object.get("label") {
@@ -96,28 +111,24 @@ pub(super) fn append_detections(object: &Map<String, Value>, found: &mut Vec<Det
         Some(Value::String(label)) => Some(label.clone()),
         Some(other) => Some(other.to_string()),
     };
-    for (key, numbers) in [(BOX_KEY, 4), (POINT_KEY, 2)] {
-        let Some(value) = object.get(key) else { continue };
+    let mut found = Vec::new();
+    for (key, other, numbers) in SHAPES {
+        let Some(value) = find_coordinates(object, key, other) else { continue };
+        let key = if object.contains_key(key) { key } else { other };
         let lists = match value {
             Value::Array(lists) if lists.first().is_some_and(Value::is_array) => lists.as_slice(),
             _ => std::slice::from_ref(value),
         };
         for list in lists {
-            let place = Place { key, index: found.len(), expected: numbers };
-            let shape = match key {
-                BOX_KEY => {
-                    let [x1, y1, x2, y2] = place.read(list)?;
-                    Shape::Box(BoxShape { x1, y1, x2, y2 })
-                }
-                _ => {
-                    let [x, y] = place.read(list)?;
-                    Shape::Point(Point { x, y })
-                }
+            let place = Place { key, index: first + found.len(), expected: numbers };
+            let shape = match numbers {
+                4 => place.read(list).map(|[x1, y1, x2, y2]| Shape::Box(BoxShape { x1, y1, x2, y2 })),
+                _ => place.read(list).map(|[x, y]| Shape::Point(Point { x, y })),
             };
-            found.push(Detection { label: label.clone(), shape, extra: extra.clone() });
+            found.push(shape.map(|shape| Detection { label: label.clone(), shape, extra: extra.clone() }));
         }
     }
-    Ok(())
+    found
 }
 
 /// Which list of coordinates is read, for errors.
@@ -129,6 +140,7 @@ struct Place {
 }
 
 impl Place {
+    /// Reads numbers, also those that are written as texts (`"12"`).
     fn read<const N: usize>(self, value: &Value) -> Result<[f64; N], GroundingError> {
         let Self { key, index, expected } = self;
         let Value::Array(list) = value else {
@@ -142,7 +154,8 @@ impl Place {
         })?;
         let mut numbers = [0.0; N];
         for (number, value) in numbers.iter_mut().zip(list) {
-            *number = value.as_f64().filter(|number| number.is_finite()).ok_or_else(|| GroundingError::NotANumber {
+            let read = value.as_f64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()));
+            *number = read.filter(|number| number.is_finite()).ok_or_else(|| GroundingError::NotANumber {
                 key,
                 index,
                 found: shorten(value),

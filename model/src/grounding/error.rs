@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why no detections could be had from an answer.
+/// Why no detections could be had from an answer, or what is wrong with one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum GroundingError {
@@ -12,7 +12,7 @@ pub enum GroundingError {
     /// The answer ends before its first detection does.
     #[error("the answer ends inside its first detection")]
     Truncated,
-    /// An object with coordinates is not JSON (`NaN`, single quotes, a missing comma, a number out of range).
+    /// An object with coordinates that is no value at all (a missing comma, say).
     #[error("the detection at byte {offset} of the answer is not JSON: {reason}")]
     Malformed {
         /// Where the object begins.
@@ -23,7 +23,7 @@ pub enum GroundingError {
     /// Coordinates that are no list.
     #[error("`{key}` of detection {index} is {found}, not a list of {expected} numbers")]
     NotAList {
-        /// `bbox_2d` or `point_2d`.
+        /// `bbox_2d` or `point_2d`, or `bbox` or `point`.
         key: &'static str,
         /// Which detection of the answer, from 0.
         index: usize,
@@ -35,7 +35,7 @@ pub enum GroundingError {
     /// A list with too few or too many numbers.
     #[error("`{key}` of detection {index} has {found} numbers, not {expected}")]
     Count {
-        /// `bbox_2d` or `point_2d`.
+        /// `bbox_2d` or `point_2d`, or `bbox` or `point`.
         key: &'static str,
         /// Which detection of the answer, from 0.
         index: usize,
@@ -47,7 +47,7 @@ pub enum GroundingError {
     /// A coordinate that is no number.
     #[error("`{key}` of detection {index} holds {found}, which is no number")]
     NotANumber {
-        /// `bbox_2d` or `point_2d`.
+        /// `bbox_2d` or `point_2d`, or `bbox` or `point`.
         key: &'static str,
         /// Which detection of the answer, from 0.
         index: usize,

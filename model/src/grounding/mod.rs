@@ -1,6 +1,7 @@
 //! Where things are: boxes and points in an answer, and a picture with them drawn on it.
 //!
-//! Asked to locate something, Qwen3-VL answers in JSON, with coordinates from 0 to 1000 along each side of the picture:
+//! Asked to locate something, Qwen3-VL answers in JSON, with coordinates from 0 to 1000 along each side of the picture,
+//! and now and then in what only resembles it:
 //!
 //! ```text
 //! [{"bbox_2d": [112, 40, 530, 980], "label": "cat"}, {"point_2d": [640, 512], "label": "ball"}]
@@ -23,6 +24,7 @@ mod detection;
 mod draw;
 mod error;
 mod label;
+mod loose;
 mod style;
 
 pub use answer::{Grounding, MAX_ANSWER_BYTES, parse};

@@ -52,18 +52,18 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// [`HubError::NoSuchFolder`] for what looks like a path and isn't there, [`HubError::NotAFolder`], and what
 /// [`download`] returns.
-pub fn resolve(model: &str, options: &HubOptions) -> Result<PathBuf> {
-    let path = Path::new(model);
+pub fn resolve(model: impl AsRef<Path>, options: &HubOptions) -> Result<PathBuf> {
+    let path = model.as_ref();
     if path.is_dir() {
         return Ok(path.to_owned());
     }
     if path.exists() {
         return Err(HubError::NotAFolder { path: path.to_owned() }.into());
     }
-    if model_id::looks_local(model) {
-        return Err(HubError::NoSuchFolder { path: path.to_owned() }.into());
+    match path.to_str().filter(|model| !model_id::looks_local(model)) {
+        Some(model) => download(model, options),
+        None => Err(HubError::NoSuchFolder { path: path.to_owned() }.into()),
     }
-    download(model, options)
 }
 
 /// Downloads what the cache lacks of the model `id` (`owner/name`), and gives the folder of its snapshot.

@@ -34,7 +34,7 @@ pub enum InputError {
     /// The prompt, with what is to be generated, exceeds the model's context.
     #[error("{prompt} prompt tokens and {added} to be generated exceed the context of {limit} tokens")]
     TooLong {
-        /// Tokens of the prompt.
+        /// Tokens of the prompt, or as many as were counted.
         prompt: usize,
         /// Tokens to be generated.
         added: usize,

@@ -6,23 +6,28 @@
 //!
 //! Rendered texts and ids equal what HF transformers' `Qwen3VLProcessor` gives (`tests/prompts/prompt.rs`).
 
+mod bounded_text;
 mod builtin;
 mod byte_level;
 mod byte_vocabulary;
+mod ends;
 mod error;
 mod expand;
 mod ignored;
-mod json;
 mod message;
 mod modality;
 mod part;
 mod part_json;
+mod python;
 mod stream;
 mod strftime;
 mod template;
 mod template_code;
 mod template_file;
+mod template_functions;
 mod template_limits;
+mod template_operators;
+mod template_size;
 mod template_source;
 mod thinking;
 mod tokenizer;
@@ -30,6 +35,7 @@ mod tool_calls;
 
 pub use builtin::CHATML_TEMPLATE;
 pub use byte_vocabulary::{CHAT_TOKENS, byte_level_tokenizer};
+pub use ends::find_turn_ends;
 pub use error::PromptError;
 pub use expand::{ExpandedPrompt, VideoPrompt, VisionTokens, expand_prompt};
 pub use message::{Content, Message};

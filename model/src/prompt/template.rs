@@ -58,7 +58,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`PromptError::Template`] for what is no valid Jinja, [`PromptError::Unbounded`] for a template that is too
-    /// large or multiplies values, [`PromptError::Engine`] for one that the engine cannot bear.
+    /// large, [`PromptError::Engine`] for one that the engine cannot bear.
     pub fn new(source: impl AsRef<str>, origin: impl Into<String>) -> Result<Self, PromptError> {
         let origin = origin.into();
         let source = match prepare_source(source.as_ref()) {

@@ -1,23 +1,25 @@
 //! Prepares the text of a chat template for the engine.
 //!
-//! Two things are done to it, neither of which changes what it renders:
+//! Three things are done to it, none of which changes what it renders:
 //!
 //! - HF's `{% generation %}` blocks, which mark the assistant's tokens for training, become `{% with %}` blocks: the
 //!   engine has no tags of its own making, and an empty `with` renders its body in a scope of its own, as HF does;
 //! - after each tag that gives a value a name, and before each long text, stands a call of [`CHECK`] or [`SPEND`], so
 //!   that a template that doubles a text thirty times is stopped where it begins to matter
-//!   ([`super::template_limits`]).
+//!   ([`super::template_limits`]);
+//! - products and joined texts become calls, which look at the size of the result first
+//!   ([`super::template_operators`]).
 //!
 //! An inserted tag comes right after another one and takes over its sign (`-%}`), so white space is trimmed where it
 //! was.
 //!
-//! Products are refused: the engine would repeat a list as often as it is told before anybody can look at the result.
-//! So are tags and chains of `elif` so long that the engine's recursion would exhaust the stack. Templates of released
-//! checkpoints have neither.
+//! Tags and chains of `elif` so long that the engine's recursion would exhaust the stack are refused. Templates of
+//! released checkpoints have neither.
 
 use super::template_code::{
     code_bytes, count_lists, find_end, find_endraw, find_parenthesis, is_name, split_level, split_targets,
 };
+use super::template_operators::{COMPUTE, JOIN, rewrite_operators};
 
 /// The function that checks values which have just been given names.
 pub(super) const CHECK: &str = "kiln_check_values";
@@ -41,13 +43,13 @@ const MAX_SOURCE_BYTES: usize = 1 << 18;
 /// Rewrites `source`.
 ///
 /// # Errors
-/// A sentence, for a template that is too large, multiplies, or joins too many values in one tag.
+/// A sentence, for a template that is too large, uses our names, or joins too many values in one tag.
 pub(super) fn prepare_source(source: &str) -> Result<String, String> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(format!("it has {} bytes, more than the {MAX_SOURCE_BYTES} that are accepted", source.len()));
     }
-    if source.contains(CHECK) || source.contains(SPEND) {
-        return Err(format!("it uses the names `{CHECK}` or `{SPEND}`"));
+    if let Some(name) = [CHECK, SPEND, COMPUTE, JOIN].into_iter().find(|name| source.contains(name)) {
+        return Err(format!("it uses the name `{name}`"));
     }
     let mut prepared = String::with_capacity(source.len() + source.len() / 2);
     // What the next text must be preceded by, and the sign that it waits with.
@@ -155,8 +157,19 @@ impl<'a> Tag<'a> {
             "endgeneration" if self.kind == Kind::Block => Some(("endgeneration", "endwith")),
             _ => None,
         };
-        match replaced {
-            Some((word, other)) => prepared.push_str(&self.source.replacen(word, other, 1)),
+        if let Some((word, other)) = replaced {
+            prepared.push_str(&self.source.replacen(word, other, 1));
+            return;
+        }
+        // The sign that opens the tag is no operator.
+        let code = self.source.get(2..).unwrap_or_default();
+        let code = code.strip_prefix(['-', '+']).unwrap_or(code);
+        let operators = matches!(self.kind, Kind::Block | Kind::Variable).then(|| rewrite_operators(code)).flatten();
+        match operators {
+            Some(rewritten) => {
+                prepared.push_str(&self.source[..self.source.len() - code.len()]);
+                prepared.push_str(&rewritten);
+            }
             None => prepared.push_str(self.source),
         }
     }
@@ -191,7 +204,6 @@ impl<'a> Tag<'a> {
         for (_, byte) in code_bytes(self.source) {
             length += usize::from(!byte.is_ascii_whitespace());
             match byte {
-                b'*' => return Err(format!("it multiplies, which is not supported: {}", shorten(self.source))),
                 b'~' | b'+' => joins += 1,
                 _ => {}
             }
@@ -291,18 +303,27 @@ mod tests {
     }
 
     #[test]
-    fn refuses_products() {
-        for source in ["{{ 'a' * 9 }}", "{% set x = [0] * 9 %}", "{{ f(*x) }}"] {
-            assert!(prepare_source(source).unwrap_err().contains("multiplies"), "{source}");
+    fn products_become_calls() {
+        for (source, expected) in [
+            ("{{- 'a' * 9 -}}", "{{- kiln_compute('a' , '*', 9) -}}"),
+            ("{%+ if a % 2 %}", "{%+ if kiln_compute(a , '%', 2) %}"),
+            ("{{-'a'*9}}", "{{-kiln_compute('a', '*',9)}}"),
+            ("* {{ '*' }}", "* {{ '*' }}"),
+            ("{# * #}", "{# * #}"),
+        ] {
+            assert_eq!(prepare_source(source).unwrap(), expected);
         }
-        for source in ["* {{ '*' }}", "{# * #}", "{% raw %}{{ 2 * 2 }}{% endraw %}"] {
-            prepare_source(source).unwrap();
-        }
+        let raw = prepare_source("{% raw %}{{ 2 * 2 }}{% endraw %}").unwrap();
+        assert!(raw.starts_with("{% raw %}{{ 2 * 2 }}{% endraw %}"), "{raw}");
+    }
+
+    #[test]
+    fn refuses_what_is_too_much() {
         assert!(prepare_source(&format!("{{{{ x{} }}}}", " ~ x".repeat(65))).unwrap_err().contains("65 values"));
         let nested = |depth: usize| format!("{{{{ {}x{} }}}}", "[".repeat(depth), "] ~ ''".repeat(depth));
         prepare_source(&nested(6)).unwrap();
         assert!(prepare_source(&nested(7)).unwrap_err().contains("7 lists"));
-        assert!(prepare_source("{% macro kiln_check_values(x) %}{% endmacro %}").unwrap_err().contains("names"));
+        assert!(prepare_source("{% macro kiln_check_values(x) %}{% endmacro %}").unwrap_err().contains("the name"));
         assert!(prepare_source(&" ".repeat(MAX_SOURCE_BYTES + 1)).unwrap_err().contains("262145 bytes"));
     }
 }

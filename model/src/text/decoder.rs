@@ -1,6 +1,6 @@
 //! All decoder layers.
 
-use super::{Cache, DecoderLayer, LayerContext, MultimodalRotary, VisualRows};
+use super::{Cache, DecoderLayer, LayerContext, MultimodalRotary, RouterLogits, VisualRows};
 use crate::Result;
 use crate::config::TextConfig;
 use crate::layers::{Embedding, EmbeddingConfig, RmsNorm, RmsNormConfig};
@@ -105,6 +105,27 @@ impl<B: FusedOps> TextModel<B> {
         caches: &mut [&mut Cache<B>],
         config: &KernelConfig,
     ) -> Result<Tensor<B, 3>> {
+        self.run(inputs, caches, config, |_, _, _, _| {})
+    }
+
+    /// What the routers of all layers that have one say of these rows.
+    ///
+    /// # Errors
+    /// As [`TextModel::forward`].
+    pub(crate) fn route(&self, inputs: DecoderInputs<B>, config: &KernelConfig) -> Result<Vec<RouterLogits<B>>> {
+        let mut routed = Vec::new();
+        self.run(inputs, &mut [], config, |index, layer, x, context| routed.extend(layer.route(index, x, context)))?;
+        Ok(routed)
+    }
+
+    /// Runs all layers; `look` sees each of them, and its input, before it runs.
+    fn run(
+        &self,
+        inputs: DecoderInputs<B>,
+        caches: &mut [&mut Cache<B>],
+        config: &KernelConfig,
+        mut look: impl FnMut(usize, &DecoderLayer<B>, &Tensor<B, 3>, &LayerContext<'_, B>),
+    ) -> Result<Tensor<B, 3>> {
         let DecoderInputs { rows: mut x, lengths, positions, visual, deepstack } = inputs;
         assert!(caches.is_empty() || caches.len() == lengths.len(), "one cache for each sequence");
         let device = x.device();
@@ -113,6 +134,7 @@ impl<B: FusedOps> TextModel<B> {
         let context = LayerContext { rotary: &rotary, attention: &attention, lengths: &lengths, kernels: config };
         for index in 0..self.depth() {
             let layer = self.layer(index, &device)?;
+            look(index, &layer, &x, &context);
             x = layer.forward(x, &context, caches.iter_mut().map(|cache| cache.layer(index)).collect());
             self.stream.as_ref().map_or(Ok(()), |stream| stream.check_experts())?;
             if let Some(features) = deepstack.get(index) {

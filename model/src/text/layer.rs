@@ -1,12 +1,12 @@
 //! One decoder layer.
 
-use super::{LayerContext, Mlp, TextAttention};
+use super::{LayerContext, Mlp, RouterLogits, TextAttention};
 use crate::config::TextConfig;
 use crate::layers::{RmsNorm, RmsNormConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{FusedOps, KvCache};
+use burn_kiln_fusion::{AddNorm, Epilogue, FusedOps, KvCache};
 
 /// Attention and MLP, each behind an RMS norm and beside a residual.
 #[derive(Module, Debug)]
@@ -47,5 +47,25 @@ impl<B: FusedOps> DecoderLayer<B> {
         let config = context.kernels;
         let mixed = self.self_attn.forward(x.clone(), &self.input_layernorm, context, caches);
         self.mlp.forward(mixed, x, &self.post_attention_layernorm, config)
+    }
+
+    /// What the router of this layer, number `layer`, says of the rows `x`; `None` where there is no router.
+    ///
+    /// # Shapes
+    /// `x` `[1, length, hidden]`, as [`DecoderLayer::forward`] takes it without a cache.
+    pub(super) fn route(
+        &self,
+        layer: usize,
+        x: &Tensor<B, 3>,
+        context: &LayerContext<'_, B>,
+    ) -> Option<RouterLogits<B>> {
+        let Mlp::Sparse(mlp) = &self.mlp else { return None };
+        let (norm, config) = (&self.post_attention_layernorm, context.kernels);
+        let mixed = self.self_attn.forward(x.clone(), &self.input_layernorm, context, Vec::new());
+        let AddNorm { normed, .. } = B::add_norm(mixed, x.clone(), norm.weight.val(), norm.epsilon, config);
+        let [batch, length, hidden] = normed.dims();
+        let rows = normed.reshape([batch * length, hidden]);
+        let logits = <B as FusedOps>::linear(rows, &mlp.gate.weight(), Epilogue::default(), config);
+        Some(RouterLogits { layer, top_k: mlp.options.top_k, logits })
     }
 }

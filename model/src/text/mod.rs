@@ -15,6 +15,7 @@ mod layer;
 mod mlp;
 mod moe;
 mod rotary;
+mod routing;
 mod visual_rows;
 
 pub use attention::TextAttention;
@@ -26,5 +27,6 @@ pub use mlp::{GatedMlp, Mlp};
 pub use moe::{Experts, SparseMlp};
 pub use rotary::MultimodalRotary;
 pub(crate) use rotary::list_text_positions;
+pub use routing::RouterLogits;
 pub use visual_rows::VisualRows;
 pub(crate) use visual_rows::order_features;

@@ -3,7 +3,7 @@
 use crate::fixture;
 
 use qwen3_vl_burn::Error;
-use qwen3_vl_burn::error::{ConfigError, GenerateError};
+use qwen3_vl_burn::error::{ConfigError, GenerateError, PromptError};
 use qwen3_vl_burn::generate::{GenerateOptions, GenerationConfig, Sampling};
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ fn a_released_file_decides() {
     let sampling = Sampling::greedy().with_temperature(0.7).with_top_k(20).with_top_p(0.8);
     let expected = GenerationConfig {
         eos_token_ids: vec![151_645, 151_643],
+        turn_end_ids: vec![],
         pad_token_id: Some(151_643),
         sampling: sampling.clone(),
         max_new_tokens: None,
@@ -115,6 +116,45 @@ fn ends_of_answers_come_from_either_file() {
     let (dir, _) = write_folder(INSTRUCT.as_bytes());
     std::fs::remove_file(dir.path().join("config.json")).unwrap();
     assert_eq!(GenerationConfig::load(dir.path()).unwrap(), parse(INSTRUCT).unwrap());
+}
+
+/// Fine-tunes that keep the base model's file, which names `<|endoftext|>` alone.
+#[test]
+fn the_end_of_a_turn_ends_an_answer_too() {
+    const ADDED: &str = r#"{"id": 6, "content": "<|endoftext|>", "special": true},
+        {"id": 8, "content": "<|im_end|>", "special": true}, {"id": 9, "content": "<end>"}"#;
+    let load = |files: &[(&str, String)]| {
+        let (dir, _) = write_folder(br#"{"eos_token_id": 6, "do_sample": true}"#);
+        files.iter().for_each(|(name, text)| std::fs::write(dir.path().join(name), text).unwrap());
+        GenerationConfig::load(dir.path())
+    };
+    let stops = |files: &[(&str, String)]| load(files).unwrap().options(5).stop_ids;
+    let tokenizer = || ("tokenizer.json", format!(r#"{{"version": "1.0", "added_tokens": [{ADDED}], "model": {{}}}}"#));
+    let settings = |text: &str| ("tokenizer_config.json", text.to_owned());
+
+    // By the built-in template, by one that has it, and not by one that ends turns otherwise.
+    assert_eq!(stops(&[tokenizer()]), [6, 8]);
+    assert_eq!(stops(&[tokenizer(), ("chat_template.jinja", "{{ m }}<|im_end|>".into())]), [6, 8]);
+    assert_eq!(stops(&[tokenizer(), ("chat_template.jinja", "{{ m }}<end>".into())]), [6]);
+    // By the tokenizer's settings: a text, an object, ids from either file.
+    let named = settings(r#"{"eos_token": "<end>", "chat_template": "x"}"#);
+    assert_eq!(stops(&[tokenizer(), named]), [6, 9]);
+    let object = settings(
+        r#"{"eos_token": {"content": "<|im_end|>"}, "chat_template": "x",
+            "added_tokens_decoder": {"8": {"content": "<|im_end|>", "special": true}}}"#,
+    );
+    assert_eq!(stops(&[object]), [6, 8]);
+    // What is named already is not named twice, and nothing is known without a tokenizer.
+    assert_eq!(stops(&[tokenizer(), settings(r#"{"eos_token": "<|endoftext|>", "chat_template": "x"}"#)]), [6]);
+    assert_eq!(stops(&[]), [6]);
+    assert_eq!(stops(&[settings(r#"{"eos_token": null}"#)]), [6]);
+    // Exactly as HF.
+    assert_eq!(load(&[tokenizer()]).unwrap().exact().options(5).stop_ids, [6]);
+    for bad in [settings(r#"{"eos_token": 5}"#), settings("{"), ("tokenizer.json", r#"{"added_tokens": [{}]}"#.into())]
+    {
+        let error = load(&[bad.clone()]).unwrap_err();
+        assert!(matches!(error, Error::Prompt(PromptError::Json { .. })), "{bad:?}: {error}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod warnings;
 
 mod animations;
 mod metadata;
+mod operators;
 mod positions;
 mod processor;
 mod prompt;

@@ -153,7 +153,7 @@ fn refuses_templates_that_fail() {
     };
     assert!(matches!(render("{{ messages[0].content.nothing() }}"), Err(PromptError::Template { .. })));
     assert!(matches!(render("{{ unknown_function() }}"), Err(PromptError::Template { .. })));
-    assert!(matches!(render("{{ messages | tojson(sort_keys=true) }}"), Err(PromptError::Template { .. })));
+    assert!(matches!(render("{{ messages | tojson(bogus=true) }}"), Err(PromptError::Template { .. })));
     let raised = render("{% macro m() %}{{ raise_exception('no ' ~ messages[0].role) }}{% endmacro %}{{ m() }}");
     assert!(matches!(raised, Err(PromptError::Refused { message, .. }) if message == "no assistant"));
 }
@@ -257,4 +257,22 @@ fn refuses_tokenizers_that_cannot_be_used() {
     let plain = Tokenizer::from_bytes(bytes.to_string().as_bytes(), "tokenizer.json").unwrap();
     let expanded = expand_prompt(&plain, "<|image_pad|>", &[Grid { t: 1, h: 2, w: 2 }], &[], MERGE);
     assert!(matches!(expanded, Err(PromptError::MissingToken { token: "<|vision_start|>" })));
+}
+
+/// Texts of several pieces: none that fits is refused, and one that is far too long is not encoded to its end.
+#[test]
+fn tokens_beyond_a_limit_are_counted_in_pieces() {
+    for unit in ["a", "hello world ", "漢", "🙂", "<|im_start|>user\nHi<|im_end|>\n", "1", " ", "e\u{301}"] {
+        let text = unit.repeat(200_000 / unit.len());
+        let count = TOKENIZER.encode(&text).unwrap().len();
+        for limit in [count, count + 1, 2 * count, text.len(), usize::MAX / 2] {
+            assert_eq!(TOKENIZER.count_beyond(&text, limit).unwrap(), None, "{unit} {limit}");
+        }
+        let found = TOKENIZER.count_beyond(&text, count / 4).unwrap().unwrap();
+        assert!((count / 4..=count + 100).contains(&found), "{unit}: {found} of {count}");
+    }
+    let start = std::time::Instant::now();
+    let text: String = (0..8_000_000).map(|i: u32| char::from(b'a' + (i % 1009 * (i % 1013) % 26) as u8)).collect();
+    let found = TOKENIZER.count_beyond(&text, 1000).unwrap().unwrap();
+    assert!(found < 100_000 && start.elapsed().as_secs() < 10, "{found} in {:?}", start.elapsed());
 }

@@ -2,10 +2,10 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::{Amx, Avx2, Avx512, Avx512Bf16};
-use super::{Isa, Kernel, Portable, Tier};
+use super::{Isa, IsaError, Kernel, Portable, Tier};
 use crate::config::IsaChoice;
 use crate::probe::{Probe, report_state};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 impl Tier {
     /// Every tier, lowest first.
@@ -33,28 +33,38 @@ impl Tier {
         Self::ALL.into_iter().filter(|t| t.is_available()).collect()
     }
 
+    /// The tier that `KILN_ISA` names; `None` where it is not set, or to nothing.
+    ///
+    /// # Errors
+    /// [`IsaError`] for a name that is unknown or that this CPU lacks.
+    pub fn from_env() -> Result<Option<Self>, IsaError> {
+        let Some(name) = std::env::var_os("KILN_ISA").filter(|name| !name.is_empty()) else { return Ok(None) };
+        let tier: Self = name.to_string_lossy().parse()?;
+        if tier.is_available() {
+            return Ok(Some(tier));
+        }
+        let names: Vec<String> = Self::available().iter().map(ToString::to_string).collect();
+        Err(IsaError::Missing { tier, available: names.join(", ") })
+    }
+
     /// The tier that runs by default: the one that `KILN_ISA` names if the CPU has it, else the highest available. A
-    /// name that is unknown or not available is reported once, as a `tracing` warning.
+    /// name that is unknown or not available is reported once, as a `tracing` warning; a program that would rather not
+    /// run asks [`Tier::from_env`] first.
     pub fn best() -> Self {
         static BEST: OnceLock<Tier> = OnceLock::new();
         *BEST.get_or_init(|| {
             let highest = *Self::available().last().expect("the portable tier is always there");
-            let Ok(name) = std::env::var("KILN_ISA") else { return highest };
-            match name.parse::<Self>() {
-                Ok(tier) if tier.is_available() => tier,
-                Ok(tier) => {
-                    tracing::warn!("KILN_ISA={name}: this CPU has no {tier}; running on {highest}");
-                    highest
-                }
+            match Self::from_env() {
+                Ok(tier) => tier.unwrap_or(highest),
                 Err(error) => {
-                    tracing::warn!("KILN_ISA: {error}; running on {highest}");
+                    tracing::warn!("{error}; running on {highest}");
                     highest
                 }
             }
         })
     }
 
-    /// The tier for a configuration. What the CPU lacks falls back to [`Tier::best`].
+    /// The tier for a configuration. What the CPU lacks falls back to [`Tier::best`], with a warning the first time.
     pub fn choose(choice: IsaChoice) -> Self {
         let wanted = match choice {
             IsaChoice::Auto => return Self::best(),
@@ -64,7 +74,12 @@ impl Tier {
             IsaChoice::Avx512Bf16 => Self::Avx512Bf16,
             IsaChoice::Amx => Self::Amx,
         };
-        if wanted.is_available() { wanted } else { Self::best() }
+        if wanted.is_available() {
+            return wanted;
+        }
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| tracing::warn!("simd.isa = {wanted}: this CPU has no {wanted}; running on {}", Self::best()));
+        Self::best()
     }
 
     /// Runs `kernel` on this tier, or on the portable one where the CPU lacks it. The tiers above AVX-512 run it as

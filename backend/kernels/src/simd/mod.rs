@@ -48,7 +48,7 @@ pub use avx512::Avx512;
 pub use avx512bf16::{Avx512Bf16, Bf16Kernel};
 pub use portable::Portable;
 pub use register_tile::RegisterTile;
-pub use tier::{Tier, UnknownTier};
+pub use tier::{IsaError, Tier, UnknownTier};
 
 mod sealed {
     /// Only this module's instruction sets implement [`super::Isa`].

@@ -28,6 +28,23 @@ pub enum Tier {
 #[error("unknown instruction set `{0}`: expected portable, avx2, avx512, avx512bf16 or amx")]
 pub struct UnknownTier(pub String);
 
+/// What `KILN_ISA` asks for and cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IsaError {
+    /// It is the name of nothing.
+    #[error("KILN_ISA: {0}")]
+    Unknown(#[from] UnknownTier),
+    /// This CPU lacks it.
+    #[error("KILN_ISA={tier}: this CPU has no {tier}, but {available}")]
+    Missing {
+        /// The instruction set asked for.
+        tier: Tier,
+        /// Those that there are, by name.
+        available: String,
+    },
+}
+
 impl fmt::Display for Tier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,0 +1,19 @@
+//! What Python makes of values: their texts, products, `%` and `format`, JSON.
+//!
+//! Templates were written for Jinja2, whose expressions are Python's. Where the engine's own operators and filters give
+//! another text (`1e+16`, `['a']`, `-7 // -2`, `'%.3g'`), these do; `tests/prompts/operators.rs` compares them with
+//! Jinja2.
+
+mod arithmetic;
+mod braces;
+mod float;
+mod json;
+mod percent;
+mod spec;
+mod text;
+
+pub(super) use arithmetic::{Number, Operator};
+pub(super) use braces::format_braces;
+pub(super) use json::format_json;
+pub(super) use percent::{Arguments, format_percent};
+pub(super) use text::write_text;
