@@ -307,7 +307,7 @@ fn files_equal_their_frames() {
         VideoOptions { num_frames: Some(7), ..Default::default() },
         VideoOptions { do_sample_frames: Some(false), ..Default::default() },
     ] {
-        assert!(open(&path, &tools, &options).unwrap() == from_frames(&frames, options), "{options:?}");
+        assert!(open(&path, &tools, &options).unwrap() == from_frames(&frames, options.clone()), "{options:?}");
     }
     // From memory.
     let bytes = VideoSource::from(fs::read(&path).unwrap());
