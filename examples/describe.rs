@@ -37,8 +37,9 @@ fn default_prompt(media: &MediaArgs) -> &'static str {
 ///
 /// The answer goes to standard output as it comes; thoughts, times and memory go to standard error.
 ///
-/// Exit status: 0 for an answer, 1 for a model that cannot be loaded or run and for output that cannot be written, 2 for wrong options, 3 for a picture,
-/// video or prompt that cannot be used, 4 where --draw finds no box or point in the answer.
+/// Exit status: 0 for an answer, 1 for a model that cannot be loaded or run and for output that cannot be written, 2
+/// for wrong options, 3 for a picture, video or prompt that cannot be used, 4 where --draw finds no box or point in the
+/// answer.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -1,7 +1,7 @@
 //! Standard output and standard error of a program.
 //!
-//! `println!` and `eprintln!` panic where nobody reads any more (`describe | head -1`) or the disk is full. What goes to
-//! standard output is what the program is for: that it cannot be written is an error. What goes to standard error is
+//! `println!` and `eprintln!` panic where nobody reads any more (`describe | head -1`) or the disk is full. What goes
+//! to standard output is what the program is for: that it cannot be written is an error. What goes to standard error is
 //! said besides: without a reader, the program goes on.
 
 use crate::Error;

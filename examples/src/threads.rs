@@ -8,8 +8,8 @@ use std::thread::available_parallelism;
 /// a second, and 65535 did not get anywhere.
 const A_CORE: usize = 8;
 
-/// A pool of so many threads; as many as `RAYON_NUM_THREADS` says, or as there are cores, where no number is given. More
-/// than eight a core are cut to that, with a warning.
+/// A pool of so many threads; as many as `RAYON_NUM_THREADS` says, or as there are cores, where no number is given.
+/// More than eight a core are cut to that, with a warning.
 ///
 /// # Errors
 /// [`Error::Threads`] where the system starts no more threads.

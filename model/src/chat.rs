@@ -131,8 +131,8 @@ impl<'a, B: FusedOps> Chat<'a, B> {
     /// [`GenerateOptions::max_new_tokens`] is cut to what the context has room for.
     ///
     /// # Errors
-    /// As [`Qwen3VlProcessor::prepare_within`] and [`stream_after`]: the conversation is as it was then, and may be computed
-    /// again.
+    /// As [`Qwen3VlProcessor::prepare_within`] and [`stream_after`]: the conversation is as it was then, and may be
+    /// computed again.
     pub fn reply(
         &mut self,
         options: &GenerateOptions,

@@ -70,6 +70,14 @@ impl Checkpoint {
         (name, assembly): (&str, &Assembly),
         target: Option<DType>,
     ) -> Result<TensorData> {
+        if let Some(missing) = assembly.missing.first() {
+            return Err(CheckpointError::Unknown { tensor: missing.clone() }.into());
+        }
+        if let Some(MisshapedTensor { name, expected, found }) = assembly.misshaped.first() {
+            let file = self.file_of(self.entry(name)?).path().to_owned();
+            let (tensor, expected, found) = (name.clone(), expected.clone(), found.clone());
+            return Err(CheckpointError::Shape { tensor, file, expected, found }.into());
+        }
         let (_, to) = self.conversion(name, target)?;
         let target = target.unwrap_or(self.stored_dtype(name)?);
         let opened: Vec<Opened> =

@@ -126,6 +126,9 @@ impl Checkpoint {
         }
         let told = found.iter().find_map(|tensor| tensor.transposed.as_ref().ok().copied().flatten());
         let common = told.unwrap_or(true);
+        if told.is_none() && !found.is_empty() {
+            tracing::warn!("the shapes of {prefix}* are the same in both layouts: read as [.., out, in]");
+        }
         for (array, kinds) in [
             ("gate_up_proj", &[Projection::GateUp, Projection::Gate, Projection::Up][..]),
             ("down_proj", &[Projection::Down]),

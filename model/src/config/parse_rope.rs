@@ -61,8 +61,8 @@ pub(super) fn parse_rope(text: &Section, beside: &Beside) -> Result<Rope, Config
     Ok(Rope { theta, section: parse_section(&rope, beside.head_dim)?, scaling: parse_scaling(text, &rope, beside)? })
 }
 
-/// Refuses another rotation of patches than the one that there is: HF 5 writes it out as `rope_parameters` of the vision
-/// tower.
+/// Refuses another rotation of patches than the one that there is: HF 5 writes it out as `rope_parameters` of the
+/// vision tower.
 pub(super) fn check_vision_rope(vision: &Section) -> Result<(), ConfigError> {
     let rope = match vision.section("rope_scaling")?.filter(|rope| !rope.is_empty()) {
         Some(rope) => rope,

@@ -98,8 +98,8 @@ impl TextConfig {
         sparse - dense.len()
     }
 
-    /// Most tokens of a sequence: `max_position_embeddings`, or what scaled frequencies are made for where that is more;
-    /// dynamic ones are made for any length. HF has no limit; configurations differ in whether
+    /// Most tokens of a sequence: `max_position_embeddings`, or what scaled frequencies are made for where that is
+    /// more; dynamic ones are made for any length. HF has no limit; configurations differ in whether
     /// `max_position_embeddings` is the longer context (YaRN as Qwen's README gives it) or the trained one.
     pub fn context_length(&self) -> usize {
         let positions = self.max_position_embeddings;

@@ -143,7 +143,10 @@ fn validate_mrope(text: &TextConfig) -> Result<(), ConfigError> {
 fn validate_scaling(text: &TextConfig) -> Result<(), ConfigError> {
     let positive = |key: &str, value: f64| {
         let field = format!("text_config.rope_scaling.{key}");
-        require(&field, value, value.is_finite() && value > 0.0, || "positive and finite".into())
+        // Rotations are computed in f32.
+        require(&field, value, (value as f32).is_normal() && value > 0.0, || {
+            "positive and finite, as an f32 too".into()
+        })
     };
     match &text.rope_scaling {
         RopeScaling::Unscaled => Ok(()),

@@ -37,8 +37,8 @@ pub struct GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Reads `generation_config.json` in the folder of a checkpoint, and what ends a turn there. Without the file: greedy,
-    /// with the end-of-answer ids of `config.json`.
+    /// Reads `generation_config.json` in the folder of a checkpoint, and what ends a turn there. Without the file:
+    /// greedy, with the end-of-answer ids of `config.json`.
     ///
     /// # Errors
     /// As [`GenerationConfig::from_json`] and [`find_turn_ends`]; [`GenerateError::ReadConfig`],

@@ -62,12 +62,16 @@ pub fn parse(answer: &str) -> Result<Grounding, GroundingError> {
             Err(LooseError::Expected(expected)) => {
                 let rest = &answer[start..];
                 if rest.starts_with('{') && names_coordinates(&rest[1..]) {
-                    found.report(GroundingError::Malformed { offset: start, reason: format!("expected {expected}") });
+                    found
+                        .problems
+                        .push(GroundingError::Malformed { offset: start, reason: format!("expected {expected}") });
                 }
                 start + 1
             }
         };
     }
+    // An answer is bounded, and so are its problems; each is counted before some are left out.
+    found.problems.truncate(MAX_PROBLEMS);
     match found.detections.is_empty() && found.problems.is_empty() {
         false => Ok(found),
         true if found.truncated && names_any(answer) => Err(GroundingError::Truncated),
@@ -80,12 +84,6 @@ impl Grounding {
     fn count(&self) -> usize {
         self.detections.len() + self.problems.len()
     }
-
-    fn report(&mut self, problem: GroundingError) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(problem);
-        }
-    }
 }
 
 /// Collects the detections in a value, however deep.
@@ -96,7 +94,7 @@ fn collect(value: &Value, found: &mut Grounding) {
             for detection in append_detections(object, found.count()) {
                 match detection {
                     Ok(detection) => found.detections.push(detection),
-                    Err(problem) => found.report(problem),
+                    Err(problem) => found.problems.push(problem),
                 }
             }
         }

@@ -40,7 +40,10 @@ impl BoundedText {
     /// Appends `text` so many times.
     pub(super) fn repeat(&mut self, text: &str, times: usize) -> Result<(), Error> {
         self.take(text.len().saturating_mul(times))?;
-        self.text.extend(std::iter::repeat_n(text, times));
+        // Nothing, any number of times, is nothing.
+        if !text.is_empty() {
+            self.text.extend(std::iter::repeat_n(text, times));
+        }
         Ok(())
     }
 

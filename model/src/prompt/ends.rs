@@ -1,8 +1,8 @@
 //! Tokens that end a turn of a conversation, whatever `generation_config.json` says.
 //!
 //! Fine-tunes often keep the base model's `generation_config.json`, which names `<|endoftext|>` alone, while the chat
-//! template ends each turn with `<|im_end|>`: an answer would run on into a turn of the user that nobody wrote. Two more
-//! places of a checkpoint tell what ends a turn: `eos_token` of `tokenizer_config.json`, and the template.
+//! template ends each turn with `<|im_end|>`: an answer would run on into a turn of the user that nobody wrote. Two
+//! more places of a checkpoint tell what ends a turn: `eos_token` of `tokenizer_config.json`, and the template.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -28,7 +28,7 @@ struct TokenizerConfig {
     eos_token: Option<Spelling>,
     /// By id.
     #[serde(default)]
-    added_tokens_decoder: BTreeMap<String, Added>,
+    added_tokens_decoder: Option<BTreeMap<String, Added>>,
 }
 
 /// A token by its text, or by an object that has it.
@@ -72,7 +72,7 @@ pub fn find_turn_ends(folder: impl AsRef<Path>) -> Result<Vec<u32>, PromptError>
     texts.extend(template.contains(END_OF_TURN).then_some(END_OF_TURN));
 
     let known = |text: &str| {
-        let found = config.added_tokens_decoder.iter().find(|(_, token)| token.content == text);
+        let found = config.added_tokens_decoder.iter().flatten().find(|(_, token)| token.content == text);
         found.and_then(|(id, _)| id.parse().ok())
     };
     let mut ids: Vec<u32> = texts.iter().filter_map(|text| known(text)).collect();

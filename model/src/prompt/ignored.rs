@@ -12,6 +12,11 @@ use serde_json::{Map, Value};
 /// Keys of the protocol that templates need not read: they say who and what is answered, not what.
 const PROTOCOL: [&str; 3] = ["id", "name", "tool_call_id"];
 
+/// The most keys that a template remembers to have reported; further ones are passed over.
+const MAX_REPORTED: usize = 64;
+/// The most keys that one warning names, and the most characters of each.
+const MAX_NAMED: (usize, usize) = (16, 64);
+
 /// Lists the keys of a part that are not among those read. One whose value is null says nothing.
 pub(super) fn list_ignored(part: &Map<String, Value>, read: impl Fn(&str) -> bool) -> Vec<String> {
     part.iter().filter(|(key, value)| !value.is_null() && !read(key)).map(|(key, _)| key.clone()).collect()
@@ -19,9 +24,17 @@ pub(super) fn list_ignored(part: &Map<String, Value>, read: impl Fn(&str) -> boo
 
 /// Warns about ignored keys, in one line; `what` has them.
 pub(super) fn warn_ignored(what: &str, ignored: &[String]) {
-    if !ignored.is_empty() {
-        tracing::warn!("{what}: nothing reads `{}`; check the spelling", ignored.join("`, `"));
+    if ignored.is_empty() {
+        return;
     }
+    let (keys, characters) = MAX_NAMED;
+    let named = ignored.iter().take(keys).map(|key| key.chars().take(characters).collect::<String>());
+    let named = named.map(|key| format!("`{}`", key.escape_debug())).collect::<Vec<_>>().join(", ");
+    let more = match ignored.len().saturating_sub(keys) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    tracing::warn!("{what}: nothing reads {named}{more}; check the spelling");
 }
 
 /// The keys that a template was already said to ignore. Copies share them.
@@ -35,7 +48,7 @@ impl Reported {
         let mut ignored = Vec::new();
         for (key, value) in entries {
             let read = PROTOCOL.contains(&key.as_str()) || value.is_none() || names(source, key);
-            if !read && reported.insert(key.clone()) {
+            if !read && reported.len() < MAX_REPORTED && reported.insert(key.clone()) {
                 ignored.push(key.clone());
             }
         }

@@ -1,6 +1,6 @@
 //! A conversation, in the JSON that HF's chat templates read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minijinja::Value as TemplateValue;
 use serde::de::Error as _;
@@ -161,13 +161,13 @@ fn read_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Content>
         Value::Array(parts) => parts,
         other => return Err(D::Error::custom(format!("content is a string or a list, not {other}"))),
     };
-    let mut all = Vec::new();
+    let (mut all, mut seen) = (Vec::new(), BTreeSet::new());
     let mut contents = Vec::with_capacity(parts.len());
     for part in parts {
         let part = Map::deserialize(part).map_err(D::Error::custom)?;
         let (content, ignored) = read_part(part).map_err(D::Error::custom)?;
         contents.push(content);
-        all.extend(ignored.into_iter().filter(|key| !all.contains(key)).collect::<Vec<_>>());
+        all.extend(ignored.into_iter().filter(|key| seen.insert(key.clone())));
     }
     warn_ignored("the parts of a message", &all);
     Ok(contents)

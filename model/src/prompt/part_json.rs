@@ -1,5 +1,7 @@
 //! Pictures and videos of a message, read from JSON.
 
+use std::collections::BTreeSet;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -86,15 +88,13 @@ fn read_string(key: &str, value: &Value, used: &mut Vec<Used>) -> Option<String>
 
 /// The keys of a part that neither its source nor its options have read.
 fn finish(part: &Map<String, Value>, used: Vec<Used>, options: &[&str]) -> Vec<String> {
-    let read = |key: &str| key == "type" || options.contains(&key) || used.iter().any(|used| used.key == key);
+    let keys: BTreeSet<&str> = used.iter().map(|used| used.key.as_str()).collect();
+    let read = |key: &str| key == "type" || options.contains(&key) || keys.contains(key);
     let mut ignored = list_ignored(part, read);
-    for Used { key, ignored: inside } in used {
-        for name in inside.into_iter().map(|name| format!("{key}.{name}")) {
-            if !ignored.contains(&name) {
-                ignored.push(name);
-            }
-        }
-    }
+    // A list of frames may have the same key in each.
+    let inside = used.iter().flat_map(|used| used.ignored.iter().map(move |name| (&used.key, name)));
+    let mut seen = BTreeSet::new();
+    ignored.extend(inside.filter(|&name| seen.insert(name)).map(|(key, name)| format!("{key}.{name}")));
     ignored
 }
 

@@ -6,7 +6,6 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::SystemTime;
@@ -61,7 +60,8 @@ impl ChatTemplate {
     /// large, [`PromptError::Engine`] for one that the engine cannot bear.
     pub fn new(source: impl AsRef<str>, origin: impl Into<String>) -> Result<Self, PromptError> {
         let origin = origin.into();
-        let source = match prepare_source(source.as_ref()) {
+        let source = source.as_ref();
+        let source = match run_apart(&origin, || prepare_source(source))? {
             Ok(source) => source,
             Err(reason) => return Err(PromptError::Unbounded { origin, reason }),
         };
@@ -129,17 +129,9 @@ impl ChatTemplate {
         Ok(String::from_utf8_lossy(&prompt.bytes).into_owned())
     }
 
-    /// Runs the engine on a thread of its own, whose stack is as large as the deepest template that is accepted needs,
-    /// compiled without optimisation too. The engine panics on some templates: in 2.24, where one goes backwards
-    /// through an empty list (`[][::-1]`).
+    /// Runs the engine.
     fn guard(&self, run: impl FnOnce() -> Result<(), Error> + Send) -> Result<(), PromptError> {
-        let thread = thread::Builder::new().name("chat template".to_owned()).stack_size(STACK_BYTES);
-        let outcome = thread::scope(|scope| Ok(thread.spawn_scoped(scope, run)?.join()));
-        let broken = |reason| PromptError::Engine { origin: self.origin.clone(), reason };
-        match outcome.map_err(|error: io::Error| broken(format!("no thread: {error}")))? {
-            Ok(rendered) => rendered.map_err(|source| self.blame(source)),
-            Err(panic) => Err(broken(describe_panic(&*panic))),
-        }
+        run_apart(&self.origin, run)?.map_err(|source| self.blame(source))
     }
 
     fn blame(&self, source: Error) -> PromptError {
@@ -152,6 +144,18 @@ impl ChatTemplate {
             None => PromptError::Template { origin, source },
         }
     }
+}
+
+/// Runs what recurses as deep as a template nests on a thread of its own, whose stack is as large as the deepest
+/// template that is accepted needs, compiled without optimisation too. The engine panics on some templates: in 2.24,
+/// where one goes backwards through an empty list (`[][::-1]`).
+fn run_apart<T: Send>(origin: &str, run: impl FnOnce() -> T + Send) -> Result<T, PromptError> {
+    let broken = |reason| PromptError::Engine { origin: origin.to_owned(), reason };
+    let builder = thread::Builder::new().name("chat template".to_owned()).stack_size(STACK_BYTES);
+    thread::scope(|scope| {
+        let thread = builder.spawn_scoped(scope, run).map_err(|error| broken(format!("no thread: {error}")))?;
+        thread.join().map_err(|panic| broken(describe_panic(&*panic)))
+    })
 }
 
 fn describe_panic(panic: &(dyn Any + Send)) -> String {

@@ -108,6 +108,9 @@ impl Limits {
         let mut once = self.sizes;
         once.add(value, 0)?;
         let items: Vec<Value> = value.try_iter()?.collect();
+        if items.is_empty() {
+            return Ok(Value::from_iter(items));
+        }
         let (bytes, count) = (self.sizes.bytes - once.bytes, items.len().saturating_mul(times));
         if count > self.sizes.items || bytes.saturating_mul(times) > self.sizes.bytes {
             return Err(exceed("it builds a list that is too large"));
@@ -188,7 +191,7 @@ pub(super) fn call_method(
         (Some(separator), "join", [values]) => return join_values(size, values, separator).map(Value::from),
         (Some(text), "format", _) => {
             let (values, named): (&[Value], Kwargs) = from_args(arguments)?;
-            let find = |name: &str| named.get::<Option<Value>>(name).ok().flatten();
+            let find = |name: &str| named.has(name).then(|| named.get::<Value>(name).ok()).flatten();
             let formatted = format_braces(text, values, &find, size.bytes)?;
             limits.budget.spend(formatted.len())?;
             return Ok(Value::from(formatted));

@@ -10,8 +10,8 @@
 //! 'a%s' % (x, y)      ->  kiln_compute('a%s', '%()', (x, y))
 //! ```
 //!
-//! Precedence is Jinja2's: `+ -`, then `~`, then `* / // %`, then `**`, all from left to right; a sign, a filter, a test
-//! and what follows a name bind tighter; everything else binds less tightly and ends an operand.
+//! Precedence is Jinja2's: `+ -`, then `~`, then `* / // %`, then `**`, all from left to right; a sign, a filter, a
+//! test and what follows a name bind tighter; everything else binds less tightly and ends an operand.
 
 use std::ops::Range;
 

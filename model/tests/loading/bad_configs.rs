@@ -269,6 +269,11 @@ fn refuses_rope_scaling_that_cannot_be() {
     for (key, value) in [
         ("factor", json!(0)),
         ("factor", json!(-2.0)),
+        // Nothing, or infinite, as an f32.
+        ("factor", json!(1e-50)),
+        ("factor", json!(1e300)),
+        ("attention_factor", json!(1e300)),
+        ("beta_fast", json!(1e-310)),
         ("factor", json!("4")),
         ("original_max_position_embeddings", json!(0)),
         ("original_max_position_embeddings", json!(64.5)),

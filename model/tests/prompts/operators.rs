@@ -41,6 +41,26 @@ fn every_expression_is_rendered_as_jinja2_does() {
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
+/// Nothing, any number of times, is nothing, and at once; a million fields take no longer than they are long.
+#[test]
+fn what_is_little_takes_no_time() {
+    let start = Instant::now();
+    for (source, expected) in [
+        ("{{ '' * 10 ** 15 }}", ""),
+        ("{{ ([] * 10 ** 15) | length }}", "0"),
+        ("{{ ('%%' * 1000000 % ()) | length }}", "1000000"),
+        ("{{ '{x}'.format(x=none) }}", "None"),
+    ] {
+        assert_eq!(render(source, &BTreeMap::new()).unwrap(), expected, "{source}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(render("{{ '{:z.1f}'.format(-0.01) }}", &BTreeMap::new()).is_err());
+    // An operator inside of as many brackets as a tag may have.
+    let source = format!("{{{{ {}2 * 3{} }}}}", "(".repeat(500), ")".repeat(500));
+    let rendered = render(&source, &BTreeMap::new());
+    assert!(matches!(rendered, Err(PromptError::Template { .. } | PromptError::Unbounded { .. })), "{rendered:?}");
+}
+
 /// A text or list that is too large is refused before it is made, wherever it would come from.
 #[test]
 fn what_is_too_large_is_stopped() {

@@ -7,8 +7,9 @@
 //! fdAT   number (4 bytes), then what an IDAT would hold
 //! ```
 //!
-//! Numbers count `fcTL` and `fdAT` from 0. A picture (`IDAT`) that no `fcTL` precedes is for programs that play nothing, and no
-//! frame. A first frame that would be restored is cleared. Source: PNG specification, third edition, section 11.3.6.
+//! Numbers count `fcTL` and `fdAT` from 0. A picture (`IDAT`) that no `fcTL` precedes is for programs that play
+//! nothing, and no frame. A first frame that would be restored is cleared. Source: PNG specification, third edition,
+//! section 11.3.6.
 
 use std::ops::Range;
 

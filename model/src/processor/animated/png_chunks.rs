@@ -51,8 +51,8 @@ pub(super) fn list_chunks(data: &[u8]) -> impl Iterator<Item = Chunk> {
     })
 }
 
-/// The still picture of a PNG file, as a whole file: the file itself, or one without its animation and with an end mark,
-/// where it has the one or lacks the other. A file that ends early is read with a warning.
+/// The still picture of a PNG file, as a whole file: the file itself, or one without its animation and with an end
+/// mark, where it has the one or lacks the other. A file that ends early is read with a warning.
 ///
 /// # Errors
 /// [`ImageError::Truncated`] for a file that ends before its picture, or within a chunk of another kind, as Pillow has
@@ -116,8 +116,8 @@ fn is_animation(chunk: &Chunk) -> bool {
     matches!(&chunk.name, b"acTL" | b"fcTL" | b"fdAT")
 }
 
-/// Most bytes that the rows of a picture take, with their filters, by the head of the file: at most 8 a pixel, and of an
-/// interlaced picture each row is at most seven.
+/// Most bytes that the rows of a picture take, with their filters, by the head of the file: at most 8 a pixel, and of
+/// an interlaced picture each row is at most seven.
 ///
 /// # Errors
 /// Those of the limits.

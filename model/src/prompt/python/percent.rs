@@ -2,8 +2,8 @@
 //!
 //! `%[(key)][flags][width][.precision][length]type`; a width or precision of `*` is taken from the values.
 
+use std::cell::Cell;
 use std::iter::Peekable;
-use std::str::Chars;
 
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, ErrorKind};
@@ -46,10 +46,12 @@ pub(in crate::prompt) fn format_percent(text: &str, arguments: Arguments, limit:
     let mut rest = text;
     while let Some(at) = rest.find('%') {
         out.push(&rest[..at])?;
-        let mut characters = rest[at + 1..].chars().peekable();
+        let behind = &rest[at + 1..];
+        let read = Cell::new(0);
+        let mut characters = behind.chars().inspect(|c| read.set(read.get() + c.len_utf8())).peekable();
         let field = Field::parse(&mut characters, &mut values)?;
-        let length = characters.map(char::len_utf8).sum::<usize>();
-        rest = &rest[rest.len() - length..];
+        let ahead = characters.peek().map_or(0, |c| c.len_utf8());
+        rest = &behind[read.get() - ahead..];
         if field.kind == '%' {
             out.push("%")?;
             continue;
@@ -86,7 +88,10 @@ struct Field {
 
 impl Field {
     /// Reads what follows a `%`; stars take from `values`.
-    fn parse(rest: &mut Peekable<Chars>, values: &mut impl Iterator<Item = Value>) -> Result<Self, Error> {
+    fn parse(
+        rest: &mut Peekable<impl Iterator<Item = char>>,
+        values: &mut impl Iterator<Item = Value>,
+    ) -> Result<Self, Error> {
         let mut field = Self::default();
         if rest.next_if_eq(&'(').is_some() {
             let (mut key, mut depth) = (String::new(), 1usize);
@@ -200,7 +205,10 @@ fn write_integer(
 }
 
 /// A number in the text, or the next value for a star.
-fn read_count(rest: &mut Peekable<Chars>, values: &mut impl Iterator<Item = Value>) -> Result<Option<i128>, Error> {
+fn read_count(
+    rest: &mut Peekable<impl Iterator<Item = char>>,
+    values: &mut impl Iterator<Item = Value>,
+) -> Result<Option<i128>, Error> {
     if rest.next_if_eq(&'*').is_some() {
         let value = values.next().ok_or_else(|| refuse("`*` has no value"))?;
         return match Number::read(&value) {

@@ -48,7 +48,10 @@ impl Spec {
             spec.align = take(&mut rest, is_align);
         }
         spec.sign = take(&mut rest, |c| matches!(c, '+' | '-' | ' '));
-        take(&mut rest, |&c| c == 'z');
+        // Negative zeros as positive ones: not done here, and so not taken.
+        if take(&mut rest, |&c| c == 'z').is_some() {
+            return Err(invalid(text));
+        }
         spec.alternate = take(&mut rest, |&c| c == '#').is_some();
         spec.zero = take(&mut rest, |&c| c == '0').is_some();
         spec.width = take_number(&mut rest)?.unwrap_or(0);
