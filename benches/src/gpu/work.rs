@@ -118,7 +118,7 @@ fn prepare_heads<R: CubeRuntime, B: OnCard<R>>(op: Op, operands: &Operands<R>, c
     }
     let inputs = operands.map(|set| {
         let [q, k, v] = [0, 1, 2].map(|i| operands.get::<B, 4>(set, i));
-        AttentionInputs { q, k, v }
+        AttentionInputs::<B> { q, k, v }
     });
     let options = AttentionOptions { causal: op == Op::Attention, ..Default::default() };
     Box::new(move |i| drop(FusedOps::attention(inputs[i].clone(), &options, None, &config)))

@@ -62,10 +62,13 @@ impl MultimodalRotary {
         let (mut cos, mut sin) = (Vec::with_capacity(length * shape[2]), Vec::with_capacity(length * shape[2]));
         let mut start = 0;
         for &tokens in lengths {
-            let frequencies = self.frequencies_of(positions.each_ref().map(|axis| &axis[start..start + tokens]));
-            for token in start..start + tokens {
+            let sequence = positions.each_ref().map(|axis| &axis[start..start + tokens]);
+            let frequencies = self.frequencies_of(sequence);
+            let [time, height, width] = sequence;
+            for ((&time, &height), &width) in time.iter().zip(height).zip(width) {
+                let place = [time, height, width];
                 for (&frequency, &axis) in frequencies.iter().zip(&*self.axes) {
-                    let angle = positions[axis][token] as f32 * frequency;
+                    let angle = place[axis] as f32 * frequency;
                     cos.push(angle.cos() * self.scale);
                     sin.push(angle.sin() * self.scale);
                 }

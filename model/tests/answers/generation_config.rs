@@ -152,7 +152,7 @@ fn the_end_of_a_turn_ends_an_answer_too() {
     assert_eq!(load(&[tokenizer()]).unwrap().exact().options(5).stop_ids, [6]);
     for bad in [settings(r#"{"eos_token": 5}"#), settings("{"), ("tokenizer.json", r#"{"added_tokens": [{}]}"#.into())]
     {
-        let error = load(&[bad.clone()]).unwrap_err();
+        let error = load(std::slice::from_ref(&bad)).unwrap_err();
         assert!(matches!(error, Error::Prompt(PromptError::Json { .. })), "{bad:?}: {error}");
     }
 }
