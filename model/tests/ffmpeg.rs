@@ -54,7 +54,12 @@ impl Fake {
     }
 
     fn open(&self) -> Result<ProcessedVideo, ImageError> {
-        open(&self.path("video.mp4"), &self.tools, &VideoOptions::default())
+        let path = self.path("video.mp4");
+        // Errors name the file.
+        open(&path, &self.tools, &VideoOptions::default()).map_err(|error| match error {
+            ImageError::File { path: found, source } if found == path => *source,
+            other => other,
+        })
     }
 
     fn refuse(&self) -> VideoError {
