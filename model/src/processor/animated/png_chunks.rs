@@ -52,12 +52,15 @@ pub(super) fn list_chunks(data: &[u8]) -> impl Iterator<Item = Chunk> {
 }
 
 /// The still picture of a PNG file, as a whole file: the file itself, or one without its animation and with an end mark,
-/// where it has the one or lacks the other. A file that ends early is read with a warning.
+/// where it has the one or lacks the other; and whether it ends early.
 ///
 /// # Errors
 /// [`ImageError::Truncated`] for a file that ends before its picture, or within a chunk of another kind, as Pillow has
 /// it. Whether the picture's rows are all there is found when it is decoded.
-pub(in crate::processor) fn clean_png<'a>(data: &'a [u8], limits: &DecodeLimits) -> Result<Cow<'a, [u8]>, ImageError> {
+pub(in crate::processor) fn clean_png<'a>(
+    data: &'a [u8],
+    limits: &DecodeLimits,
+) -> Result<(Cow<'a, [u8]>, bool), ImageError> {
     let (mut pictured, mut animated, mut ended) = (false, false, false);
     for chunk in list_chunks(data) {
         match &chunk.name {
@@ -80,16 +83,13 @@ pub(in crate::processor) fn clean_png<'a>(data: &'a [u8], limits: &DecodeLimits)
         }
     }
     if ended && !animated {
-        return Ok(Cow::Borrowed(data));
+        return Ok((Cow::Borrowed(data), false));
     }
     if !pictured {
         return Err(ImageError::Truncated { format: "PNG", bytes: data.len(), missing: "before its picture" });
     }
     let most = count_row_bytes(data, limits)?;
-    if !animated {
-        tracing::warn!("a PNG file ends after {} bytes without its end mark (IEND); it may have been cut", data.len());
-    }
-    Ok(Cow::Owned(without_animation(data, ended, most)))
+    Ok((Cow::Owned(without_animation(data, ended, most)), !ended))
 }
 
 /// `most`: bytes of rows at most, where the file has not `ended` as it should.
