@@ -172,7 +172,7 @@ impl Apng {
     /// Those of the limits, before anything is allocated.
     pub fn play<'a>(&'a self, data: &'a [u8], limits: &'a DecodeLimits) -> Result<ApngPlayer<'a>, ImageError> {
         let (width, height) = self.size();
-        limits.check(width, height, u64::from(width) * u64::from(height) * 4)?;
+        limits.check(width, height, (u64::from(width) * u64::from(height)).saturating_mul(4))?;
         let most = count_row_bytes(data, limits)?;
         let canvas = RgbaImage::new(width, height);
         Ok(ApngPlayer { file: self, data, limits, most, canvas, next: 0, before: None })

@@ -125,8 +125,8 @@ pub(super) fn count_row_bytes(data: &[u8], limits: &DecodeLimits) -> Result<usiz
     let side =
         |at: usize| data.get(at..at + 4).and_then(<[u8]>::first_chunk).map_or(0, |side| u32::from_be_bytes(*side));
     let (width, height) = (side(SIGNATURE.len() + 8), side(SIGNATURE.len() + 12));
-    let bytes = u64::from(width) * u64::from(height) * 8;
     limits.check(width, height, 0)?;
+    let bytes = (u64::from(width) * u64::from(height)).saturating_mul(8);
     Ok(bytes.saturating_add(u64::from(height) * 7 + 64).min(limits.max_bytes) as usize)
 }
 
