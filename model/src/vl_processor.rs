@@ -88,8 +88,8 @@ impl Qwen3VlProcessor {
     /// Reads and processes the pictures and videos of all messages, in order.
     ///
     /// # Errors
-    /// As [`Self::process_media`]; what names no file or address is a [`PromptError::Media`], which says which picture of
-    /// which message it is.
+    /// As [`Self::process_media`]; what names no file or address is a [`PromptError::Media`], which says which picture
+    /// of which message it is.
     pub fn process_all_media(&self, messages: &[Message]) -> Result<Vec<ProcessedMedia>> {
         let mut media = Vec::new();
         for (number, message) in messages.iter().enumerate() {

@@ -33,9 +33,9 @@ pub struct ImageOptions {
 ///
 /// A list of frames ([`VideoSource::List`](super::VideoSource::List)) counts as sampled already: every frame is taken,
 /// unless `raw_fps` comes with `fps`, or `num_frames` is given. `sample_fps` says the same of any source, and so does
-/// `frames_indices`, which together with `raw_fps` is what HF's `VideoMetadata` tells of frames that were sampled before:
-/// frame `i` happened at `frames_indices[i] / raw_fps` seconds (without `raw_fps`, `fps` is the rate of the indices, as in
-/// `VideoMetadata`).
+/// `frames_indices`, which together with `raw_fps` is what HF's `VideoMetadata` tells of frames that were sampled
+/// before: frame `i` happened at `frames_indices[i] / raw_fps` seconds (without `raw_fps`, `fps` is the rate of the
+/// indices, as in `VideoMetadata`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VideoOptions {

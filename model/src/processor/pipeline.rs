@@ -155,8 +155,8 @@ impl ImageProcessor {
     ///
     /// # Errors
     /// Those of [`VideoOptions::apply`], [`Self::process_video`], and of a source that cannot be read
-    /// ([`ImageError::Video`], [`ImageError::Decode`], [`ImageError::Read`], ..), in an [`ImageError::File`] where it is
-    /// a file; [`ImageError::Option`] for indices or a number of frames that the source cannot have.
+    /// ([`ImageError::Video`], [`ImageError::Decode`], [`ImageError::Read`], ..), in an [`ImageError::File`] where it
+    /// is a file; [`ImageError::Option`] for indices or a number of frames that the source cannot have.
     pub fn process_video_source(
         &self,
         source: &VideoSource,

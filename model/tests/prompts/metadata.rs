@@ -28,8 +28,8 @@ fn say(times: &[&str]) -> Vec<String> {
     times.iter().map(|&time| time.to_owned()).collect()
 }
 
-/// The prompts that HF's processor writes for four frames with `VideoMetadata(fps=10, frames_indices=[0, 7, 15, 22])`, with
-/// a rate alone, and with nothing.
+/// The prompts that HF's processor writes for four frames with `VideoMetadata(fps=10, frames_indices=[0, 7, 15, 22])`,
+/// with a rate alone, and with nothing.
 #[test]
 fn times_are_those_of_the_indices() {
     let indices = json!([0, 7, 15, 22]);

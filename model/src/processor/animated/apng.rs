@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! acTL   frames (4 bytes, big endian), plays (4 bytes)
-//! fcTL   number (4 bytes), width, height, x, y (4 bytes each), delay / divisor in seconds (2 bytes each), disposal (1 byte;
-//!        0 none, 1 cleared, 2 restored), blending (1 byte; 0 none, 1 over)
+//! fcTL   number (4 bytes), width, height, x, y (4 bytes each), delay / divisor in seconds (2 bytes each),
+//!        disposal (1 byte; 0 none, 1 cleared, 2 restored), blending (1 byte; 0 none, 1 over)
 //! fdAT   number (4 bytes), then what an IDAT would hold
 //! ```
 //!
-//! Numbers count `fcTL` and `fdAT` from 0. A picture (`IDAT`) that no `fcTL` precedes is for programs that play nothing, and no
-//! frame. A first frame that would be restored is cleared. Source: PNG specification, third edition, section 11.3.6.
+//! Numbers count `fcTL` and `fdAT` from 0. A picture (`IDAT`) that no `fcTL` precedes is for programs that play
+//! nothing, and no frame. A first frame that would be restored is cleared. Source: PNG specification, third edition,
+//! section 11.3.6.
 
 use std::ops::Range;
 

@@ -1,7 +1,7 @@
 //! Animated GIF: its blocks, walked without decoding, and the decoder that plays it.
 //!
-//! An image block (`2C`) is a frame; the graphic control extension (`21 F9`) before it holds its delay in hundredths of a
-//! second; `3B` is the end. Source: GIF89a specification, sections 18 to 27.
+//! An image block (`2C`) is a frame; the graphic control extension (`21 F9`) before it holds its delay in hundredths of
+//! a second; `3B` is the end. Source: GIF89a specification, sections 18 to 27.
 
 use std::io::Cursor;
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! signature (8 bytes), then chunks: size (4 bytes, big endian), name (4 bytes), data, CRC-32 of name and data
-//! IHDR ..  IDAT*  .. IEND        animated: acTL before IDAT, fcTL before the data of each frame, fdAT* in place of IDAT
+//! IHDR ..  IDAT*  .. IEND
+//! animated: acTL before IDAT, fcTL before the data of each frame, fdAT* in place of IDAT
 //! ```
 //!
 //! Pillow reads a file that ends before its end mark as long as its rows are all there; the decoder wants the end.
@@ -51,8 +52,8 @@ pub(super) fn list_chunks(data: &[u8]) -> impl Iterator<Item = Chunk> {
     })
 }
 
-/// The still picture of a PNG file, as a whole file: the file itself, or one without its animation and with an end mark,
-/// where it has the one or lacks the other; and whether it ends early.
+/// The still picture of a PNG file, as a whole file: the file itself, or one without its animation and with an end
+/// mark, where it has the one or lacks the other; and whether it ends early.
 ///
 /// # Errors
 /// [`ImageError::Truncated`] for a file that ends before its picture, or within a chunk of another kind, as Pillow has
@@ -116,8 +117,8 @@ fn is_animation(chunk: &Chunk) -> bool {
     matches!(&chunk.name, b"acTL" | b"fcTL" | b"fdAT")
 }
 
-/// Most bytes that the rows of a picture take, with their filters, by the head of the file: at most 8 a pixel, and of an
-/// interlaced picture each row is at most seven.
+/// Most bytes that the rows of a picture take, with their filters, by the head of the file: at most 8 a pixel, and of
+/// an interlaced picture each row is at most seven.
 ///
 /// # Errors
 /// Those of the limits.

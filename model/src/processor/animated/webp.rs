@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A key frame is the first one; one that covers the canvas and is opaque or not blended; and one whose predecessor
-//! was cleared and covered the canvas or was a key frame, so that nothing is left of older ones. The background colour of
-//! the file counts for nothing. Source: libwebp, `WebPAnimDecoderGetNext`, which Pillow plays.
+//! was cleared and covered the canvas or was a key frame, so that nothing is left of older ones. The background colour
+//! of the file counts for nothing. Source: libwebp, `WebPAnimDecoderGetNext`, which Pillow plays.
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};

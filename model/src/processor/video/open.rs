@@ -45,7 +45,8 @@ impl<'a> OpenVideo<'a> {
     /// Opens a video and counts its frames.
     ///
     /// # Errors
-    /// Those of a folder, a file or FFmpeg's tools that cannot be used ([`ImageError::Video`], [`ImageError::Read`], ..).
+    /// Those of a folder, a file or FFmpeg's tools that cannot be used ([`ImageError::Video`], [`ImageError::Read`],
+    /// ..).
     pub fn open(source: &'a VideoSource, opening: &'a Opening) -> Result<Self, ImageError> {
         let mut file = None;
         let frames = match source {
