@@ -217,7 +217,7 @@ fn statuses_tell_what_was_wrong() {
         (vec!["--frobnicate"], 2, "--frobnicate"),
         (vec!["--video", "no-such-video.mp4"], 3, "no-such-video.mp4"),
         (vec!["--image", PICTURE, "--min-pixels", "0"], 2, "--min-pixels"),
-        (vec!["--image", PICTURE, "--max-pixels=-1"], 2, "--max-pixels"),
+        (vec!["--image", PICTURE, "--max-pixels", "1.5"], 2, "--max-pixels"),
         (vec!["--image", PICTURE, "--source-fps", "0"], 2, "--source-fps"),
         (vec!["--image", PICTURE, "--frames", "0"], 2, "--frames"),
         // The picture that cannot be decoded is named, and so is its kind.

@@ -246,6 +246,9 @@ patches = (FIXTURES / "videos/patches.webp").read_bytes()
 control, frame = moving.index(b"acTL") - 4, patches.index(b"ANMF") + 8
 for name, content in {
     "no-end.png": rgba[:-12],
+    "no-end-huge.png": png(2**32 - 1, 2**32 - 1, 8, 6, bytes(9))[:-12],
+    "animated-huge.png": png(2**32 - 1, 2**32 - 1, 8, 6, bytes(9), chunk(b"acTL", struct.pack(">II", 1, 0)) + chunk(
+        b"fcTL", struct.pack(">5I2H2B", 0, 2**32 - 1, 2**32 - 1, 0, 0, 1, 10, 0, 0))),
     "no-checksum.png": rgba[:-14],
     "no-frames.png": moving[:control] + chunk(b"acTL", bytes(8)) + moving[control + 20 :],
     "order.png": moving.replace(b"fdAT" + struct.pack(">I", 2), b"fdAT" + struct.pack(">I", 3), 1),

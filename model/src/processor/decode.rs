@@ -48,7 +48,15 @@ fn decode_whole(
         ImageFormat::Jpeg if !jpeg::reaches_end(data) => {
             Err(ImageError::Truncated { format: "JPEG", bytes: data.len(), missing: "without an end-of-image marker" })
         }
-        ImageFormat::Png => decode_still(&clean_png(data, limits)?, format, limits),
+        ImageFormat::Png => {
+            let (whole, cut) = clean_png(data, limits)?;
+            let decoded = decode_still(&whole, format, limits)?;
+            if cut {
+                let bytes = data.len();
+                tracing::warn!("a PNG file ends after {bytes} bytes without its end mark (IEND); it may have been cut");
+            }
+            Ok(decoded)
+        }
         ImageFormat::WebP => match Webp::open(data)? {
             Some(webp) => {
                 let mut player = webp.play(data, limits)?;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! acTL   frames (4 bytes, big endian), plays (4 bytes)
-//! fcTL   number (4 bytes), width, height, x, y (4 bytes each), delay / divisor in seconds (2 bytes each), disposal (1 byte;
-//!        0 none, 1 cleared, 2 restored), blending (1 byte; 0 none, 1 over)
+//! fcTL   number (4 bytes), width, height, x, y (4 bytes each), delay / divisor in seconds (2 bytes each),
+//!        disposal (1 byte; 0 none, 1 cleared, 2 restored), blending (1 byte; 0 none, 1 over)
 //! fdAT   number (4 bytes), then what an IDAT would hold
 //! ```
 //!
@@ -173,7 +173,7 @@ impl Apng {
     /// Those of the limits, before anything is allocated.
     pub fn play<'a>(&'a self, data: &'a [u8], limits: &'a DecodeLimits) -> Result<ApngPlayer<'a>, ImageError> {
         let (width, height) = self.size();
-        limits.check(width, height, u64::from(width) * u64::from(height) * 4)?;
+        limits.check(width, height, (u64::from(width) * u64::from(height)).saturating_mul(4))?;
         let most = count_row_bytes(data, limits)?;
         let canvas = RgbaImage::new(width, height);
         Ok(ApngPlayer { file: self, data, limits, most, canvas, next: 0, before: None })

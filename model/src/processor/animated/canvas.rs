@@ -57,7 +57,9 @@ pub(super) fn place(
 /// Alpha blending as libwebp does it, for colours that are not multiplied by alpha:
 ///
 /// ```text
-/// d = floor(under.a * (256 - over.a) / 256)      a = over.a + d      c = floor(floor(2^24 / a) * (over.c over.a + under.c d) / 2^24)
+/// d = floor(under.a * (256 - over.a) / 256)
+/// a = over.a + d
+/// c = floor(floor(2^24 / a) * (over.c over.a + under.c d) / 2^24)
 /// ```
 ///
 /// An opaque pixel stays as it is, and so does what lies under one that is wholly transparent. Source: libwebp,

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! signature (8 bytes), then chunks: size (4 bytes, big endian), name (4 bytes), data, CRC-32 of name and data
-//! IHDR ..  IDAT*  .. IEND        animated: acTL before IDAT, fcTL before the data of each frame, fdAT* in place of IDAT
+//! IHDR ..  IDAT*  .. IEND
+//! animated: acTL before IDAT, fcTL before the data of each frame, fdAT* in place of IDAT
 //! ```
 //!
 //! Pillow reads a file that ends before its end mark as long as its rows are all there; the decoder wants the end.
@@ -52,12 +53,15 @@ pub(super) fn list_chunks(data: &[u8]) -> impl Iterator<Item = Chunk> {
 }
 
 /// The still picture of a PNG file, as a whole file: the file itself, or one without its animation and with an end
-/// mark, where it has the one or lacks the other. A file that ends early is read with a warning.
+/// mark, where it has the one or lacks the other; and whether it ends early.
 ///
 /// # Errors
 /// [`ImageError::Truncated`] for a file that ends before its picture, or within a chunk of another kind, as Pillow has
 /// it. Whether the picture's rows are all there is found when it is decoded.
-pub(in crate::processor) fn clean_png<'a>(data: &'a [u8], limits: &DecodeLimits) -> Result<Cow<'a, [u8]>, ImageError> {
+pub(in crate::processor) fn clean_png<'a>(
+    data: &'a [u8],
+    limits: &DecodeLimits,
+) -> Result<(Cow<'a, [u8]>, bool), ImageError> {
     let (mut pictured, mut animated, mut ended) = (false, false, false);
     for chunk in list_chunks(data) {
         match &chunk.name {
@@ -80,16 +84,13 @@ pub(in crate::processor) fn clean_png<'a>(data: &'a [u8], limits: &DecodeLimits)
         }
     }
     if ended && !animated {
-        return Ok(Cow::Borrowed(data));
+        return Ok((Cow::Borrowed(data), false));
     }
     if !pictured {
         return Err(ImageError::Truncated { format: "PNG", bytes: data.len(), missing: "before its picture" });
     }
     let most = count_row_bytes(data, limits)?;
-    if !animated {
-        tracing::warn!("a PNG file ends after {} bytes without its end mark (IEND); it may have been cut", data.len());
-    }
-    Ok(Cow::Owned(without_animation(data, ended, most)))
+    Ok((Cow::Owned(without_animation(data, ended, most)), !ended))
 }
 
 /// `most`: bytes of rows at most, where the file has not `ended` as it should.
@@ -125,8 +126,8 @@ pub(super) fn count_row_bytes(data: &[u8], limits: &DecodeLimits) -> Result<usiz
     let side =
         |at: usize| data.get(at..at + 4).and_then(<[u8]>::first_chunk).map_or(0, |side| u32::from_be_bytes(*side));
     let (width, height) = (side(SIGNATURE.len() + 8), side(SIGNATURE.len() + 12));
-    let bytes = u64::from(width) * u64::from(height) * 8;
     limits.check(width, height, 0)?;
+    let bytes = (u64::from(width) * u64::from(height)).saturating_mul(8);
     Ok(bytes.saturating_add(u64::from(height) * 7 + 64).min(limits.max_bytes) as usize)
 }
 

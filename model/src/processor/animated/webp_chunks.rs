@@ -3,8 +3,9 @@
 //! ```text
 //! "RIFF" size "WEBP"   then chunks: name (4 bytes), size (4 bytes, little endian), data, one byte more where it is odd
 //! VP8X                 flags (1 byte; 02 animated, 10 alpha), 3 bytes, canvas width - 1 and height - 1 (3 bytes each)
-//! ANMF                 x / 2, y / 2, width - 1, height - 1, milliseconds (3 bytes each), flags (1 byte; 01 clear afterwards,
-//!                      02 don't blend), then the chunks of a still picture: VP8L, or VP8 with ALPH before it where it has alpha
+//! ANMF                 x / 2, y / 2, width - 1, height - 1, milliseconds (3 bytes each), flags (1 byte; 01 clear
+//!                      afterwards, 02 don't blend), then the chunks of a still picture: VP8L, or VP8 with ALPH before
+//!                      it where it has alpha
 //! ```
 //!
 //! The size of a frame is that of its picture, as libwebp has it. Source: WebP container specification (RFC 9649,
