@@ -149,7 +149,7 @@ fn switching_packing_off_unpacks() {
 #[test]
 fn values_out_of_range_are_refused() {
     let mut config = OptimizationConfig::detect();
-    config.streaming = StreamingConfig { memory_limit: Some(bytesize::ByteSize(1)), ..StreamingConfig::default() };
+    config.streaming = StreamingConfig { memory_limit: Some(bytesize::ByteSize(0)), ..StreamingConfig::default() };
     let error = apply_low_level_optimizations(load("tiny-dense", None), &config).unwrap_err();
     let Error::Optimization(error) = error else { panic!("{error}") };
     assert!(error.to_string().contains("streaming.memory_limit"), "{error}");
