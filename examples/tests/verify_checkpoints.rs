@@ -15,6 +15,16 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/fixtures").join(name)
 }
 
+/// A fixture to spoil.
+fn copy_fixture(name: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder(name)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    dir
+}
+
 fn verify(dir: &Path, backend: Backend, dtype: Option<Dtype>) -> Report {
     check_checkpoint(dir, &Place { dtype, ..Place::on(backend) }).unwrap()
 }
@@ -117,11 +127,7 @@ fn flips_are_told_from_errors() {
 /// What routers are compared with must be HF's model: another one fails, whatever bf16 allows.
 #[test]
 fn another_reference_fails_in_bf16() {
-    let dir = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(folder("tiny-moe")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
-    }
+    let dir = copy_fixture("tiny-moe");
     let path = dir.path().join("image.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
     let place = {
@@ -140,11 +146,7 @@ fn another_reference_fails_in_bf16() {
 
 #[test]
 fn another_token_fails() {
-    let dir = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(folder("tiny-moe")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
-    }
+    let dir = copy_fixture("tiny-moe");
     let path = dir.path().join("greedy.json");
     let text = std::fs::read_to_string(&path).unwrap();
     let mut tokens: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -5,13 +5,11 @@
 //! more places of a checkpoint tell what ends a turn: `eos_token` of `tokenizer_config.json`, and the template.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::template_file::find_template;
+use super::template_file::{find_template, read_if_present};
 use super::{CHATML_TEMPLATE, PromptError};
 
 /// What ends a turn of ChatML.
@@ -88,13 +86,6 @@ pub fn find_turn_ends(folder: impl AsRef<Path>) -> Result<Vec<u32>, PromptError>
 
 /// Reads a file; `None` where there is none.
 fn read<T: for<'de> Deserialize<'de>>(path: &Path, limit: u64) -> Result<Option<T>, PromptError> {
-    let failed = |source| PromptError::Read { path: path.to_owned(), source };
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let mut json = Vec::new();
-    file.take(limit).read_to_end(&mut json).map_err(failed)?;
-    serde_json::from_slice(&json).map(Some).map_err(|source| PromptError::Json { path: path.to_owned(), source })
+    let Some(json) = read_if_present(path, limit)? else { return Ok(None) };
+    serde_json::from_str(&json).map(Some).map_err(|source| PromptError::Json { path: path.to_owned(), source })
 }

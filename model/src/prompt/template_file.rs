@@ -15,12 +15,12 @@ const MAX_FILE_BYTES: u64 = 8 << 20;
 /// Looks for a template in the folder of a checkpoint; returns its text and the file that holds it.
 pub(super) fn find_template(folder: &Path) -> Result<Option<(String, PathBuf)>, PromptError> {
     let path = folder.join("chat_template.jinja");
-    if let Some(source) = read_if_present(&path)? {
+    if let Some(source) = read_if_present(&path, MAX_FILE_BYTES)? {
         return Ok(Some((source, path)));
     }
     for name in ["chat_template.json", "tokenizer_config.json"] {
         let path = folder.join(name);
-        if let Some(text) = read_if_present(&path)? {
+        if let Some(text) = read_if_present(&path, MAX_FILE_BYTES)? {
             let json = |source| PromptError::Json { path: path.clone(), source };
             let file: Value = serde_json::from_str(&text).map_err(json)?;
             if let Some(source) = pick_template(&file["chat_template"]).map_err(json)? {
@@ -47,7 +47,8 @@ fn pick_template(value: &Value) -> Result<Option<&str>, serde_json::Error> {
     }
 }
 
-fn read_if_present(path: &Path) -> Result<Option<String>, PromptError> {
+/// The text of a file of at most `limit` bytes; `None` where there is none.
+pub(super) fn read_if_present(path: &Path, limit: u64) -> Result<Option<String>, PromptError> {
     let read = |source| PromptError::Read { path: path.to_owned(), source };
     let file = match File::open(path) {
         Ok(file) => file,
@@ -55,9 +56,9 @@ fn read_if_present(path: &Path) -> Result<Option<String>, PromptError> {
         Err(source) => return Err(read(source)),
     };
     let mut text = String::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(read)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        let reason = format!("the file has more than {MAX_FILE_BYTES} bytes");
+    file.take(limit + 1).read_to_string(&mut text).map_err(read)?;
+    if text.len() as u64 > limit {
+        let reason = format!("the file has more than {limit} bytes");
         return Err(PromptError::Unbounded { origin: path.display().to_string(), reason });
     }
     Ok(Some(text))

@@ -3,26 +3,17 @@
 use super::{Tensors, f32_bytes, fp8_json, one_weight, quantize_fixture, read_fixture, stored, write};
 
 use crate::heard::listen;
+use crate::layouts::load_error;
 
 use burn::tensor::DType;
 use burn_flex::Flex;
 use qwen3_vl_burn::checkpoint::{Checkpoint, CheckpointError};
 use qwen3_vl_burn::config::Fp8Config;
 use qwen3_vl_burn::{Error, LoadOptions, Qwen3Vl, Result};
-use std::path::Path;
 use tracing::Level;
 
 const WEIGHT: &str = "model.language_model.layers.0.mlp.gate_proj.weight";
 const ROUTED: &str = "model.language_model.layers.2.mlp.experts.down_proj";
-
-#[track_caller]
-fn load_error(dir: &Path) -> CheckpointError {
-    match Qwen3Vl::<Flex>::load(dir, &Default::default(), LoadOptions::default()) {
-        Err(Error::Checkpoint(error)) => error,
-        Err(other) => panic!("not a checkpoint error: {other:?}"),
-        Ok(_) => panic!("no error"),
-    }
-}
 
 /// Loads a fixture in blocks of 64 with `change` made to its tensors.
 #[track_caller]

@@ -60,7 +60,7 @@ fn assert_streams_as(name: &str, dir: &Path) {
 }
 
 #[track_caller]
-fn load_error(dir: &Path) -> CheckpointError {
+pub(crate) fn load_error(dir: &Path) -> CheckpointError {
     match Qwen3Vl::<Flex>::load(dir, &Default::default(), LoadOptions::default()) {
         Err(Error::Checkpoint(error)) => error,
         Err(other) => panic!("not a checkpoint error: {other:?}"),
