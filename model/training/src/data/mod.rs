@@ -1,0 +1,5 @@
+//! From files of conversations to batches.
+
+mod sample;
+
+pub use sample::{Batch, Sample, Source};
