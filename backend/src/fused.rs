@@ -6,6 +6,7 @@
 
 mod attention;
 mod conversion;
+mod gradients;
 mod layers;
 mod mlp;
 mod moe;

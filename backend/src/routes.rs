@@ -46,6 +46,20 @@ pub enum Route {
     Moe,
     /// Rows of a weight by id.
     Embedding,
+    /// Gradients of a layer norm.
+    LayerNormBackward,
+    /// Gradients of an RMS norm.
+    RmsNormBackward,
+    /// The same with that of a residual addition in one pass.
+    AddNormBackward,
+    /// Gradients of rotary embedding, alone or with the norm of each head.
+    RopeBackward,
+    /// Gradients of rows added up by id.
+    EmbeddingBackward,
+    /// A step of AdamW.
+    AdamW,
+    /// The sum of the squares of a gradient.
+    SumOfSquares,
     /// RMS norm on a CubeCL device.
     CubeRmsNorm,
     /// Layer norm on a CubeCL device.
@@ -78,7 +92,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 40] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -98,6 +112,13 @@ impl Route {
         Self::Gated,
         Self::Moe,
         Self::Embedding,
+        Self::LayerNormBackward,
+        Self::RmsNormBackward,
+        Self::AddNormBackward,
+        Self::RopeBackward,
+        Self::EmbeddingBackward,
+        Self::AdamW,
+        Self::SumOfSquares,
         Self::CubeRmsNorm,
         Self::CubeLayerNorm,
         Self::CubeAddNorm,

@@ -35,12 +35,13 @@
 //! | --- | --- |
 //! | [`gemm`] | `activation(A·B + bias) + residual`, weights packed or of any strides; gated and grouped products |
 //! | [`attention`] | `softmax(q·kᵀ)·v` in memory of O(length): grouped heads, causal order, masks, segments |
-//! | [`norm`] | layer norm, RMS norm, residual addition with RMS norm |
+//! | [`norm`] | layer norm, RMS norm, residual addition with RMS norm; their gradients |
 //! | [`softmax`] | softmax and its logarithm over any dimension |
 //! | [`elementwise`], [`math`] | arithmetic with broadcast, activations; the functions behind them, with their errors |
-//! | [`rope`] | rotary embedding with the norm of each head; heads of a projection into a cache |
+//! | [`rope`] | rotary embedding with the norm of each head, their gradients; heads of a projection into a cache |
 //! | [`moe`] | a mixture of gated MLPs |
-//! | [`embedding`] | rows of a table by id |
+//! | [`embedding`] | rows of a table by id; gradients added up by id |
+//! | [`optim`] | AdamW in one pass; sums of squares for clipping |
 //! | [`planning`] | which algorithm, blocks and threads a product takes, kept and measured |
 //! | [`memory`] | a pool of buffers |
 //! | [`prefetch`] | weights larger than memory, read from their files ahead of their use |
@@ -81,6 +82,7 @@ pub mod math;
 pub mod memory;
 pub mod moe;
 pub mod norm;
+pub mod optim;
 pub mod planning;
 pub mod prefetch;
 pub mod probe;

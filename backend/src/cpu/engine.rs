@@ -3,17 +3,19 @@
 use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
 use super::{
-    attention, attention_rotary, elementwise, embedding, explain, grouped, linear, matmul, moe, norm, rope, softmax,
+    attention, attention_rotary, elementwise, embedding, embedding_backward, explain, grouped, linear, matmul, moe, norm,
+    norm_backward, optim, rope, rope_backward, softmax,
 };
 use crate::engine::{
-    AddNormOperands, AddNormResult, AttentionOperands, BinaryOperands, EmbeddingOperands, Engine, EngineWeight,
-    GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands,
-    NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands,
-    SiluMulOperands, SoftmaxOperands, UnaryOperands,
+    ANY_RANK, AdamWOperands, AdamWResult, AddNormOperands, AddNormResult, AddRowsOperands, AttentionOperands,
+    BinaryOperands, EmbeddingBackwardOperands, EmbeddingOperands, Engine, EngineWeight, GatedMlpOperands,
+    LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormBackwardOperands,
+    NormBackwardResult, NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeBackwardOperands, RopeGrads,
+    RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands,
 };
 use crate::op_shape::OpShape;
-use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig};
+use burn_backend::tensor::{FloatTensor, IntTensor};
+use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig, LayerNormForward};
 use burn_std::Shape;
 use kiln_kernels::Launch;
 use kiln_kernels::gemm::UnpackedRows;
@@ -141,6 +143,51 @@ impl<B: CpuBackend> Engine for B {
 
     fn try_add_norm(operands: AddNormOperands<Self>, config: &KernelConfig) -> AddNormResult<Self> {
         norm::add::<B>(operands, config)
+    }
+
+    fn try_layer_norm_forward(
+        operands: &LayerNormOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<LayerNormForward<Primitives<Self>, ANY_RANK>> {
+        norm_backward::layer_forward::<B>(operands, config)
+    }
+
+    fn try_norm_backward(operands: NormBackwardOperands<Self>, config: &KernelConfig) -> NormBackwardResult<Self> {
+        norm_backward::norm_backward::<B>(operands, config)
+    }
+
+    fn try_rope_backward(operands: &RopeBackwardOperands<'_, Self>, config: &KernelConfig) -> Option<RopeGrads<Self>> {
+        rope_backward::rotate_back::<B>(operands, config)
+    }
+
+    fn try_embedding_backward(
+        operands: &EmbeddingBackwardOperands<Self>,
+        rows: usize,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        embedding_backward::dense::<B>(operands, rows, config)
+    }
+
+    fn try_add_rows(
+        operands: AddRowsOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, AddRowsOperands<Self>> {
+        embedding_backward::add::<B>(operands, config)
+    }
+
+    fn try_embedding_backward_rows(
+        operands: &EmbeddingBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<(IntTensor<Self>, FloatTensor<Self>)> {
+        embedding_backward::named::<B>(operands, config)
+    }
+
+    fn try_adamw(operands: AdamWOperands<Self>, config: &KernelConfig) -> AdamWResult<Self> {
+        optim::adamw::<B>(operands, config)
+    }
+
+    fn try_sum_of_squares(x: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        optim::sum_of_squares::<B>(x, config)
     }
 
     fn explain_linear(weight: &EngineWeight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {

@@ -7,6 +7,7 @@ mod attention;
 mod attention_rotary;
 mod elementwise;
 mod embedding;
+mod embedding_backward;
 mod engine;
 mod explain;
 mod flex;
@@ -17,8 +18,11 @@ mod moe;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 mod norm;
+mod norm_backward;
+mod optim;
 mod panels;
 mod rope;
+mod rope_backward;
 mod softmax;
 mod storage;
 

@@ -13,7 +13,7 @@ use kiln_kernels::norm::{self, LayerNorm, NormRows, Normed, RmsNorm};
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// Rows of a view whose last dimension is contiguous and not empty, and how many elements they hold.
-fn rows<'a>(view: &View<'a>) -> Option<(NormRows<'a>, usize)> {
+pub(super) fn rows<'a>(view: &View<'a>) -> Option<(NormRows<'a>, usize)> {
     let rows = view.as_rows().filter(|rows| rows.d > 0 && (rows.stride == 1 || rows.d == 1))?;
     Some((NormRows { data: view.data_from(view.offset), rows: rows.rows, stride: rows.row_stride }, rows.rows * rows.d))
 }
@@ -24,7 +24,7 @@ pub(super) fn weight<B: CpuBackend>(tensor: &FloatTensor<B>, d: usize) -> Option
 }
 
 /// The last dimension of a tensor whose norms kernels take, 1 for a scalar.
-fn last(shape: &Shape) -> usize {
+pub(super) fn last(shape: &Shape) -> usize {
     shape.as_slice().last().copied().unwrap_or(1)
 }
 
@@ -34,7 +34,7 @@ pub(super) fn takes(d: usize, config: &KernelConfig) -> bool {
 }
 
 /// One number a row, to be written and then to be a tensor.
-struct Column<B: CpuBackend> {
+pub(super) struct Column<B: CpuBackend> {
     numbers: OwnedFloats,
     shape: Shape,
     backend: PhantomData<B>,
@@ -42,7 +42,7 @@ struct Column<B: CpuBackend> {
 
 impl<B: CpuBackend> Column<B> {
     /// For rows of `shape`, which are not empty.
-    fn of(shape: &Shape) -> Option<Self> {
+    pub(super) fn of(shape: &Shape) -> Option<Self> {
         let rows = shape.num_elements().checked_div(last(shape))?;
         let mut column = shape.to_vec();
         if let Some(last) = column.last_mut() {
@@ -52,14 +52,14 @@ impl<B: CpuBackend> Column<B> {
         Some(Self { numbers, shape: Shape::from(column), backend: PhantomData })
     }
 
-    fn as_mut_slice(&mut self) -> Option<&mut [f32]> {
+    pub(super) fn as_mut_slice(&mut self) -> Option<&mut [f32]> {
         match self.numbers.as_floats_mut() {
             FloatsMut::F32(numbers) => Some(numbers),
             FloatsMut::Bf16(_) | FloatsMut::F16(_) => None,
         }
     }
 
-    fn into_tensor(self) -> FloatTensor<B> {
+    pub(super) fn into_tensor(self) -> FloatTensor<B> {
         B::from_floats(self.numbers, self.shape).expect("every CPU backend stores f32")
     }
 }

@@ -6,16 +6,22 @@
 //!
 //! Hooks that can work **in place** take their operands by value and give them back when they decline: `try_x(operands,
 //! &config) -> Result<result, operands>`. A buffer that nobody else holds becomes the result's. These are functions and
-//! arithmetic of elements, softmax and norms, and packing, which takes a weight's memory over.
+//! arithmetic of elements, softmax and norms and their gradients, the optimiser's step, and packing, which takes a
+//! weight's memory over.
 //!
 //! Operands are those of the fused ops ([`burn_kiln_fusion`]) in the family of [`Primitives`], and the structs of this
 //! module.
 
+mod gradients;
 mod operands;
 mod primitives;
 
 pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
 pub use kiln_kernels::softmax::SoftmaxKind;
+pub use gradients::{
+    AdamWOperands, AdamWResult, AddRowsOperands, EmbeddingBackwardOperands, NormBackwardOperands, NormBackwardResult,
+    ParameterGrad, RopeBackwardOperands, RopeGrads,
+};
 pub use operands::{
     AddNormGatedMlpOperands, AddNormOperands, AttentionOperands, BinaryOperands, EmbeddingOperands, GatedMlpOperands,
     LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormLinearsOperands,
@@ -25,8 +31,10 @@ pub use operands::{
 pub use primitives::{ANY_RANK, EngineWeight, Primitives};
 
 use crate::op_shape::OpShape;
-use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::{AddNormForward, AttentionForward, CacheRoom, FusedOps, KernelConfig, QueryKey, RmsNormForward};
+use burn_backend::tensor::{FloatTensor, IntTensor};
+use burn_kiln_fusion::{
+    AddNormForward, AttentionForward, CacheRoom, FusedOps, KernelConfig, LayerNormForward, QueryKey, RmsNormForward,
+};
 
 /// The kernels of one backend; see the module for the convention. The defaults decline everything.
 #[allow(unused_variables)]
@@ -185,6 +193,59 @@ pub trait Engine: FusedOps {
     /// A residual addition and the RMS norm of its sum; the sum in place of `x` where it can.
     fn try_add_norm(operands: AddNormOperands<Self>, config: &KernelConfig) -> AddNormResult<Self> {
         Err(operands)
+    }
+
+    /// [`FusedOps::layer_norm`] with the numbers of its rows.
+    fn try_layer_norm_forward(
+        operands: &LayerNormOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<LayerNormForward<Primitives<Self>, ANY_RANK>> {
+        None
+    }
+
+    /// Gradients of a norm; that of its input in place of the output's where it can.
+    fn try_norm_backward(operands: NormBackwardOperands<Self>, config: &KernelConfig) -> NormBackwardResult<Self> {
+        Err(operands)
+    }
+
+    /// Gradients of [`FusedOps::rope`], and of the norm of each head where there is one.
+    fn try_rope_backward(operands: &RopeBackwardOperands<'_, Self>, config: &KernelConfig) -> Option<RopeGrads<Self>> {
+        None
+    }
+
+    /// Rows added up by id in a table of so many, `[rows, hidden]`, f32.
+    fn try_embedding_backward(
+        operands: &EmbeddingBackwardOperands<Self>,
+        rows: usize,
+        config: &KernelConfig,
+    ) -> Option<FloatTensor<Self>> {
+        None
+    }
+
+    /// Rows added to a table by id; in place where it can.
+    fn try_add_rows(
+        operands: AddRowsOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, AddRowsOperands<Self>> {
+        Err(operands)
+    }
+
+    /// Rows added up by id: the ids, each once, in rising order, and a row for each, f32.
+    fn try_embedding_backward_rows(
+        operands: &EmbeddingBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<(IntTensor<Self>, FloatTensor<Self>)> {
+        None
+    }
+
+    /// One step of AdamW; each buffer in place where it can.
+    fn try_adamw(operands: AdamWOperands<Self>, config: &KernelConfig) -> AdamWResult<Self> {
+        Err(operands)
+    }
+
+    /// `Σ x²`, `[1]`, f32.
+    fn try_sum_of_squares(x: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        None
     }
 
     /// How [`Engine::try_linear`] would multiply an f32 input of so many `rows`, as text; `None` where it would not.

@@ -1,12 +1,13 @@
-//! [`TrainingOps`] on `Kiln<B>`: forwards that reach a kernel. Backward passes are compositions, whose products and
-//! activations reach kernels of their own.
+//! [`TrainingOps`] on `Kiln<B>`: forwards and backward passes that reach a kernel. The others are compositions, whose
+//! products and activations reach kernels of their own.
 
-use super::{attention, layers};
+use super::{attention, gradients, layers};
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{
-    AddNormForward, AttentionForward, AttentionInputs, AttentionOptions, KernelConfig, RmsNormForward, TrainingOps,
+    AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionInputs, AttentionOptions,
+    KernelConfig, LayerNormForward, NormGrads, RmsNormForward, RmsWeights, Rotary, RowGrads, TrainingOps, Weight,
 };
-use burn_tensor::Tensor;
+use burn_tensor::{Int, Tensor};
 
 impl<B: Engine> TrainingOps for Kiln<B> {
     fn rms_norm_forward<const D: usize>(
@@ -34,5 +35,109 @@ impl<B: Engine> TrainingOps for Kiln<B> {
         config: &KernelConfig,
     ) -> AttentionForward<Self> {
         attention::attention_forward(inputs, options, config)
+    }
+
+    fn rms_norm_backward<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        rstd: Tensor<Self, D>,
+        grad: Tensor<Self, D>,
+        config: &KernelConfig,
+    ) -> NormGrads<Self, D> {
+        gradients::rms_norm_backward(x, gamma, rstd, grad, config)
+    }
+
+    fn layer_norm_forward<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        beta: Option<Tensor<Self, 1>>,
+        epsilon: f64,
+        config: &KernelConfig,
+    ) -> LayerNormForward<Self, D> {
+        gradients::layer_norm_forward(x, gamma, beta, epsilon, config)
+    }
+
+    fn layer_norm_backward<const D: usize>(
+        x: Tensor<Self, D>,
+        gamma: Tensor<Self, 1>,
+        forward: LayerNormForward<Self, D>,
+        grad: Tensor<Self, D>,
+        config: &KernelConfig,
+    ) -> NormGrads<Self, D> {
+        gradients::layer_norm_backward(x, gamma, forward, grad, config)
+    }
+
+    fn add_norm_backward<const D: usize>(
+        forward: AddNormForward<Self, D>,
+        gamma: Tensor<Self, 1>,
+        grad_sum: Option<Tensor<Self, D>>,
+        grad_normed: Tensor<Self, D>,
+        config: &KernelConfig,
+    ) -> AddNormGrads<Self, D> {
+        gradients::add_norm_backward(forward, gamma, grad_sum, grad_normed, config)
+    }
+
+    fn rope_backward(grad: Tensor<Self, 4>, rotary: &Rotary<Self>, config: &KernelConfig) -> Tensor<Self, 4> {
+        gradients::rope_backward(grad, rotary, config)
+    }
+
+    fn norm_rope_backward(
+        x: Tensor<Self, 4>,
+        norm: RmsWeights<Self>,
+        rotary: &Rotary<Self>,
+        grad: Tensor<Self, 4>,
+        config: &KernelConfig,
+    ) -> NormGrads<Self, 4> {
+        gradients::norm_rope_backward(x, norm, rotary, grad, config)
+    }
+
+    fn embedding_backward(
+        weight: &Weight<Self>,
+        ids: Tensor<Self, 2, Int>,
+        grad: Tensor<Self, 3>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
+        gradients::embedding_backward(weight, ids, grad, config)
+    }
+
+    fn add_embedding_backward(
+        table: Tensor<Self, 2>,
+        ids: Tensor<Self, 2, Int>,
+        grad: Tensor<Self, 3>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
+        gradients::add_embedding_backward(table, ids, grad, config)
+    }
+
+    fn embedding_backward_rows(
+        ids: Tensor<Self, 2, Int>,
+        grad: Tensor<Self, 3>,
+        config: &KernelConfig,
+    ) -> RowGrads<Self> {
+        gradients::embedding_backward_rows(ids, grad, config)
+    }
+
+    fn adamw_step<const D: usize>(
+        parameter: Tensor<Self, D>,
+        grad: Tensor<Self, D>,
+        state: AdamWState<Self, D>,
+        options: AdamWOptions,
+        config: &KernelConfig,
+    ) -> (Tensor<Self, D>, AdamWState<Self, D>) {
+        gradients::adamw_step(parameter, grad, state, options, config)
+    }
+
+    fn adamw_step_rows(
+        parameter: Tensor<Self, 2>,
+        grad: RowGrads<Self>,
+        state: AdamWState<Self, 2>,
+        options: AdamWOptions,
+        config: &KernelConfig,
+    ) -> (Tensor<Self, 2>, AdamWState<Self, 2>) {
+        gradients::adamw_step_rows(parameter, grad, state, options, config)
+    }
+
+    fn sum_of_squares<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, 1> {
+        gradients::sum_of_squares(x, config)
     }
 }

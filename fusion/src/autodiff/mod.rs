@@ -193,9 +193,17 @@ impl<B: TrainingOps, C: CheckpointStrategy> TrainingOps for Autodiff<B, C> {
         options: AdamWOptions,
         config: &KernelConfig,
     ) -> (Tensor<Self, D>, AdamWState<Self, D>) {
-        let state = AdamWState { moment_1: state.moment_1.inner(), moment_2: state.moment_2.inner() };
+        let AdamWState { moment_1, moment_2, master } = state;
+        let [moment_1, moment_2] = [moment_1, moment_2].map(Tensor::inner);
+        let state = AdamWState { moment_1, moment_2, master: master.map(Tensor::inner) };
         let (parameter, state) = B::adamw_step(parameter.inner(), grad.inner(), state, options, config);
-        let moments = (Tensor::from_inner(state.moment_1), Tensor::from_inner(state.moment_2));
-        (Tensor::from_inner(parameter), AdamWState { moment_1: moments.0, moment_2: moments.1 })
+        let AdamWState { moment_1, moment_2, master } = state;
+        let [moment_1, moment_2] = [moment_1, moment_2].map(Tensor::from_inner);
+        (Tensor::from_inner(parameter), AdamWState { moment_1, moment_2, master: master.map(Tensor::from_inner) })
+    }
+
+    /// That of `B`: a norm that is clipped is not differentiated.
+    fn sum_of_squares<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, 1> {
+        Tensor::from_inner(B::sum_of_squares(x.inner(), config))
     }
 }

@@ -11,12 +11,11 @@
 //! taken off the tape and goes into the fused backward, which saves the separate addition; what comes later is added by
 //! the tape.
 
-use super::tape::{Node, Pass, Taped, is_any_tracked, lift, lower, optional_parent, parent, record};
+use super::tape::{Node, Pass, Taped, is_any_tracked, lift, lower, name_without_holding, optional_parent, parent, record};
 use crate::{AddNorm, AddNormForward, FusedOps, KernelConfig, LayerNormForward, TrainingOps};
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_backend::tensor::FloatTensor;
 use burn_tensor::{DType, Tensor};
-use std::sync::Arc;
 
 /// Parents: `x`, `gamma`.
 #[derive(Debug, Clone)]
@@ -162,12 +161,4 @@ impl<B: TrainingOps, C: CheckpointStrategy, const D: usize> Node<B, 2> for AddNo
         pass.register(sum_id, norm.x, dtypes.0);
         pass.register(gamma_id, norm.gamma, dtypes.1);
     }
-}
-
-/// A name for the gradient of `tensor`, with a reference count of its own: the tape frees what nobody outside it holds,
-/// and a tape that held itself would never be freed.
-fn name_without_holding<B: TrainingOps, C: CheckpointStrategy>(tensor: &Taped<B, C>) -> Taped<B, C> {
-    let mut name = tensor.clone();
-    name.rc = Arc::new(name.node.id);
-    name
 }

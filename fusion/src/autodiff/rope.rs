@@ -3,7 +3,7 @@
 //! QK-norm with rotation has two outputs that share nothing: one fused forward, and a node for each of them.
 
 use super::tape::{Inner, Node, Pass, Taped, is_any_tracked, lift, parent, record};
-use crate::{HeadNorms, KernelConfig, QueryKey, RmsWeights, Rotary, TrainingOps, compose};
+use crate::{HeadNorms, KernelConfig, QueryKey, RmsWeights, Rotary, TrainingOps};
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_backend::tensor::FloatTensor;
 use burn_tensor::Tensor;
@@ -74,7 +74,7 @@ impl<B: TrainingOps> Node<B, 2> for NormRopeNode<B> {
         let Self { x, norm, rotary } = self;
         let [x_id, gamma_id] = pass.parents;
         let dtypes = (x.dtype(), norm.gamma.dtype());
-        let grads = compose::rope::norm_rope_backward(x, norm, &rotary, lift(grad), pass.config);
+        let grads = B::norm_rope_backward(x, norm, &rotary, lift(grad), pass.config);
         pass.register(x_id, grads.x, dtypes.0);
         pass.register(gamma_id, grads.gamma, dtypes.1);
     }

@@ -107,6 +107,14 @@ where
     Tensor::from_primitive(TensorPrimitive::Float(taped))
 }
 
+/// A name for the gradient of `tensor`, with a reference count of its own: the tape frees what nobody outside it holds,
+/// and a tape that held itself would never be freed.
+pub(super) fn name_without_holding<B: TrainingOps, C: CheckpointStrategy>(tensor: &Taped<B, C>) -> Taped<B, C> {
+    let mut name = tensor.clone();
+    name.rc = Arc::new(name.node.id);
+    name
+}
+
 /// A gradient as a tensor.
 pub(super) fn lift<B: TrainingOps, const D: usize>(primitive: FloatTensor<B>) -> Tensor<B, D> {
     Tensor::from_primitive(TensorPrimitive::Float(primitive))

@@ -130,21 +130,21 @@ pub fn norm_linear_backward<B: TrainingOps, const D: usize>(
     config: &KernelConfig,
 ) -> NormLinearGrads<B, D> {
     let gamma = norm.gamma.clone();
-    let (linear, norm) = match norm.kind {
+    let (norm, weight, bias) = match norm.kind {
         NormKind::Rms => {
             let forward = B::rms_norm_forward(x.clone(), gamma.clone(), norm.epsilon, config);
             let linear = B::linear_backward(forward.output, weight, None, grad, config);
-            let norm = B::rms_norm_backward(x, gamma, forward.rstd, linear.x.clone(), config);
-            (linear, norm)
+            let norm = B::rms_norm_backward(x, gamma, forward.rstd, linear.x, config);
+            (norm, linear.weight, linear.bias)
         }
         NormKind::Layer => {
             let forward = B::layer_norm_forward(x.clone(), gamma.clone(), norm.beta.clone(), norm.epsilon, config);
             let linear = B::linear_backward(forward.output.clone(), weight, None, grad, config);
-            let norm = TrainingOps::layer_norm_backward(x, gamma, forward, linear.x.clone(), config);
-            (linear, norm)
+            let norm = TrainingOps::layer_norm_backward(x, gamma, forward, linear.x, config);
+            (norm, linear.weight, linear.bias)
         }
     };
-    NormLinearGrads { norm, weight: linear.weight, bias: linear.bias }
+    NormLinearGrads { norm, weight, bias }
 }
 
 /// Gradients of [`FusedOps::norm_linear`] for its norm alone: what a frozen weight needs.

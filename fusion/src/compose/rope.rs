@@ -45,12 +45,12 @@ pub fn qk_norm_rope_backward<B: TrainingOps>(
     config: &KernelConfig,
 ) -> QkGrads<B> {
     let HeadNorms { q_gamma, k_gamma, epsilon } = norms;
-    let q = norm_rope_backward(heads.q, RmsWeights { gamma: q_gamma, epsilon }, rotary, grads.q, config);
-    let k = norm_rope_backward(heads.k, RmsWeights { gamma: k_gamma, epsilon }, rotary, grads.k, config);
+    let q = B::norm_rope_backward(heads.q, RmsWeights { gamma: q_gamma, epsilon }, rotary, grads.q, config);
+    let k = B::norm_rope_backward(heads.k, RmsWeights { gamma: k_gamma, epsilon }, rotary, grads.k, config);
     QkGrads { q: q.x, k: k.x, q_gamma: q.gamma, k_gamma: k.gamma }
 }
 
-/// Gradients of the norm and rotation of one of the two: the rotation back, then the norm's.
+/// Default of [`TrainingOps::norm_rope_backward`]: the rotation back, then the norm's.
 pub fn norm_rope_backward<B: TrainingOps>(
     x: Tensor<B, 4>,
     norm: RmsWeights<B>,

@@ -1,10 +1,11 @@
 //! Embedding rows.
 
 use super::case::{Case, Setting, check_case, check_output};
-use super::compare::{reshape, upload_ids};
-use super::{Sampler, Suite};
+use super::compare::{assert_close, reshape, upload_ids, upload_shaped};
+use super::{Sampler, Suite, WeightForm};
 use crate::reference::{Array, embed};
 use crate::{FusedOps, TrainingOps, Weight};
+use burn_autodiff::Autodiff;
 use burn_tensor::{DType, Int, Tensor};
 
 /// Checks [`FusedOps::embedding`], that it gives f32 rows, and its gradient where ids repeat.
@@ -17,6 +18,36 @@ pub fn check<B: TrainingOps>(suite: &Suite<B>) {
         let ids = Tensor::<B, 2, Int>::zeros([1, 2], &suite.device);
         let rows = FusedOps::embedding(&table, ids, &suite.config);
         assert_eq!(rows.dtype(), DType::F32, "embedding rows of {form:?}");
+    }
+    check_tied(suite);
+}
+
+/// A table that is an embedding and a head: its gradient is the sum of both, whichever is on the tape first.
+fn check_tied<B: TrainingOps>(suite: &Suite<B>) {
+    let case = EmbeddingCase::new([2, 7], 5, 3);
+    let mut sampler = Sampler::new(10);
+    let (grad, head_grad) = (sampler.draw(&[2, 7, 3]), sampler.draw(&[5, 3]));
+    let mut expected = head_grad.clone();
+    for (id, row) in case.ids.iter().zip(grad.data.chunks(3)) {
+        expected.data[id * 3..(id + 1) * 3].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    let setting = Setting { config: &suite.config, form: WeightForm::Plain(DType::F32) };
+    let [added, rows] = [0, 1].map(|_| upload_shaped::<B, 2>(&head_grad, &suite.device));
+    let (_, ids) = case.build::<B>(&rows.flatten(0, 1), &setting);
+    let found = B::add_embedding_backward(added, ids, upload_shaped(&grad, &suite.device), &suite.config);
+    assert_close("add_embedding_backward", found, &expected, suite.tolerance.gradient);
+
+    type Tape<B> = Autodiff<B>;
+    for is_head_first in [false, true] {
+        let leaf = upload_shaped::<Tape<B>, 2>(&case.operands[0], &suite.device).require_grad();
+        let (weight, ids) = case.build::<Tape<B>>(&leaf.clone().flatten(0, 1), &setting);
+        let head = |weight: &Weight<Tape<B>>| (weight.unpack() * upload_shaped(&head_grad, &suite.device)).sum();
+        let first = is_head_first.then(|| head(&weight));
+        let rows = FusedOps::embedding(&weight, ids, &suite.config);
+        let embedded = (rows * upload_shaped(&grad, &suite.device)).sum();
+        let loss = embedded + first.unwrap_or_else(|| head(&weight));
+        let found = leaf.grad(&loss.backward()).expect("a leaf that is trained");
+        assert_close(&format!("tied embedding, head first: {is_head_first}"), found, &expected, suite.tolerance.gradient);
     }
 }
 

@@ -14,9 +14,10 @@ pub struct AdamWArrays {
     pub moment_2: Array,
 }
 
-/// One step in the order of PyTorch's documentation: decay, moments, bias corrections, update.
+/// One step in the order of PyTorch's documentation: decay, moments, bias corrections, update; of the scaled gradient.
 pub fn step_adamw(state: &AdamWArrays, grad: &Array, options: AdamWOptions) -> AdamWArrays {
-    let AdamWOptions { learning_rate, beta_1, beta_2, epsilon, weight_decay, step } = options;
+    let AdamWOptions { learning_rate, beta_1, beta_2, epsilon, weight_decay, step, grad_scale } = options;
+    let grad = &grad.map(|g| grad_scale * g);
     let decayed = state.parameter.map(|p| p - learning_rate * weight_decay * p);
     let moment_1 = state.moment_1.zip(grad, |m, g| beta_1 * m + (1.0 - beta_1) * g);
     let moment_2 = state.moment_2.zip(grad, |v, g| beta_2 * v + (1.0 - beta_2) * g * g);

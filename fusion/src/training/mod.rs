@@ -5,12 +5,12 @@ mod results;
 pub use results::{
     AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward,
     GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossInputs, LossOptions,
-    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward,
+    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, RowGrads,
 };
 
 use crate::{
     Activation, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, KernelConfig,
-    MoeOptions, MoeWeights, Norm, PlainMlpWeights, QueryKey, Rotary, Weight, compose,
+    MoeOptions, MoeWeights, Norm, PlainMlpWeights, QueryKey, RmsWeights, Rotary, Weight, compose,
 };
 use burn_tensor::{Int, Tensor};
 
@@ -202,7 +202,18 @@ pub trait TrainingOps: FusedOps {
         Self::scope(config, || compose::rope::qk_norm_rope_backward(heads, norms, rotary, grads, config))
     }
 
-    /// Gradient of [`FusedOps::embedding`]: `grad` summed into the rows, `[vocab, hidden]`.
+    /// The same of queries or keys alone.
+    fn norm_rope_backward(
+        x: Tensor<Self, 4>,
+        norm: RmsWeights<Self>,
+        rotary: &Rotary<Self>,
+        grad: Tensor<Self, 4>,
+        config: &KernelConfig,
+    ) -> NormGrads<Self, 4> {
+        Self::scope(config, || compose::rope::norm_rope_backward(x, norm, rotary, grad, config))
+    }
+
+    /// Gradient of [`FusedOps::embedding`]: `grad` summed into the rows, `[vocab, hidden]`. Rows that no id names are 0.
     fn embedding_backward(
         weight: &Weight<Self>,
         ids: Tensor<Self, 2, Int>,
@@ -210,6 +221,29 @@ pub trait TrainingOps: FusedOps {
         config: &KernelConfig,
     ) -> Tensor<Self, 2> {
         Self::scope(config, || compose::embedding::embedding_backward(weight, ids, grad, config))
+    }
+
+    /// `table` with the gradient of [`FusedOps::embedding`] added, in place where it can: what a tied embedding adds to
+    /// the gradient of the language model's head. Both are f32.
+    fn add_embedding_backward(
+        table: Tensor<Self, 2>,
+        ids: Tensor<Self, 2, Int>,
+        grad: Tensor<Self, 3>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
+        Self::scope(config, || compose::embedding::add_embedding_backward(table, ids, grad, config))
+    }
+
+    /// The gradient of [`FusedOps::embedding`] as the rows that ids name. Reads the ids on the host.
+    ///
+    /// For a caller that keeps an embedding off the tape, whose gradients are dense: it makes a leaf of the embedded
+    /// rows, and brings that leaf's gradient here and then to [`TrainingOps::adamw_step_rows`].
+    fn embedding_backward_rows(
+        ids: Tensor<Self, 2, Int>,
+        grad: Tensor<Self, 3>,
+        config: &KernelConfig,
+    ) -> RowGrads<Self> {
+        Self::scope(config, || compose::embedding::embedding_backward_rows(ids, grad, config))
     }
 
     /// [`FusedOps::attention`] without a cache, keeping the log-sum-exp of each query.
@@ -253,7 +287,7 @@ pub trait TrainingOps: FusedOps {
         Self::scope(config, || compose::loss::lm_head_cross_entropy_backward(inputs, lse, grad, options, config))
     }
 
-    /// One AdamW step: the new parameter and moments.
+    /// One AdamW step: the new parameter and state; in place where nobody else holds a buffer.
     fn adamw_step<const D: usize>(
         parameter: Tensor<Self, D>,
         grad: Tensor<Self, D>,
@@ -262,5 +296,22 @@ pub trait TrainingOps: FusedOps {
         config: &KernelConfig,
     ) -> (Tensor<Self, D>, AdamWState<Self, D>) {
         Self::scope(config, || compose::optim::adamw_step(parameter, grad, state, options, config))
+    }
+
+    /// [`TrainingOps::adamw_step`] with the gradient of some rows: all others have 0, and take their step too.
+    fn adamw_step_rows(
+        parameter: Tensor<Self, 2>,
+        grad: RowGrads<Self>,
+        state: AdamWState<Self, 2>,
+        options: AdamWOptions,
+        config: &KernelConfig,
+    ) -> (Tensor<Self, 2>, AdamWState<Self, 2>) {
+        Self::scope(config, || compose::optim::adamw_step_rows(parameter, grad, state, options, config))
+    }
+
+    /// `Σ x²`, `[1]`, f32: the root of their sum over all gradients is the norm that is clipped, by
+    /// [`AdamWOptions::grad_scale`].
+    fn sum_of_squares<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, 1> {
+        Self::scope(config, || compose::optim::sum_of_squares(x, config))
     }
 }

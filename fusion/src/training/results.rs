@@ -2,7 +2,7 @@
 
 use crate::family::{Float, TensorFamily};
 use crate::{Packing, Weight};
-use burn_backend::Backend;
+use burn_backend::{Backend, DType};
 use burn_tensor::{Int, Tensor};
 
 /// Next-token cross entropy without whole logits.
@@ -20,7 +20,15 @@ impl Default for LossOptions {
     }
 }
 
-/// AdamW (Loshchilov and Hutter 2019, algorithm 2), as PyTorch computes it.
+/// AdamW (Loshchilov and Hutter 2019, algorithm 2), as PyTorch computes it:
+///
+/// ```text
+/// g ← g · grad_scale
+/// m ← β₁·m + (1 - β₁)·g
+/// v ← β₂·v + (1 - β₂)·g²
+/// p ← p·(1 - lr·decay) - lr/(1 - β₁ᵗ) · m / (√v/√(1 - β₂ᵗ) + ε)
+/// ```
+/// The default is PyTorch's, at the first step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWOptions {
     /// Step size of this step.
@@ -35,15 +43,53 @@ pub struct AdamWOptions {
     pub weight_decay: f64,
     /// Number of this step, from 1.
     pub step: u64,
+    /// What the gradient is multiplied by first: with a limit on the norm of all gradients `min(1, limit / norm)`, so
+    /// that clipping takes no pass of its own.
+    pub grad_scale: f64,
 }
 
-/// Moments of one parameter, shaped like it.
+impl Default for AdamWOptions {
+    fn default() -> Self {
+        Self {
+            learning_rate: 1e-3,
+            beta_1: 0.9,
+            beta_2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.01,
+            step: 1,
+            grad_scale: 1.0,
+        }
+    }
+}
+
+/// What AdamW keeps of one parameter, shaped like it, in f32.
 #[derive(Debug, Clone)]
-pub struct AdamWState<B: Backend, const D: usize> {
+pub struct AdamWState<F: TensorFamily, const D: usize> {
     /// First moment.
-    pub moment_1: Tensor<B, D>,
+    pub moment_1: Float<F, D>,
     /// Second moment.
-    pub moment_2: Tensor<B, D>,
+    pub moment_2: Float<F, D>,
+    /// A copy of a parameter of 16 bits: a step changes the copy, and the parameter becomes what that rounds to. Without
+    /// one, steps of less than half a unit in the parameter's last place are lost.
+    pub master: Option<Float<F, D>>,
+}
+
+impl<B: Packing, const D: usize> AdamWState<B, D> {
+    /// The state before the first step: moments of 0, and a master copy of a parameter of 16 bits.
+    pub fn new(parameter: &Tensor<B, D>) -> Self {
+        let zeros = || Tensor::zeros(parameter.dims(), (&parameter.device(), DType::F32));
+        let master = (parameter.dtype() != DType::F32).then(|| parameter.clone().cast(DType::F32));
+        Self { moment_1: zeros(), moment_2: zeros(), master }
+    }
+}
+
+/// The gradient of a matrix as the rows that are not 0.
+#[derive(Debug, Clone)]
+pub struct RowGrads<B: Backend> {
+    /// Numbers of the rows, each once, in rising order, `[n]`.
+    pub ids: Tensor<B, 1, Int>,
+    /// `[n, width]`.
+    pub rows: Tensor<B, 2>,
 }
 
 /// A linear layer's output and what its backward needs.
@@ -77,24 +123,24 @@ pub struct RmsNormForward<F: TensorFamily, const D: usize> {
 
 /// A layer norm's output and what its backward needs.
 #[derive(Debug, Clone)]
-pub struct LayerNormForward<B: Backend, const D: usize> {
+pub struct LayerNormForward<F: TensorFamily, const D: usize> {
     /// Shaped like the input.
-    pub output: Tensor<B, D>,
+    pub output: Float<F, D>,
     /// `mean(x)`, `[.., 1]`.
-    pub mean: Tensor<B, D>,
+    pub mean: Float<F, D>,
     /// `1/√(var(x) + eps)`, `[.., 1]`.
-    pub rstd: Tensor<B, D>,
+    pub rstd: Float<F, D>,
 }
 
 /// Gradients of a norm.
 #[derive(Debug, Clone)]
-pub struct NormGrads<B: Backend, const D: usize> {
+pub struct NormGrads<F: TensorFamily, const D: usize> {
     /// Shaped like the input.
-    pub x: Tensor<B, D>,
+    pub x: Float<F, D>,
     /// `[d]`.
-    pub gamma: Tensor<B, 1>,
+    pub gamma: Float<F, 1>,
     /// `[d]`; only layer norm has one.
-    pub beta: Option<Tensor<B, 1>>,
+    pub beta: Option<Float<F, 1>>,
 }
 
 /// A residual addition, the RMS norm of its sum, and what their backward needs.
@@ -119,7 +165,7 @@ pub struct AddNormGrads<B: Backend, const D: usize> {
 
 /// Gradients of a norm and the linear layer after it.
 #[derive(Debug, Clone)]
-pub struct NormLinearGrads<B: Backend, const D: usize> {
+pub struct NormLinearGrads<B: Packing, const D: usize> {
     /// Of the norm.
     pub norm: NormGrads<B, D>,
     /// `[out, in]`.

@@ -32,7 +32,30 @@ pub struct LayerNorm<'a> {
 pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: NormRows<'_>, out: FloatsMut<'_>) {
     let data = x.data;
     by_dtype!((data: Floats, out: FloatsMut) => {
-        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out));
+        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out), None);
+    });
+}
+
+/// Where the result of a layer norm goes with what its backward needs.
+#[derive(Debug)]
+pub struct LayerNormed<'a> {
+    /// `[rows, d]`.
+    pub out: FloatsMut<'a>,
+    /// `mean(x)`, `[rows]`.
+    pub mean: &'a mut [f32],
+    /// `1/√(var(x) + epsilon)`, `[rows]`.
+    pub rstd: &'a mut [f32],
+}
+
+/// [`layer_norm`] that keeps the numbers of each row.
+///
+/// # Panics
+/// As [`layer_norm`], and if there is not one number a row.
+pub fn layer_norm_forward(launch: Launch, norm: LayerNorm<'_>, x: NormRows<'_>, to: LayerNormed<'_>) {
+    let (data, LayerNormed { out, mean, rstd }) = (x.data, to);
+    let kept = [Target::new(mean), Target::new(rstd)];
+    by_dtype!((data: Floats, out: FloatsMut) => {
+        run(launch, norm, Strided::new(x, data, norm.gamma.len()), Target::new(out), Some(kept));
     });
 }
 
@@ -43,14 +66,22 @@ pub fn layer_norm(launch: Launch, norm: LayerNorm<'_>, x: NormRows<'_>, out: Flo
 pub fn layer_norm_in_place(launch: Launch, norm: LayerNorm<'_>, x: FloatsMut<'_>) {
     by_dtype!((x: FloatsMut) => {
         let x = Target::new(x);
-        run(launch, norm, Strided::in_place(x, norm.gamma.len()), x);
+        run(launch, norm, Strided::in_place(x, norm.gamma.len()), x, None);
     });
 }
 
-fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Target<S>) {
+/// `kept` is for mean and reciprocal deviation of each row.
+fn run<S: Storage>(
+    launch: Launch,
+    norm: LayerNorm<'_>,
+    x: Strided<S>,
+    out: Target<S>,
+    kept: Option<[Target<f32>; 2]>,
+) {
     let Strided { x, rows, stride } = x;
     let d = norm.gamma.len();
     assert_eq!(rows * d, out.len(), "elements of {rows} rows of {d}");
+    assert!(kept.is_none_or(|kept| kept.iter().all(|kept| kept.len() == rows)), "one mean and one rstd a row");
     assert!(norm.beta.is_none_or(|beta| beta.len() == d), "as many elements of beta as of gamma");
     if d == 0 {
         return;
@@ -66,6 +97,7 @@ fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Targ
             out: out.part(&(part.start * d..part.end * d)),
             gamma: gamma.part(&(0..d)),
             beta: beta.unwrap_or(gamma).part(&(0..d)),
+            kept: kept.map(|kept| kept.map(|kept| kept.part(&part))),
             epsilon: norm.epsilon,
             d,
         };
@@ -88,14 +120,16 @@ struct LayerNormRows<S, const BETA: bool> {
     /// As [`Widened`], like `beta`.
     gamma: *const f32,
     beta: *const f32,
+    /// Mean and reciprocal deviation of each row.
+    kept: Option<[*mut f32; 2]>,
     epsilon: f64,
     d: usize,
 }
 
 impl<S> LayerNormRows<S, true> {
     fn without_beta(self) -> LayerNormRows<S, false> {
-        let Self { x, stride, out, gamma, beta, epsilon, d } = self;
-        LayerNormRows { x, stride, out, gamma, beta, epsilon, d }
+        let Self { x, stride, out, gamma, beta, kept, epsilon, d } = self;
+        LayerNormRows { x, stride, out, gamma, beta, kept, epsilon, d }
     }
 }
 
@@ -105,8 +139,16 @@ impl<S: Storage, const BETA: bool> RowWriter for LayerNormRows<S, BETA> {
 
     #[inline(always)]
     unsafe fn measure<I: Isa, const STREAM: bool>(&self, isa: I, row: usize) -> [f32; 3] {
-        // SAFETY: the row exists, by the `# Safety` clause of `RowWriter::measure`.
-        unsafe { measure_layer(isa, self.x.add(row * self.stride), self.d, self.epsilon) }
+        // SAFETY: the row exists, by the `# Safety` clause of `RowWriter::measure`; `kept` has elements for each.
+        unsafe {
+            let x = self.x.add(row * self.stride);
+            let (numbers, rest) = measure_layer(isa, x, self.d, self.epsilon);
+            if let Some([mean, rstd]) = self.kept {
+                mean.add(row).write(numbers[0] + rest);
+                rstd.add(row).write(numbers[1]);
+            }
+            numbers
+        }
     }
 
     /// `out = ((x - mean) · rstd + shift) · gamma + beta`.
@@ -158,12 +200,12 @@ impl<S: Storage, const BETA: bool> RowWriter for LayerNormRows<S, BETA> {
 const BEGINNING: usize = 32;
 
 /// The mean of a row's beginning, the reciprocal deviation of the row, and what brings the mean to 0 then: `-r · rstd`
-/// for the mean r of what remains after subtracting the first.
+/// for the mean r of what remains after subtracting the first. Then r.
 ///
 /// # Safety
 /// `x` holds `d` elements, `d > 0`.
 #[inline(always)]
-pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> [f32; 3] {
+pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: usize, epsilon: f64) -> ([f32; 3], f32) {
     let len = d as f32;
     // SAFETY: `x` holds `d` elements, `d > 0` (`# Safety` of `measure_layer`).
     let (mean, rest, squares) = unsafe {
@@ -176,7 +218,7 @@ pub(super) unsafe fn measure_layer<I: Isa, S: Storage>(isa: I, x: *const S, d: u
     let centred = squares - rest * rest * len;
     let centred = if centred < 0.0 { 0.0 } else { centred };
     let rstd = reciprocal_root(centred, d, epsilon);
-    [mean, rstd, -rest * rstd]
+    ([mean, rstd, -rest * rstd], rest)
 }
 
 /// `Σ x`.

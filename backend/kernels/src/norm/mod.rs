@@ -14,6 +14,7 @@
 //! of d/32.
 
 mod add;
+mod backward;
 mod layer;
 mod operand;
 mod rms;
@@ -21,7 +22,8 @@ mod row;
 mod row_writer;
 
 pub use add::{add_norm, add_norm_in_place};
-pub use layer::{LayerNorm, layer_norm, layer_norm_in_place};
+pub use backward::{NormBackward, NormGradInputs, NormWeightGrads, norm_backward, norm_backward_in_place};
+pub use layer::{LayerNorm, LayerNormed, layer_norm, layer_norm_forward, layer_norm_in_place};
 pub use operand::{NormRows, Normed};
 pub use rms::{RmsNorm, rms_norm, rms_norm_in_place};
 pub(super) use rms::{reciprocal_root, sum_squares};

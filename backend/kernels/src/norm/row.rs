@@ -54,7 +54,7 @@ impl<'a> RowNorm<'a> {
         unsafe {
             match self {
                 Self::Rms(norm) => [0.0, measure_rms(isa, x, d, norm.epsilon), 0.0],
-                Self::Layer(norm) => measure_layer(isa, x, d, norm.epsilon),
+                Self::Layer(norm) => measure_layer(isa, x, d, norm.epsilon).0,
             }
         }
     }

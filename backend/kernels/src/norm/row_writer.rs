@@ -64,6 +64,11 @@ impl RowWalk {
         let ahead = if stream { prefetch_elements::<S>(launch, stride) } else { 0 };
         Self { d, columns: norm_columns::<S>(launch, d, weights), stream, ahead }
     }
+
+    /// The same without prefetches: what is read lies elsewhere.
+    pub(super) fn without_prefetch(self) -> Self {
+        Self { ahead: 0, ..self }
+    }
 }
 
 /// Rows of one thread.

@@ -6,9 +6,11 @@
 //! y[i + h]   = x[i + h] · cos[i] + x[i] · sin[i]        h = head_dim / 2
 //! ```
 
+mod backward;
 mod place;
 mod rotation;
 
+pub use backward::{HeadGrads, HeadOrder, norm_rope_backward, rope_backward};
 pub use place::{Place, Placement, place_heads};
 
 use super::norm::{Normed, RmsNorm};
@@ -43,6 +45,16 @@ impl<'a> Heads<'a> {
     /// Number of elements that the view shows.
     pub(crate) fn count(&self) -> usize {
         self.batch * self.heads * self.length * self.head_dim
+    }
+
+    /// Sequences, heads and positions.
+    fn shape(&self) -> [usize; 3] {
+        [self.batch, self.heads, self.length]
+    }
+
+    /// Heads at positions of all sequences.
+    fn rows(&self) -> usize {
+        self.batch * self.heads * self.length
     }
 
     /// # Panics

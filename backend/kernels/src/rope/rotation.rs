@@ -52,6 +52,13 @@ impl HeadAngles {
         let stride = if cos.len() == each { 0 } else { each };
         Self { cos: Source::new(cos), sin: Source::new(sin), stride }
     }
+
+    /// Cosines and sines of a sequence at a position, `half` of each; checked.
+    #[inline(always)]
+    pub(super) fn of(&self, batch: usize, position: usize, half: usize) -> [*const f32; 2] {
+        let angle = batch * self.stride + position * half;
+        [self.cos.part(&(angle..angle + half)), self.sin.part(&(angle..angle + half))]
+    }
 }
 
 /// [`Heads`] of a known element type.
@@ -147,8 +154,7 @@ impl<S: Storage, T: Storage> HeadRows<'_, S, T> {
             let to = ((batch * all.heads + head) * all.to.capacity + all.to.start + position) * d;
             let out = all.to.out.part(&(to..to + d));
             if ROTATE && let Some(source) = all.angles {
-                let angle = batch * source.stride + position * half;
-                let [cos, sin] = [source.cos, source.sin].map(|source| source.part(&(angle..angle + half)));
+                let [cos, sin] = source.of(batch, position, half);
                 let (mut rstd, mut gamma) = (1.0, core::ptr::null());
                 if NORM && let Some(norm) = all.norm {
                     gamma = norm.gamma.part(&(0..d));

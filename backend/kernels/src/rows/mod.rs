@@ -2,14 +2,18 @@
 //! is worth, the sizes of blocks, and loads of registers that may be partial.
 
 mod blocks;
+mod column_sums;
 mod registers;
+mod row_reader;
 mod shared;
 mod spans;
 mod stream;
 mod weights;
 
 pub(crate) use blocks::{MAX_STRIP, StripBlock, longest_kept_row, norm_columns, softmax_elements, softmax_strip};
+pub(crate) use column_sums::ColumnSums;
 pub(crate) use registers::{load, load_or, store};
+pub(crate) use row_reader::RowReader;
 pub(crate) use shared::{AnySource, AnyTarget, Source, Target};
 pub(crate) use spans::{BackwardBlocks, spans};
 pub(crate) use stream::{prefetch_block, prefetch_elements, streams, streams_rows};

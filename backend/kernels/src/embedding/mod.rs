@@ -4,6 +4,10 @@
 //! out[i] = table[ids[i]]        table [rows, hidden], out [ids, hidden] in f32
 //! ```
 
+mod backward;
+
+pub use backward::{Before, NamedRows, RowGrads, add_rows};
+
 use crate::gemm::PackedMatrix;
 use crate::rows::{Source, Target, by_dtype, load, share, store};
 use crate::simd::{Isa, Kernel, PANEL};
