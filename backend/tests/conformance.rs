@@ -5,7 +5,7 @@ use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{FusionConfig, IsaChoice, SimdConfig, ThreadsConfig};
-use burn_kiln_fusion::conformance::{Suite, Tolerance, check_all};
+use burn_kiln_fusion::conformance::{Suite, Tolerance, check_all, embedding, norm, optim, rope};
 use burn_ndarray::NdArray;
 use kiln_kernels::simd::Tier;
 
@@ -42,16 +42,26 @@ fn suite(config: KernelConfig) -> Suite<Kiln<Flex>> {
     Suite { config, bf16_tolerance, ..Suite::new(Default::default()).with_half_weights() }
 }
 
-/// The outputs alone, with half weights: gradients are compositions of ops that the suites above check.
+/// The outputs alone, with half weights: most gradients are compositions of ops that the suites above check.
 fn check_outputs(config: KernelConfig) {
     check_all(&Suite { gradients: false, ..suite(config.clone()) });
     check_all(&Suite { config, gradients: false, ..Suite::<Kiln<NdArray>>::new(Default::default()) });
+}
+
+/// The gradients that have kernels of their own, and the optimiser.
+fn check_gradients(config: KernelConfig) {
+    let suite = suite(config);
+    norm::check(&suite);
+    rope::check(&suite);
+    embedding::check(&suite);
+    optim::check(&suite);
 }
 
 fn check_tier(tier: Tier, isa: IsaChoice) {
     if !tier.is_available() {
         return;
     }
+    check_gradients(KernelConfig { simd: SimdConfig { isa, ..SimdConfig::default() }, ..KernelConfig::default() });
     for bf16_activations in [false, true] {
         let simd = SimdConfig { isa, bf16_activations, ..SimdConfig::default() };
         check_outputs(KernelConfig { simd, ..KernelConfig::default() });
@@ -97,6 +107,7 @@ fn one_thread() {
 /// Each op as the composition of the single kernels.
 #[test]
 fn no_fusion() {
+    check_gradients(KernelConfig { fusion: KernelConfig::none().fusion, ..KernelConfig::default() });
     check_outputs(KernelConfig { fusion: KernelConfig::none().fusion, ..KernelConfig::default() });
 }
 
@@ -104,6 +115,8 @@ fn no_fusion() {
 #[test]
 fn single_sections_off() {
     let (on, off) = (KernelConfig::default(), KernelConfig::none());
+    check_gradients(KernelConfig { simd: off.simd.clone(), ..on.clone() });
+    check_gradients(KernelConfig { blocking: off.blocking.clone(), ..on.clone() });
     check_outputs(KernelConfig { tiling: off.tiling, ..on.clone() });
     check_outputs(KernelConfig { simd: off.simd, ..on.clone() });
     check_outputs(KernelConfig { blocking: off.blocking, prefetch: off.prefetch, ..on });

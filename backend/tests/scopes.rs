@@ -30,8 +30,26 @@ fn alone() -> MutexGuard<'static, ()> {
 fn section(name: &str) -> Vec<Route> {
     match name {
         "tiling" => vec![Route::Matmul, Route::Linear, Route::Attention],
-        "blocking" => vec![Route::Softmax, Route::LayerNorm, Route::RmsNorm, Route::AddNorm],
-        "simd" => vec![Route::Unary, Route::Binary, Route::Gated, Route::Rope, Route::Embedding],
+        "blocking" => vec![
+            Route::Softmax,
+            Route::LayerNorm,
+            Route::LayerNormBackward,
+            Route::RmsNorm,
+            Route::RmsNormBackward,
+            Route::AddNorm,
+            Route::AddNormBackward,
+        ],
+        "simd" => vec![
+            Route::Unary,
+            Route::Binary,
+            Route::Gated,
+            Route::Rope,
+            Route::RopeBackward,
+            Route::Embedding,
+            Route::EmbeddingBackward,
+            Route::AdamW,
+            Route::SumOfSquares,
+        ],
         _ => unreachable!("a section of kernels"),
     }
 }

@@ -27,6 +27,8 @@ fn main() {
         println!("{threads} threads, {launch:?}");
         for rows in [512, 4096] {
             norms(launch, rows, 2048);
+            norms(Launch { prefetch: 0, ..launch }, rows, 2048);
+            norms(Launch { prefetch: 2048, ..launch }, rows, 2048);
         }
         heads(launch, 512);
         heads(launch, 4096);

@@ -86,11 +86,7 @@ fn check<S: Element, G: Element, W: Element>(launch: Launch, kind: Kind, rows: u
     };
     let [want, want_gamma, want_beta, size] = of.differentiate(kind);
 
-    let norm = NormBackward {
-        gamma: W::view(&gamma),
-        mean: (kind == Kind::Layer).then_some(&mean[..]),
-        rstd: &rstd,
-    };
+    let norm = NormBackward { gamma: W::view(&gamma), mean: (kind == Kind::Layer).then_some(&mean[..]), rstd: &rstd };
     let rows_of = |data| NormRows { data, rows, stride };
     let added = (kind == Kind::AddRms).then(|| rows_of(G::view(&residual)));
     let inputs = NormGradInputs { x: rows_of(S::view(&x)), grad: rows_of(G::view(&grad)), residual: added };
@@ -228,7 +224,10 @@ fn nan_and_infinity_stay_in_their_row_and_reach_the_sums() {
                 let what = (launch, bad, in_x);
                 assert!(!dx[d + 7].is_finite() && !dgamma[7].is_finite(), "{what:?}");
                 assert!(dx[..d].iter().chain(&dx[2 * d..]).all(|dx| dx.is_finite()), "{what:?}");
-                assert!(dgamma.iter().enumerate().all(|(i, sum)| i == 7 || bad.is_nan() && in_x || sum.is_finite()), "{what:?}");
+                assert!(
+                    dgamma.iter().enumerate().all(|(i, sum)| i == 7 || bad.is_nan() && in_x || sum.is_finite()),
+                    "{what:?}"
+                );
             }
         }
     }

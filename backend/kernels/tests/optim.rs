@@ -9,15 +9,7 @@ use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 use reference::{Element, assert_close, exact, launches, random};
 
 fn options(step: u64) -> AdamW {
-    AdamW {
-        learning_rate: 0.01,
-        beta_1: 0.9,
-        beta_2: 0.99,
-        epsilon: 1e-8,
-        weight_decay: 0.1,
-        step,
-        grad_scale: 0.5,
-    }
+    AdamW { learning_rate: 0.01, beta_1: 0.9, beta_2: 0.99, epsilon: 1e-8, weight_decay: 0.1, step, grad_scale: 0.5 }
 }
 
 /// Parameter and moments after a step, in the order of PyTorch's documentation.

@@ -52,6 +52,12 @@ fn sections() -> Vec<Row> {
         Row::of("tiling.enabled", tiling, Before(work::moe, routes(&[Route::Moe]))),
         Row::of("blocking.enabled", blocking, Before(work::norms, routes(&[Route::LayerNorm, Route::RmsNorm]))),
         Row::of("blocking.enabled", blocking, Before(work::add_norm, routes(&[Route::AddNorm]))),
+        Row::of(
+            "blocking.enabled",
+            blocking,
+            Before(work::norm_gradients, routes(&[Route::LayerNorm, Route::LayerNormBackward, Route::RmsNormBackward])),
+        ),
+        Row::of("blocking.enabled", blocking, Before(work::add_norm_gradients, routes(&[Route::AddNormBackward]))),
         Row::of("blocking.enabled", blocking, Before(work::softmax, routes(&[Route::Softmax]))),
         Row::of("blocking.enabled", blocking, Before(work::norm_linears, routes(&[Route::NormLinears]))),
         Row::of("blocking.enabled", blocking, Before(work::moe, routes(&[Route::Moe]))),
@@ -59,6 +65,10 @@ fn sections() -> Vec<Row> {
         Row::of("simd.enabled", simd, Before(work::silu_mul, routes(&[Route::Gated]))),
         Row::of("simd.enabled", simd, Before(work::heads, routes(&[Route::Rope]))),
         Row::of("simd.enabled", simd, Before(work::embedding, routes(&[Route::Embedding]))),
+        Row::of("simd.enabled", simd, Before(work::rope_gradients, routes(&[Route::RopeBackward]))),
+        Row::of("simd.enabled", simd, Before(work::head_gradients, routes(&[Route::RopeBackward]))),
+        Row::of("simd.enabled", simd, Before(work::embedding_gradients, routes(&[Route::EmbeddingBackward]))),
+        Row::of("simd.enabled", simd, Before(work::optimiser, routes(&[Route::AdamW, Route::SumOfSquares]))),
         Row::of("simd.enabled", simd, Before(work::attention_rotary, routes(&[Route::AttentionRotary]))),
         Row::of("simd.enabled", simd, Before(work::moe, routes(&[Route::Moe]))),
     ];
@@ -67,6 +77,8 @@ fn sections() -> Vec<Row> {
         work::linear,
         work::decode_attention,
         work::streamed_norms,
+        work::streamed_norm_gradients,
+        work::head_gradients,
         work::streamed_softmax,
         work::streamed_activation,
     ] {
@@ -133,6 +145,7 @@ fn sizes() -> Vec<Row> {
         )
         .within(ALONE),
         Row::of("blocking.rows", rows, Size(work::norms, Probe::Blocks, 1..=2048)),
+        Row::of("blocking.rows", rows, Size(work::norm_gradients, Probe::Blocks, 1..=2048)),
         Row::of("blocking.rows", rows, Size(work::softmax, Probe::Blocks, 1..=2048)),
         Row::of("threads.max", ALONE, Before(work::shared_out, vec![Counter::Probe(Probe::Threads)])),
     ]
@@ -161,6 +174,18 @@ fn fusion() -> Vec<Row> {
             |config| config.fusion.add_norm = false,
             Before(work::add_norm, routes(&[Route::AddNorm])),
         ),
+        Row::of(
+            "fusion.add_norm",
+            |config| config.fusion.add_norm = false,
+            Before(work::add_norm_gradients, routes(&[Route::AddNormBackward])),
+        ),
+        // The norm's gradient, and the sum as an op of its own.
+        Row::of(
+            "fusion.add_norm",
+            |config| config.fusion.add_norm = false,
+            After(work::add_norm_gradients, routes(&[Route::RmsNormBackward, Route::Binary])),
+        ),
+        Row::of("fusion.qk_norm_rope", heads, After(work::head_gradients, routes(&[Route::RmsNormBackward]))),
         Row::of("fusion.qk_norm_rope", heads, Before(work::attention_rotary, routes(&[Route::AttentionRotary]))),
         // The norm of each head as an op of its own.
         Row::of("fusion.qk_norm_rope", heads, After(work::heads, routes(&[Route::RmsNorm]))),

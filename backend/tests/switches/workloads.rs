@@ -4,8 +4,9 @@ use burn::tensor::{DType, Distribution, Int, Tensor, activation};
 use burn_flex::Flex;
 use burn_kiln::{Kiln, OptimizationConfig};
 use burn_kiln_fusion::{
-    AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, LinearWeights, MoeOptions,
-    MoeWeights, Norm, NormKind, QueryKey, Rotary, RotaryInputs, Weight,
+    AdamWOptions, AdamWState, AddNormForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights,
+    HeadNorms, LinearWeights, MoeOptions, MoeWeights, Norm, NormKind, QueryKey, Rotary, RotaryInputs, TrainingOps,
+    Weight,
 };
 use kiln_kernels::memory::{Pool, PooledBytes};
 use kiln_kernels::planning::{forget_plans, plan_file};
@@ -172,6 +173,59 @@ pub fn silu_mul(config: &OptimizationConfig) {
 pub fn embedding(config: &OptimizationConfig) {
     let ids = Tensor::<B, 2, Int>::from_data([[1, 3, 5]], &Default::default());
     drop(B::embedding(&Weight::Plain(random([8, 32])), ids, &config.kernels()));
+}
+
+/// Forwards that keep what their backward needs, and backward passes.
+pub fn norm_gradients(config: &OptimizationConfig) {
+    let (x, grad, kernels) = (random([8, 16_384]), random([8, 16_384]), config.kernels());
+    let gamma = ones(16_384);
+    let forward = B::rms_norm_forward(x.clone(), gamma.clone(), 1e-6, &kernels);
+    drop(B::rms_norm_backward(x.clone(), gamma.clone(), forward.rstd, grad.clone(), &kernels));
+    let forward = B::layer_norm_forward(x.clone(), gamma.clone(), None, 1e-6, &kernels);
+    drop(<B as TrainingOps>::layer_norm_backward(x, gamma, forward, grad, &kernels));
+}
+
+pub fn add_norm_gradients(config: &OptimizationConfig) {
+    let [sum, normed, grad] = [0; 3].map(|_| random([8, 4096]));
+    let forward = AddNormForward { sum, normed, rstd: random([8, 1]) };
+    drop(B::add_norm_backward(forward, ones(4096), Some(grad.clone()), grad, &config.kernels()));
+}
+
+/// Whose gradients no cache holds.
+pub fn streamed_norm_gradients(config: &OptimizationConfig) {
+    let x = large(DType::F32);
+    let rstd = Tensor::ones([x.dims()[0], 1], &Default::default());
+    drop(B::rms_norm_backward(x.clone(), ones(4096), rstd, x, &config.kernels()));
+}
+
+pub fn rope_gradients(config: &OptimizationConfig) {
+    drop(B::rope_backward(random([1, 4, 40, 32]), &angles(40), &config.kernels()));
+}
+
+pub fn head_gradients(config: &OptimizationConfig) {
+    let heads = QueryKey { q: random([1, 4, 40, 32]), k: random([1, 2, 40, 32]) };
+    let grads = QueryKey { q: random([1, 4, 40, 32]), k: random([1, 2, 40, 32]) };
+    drop(B::qk_norm_rope_backward(heads, head_norms(), &angles(40), grads, &config.kernels()));
+}
+
+pub fn embedding_gradients(config: &OptimizationConfig) {
+    let ids = || Tensor::<B, 2, Int>::from_data([[1, 3, 3]], &Default::default());
+    let (grad, kernels) = (random([1, 3, 32]), config.kernels());
+    let table = B::embedding_backward(&Weight::Plain(random([8, 32])), ids(), grad.clone(), &kernels);
+    drop(B::add_embedding_backward(table, ids(), grad.clone(), &kernels));
+    drop(B::embedding_backward_rows(ids(), grad, &kernels));
+}
+
+/// A clipped step, of all elements and of some rows.
+pub fn optimiser(config: &OptimizationConfig) {
+    let (parameter, grad, kernels) = (random([8, 32]), random([8, 32]), config.kernels());
+    let squares = B::sum_of_squares(grad.clone(), &kernels).into_scalar();
+    let options = AdamWOptions { grad_scale: 1.0 / f64::from(squares.sqrt()), ..AdamWOptions::default() };
+    let state = AdamWState::new(&parameter);
+    let (parameter, state) = B::adamw_step(parameter, grad, state, options, &kernels);
+    let ids = Tensor::<B, 2, Int>::from_data([[1, 3, 3]], &Default::default());
+    let rows = B::embedding_backward_rows(ids, random([1, 3, 32]), &kernels);
+    drop(B::adamw_step_rows(parameter, rows, state, AdamWOptions { step: 2, ..options }, &kernels));
 }
 
 /// Everything that kernels share out to threads.

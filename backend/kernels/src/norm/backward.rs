@@ -13,11 +13,11 @@ use super::operand::NormRows;
 use super::row_writer::{Columns, RowWalk, RowWriter, WriteRows};
 use crate::memory::PooledBytes;
 use crate::rows::{
-    AnySource, ColumnSums, RowReader, Source, Target, UNROLL, Widened, load, load_or, prefetch_block, share, spans,
-    store, streams_rows,
+    AnySource, ColumnSums, RowReader, Source, Target, UNROLL, Widened, load, load_or, prefetch_block,
+    prefetch_elements, share, spans, store, streams_rows,
 };
 use crate::simd::Isa;
-use crate::{Floats, Launch, Storage};
+use crate::{Caches, Floats, Launch, Storage};
 
 /// A norm and what its forward kept.
 #[derive(Debug, Clone, Copy)]
@@ -124,10 +124,11 @@ fn run(
     let operands = [Some(x), Some(grad), residual];
     let in_place = matches!(grad.data, AnySource::F32(grad) if grad.start() == dx.source().start());
     let stream = !in_place && streams_rows(dx.source().start(), d, rows);
-    let mut walk = RowWalk::new::<f32>(launch, [d, x.stride], 3, stream);
-    if operands.into_iter().flatten().any(|operand| !matches!(operand.data, AnySource::F32(_))) {
-        walk = walk.without_prefetch();
-    }
+    let is_f32 = operands.into_iter().flatten().all(|operand| matches!(operand.data, AnySource::F32(_)));
+    // Rows of 16 bits are read elsewhere, and those that the second-level cache holds need no prefetch.
+    let prefetches = is_f32 && 2 * size_of::<f32>() * rows * d > Caches::detect().l2;
+    let ahead = if prefetches { prefetch_elements::<f32>(launch, x.stride) } else { 0 };
+    let walk = RowWalk::new::<f32>(launch, [d, x.stride], 3, stream).prefetching(ahead);
     let launch = share(launch, (3 + usize::from(residual.is_some())) * size_of::<f32>() * rows * d);
     let mut sums = ColumnSums::new(rows, d * (1 + usize::from(is_layer)));
     sums.add_groups(launch, |part, sums| {
@@ -243,6 +244,7 @@ fn add_up<I: Isa>(isa: I, v: [I::V; UNROLL]) -> f32 {
 
 impl<const LAYER: bool, const ADD: bool> RowWriter for BackwardRows<LAYER, ADD> {
     type Measured = RowNumbers;
+    const PREFETCHES_ALWAYS: bool = true;
 
     #[inline(always)]
     unsafe fn measure<I: Isa, const STREAM: bool>(&self, isa: I, row: usize) -> RowNumbers {

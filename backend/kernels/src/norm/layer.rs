@@ -71,13 +71,7 @@ pub fn layer_norm_in_place(launch: Launch, norm: LayerNorm<'_>, x: FloatsMut<'_>
 }
 
 /// `kept` is for mean and reciprocal deviation of each row.
-fn run<S: Storage>(
-    launch: Launch,
-    norm: LayerNorm<'_>,
-    x: Strided<S>,
-    out: Target<S>,
-    kept: Option<[Target<f32>; 2]>,
-) {
+fn run<S: Storage>(launch: Launch, norm: LayerNorm<'_>, x: Strided<S>, out: Target<S>, kept: Option<[Target<f32>; 2]>) {
     let Strided { x, rows, stride } = x;
     let d = norm.gamma.len();
     assert_eq!(rows * d, out.len(), "elements of {rows} rows of {d}");

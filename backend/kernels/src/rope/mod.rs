@@ -7,10 +7,13 @@
 //! ```
 
 mod backward;
+mod head_walk;
 mod place;
+mod rotate_back;
 mod rotation;
 
-pub use backward::{HeadGrads, HeadOrder, norm_rope_backward, rope_backward};
+pub use backward::{HeadGrads, norm_rope_backward, rope_backward};
+pub use head_walk::HeadOrder;
 pub use place::{Place, Placement, place_heads};
 
 use super::norm::{Normed, RmsNorm};
