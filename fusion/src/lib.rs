@@ -45,6 +45,7 @@ pub use ops::FusedOps;
 pub use training::{
     AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward,
     GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossInputs, LossOptions,
-    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, RowGrads, TrainingOps,
+    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, RowGrads,
+    TrainingOps,
 };
 pub use weight::{Packing, Weight};

@@ -44,7 +44,8 @@ fn check<P: Element, G: Element>(launch: Launch, len: usize, has_master: bool) {
         adamw(launch, options(step), slices, Gradient::Dense(G::view(&grad)));
         // The update is at most a few hundredths, whose error is that of its quotient.
         assert_close(&p, &of(0), 2e-7, 1e-8, &("parameter", step, what));
-        assert_close(&m, &of(1), 2e-7, 1e-8, &("first moment", step, what));
+        // A sum of terms of 0.2 at most, each rounded.
+        assert_close(&m, &of(1), 2e-7, 3e-8, &("first moment", step, what));
         assert_close(&v, &of(2), 4e-7, 1e-12, &("second moment", step, what));
         if has_master {
             assert_close(&master, &of(0), 2e-7, 1e-8, &("master copy", step, what));

@@ -3,8 +3,8 @@
 use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
 use super::{
-    attention, attention_rotary, elementwise, embedding, embedding_backward, explain, grouped, linear, matmul, moe, norm,
-    norm_backward, optim, rope, rope_backward, softmax,
+    attention, attention_rotary, elementwise, embedding, embedding_backward, explain, grouped, linear, matmul, moe,
+    norm, norm_backward, optim, rope, rope_backward, softmax,
 };
 use crate::engine::{
     ANY_RANK, AdamWOperands, AdamWResult, AddNormOperands, AddNormResult, AddRowsOperands, AttentionOperands,

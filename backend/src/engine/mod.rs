@@ -16,12 +16,12 @@ mod gradients;
 mod operands;
 mod primitives;
 
-pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
-pub use kiln_kernels::softmax::SoftmaxKind;
 pub use gradients::{
     AdamWOperands, AdamWResult, AddRowsOperands, EmbeddingBackwardOperands, NormBackwardOperands, NormBackwardResult,
     ParameterGrad, RopeBackwardOperands, RopeGrads,
 };
+pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
+pub use kiln_kernels::softmax::SoftmaxKind;
 pub use operands::{
     AddNormGatedMlpOperands, AddNormOperands, AttentionOperands, BinaryOperands, EmbeddingOperands, GatedMlpOperands,
     LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormLinearsOperands,

@@ -10,8 +10,8 @@ use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
 use burn_backend::TensorMetadata;
 use burn_kiln_fusion::{
-    AdamWOptions, AdamWState, AddNormForward, AddNormGrads, Conversion, FusedOps, KernelConfig, LayerNormForward, NormGrads,
-    RmsWeights, Rotary, RowGrads, Weight, compose,
+    AdamWOptions, AdamWState, AddNormForward, AddNormGrads, Conversion, FusedOps, KernelConfig, LayerNormForward,
+    NormGrads, RmsWeights, Rotary, RowGrads, Weight, compose,
 };
 use burn_tensor::{Int, Tensor};
 
@@ -141,13 +141,12 @@ pub(super) fn norm_rope_backward<B: Engine>(
     }
     let angles = rotary.clone().convert::<Lower<B>>();
     let weights = RmsWeights { gamma: lower(norm.gamma.clone()), epsilon: norm.epsilon };
-    let operands =
-        RopeBackwardOperands { norm: Some((lower(x.clone()), weights)), rotary: &angles, grad: lower(grad) };
+    let operands = RopeBackwardOperands { norm: Some((lower(x.clone()), weights)), rotary: &angles, grad: lower(grad) };
     match B::try_rope_backward(&operands, config) {
         Some(RopeGrads { x, gamma: Some(gamma) }) => NormGrads { x: lift(x), gamma: lift(gamma), beta: None },
-        Some(RopeGrads { gamma: None, .. }) | None => Kiln::<B>::scope(config, || {
-            compose::rope::norm_rope_backward(x, norm, rotary, lift(operands.grad), config)
-        }),
+        Some(RopeGrads { gamma: None, .. }) | None => {
+            Kiln::<B>::scope(config, || compose::rope::norm_rope_backward(x, norm, rotary, lift(operands.grad), config))
+        }
     }
 }
 

@@ -11,7 +11,9 @@
 //! taken off the tape and goes into the fused backward, which saves the separate addition; what comes later is added by
 //! the tape.
 
-use super::tape::{Node, Pass, Taped, is_any_tracked, lift, lower, name_without_holding, optional_parent, parent, record};
+use super::tape::{
+    Node, Pass, Taped, is_any_tracked, lift, lower, name_without_holding, optional_parent, parent, record,
+};
 use crate::{AddNorm, AddNormForward, FusedOps, KernelConfig, LayerNormForward, TrainingOps};
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_backend::tensor::FloatTensor;

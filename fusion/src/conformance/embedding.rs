@@ -47,7 +47,12 @@ fn check_tied<B: TrainingOps>(suite: &Suite<B>) {
         let embedded = (rows * upload_shaped(&grad, &suite.device)).sum();
         let loss = embedded + first.unwrap_or_else(|| head(&weight));
         let found = leaf.grad(&loss.backward()).expect("a leaf that is trained");
-        assert_close(&format!("tied embedding, head first: {is_head_first}"), found, &expected, suite.tolerance.gradient);
+        assert_close(
+            &format!("tied embedding, head first: {is_head_first}"),
+            found,
+            &expected,
+            suite.tolerance.gradient,
+        );
     }
 }
 

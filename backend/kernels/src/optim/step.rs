@@ -1,6 +1,6 @@
 //! The loop over elements of an AdamW step.
 
-use super::AdamW;
+use super::options::AdamW;
 use crate::Storage;
 use crate::rows::{load, store};
 use crate::simd::{Isa, Kernel};
