@@ -1,9 +1,7 @@
 //! How fast the backward pass of attention is beside its forward: GFLOP/s of both, in turn, and the share that the
 //! backward reaches of the forward's. `cargo run --release -p kiln-kernels --example attention_backward [threads]`.
 
-use kiln_kernels::attention::{
-    AttentionOptions, AttentionResult, GradHeads, Tiles, attention, attention_backward,
-};
+use kiln_kernels::attention::{AttentionOptions, AttentionResult, GradHeads, Tiles, attention, attention_backward};
 use kiln_kernels::rope::Heads;
 use kiln_kernels::{Floats, FloatsMut, Launch};
 use std::time::Instant;

@@ -3,17 +3,18 @@
 use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
 use super::{
-    attention, attention_rotary, elementwise, embedding, explain, grouped, linear, matmul, moe, norm, rope, softmax,
+    attention, attention_backward, attention_rotary, elementwise, embedding, explain, grouped, linear, matmul, moe,
+    norm, rope, softmax,
 };
 use crate::engine::{
-    AddNormOperands, AddNormResult, AttentionOperands, BinaryOperands, EmbeddingOperands, Engine, EngineWeight,
-    GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands,
-    NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands,
-    SiluMulOperands, SoftmaxOperands, UnaryOperands,
+    AddNormOperands, AddNormResult, AttentionBackwardOperands, AttentionOperands, BinaryOperands, EmbeddingOperands,
+    Engine, EngineWeight, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands,
+    MoeOperands, NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeOperands, RotaryOperands,
+    ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands,
 };
 use crate::op_shape::OpShape;
 use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig};
+use burn_kiln_fusion::{AttentionForward, AttentionGrads, CacheRoom, KernelConfig};
 use burn_std::Shape;
 use kiln_kernels::Launch;
 use kiln_kernels::gemm::UnpackedRows;
@@ -71,6 +72,13 @@ impl<B: CpuBackend> Engine for B {
         config: &KernelConfig,
     ) -> Option<AttentionForward<Primitives<Self>>> {
         attention::attend_with_lse::<B>(operands, config)
+    }
+
+    fn try_attention_backward(
+        operands: &AttentionBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<AttentionGrads<Primitives<Self>>> {
+        attention_backward::differentiate::<B>(operands, config)
     }
 
     fn try_attention_rotary(

@@ -17,16 +17,18 @@ mod primitives;
 pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
 pub use kiln_kernels::softmax::SoftmaxKind;
 pub use operands::{
-    AddNormGatedMlpOperands, AddNormOperands, AttentionOperands, BinaryOperands, EmbeddingOperands, GatedMlpOperands,
-    LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormLinearsOperands,
-    QkNormRopeOperands, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands,
-    SoftmaxOperands, UnaryOperands,
+    AddNormGatedMlpOperands, AddNormOperands, AttentionBackwardOperands, AttentionOperands, BinaryOperands,
+    EmbeddingOperands, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands,
+    MoeOperands, NormLinearsOperands, QkNormRopeOperands, RmsNormOperands, RopeOperands, RotaryOperands,
+    ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands,
 };
 pub use primitives::{ANY_RANK, EngineWeight, Primitives};
 
 use crate::op_shape::OpShape;
 use burn_backend::tensor::FloatTensor;
-use burn_kiln_fusion::{AddNormForward, AttentionForward, CacheRoom, FusedOps, KernelConfig, QueryKey, RmsNormForward};
+use burn_kiln_fusion::{
+    AddNormForward, AttentionForward, AttentionGrads, CacheRoom, FusedOps, KernelConfig, QueryKey, RmsNormForward,
+};
 
 /// The kernels of one backend; see the module for the convention. The defaults decline everything.
 #[allow(unused_variables)]
@@ -101,6 +103,14 @@ pub trait Engine: FusedOps {
         operands: &AttentionOperands<Self>,
         config: &KernelConfig,
     ) -> Option<AttentionForward<Primitives<Self>>> {
+        None
+    }
+
+    /// Gradients by queries, keys and values, f32.
+    fn try_attention_backward(
+        operands: &AttentionBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<AttentionGrads<Primitives<Self>>> {
         None
     }
 

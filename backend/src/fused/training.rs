@@ -1,10 +1,11 @@
-//! [`TrainingOps`] on `Kiln<B>`: forwards that reach a kernel. Backward passes are compositions, whose products and
-//! activations reach kernels of their own.
+//! [`TrainingOps`] on `Kiln<B>`: forwards that reach a kernel, and the backward pass of attention. The other backward
+//! passes are compositions, whose products and activations reach kernels of their own.
 
 use super::{attention, layers};
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{
-    AddNormForward, AttentionForward, AttentionInputs, AttentionOptions, KernelConfig, RmsNormForward, TrainingOps,
+    AddNormForward, AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, KernelConfig, RmsNormForward,
+    TrainingOps,
 };
 use burn_tensor::Tensor;
 
@@ -34,5 +35,14 @@ impl<B: Engine> TrainingOps for Kiln<B> {
         config: &KernelConfig,
     ) -> AttentionForward<Self> {
         attention::attention_forward(inputs, options, config)
+    }
+    fn attention_backward(
+        inputs: AttentionInputs<Self>,
+        options: &AttentionOptions<Self>,
+        forward: AttentionForward<Self>,
+        grad: Tensor<Self, 4>,
+        config: &KernelConfig,
+    ) -> AttentionGrads<Self> {
+        attention::attention_backward(inputs, options, forward, grad, config)
     }
 }

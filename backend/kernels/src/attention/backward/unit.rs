@@ -242,14 +242,7 @@ impl BackwardUnit<'_> {
 
     /// Weights of a panel, gradients of its scores, and sums of its queries' gradients.
     #[inline(always)]
-    fn run_panel<I: Isa>(
-        &self,
-        isa: I,
-        tile: &RowTile<'_>,
-        panel: &Panel,
-        keys: &Range<usize>,
-        buffers: &Buffers,
-    ) {
+    fn run_panel<I: Isa>(&self, isa: I, tile: &RowTile<'_>, panel: &Panel, keys: &Range<usize>, buffers: &Buffers) {
         let problem = self.problem;
         let &Problem { d, dv, .. } = problem;
         let &Panel { first, width, .. } = panel;
@@ -278,7 +271,8 @@ impl BackwardUnit<'_> {
                 isa.run(Slopes::new(size, p, slopes));
             }
             // Keys that need no finishing: all rows see them.
-            let plain = if problem.is_plain() { panel.all.end.clamp(keys.start, keys.start + seen) - keys.start } else { 0 };
+            let plain =
+                if problem.is_plain() { panel.all.end.clamp(keys.start, keys.start + seen) - keys.start } else { 0 };
             if plain < seen {
                 let keys = keys.start + plain..keys.start + seen;
                 let scores = PanelScores { data: p.add(plain * stride), stride, first, keys };
@@ -294,7 +288,8 @@ impl BackwardUnit<'_> {
                 let left = Strided { data: buffers.k, row: 1, column: buffers.d_stride };
                 let right = Right { data: ds, step: stride };
                 let out = buffers.dq.add(first * buffers.columns);
-                let sums = TileProduct { left, right, out, out_row: width, rows: d, depth: seen, adds: true, ..product };
+                let sums =
+                    TileProduct { left, right, out, out_row: width, rows: d, depth: seen, adds: true, ..product };
                 isa.run(sums.promise());
             }
         }
@@ -305,7 +300,8 @@ impl BackwardUnit<'_> {
     fn add_keys<I: Isa>(&self, isa: I, tile: &RowTile<'_>, keys: &Range<usize>, buffers: &Buffers) {
         let rows = tile.span.rows();
         let [_, dk, dv] = &self.targets;
-        let sides = [(buffers.p, buffers.grad[1], buffers.dv_stride, dv), (buffers.ds, buffers.q[1], buffers.d_stride, dk)];
+        let sides =
+            [(buffers.p, buffers.grad[1], buffers.dv_stride, dv), (buffers.ds, buffers.q[1], buffers.d_stride, dk)];
         // Later rows see more keys, or the same: keys `from .. seen` are seen from the panel's first row on.
         let mut from = 0;
         for panel in tile.panels {
