@@ -24,6 +24,8 @@ pub enum Route {
     Bf16Tiles,
     /// Tiled attention.
     Attention,
+    /// Its gradients.
+    AttentionBackward,
     /// Head norms, rotation, cache and tiled attention as one op.
     AttentionRotary,
     /// Softmax and log-softmax.
@@ -92,7 +94,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -101,6 +103,7 @@ impl Route {
         Self::Bf16Dots,
         Self::Bf16Tiles,
         Self::Attention,
+        Self::AttentionBackward,
         Self::AttentionRotary,
         Self::Softmax,
         Self::LayerNorm,

@@ -1,7 +1,7 @@
 //! Tiled attention.
 
+use super::heads::{from_heads, heads, is_by_position};
 use super::panels::CpuEngine;
-use super::rope::heads;
 use super::storage::{BoolView, View};
 use crate::engine::{AttentionOperands, Primitives};
 use crate::routes::{Route, note};
@@ -10,6 +10,7 @@ use burn_backend::tensor::FloatTensor;
 use burn_kiln_fusion::{self as fusion, AttentionForward, KernelConfig};
 use burn_std::Shape;
 use kiln_kernels::attention::{AttentionOptions, AttentionSizes, Scores, Tiles, attention};
+use kiln_kernels::rope::Heads;
 use kiln_kernels::{ElementType, Floats, FloatsMut, Launch};
 
 /// The output.
@@ -37,6 +38,26 @@ pub(super) fn choose_tiles(sizes: AttentionSizes, config: &KernelConfig) -> Opti
     takes.then(|| Tiles::detect(d, dv).with(&config.tiling))
 }
 
+/// The tiles of its gradients; none where they are a composition.
+pub(super) fn choose_backward_tiles(sizes: AttentionSizes, config: &KernelConfig) -> Option<Tiles> {
+    let tiled = choose_tiles(sizes, config).is_some();
+    tiled.then(|| Tiles::detect_backward(sizes.d, sizes.dv).with(&config.tiling))
+}
+
+/// The sizes of queries, keys and values; none where they do not fit each other.
+pub(super) fn measure([q, k, v]: [&Heads<'_>; 3]) -> Option<AttentionSizes> {
+    let keys_fit = k.batch == q.batch && v.batch == q.batch && v.heads == k.heads && v.length == k.length;
+    (keys_fit && q.head_dim == k.head_dim).then_some(AttentionSizes {
+        batch: q.batch,
+        heads: q.heads,
+        kv_heads: k.heads,
+        queries: q.length,
+        keys: k.length,
+        d: q.head_dim,
+        dv: v.head_dim,
+    })
+}
+
 /// Whether threads may take part of another's keys, which orders sums.
 pub(super) fn splits_keys(config: &KernelConfig) -> bool {
     !config.deterministic
@@ -51,27 +72,17 @@ fn run<B: CpuEngine>(
     let AttentionOperands { inputs, options } = operands;
     let (q_view, k_view, v_view) = (B::view(&inputs.q)?, B::view(&inputs.k)?, B::view(&inputs.v)?);
     let (q, k, v) = (heads(&q_view)?, heads(&k_view)?, heads(&v_view)?);
-    let keys_fit = k.batch == q.batch && v.batch == q.batch && v.heads == k.heads && v.length == k.length;
-    if !keys_fit || q.head_dim != k.head_dim || k_view.dtype() != v_view.dtype() {
-        return None;
-    }
-    let sizes = AttentionSizes {
-        batch: q.batch,
-        heads: q.heads,
-        kv_heads: k.heads,
-        queries: q.length,
-        keys: k.length,
-        d: q.head_dim,
-        dv: v.head_dim,
-    };
+    let sizes = measure([&q, &k, &v]).filter(|_| k_view.dtype() == v_view.dtype())?;
     let tiles = choose_tiles(sizes, config)?;
     let rules = Rules::<B>::read(options)?;
-    let options = AttentionOptions { tiles: Some(tiles), ..rules.build(sizes, config)? };
+    // In training what comes next, and the gradient on its way back, are as the values are.
+    let by_position = lse.is_some() && is_by_position(&v);
+    let options = AttentionOptions { tiles: Some(tiles), by_position, ..rules.build(sizes, config)? };
     let shape = [q.batch, q.heads, q.length, v.head_dim];
     let mut out = B::allocate(q_view.dtype(), shape.iter().product())?;
     attention(Launch::from(config), [q, k, v], &options, out.as_floats_mut(), lse);
     note(Route::Attention);
-    B::from_floats(out, Shape::from(shape))
+    from_heads::<B>(out, shape, by_position)
 }
 
 /// The options as a kernel reads them: what owns no memory, and views of what does.

@@ -2,20 +2,11 @@
 
 use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{
-    attention, attention_rotary, elementwise, embedding, embedding_backward, explain, grouped, linear, matmul, moe,
-    norm, norm_backward, optim, rope, rope_backward, softmax,
-};
-use crate::engine::{
-    ANY_RANK, AdamWOperands, AdamWResult, AddNormOperands, AddNormResult, AddRowsOperands, AttentionOperands,
-    BinaryOperands, EmbeddingBackwardOperands, EmbeddingOperands, Engine, EngineWeight, GatedMlpOperands,
-    LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormBackwardOperands,
-    NormBackwardResult, NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeBackwardOperands, RopeGrads,
-    RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands,
-};
+use super::{attention, attention_rotary, elementwise, embedding, embedding_backward, explain, grouped, linear, matmul, moe, norm, norm_backward, optim, rope, rope_backward, softmax, attention_backward};
+use crate::engine::{ANY_RANK, AdamWOperands, AdamWResult, AddNormOperands, AddNormResult, AddRowsOperands, AttentionOperands, BinaryOperands, EmbeddingBackwardOperands, EmbeddingOperands, Engine, EngineWeight, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormBackwardOperands, NormBackwardResult, NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeBackwardOperands, RopeGrads, RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands, AttentionBackwardOperands};
 use crate::op_shape::OpShape;
 use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig, LayerNormForward};
+use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig, LayerNormForward, AttentionGrads};
 use burn_std::Shape;
 use kiln_kernels::Launch;
 use kiln_kernels::gemm::UnpackedRows;
@@ -73,6 +64,13 @@ impl<B: CpuBackend> Engine for B {
         config: &KernelConfig,
     ) -> Option<AttentionForward<Primitives<Self>>> {
         attention::attend_with_lse::<B>(operands, config)
+    }
+
+    fn try_attention_backward(
+        operands: &AttentionBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<AttentionGrads<Primitives<Self>>> {
+        attention_backward::differentiate::<B>(operands, config)
     }
 
     fn try_attention_rotary(

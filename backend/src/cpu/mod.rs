@@ -4,6 +4,7 @@
 //! each decides whether a kernel takes the operands, and declines if not.
 
 mod attention;
+mod attention_backward;
 mod attention_rotary;
 mod elementwise;
 mod embedding;
@@ -12,6 +13,7 @@ mod engine;
 mod explain;
 mod flex;
 mod grouped;
+mod heads;
 mod linear;
 mod matmul;
 mod moe;

@@ -1,7 +1,6 @@
 //! Rotary embedding of heads, alone or after the RMS norm of each.
 
 use super::panels::CpuEngine;
-use super::storage::View;
 use crate::engine::{Primitives, RopeOperands};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;
@@ -10,17 +9,7 @@ use burn_kiln_fusion::{KernelConfig, RmsWeights, Rotary};
 use kiln_kernels::norm::{Normed, RmsNorm};
 use kiln_kernels::rope::{Angles, Heads, qk_norm_rope, rope};
 use kiln_kernels::{Floats, Launch};
-
-/// A view `[batch, heads, length, head_dim]` whose last dimension is contiguous.
-pub(super) fn heads<'a>(view: &View<'a>) -> Option<Heads<'a>> {
-    let (&[batch, heads, length, head_dim], &[s0, s1, s2, s3]) = (view.shape.as_slice(), view.strides.as_slice())
-    else {
-        return None;
-    };
-    let data = view.data_from(view.offset);
-    let strides = [s0, s1, s2];
-    (s3 == 1 || head_dim <= 1).then_some(Heads { data, batch, heads, length, head_dim, strides })
-}
+use super::heads::heads;
 
 /// Whether rotations of heads of length `d` have a kernel.
 pub(super) fn takes(d: usize, config: &KernelConfig) -> bool {

@@ -16,25 +16,14 @@ mod gradients;
 mod operands;
 mod primitives;
 
-pub use gradients::{
-    AdamWOperands, AdamWResult, AddRowsOperands, EmbeddingBackwardOperands, NormBackwardOperands, NormBackwardResult,
-    ParameterGrad, RopeBackwardOperands, RopeGrads,
-};
+pub use gradients::{AdamWOperands, AdamWResult, AddRowsOperands, EmbeddingBackwardOperands, NormBackwardOperands, NormBackwardResult, ParameterGrad, RopeBackwardOperands, RopeGrads};
 pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
 pub use kiln_kernels::softmax::SoftmaxKind;
-pub use operands::{
-    AddNormGatedMlpOperands, AddNormOperands, AttentionOperands, BinaryOperands, EmbeddingOperands, GatedMlpOperands,
-    LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormLinearsOperands,
-    QkNormRopeOperands, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands,
-    SoftmaxOperands, UnaryOperands,
-};
+pub use operands::{AddNormGatedMlpOperands, AddNormOperands, AttentionOperands, BinaryOperands, EmbeddingOperands, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormLinearsOperands, QkNormRopeOperands, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands, AttentionBackwardOperands};
 pub use primitives::{ANY_RANK, EngineWeight, Primitives};
-
 use crate::op_shape::OpShape;
 use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_kiln_fusion::{
-    AddNormForward, AttentionForward, CacheRoom, FusedOps, KernelConfig, LayerNormForward, QueryKey, RmsNormForward,
-};
+use burn_kiln_fusion::{AddNormForward, AttentionForward, CacheRoom, FusedOps, KernelConfig, LayerNormForward, QueryKey, RmsNormForward, AttentionGrads};
 
 /// The kernels of one backend; see the module for the convention. The defaults decline everything.
 #[allow(unused_variables)]
@@ -109,6 +98,14 @@ pub trait Engine: FusedOps {
         operands: &AttentionOperands<Self>,
         config: &KernelConfig,
     ) -> Option<AttentionForward<Primitives<Self>>> {
+        None
+    }
+
+    /// Gradients by queries, keys and values, f32.
+    fn try_attention_backward(
+        operands: &AttentionBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Option<AttentionGrads<Primitives<Self>>> {
         None
     }
 

@@ -4,8 +4,8 @@ use super::{ANY_RANK, BinaryOp, Engine, EngineWeight, Primitives, SoftmaxKind, U
 use burn_backend::tensor::{FloatTensor, IntTensor};
 use burn_backend::{Backend, Scalar};
 use burn_kiln_fusion::{
-    AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, HeadNorms, LinearWeights, MoeOptions, MoeWeights,
-    Norm, QueryKey, RmsWeights, Rotary, RotaryInputs,
+    AttentionForward, AttentionInputs, AttentionOptions, Epilogue, GatedMlpWeights, HeadNorms, LinearWeights,
+    MoeOptions, MoeWeights, Norm, QueryKey, RmsWeights, Rotary, RotaryInputs,
 };
 
 /// `lhs · rhs`, batched and broadcast as Burn's matmul.
@@ -187,6 +187,17 @@ pub struct AttentionOperands<B: Engine> {
     pub inputs: AttentionInputs<Primitives<B>>,
     /// What is done to scores.
     pub options: AttentionOptions<Primitives<B>>,
+}
+
+/// Gradients of attention without a cache.
+#[derive(Debug)]
+pub struct AttentionBackwardOperands<B: Engine> {
+    /// Those of the forward.
+    pub attention: AttentionOperands<B>,
+    /// What it gave.
+    pub forward: AttentionForward<Primitives<B>>,
+    /// Gradient of its output, `[batch, heads, queries, head_dim]`.
+    pub grad: FloatTensor<B>,
 }
 
 /// Attention from projections.

@@ -1,10 +1,12 @@
 //! Attention of heads, alone and with a cache before it.
 
-use super::conversion::{Lift, Lower, lift};
-use crate::engine::AttentionOperands;
+use super::conversion::{Lift, Lower, lift, lower};
+use crate::engine::{AttentionBackwardOperands, AttentionOperands};
 use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
-use burn_kiln_fusion::{AttentionForward, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, compose};
+use burn_kiln_fusion::{
+    AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, FusedOps, KernelConfig, KvCache, compose,
+};
 use burn_tensor::Tensor;
 
 /// The engine's kernel where it takes the operands, else the composition.
@@ -47,6 +49,27 @@ pub(super) fn attention_forward<B: Engine>(
     }
     let inputs = operands.inputs.convert::<Lift<B>>();
     Kiln::<B>::scope(config, || compose::attention::attention_forward(inputs, options, config))
+}
+
+/// Gradients of [`attention`] by the engine's kernel where it takes the operands, else by the composition.
+pub(super) fn attention_backward<B: Engine>(
+    inputs: AttentionInputs<Kiln<B>>,
+    options: &AttentionOptions<Kiln<B>>,
+    AttentionForward { output, lse }: AttentionForward<Kiln<B>>,
+    grad: Tensor<Kiln<B>, 4>,
+    config: &KernelConfig,
+) -> AttentionGrads<Kiln<B>> {
+    let forward = AttentionForward { output: lower(output), lse: lower(lse) };
+    let operands = AttentionBackwardOperands { attention: describe(inputs, options), forward, grad: lower(grad) };
+    if let Some(AttentionGrads { q, k, v }) =
+        FusedGroup::Attention.is_on(&config.fusion).then(|| B::try_attention_backward(&operands, config)).flatten()
+    {
+        return AttentionGrads { q: lift(q), k: lift(k), v: lift(v) };
+    }
+    let AttentionBackwardOperands { attention, forward: AttentionForward { output, lse }, grad } = operands;
+    let (inputs, forward) =
+        (attention.inputs.convert::<Lift<B>>(), AttentionForward { output: lift(output), lse: lift(lse) });
+    Kiln::<B>::scope(config, || compose::attention::attention_backward(inputs, options, forward, lift(grad), config))
 }
 
 /// What the engine is told.

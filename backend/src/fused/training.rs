@@ -3,10 +3,7 @@
 
 use super::{attention, gradients, layers};
 use crate::{Engine, Kiln};
-use burn_kiln_fusion::{
-    AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionInputs, AttentionOptions,
-    KernelConfig, LayerNormForward, NormGrads, RmsNormForward, RmsWeights, Rotary, RowGrads, TrainingOps, Weight,
-};
+use burn_kiln_fusion::{AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionInputs, AttentionOptions, KernelConfig, LayerNormForward, NormGrads, RmsNormForward, RmsWeights, Rotary, RowGrads, TrainingOps, Weight, AttentionGrads};
 use burn_tensor::{Int, Tensor};
 
 impl<B: Engine> TrainingOps for Kiln<B> {
@@ -139,5 +136,15 @@ impl<B: Engine> TrainingOps for Kiln<B> {
 
     fn sum_of_squares<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, 1> {
         gradients::sum_of_squares(x, config)
+    }
+
+    fn attention_backward(
+        inputs: AttentionInputs<Self>,
+        options: &AttentionOptions<Self>,
+        forward: AttentionForward<Self>,
+        grad: Tensor<Self, 4>,
+        config: &KernelConfig,
+    ) -> AttentionGrads<Self> {
+        attention::attention_backward(inputs, options, forward, grad, config)
     }
 }

@@ -25,11 +25,21 @@ pub fn attention_rotary<B: FusedOps>(
         Some(norms) => B::qk_norm_rope(QueryKey { q, k }, norms, rotary, config),
         None => QueryKey { q: B::rope(q, rotary, config), k: B::rope(k, rotary, config) },
     };
+    // One attention of segments, where each sequence sees itself alone: no operand is cut, and no gradient put together.
+    let packs = caches.is_empty() && options.mask.is_none() && options.bias.is_none() && options.segments.is_none();
     let mut caches = caches.into_iter().map(Some).chain(iter::repeat_with(|| None));
     let attend = |inputs, cache| <B as FusedOps>::attention(inputs, options, cache, config);
     let inputs = AttentionInputs { q, k, v };
     let mixed = match lengths {
         [_] => attend(inputs, caches.next().flatten()),
+        _ if packs => {
+            let ends = lengths.iter().scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            });
+            let options = AttentionOptions { segments: Some(ends.collect()), ..options.clone() };
+            <B as FusedOps>::attention(inputs, &options, None, config)
+        }
         _ => {
             let mut start = 0;
             let sequences = lengths.iter().zip(caches).map(|(&length, cache)| {

@@ -259,13 +259,13 @@ pub struct AttentionForward<F: TensorFamily> {
 
 /// Gradients of attention.
 #[derive(Debug, Clone)]
-pub struct AttentionGrads<B: Backend> {
+pub struct AttentionGrads<F: TensorFamily> {
     /// `[batch, heads, queries, head_dim]`.
-    pub q: Tensor<B, 4>,
+    pub q: Float<F, 4>,
     /// `[batch, kv_heads, keys, head_dim]`.
-    pub k: Tensor<B, 4>,
+    pub k: Float<F, 4>,
     /// `[batch, kv_heads, keys, head_dim]`.
-    pub v: Tensor<B, 4>,
+    pub v: Float<F, 4>,
 }
 
 /// Mean cross entropy and what its backward needs.

@@ -41,6 +41,7 @@
 //! half a unit in the last place of a bf16 result of that size. Subnormal elements count as zero.
 
 mod arithmetic;
+mod backward;
 mod decode;
 mod decode_products;
 mod decode_softmax;
@@ -57,6 +58,7 @@ mod schedule;
 mod tiles;
 mod unit;
 
+pub use backward::{AttentionResult, GradHeads, attention_backward};
 pub use problem::{AttentionOptions, Scores};
 pub use schedule::{AttentionSizes, Schedule};
 pub use tiles::Tiles;

@@ -79,20 +79,20 @@ pub(super) unsafe fn pack_queries<A: Arithmetic>(
     }
 }
 
-/// Keys as rows of f32.
+/// Keys as rows of f32, `to_stride` apart.
 ///
 /// # Safety
-/// `keys` is readable, `out` writable for `n · d` floats.
+/// `keys` is readable, `out` writable for `n` rows of `d` floats.
 #[inline(always)]
-pub(super) unsafe fn widen_keys<I: Isa, S: Storage>(isa: I, keys: TileRows<S>, out: *mut f32) {
+pub(super) unsafe fn widen_keys<I: Isa, S: Storage>(isa: I, keys: TileRows<S>, out: *mut f32, to_stride: usize) {
     let TileRows { data, stride, n, d } = keys;
     for key in 0..n {
         for at in (0..d).step_by(I::LANES) {
             let lanes = I::LANES.min(d - at);
-            // SAFETY: `keys` is readable, `out` writable for `n · d` floats (`# Safety` of `widen_keys`).
+            // SAFETY: `keys` is readable, `out` writable for `n` rows of `d` floats (`# Safety` of `widen_keys`).
             unsafe {
                 let x = load(isa, data.add(key * stride + at), lanes);
-                store(isa, out.add(key * d + at), x, lanes);
+                store(isa, out.add(key * to_stride + at), x, lanes);
             }
         }
     }

@@ -17,6 +17,35 @@
 
 use super::arithmetic::Arithmetic;
 use crate::simd::{Isa, Tier};
+use core::ops::Range;
+
+/// Rows `first ..` of a unit.
+#[derive(Debug, Clone)]
+pub(super) struct Panel {
+    pub(super) first: usize,
+    pub(super) width: usize,
+    /// Keys that any of its rows sees.
+    pub(super) any: Range<usize>,
+    /// Keys that all of its rows see.
+    pub(super) all: Range<usize>,
+}
+
+impl Panel {
+    /// The panel of `width` rows from `first` on, of a unit whose rows see the keys `visible`.
+    #[inline(always)]
+    pub(super) fn new(first: usize, width: usize, visible: &[(usize, usize)]) -> Self {
+        // Bounds of the union and of the intersection.
+        let (mut any, mut all) = ([usize::MAX, 0], [0, usize::MAX]);
+        for &(begin, end) in &visible[first..(first + width).min(visible.len())] {
+            all = [all[0].max(begin), all[1].min(end)];
+            if begin < end {
+                any = [any[0].min(begin), any[1].max(end)];
+            }
+        }
+        let (any, all) = (any[0]..any[1], all[0]..all[1]);
+        Self { first, width, any, all }
+    }
+}
 
 /// Registers of a whole panel.
 pub(super) const fn panel_registers<I: Isa>() -> usize {
@@ -55,7 +84,22 @@ pub(super) struct Left {
     pub(super) live: usize,
 }
 
-/// `HEIGHT` rows of the left operand by `REGS` registers of a panel, over `depth` words.
+/// The right operand of a register tile: `REGS` registers for each step of the depth, `step` words apart.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Right {
+    pub(super) data: *const f32,
+    pub(super) step: usize,
+}
+
+impl Right {
+    /// A packed panel of `REGS` registers.
+    #[inline(always)]
+    pub(super) fn panel<I: Isa, const REGS: usize>(data: *const f32) -> Self {
+        Self { data, step: REGS * I::LANES }
+    }
+}
+
+/// `HEIGHT` rows of the left operand by `REGS` registers of the right one, over `depth` words.
 ///
 /// # Safety
 /// `left` is readable for its live rows, at least one, and `right` for `depth` times `REGS` registers.
@@ -63,7 +107,7 @@ pub(super) struct Left {
 pub(super) unsafe fn multiply<A: Arithmetic, const HEIGHT: usize, const REGS: usize>(
     arithmetic: A,
     left: Left,
-    right: *const f32,
+    right: Right,
     depth: usize,
 ) -> [[<A::Isa as Isa>::V; REGS]; HEIGHT] {
     let isa = arithmetic.isa();
@@ -73,7 +117,7 @@ pub(super) unsafe fn multiply<A: Arithmetic, const HEIGHT: usize, const REGS: us
     for (r, row) in rows.iter_mut().enumerate() {
         *row = r.min(left.live - 1) * left.row;
     }
-    let (mut a, mut b) = (left.data, right);
+    let (mut a, mut b) = (left.data, right.data);
     for _ in 0..depth {
         let mut columns = [isa.splat(0.0); REGS];
         for (g, column) in columns.iter_mut().enumerate() {
@@ -90,7 +134,7 @@ pub(super) unsafe fn multiply<A: Arithmetic, const HEIGHT: usize, const REGS: us
             }
         }
         a = a.wrapping_add(left.step);
-        b = b.wrapping_add(REGS * lanes);
+        b = b.wrapping_add(right.step);
     }
     sums
 }

@@ -13,6 +13,8 @@ use core::ops::Range;
 #[derive(Debug, Clone)]
 pub(super) struct PanelScores {
     pub(super) data: *mut f32,
+    /// Floats from one key to the next; an online softmax has nothing between them.
+    pub(super) stride: usize,
     /// First row of the panel in its unit.
     pub(super) first: usize,
     /// The keys.
@@ -78,7 +80,7 @@ pub(super) unsafe fn finish_scores<I: Isa, const REGS: usize>(
                     square.read(isa, span, scores, &mut mask);
                 }
                 for i in 0..keys {
-                    let at = scores.data.add((from + i) * REGS * I::LANES + g * I::LANES);
+                    let at = scores.data.add((from + i) * scores.stride + g * I::LANES);
                     let mut score = isa.load(at);
                     if problem.is_special() {
                         score = scale(isa, score, factor);

