@@ -7,6 +7,8 @@
 mod attention;
 mod conversion;
 mod layers;
+mod linear_backward;
+mod loss;
 mod mlp;
 mod moe;
 mod rope;

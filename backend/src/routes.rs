@@ -46,6 +46,18 @@ pub enum Route {
     Moe,
     /// Rows of a weight by id.
     Embedding,
+    /// Gradient of a weight, `gradᵀ·x`, or what is added to one.
+    WeightGradient,
+    /// Gradient of a bias.
+    BiasGradient,
+    /// Gradient of an activation's argument, with that of the bias in it or without.
+    ActivationGradient,
+    /// Gradients of SiLU of the gate times up.
+    GatedGradient,
+    /// Cross entropy of a head, with its gradients or without.
+    HeadLoss,
+    /// Gradients of the experts of a mixture as one op.
+    MoeGradient,
     /// RMS norm on a CubeCL device.
     CubeRmsNorm,
     /// Layer norm on a CubeCL device.
@@ -78,7 +90,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 39] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -98,6 +110,12 @@ impl Route {
         Self::Gated,
         Self::Moe,
         Self::Embedding,
+        Self::WeightGradient,
+        Self::BiasGradient,
+        Self::ActivationGradient,
+        Self::GatedGradient,
+        Self::HeadLoss,
+        Self::MoeGradient,
         Self::CubeRmsNorm,
         Self::CubeLayerNorm,
         Self::CubeAddNorm,

@@ -58,7 +58,8 @@ fn measure([rows, inputs, outputs]: [usize; 3], weight: Floats<'_>, rounds: usiz
     let mut times: [Vec<f64>; 4] = Default::default();
     for round in 0..=rounds {
         let mut run = || -> Result<[f64; 4], GemmError> {
-            let (x, g) = (Matrix::row_major(Floats::F32(&x), rows, inputs)?, Matrix::row_major(Floats::F32(&g), rows, outputs)?);
+            let (x, g) =
+                (Matrix::row_major(Floats::F32(&x), rows, inputs)?, Matrix::row_major(Floats::F32(&g), rows, outputs)?);
             let w = Matrix::row_major(weight, outputs, inputs)?;
             Ok([
                 multiply(x, w.transposed(), &mut y, Residual::None, config)?,
@@ -80,7 +81,8 @@ fn measure([rows, inputs, outputs]: [usize; 3], weight: Floats<'_>, rounds: usiz
 }
 
 fn main() {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<usize>().expect("threads and rounds are numbers"));
+    let mut numbers =
+        std::env::args().skip(1).map(|text| text.parse::<usize>().expect("threads and rounds are numbers"));
     let (threads, rounds) = (numbers.next().unwrap_or(1), numbers.next().unwrap_or(9));
     println!("GFLOP/s and share of the forward's, {threads} threads: forward, dx, dW, dW added");
     for shape in SHAPES {

@@ -3,13 +3,15 @@
 use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
 use super::{
-    attention, attention_rotary, elementwise, embedding, explain, grouped, linear, matmul, moe, norm, rope, softmax,
+    attention, attention_rotary, elementwise, embedding, explain, grouped, head_loss, linear, linear_backward, matmul,
+    moe, norm, rope, softmax,
 };
 use crate::engine::{
-    AddNormOperands, AddNormResult, AttentionOperands, BinaryOperands, EmbeddingOperands, Engine, EngineWeight,
-    GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands,
+    ActivationBackward, ActivationBackwardOperands, AddNormOperands, AddNormResult, AttentionOperands, BinaryOperands,
+    EmbeddingOperands, Engine, EngineWeight, GatedMlpOperands, HeadLoss, HeadLossOperands, LayerNormOperands,
+    LinearOperands, MatmulOperands, ModuleLinearOperands, MoeBackward, MoeBackwardOperands, MoeOperands,
     NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands,
-    SiluMulOperands, SoftmaxOperands, UnaryOperands,
+    SiluMulBackward, SiluMulBackwardOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands, WeightGradientOperands,
 };
 use crate::op_shape::OpShape;
 use burn_backend::tensor::FloatTensor;
@@ -141,6 +143,39 @@ impl<B: CpuBackend> Engine for B {
 
     fn try_add_norm(operands: AddNormOperands<Self>, config: &KernelConfig) -> AddNormResult<Self> {
         norm::add::<B>(operands, config)
+    }
+
+    fn try_linear_weight_gradient(
+        operands: WeightGradientOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, WeightGradientOperands<Self>> {
+        linear_backward::weight_gradient::<B>(operands, config)
+    }
+
+    fn try_bias_gradient(grad: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        linear_backward::bias_gradient::<B>(grad, config)
+    }
+
+    fn try_activation_backward(
+        operands: ActivationBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<ActivationBackward<Self>, ActivationBackwardOperands<Self>> {
+        linear_backward::differentiate::<B>(operands, config)
+    }
+
+    fn try_silu_mul_backward(
+        operands: SiluMulBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<SiluMulBackward<Self>, SiluMulBackwardOperands<Self>> {
+        linear_backward::split_gated::<B>(operands, config)
+    }
+
+    fn try_head_loss(operands: &HeadLossOperands<Self>, config: &KernelConfig) -> Option<HeadLoss<Self>> {
+        head_loss::measure::<B>(operands, config)
+    }
+
+    fn try_moe_backward(operands: &MoeBackwardOperands<Self>, config: &KernelConfig) -> Option<MoeBackward<Self>> {
+        moe::differentiate::<B>(operands, config)
     }
 
     fn explain_linear(weight: &EngineWeight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {

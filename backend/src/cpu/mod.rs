@@ -11,7 +11,9 @@ mod engine;
 mod explain;
 mod flex;
 mod grouped;
+mod head_loss;
 mod linear;
+mod linear_backward;
 mod matmul;
 mod moe;
 #[cfg(feature = "ndarray")]

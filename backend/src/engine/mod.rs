@@ -11,9 +11,14 @@
 //! Operands are those of the fused ops ([`burn_kiln_fusion`]) in the family of [`Primitives`], and the structs of this
 //! module.
 
+mod backward;
 mod operands;
 mod primitives;
 
+pub use backward::{
+    ActivationBackward, ActivationBackwardOperands, HeadGradients, HeadLoss, HeadLossOperands, MoeBackward,
+    MoeBackwardOperands, SiluMulBackward, SiluMulBackwardOperands, WeightGradientOperands,
+};
 pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
 pub use kiln_kernels::softmax::SoftmaxKind;
 pub use operands::{
@@ -185,6 +190,47 @@ pub trait Engine: FusedOps {
     /// A residual addition and the RMS norm of its sum; the sum in place of `x` where it can.
     fn try_add_norm(operands: AddNormOperands<Self>, config: &KernelConfig) -> AddNormResult<Self> {
         Err(operands)
+    }
+
+    // Backward passes of linear layers and of what is made of them.
+
+    /// `gradᵀ·x + sum` over all rows; in place of `sum` where it can.
+    fn try_linear_weight_gradient(
+        operands: WeightGradientOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, WeightGradientOperands<Self>> {
+        Err(operands)
+    }
+
+    /// The sum of `grad` over its rows.
+    fn try_bias_gradient(grad: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        None
+    }
+
+    /// `grad · activation'(x)`; in place of `grad` where it can.
+    fn try_activation_backward(
+        operands: ActivationBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<ActivationBackward<Self>, ActivationBackwardOperands<Self>> {
+        Err(operands)
+    }
+
+    /// Gradients of `silu(gate) ⊙ up`, and the product again; each in place of an operand where it can.
+    fn try_silu_mul_backward(
+        operands: SiluMulBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<SiluMulBackward<Self>, SiluMulBackwardOperands<Self>> {
+        Err(operands)
+    }
+
+    /// The cross entropy of a head and its gradients, by chunks of positions.
+    fn try_head_loss(operands: &HeadLossOperands<Self>, config: &KernelConfig) -> Option<HeadLoss<Self>> {
+        None
+    }
+
+    /// Gradients of [`Engine::try_moe`].
+    fn try_moe_backward(operands: &MoeBackwardOperands<Self>, config: &KernelConfig) -> Option<MoeBackward<Self>> {
+        None
     }
 
     /// How [`Engine::try_linear`] would multiply an f32 input of so many `rows`, as text; `None` where it would not.

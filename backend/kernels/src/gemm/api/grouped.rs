@@ -167,7 +167,8 @@ fn run_all(
                 }
             };
             let variant = choose_variant(plan, a, product.right);
-            let request = Bf16Request { variant, rounds: plan.bf16_activations, rounds_both: plan.bf16_products, rows: a.rows() };
+            let request =
+                Bf16Request { variant, rounds: plan.bf16_activations, rounds_both: plan.bf16_products, rows: a.rows() };
             let bf16 = Bf16Isa::choose(plan.launch.tier, &left, &b, request);
             (variant, bf16, RawProduct { b, store, n })
         })

@@ -20,8 +20,8 @@ use crate::gemm::macro_kernel::store::Finish;
 use crate::gemm::region::{Region, TilePlace};
 use crate::gemm::variant::GEMV_ROWS;
 use crate::gemm::vnni_panels::VnniPanels;
-use crate::scratch::{Scratch, round_to_line};
 use crate::impossible::impossible;
+use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Avx512Bf16, Bf16Kernel, Isa, PANEL};
 
 /// Few rows of pairs, contiguous and padded with zeros.
