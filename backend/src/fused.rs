@@ -8,6 +8,8 @@ mod attention;
 mod conversion;
 mod gradients;
 mod layers;
+mod linear_backward;
+mod loss;
 mod mlp;
 mod moe;
 mod rope;

@@ -62,6 +62,18 @@ pub enum Route {
     AdamW,
     /// The sum of the squares of a gradient.
     SumOfSquares,
+    /// Gradient of a weight, `gradᵀ·x`, or what is added to one.
+    WeightGradient,
+    /// Gradient of a bias.
+    BiasGradient,
+    /// Gradient of an activation's argument, with that of the bias in it or without.
+    ActivationGradient,
+    /// Gradients of SiLU of the gate times up.
+    GatedGradient,
+    /// Cross entropy of a head, with its gradients or without.
+    HeadLoss,
+    /// Gradients of the experts of a mixture as one op.
+    MoeGradient,
     /// RMS norm on a CubeCL device.
     CubeRmsNorm,
     /// Layer norm on a CubeCL device.
@@ -94,7 +106,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 47] = [
         Self::Matmul,
         Self::Linear,
         Self::LinearPacked,
@@ -122,6 +134,12 @@ impl Route {
         Self::EmbeddingBackward,
         Self::AdamW,
         Self::SumOfSquares,
+        Self::WeightGradient,
+        Self::BiasGradient,
+        Self::ActivationGradient,
+        Self::GatedGradient,
+        Self::HeadLoss,
+        Self::MoeGradient,
         Self::CubeRmsNorm,
         Self::CubeLayerNorm,
         Self::CubeAddNorm,

@@ -10,7 +10,7 @@ use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln::routes::{Route, count};
 use burn_kiln_fusion::config::{IsaChoice, SimdConfig};
-use burn_kiln_fusion::{Epilogue as LinearEpilogue, FusedOps, KernelConfig, Weight};
+use burn_kiln_fusion::{Epilogue as LinearEpilogue, FusedOps, KernelConfig, TrainingOps, Weight};
 use kiln_kernels::simd::{Tier, testing};
 
 /// The tiers that multiply bf16, those of a CPU without AMX by emulation.
@@ -56,6 +56,39 @@ fn products_of_bf16_tensors_reach_the_instructions() {
             for weight in [Weight::Plain(w.clone()), Weight::Plain(w.clone()).pack(&config)] {
                 check("linear", &|| B::linear(x.clone(), &weight, LinearEpilogue::default(), &config));
             }
+        }
+    }
+}
+
+/// Training with f32 master weights: the products of a linear layer's forward and backward are rounded where
+/// `simd.bf16_products` asks for it, and only there.
+#[test]
+fn products_of_f32_tensors_are_rounded_when_asked() {
+    type B = Kiln<Flex>;
+    let random =
+        |shape: [usize; 2]| Tensor::<B, 2>::random(shape, Distribution::Uniform(-1.0, 1.0), &Default::default());
+    for tier in tiers() {
+        let isa = if tier == Tier::Amx { IsaChoice::Amx } else { IsaChoice::Avx512Bf16 };
+        let configs = [false, true].map(|bf16_products| KernelConfig {
+            simd: SimdConfig { isa, bf16_products, ..SimdConfig::default() },
+            ..KernelConfig::default()
+        });
+        let (x, grad) = (random([40, 96]), random([40, 64]));
+        let weight = Weight::Plain(random([64, 96]));
+        type Run<'a> = &'a dyn Fn(&KernelConfig) -> Tensor<B, 2>;
+        let products: [(&str, Run<'_>); 3] = [
+            ("forward", &|config| B::linear(x.clone(), &weight, LinearEpilogue::default(), config)),
+            ("input gradient", &|config| B::linear_input_gradient(&weight, grad.clone(), None, config)),
+            ("weight gradient", &|config| B::linear_weight_gradient(x.clone(), grad.clone(), None, config)),
+        ];
+        for (what, product) in products {
+            let before = runs(tier);
+            let exact = product(&configs[0]);
+            assert_eq!(runs(tier), before, "{what} was rounded unasked on {tier}");
+            let rounded = product(&configs[1]);
+            assert!(runs(tier) > before, "{what} did not reach {tier}");
+            let tolerance = Tolerance::rel_abs(2e-2, 5e-2);
+            rounded.into_data().assert_approx_eq::<f32>(&exact.into_data(), tolerance);
         }
     }
 }

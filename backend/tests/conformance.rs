@@ -5,7 +5,7 @@ use burn_flex::Flex;
 use burn_kiln::Kiln;
 use burn_kiln_fusion::KernelConfig;
 use burn_kiln_fusion::config::{FusionConfig, IsaChoice, SimdConfig, ThreadsConfig};
-use burn_kiln_fusion::conformance::{Suite, Tolerance, check_all, embedding, norm, optim, rope};
+use burn_kiln_fusion::conformance::{self, Suite, Tolerance, check_all, embedding, norm, optim, rope};
 use burn_ndarray::NdArray;
 use kiln_kernels::simd::Tier;
 
@@ -42,10 +42,16 @@ fn suite(config: KernelConfig) -> Suite<Kiln<Flex>> {
     Suite { config, bf16_tolerance, ..Suite::new(Default::default()).with_half_weights() }
 }
 
-/// The outputs alone, with half weights: most gradients are compositions of ops that the suites above check.
+/// The outputs alone, with half weights, and the gradients of the ops whose backward passes have kernels here.
 fn check_outputs(config: KernelConfig) {
     check_all(&Suite { gradients: false, ..suite(config.clone()) });
-    check_all(&Suite { config, gradients: false, ..Suite::<Kiln<NdArray>>::new(Default::default()) });
+    check_all(&Suite { config: config.clone(), gradients: false, ..Suite::<Kiln<NdArray>>::new(Default::default()) });
+    let suite = suite(config);
+    conformance::linear::check(&suite);
+    conformance::activation::check(&suite);
+    conformance::mlp::check(&suite);
+    conformance::moe::check(&suite);
+    conformance::loss::check(&suite);
 }
 
 /// The gradients that have kernels of their own, and the optimiser.

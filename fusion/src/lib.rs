@@ -43,9 +43,9 @@ pub use operands::{
 };
 pub use ops::FusedOps;
 pub use training::{
-    AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward,
-    GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossInputs, LossOptions,
-    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, RowGrads,
-    TrainingOps,
+    ActivationGrads, AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads,
+    DifferentiatedLoss, GatedMlpForward, GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward,
+    LossGrads, LossInputs, LossOptions, MoeGrads, MoeInputGrads, NormGrads, NormLinearGrads, PlainMlpForward,
+    PlainMlpGrads, QkGrads, RmsNormForward, RowGrads, SiluMulGrads, TrainingOps,
 };
 pub use weight::{Packing, Weight};

@@ -105,11 +105,18 @@ pub struct SimdConfig {
     /// Twice the rate and more; an element of the activations is off by a relative 2⁻⁸ at most. No other instruction
     /// set rounds.
     pub bf16_activations: bool,
+    /// Rounds both f32 operands of products of more than 16 rows to bf16 where they are packed, on instruction sets
+    /// that multiply bf16: training with f32 master weights and bf16 arithmetic, as PyTorch's autocast does it. Sums
+    /// and everything that is no product stay f32.
+    ///
+    /// Twice the rate and more; an element of either operand is off by a relative 2⁻⁸ at most. No other instruction set
+    /// rounds. Off unless asked for: f32 weights give f32 arithmetic.
+    pub bf16_products: bool,
 }
 
 impl Default for SimdConfig {
     fn default() -> Self {
-        Self { enabled: true, isa: IsaChoice::Auto, bf16_activations: true }
+        Self { enabled: true, isa: IsaChoice::Auto, bf16_activations: true, bf16_products: false }
     }
 }
 
@@ -219,7 +226,7 @@ impl KernelConfig {
         Self {
             tiling: TilingConfig { enabled: false, ..Default::default() },
             blocking: BlockingConfig { enabled: false, rows: None },
-            simd: SimdConfig { enabled: false, bf16_activations: false, ..Default::default() },
+            simd: SimdConfig { enabled: false, bf16_activations: false, bf16_products: false, ..Default::default() },
             prefetch: PrefetchConfig { enabled: false, ..Default::default() },
             fusion: FusionConfig {
                 linear_epilogue: false,

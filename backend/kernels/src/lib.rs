@@ -38,6 +38,7 @@
 //! | [`norm`] | layer norm, RMS norm, residual addition with RMS norm; their gradients |
 //! | [`softmax`] | softmax and its logarithm over any dimension |
 //! | [`elementwise`], [`math`] | arithmetic with broadcast, activations; the functions behind them, with their errors |
+//! | [`backward`] | derivatives of activations, sums over rows, the loss of a head with its gradients |
 //! | [`rope`] | rotary embedding with the norm of each head, their gradients; heads of a projection into a cache |
 //! | [`moe`] | a mixture of gated MLPs |
 //! | [`embedding`] | rows of a table by id; gradients added up by id |
@@ -69,6 +70,7 @@
 //! (`tiling.enabled`, `fusion`) are for the crate that has the choice.
 
 pub mod attention;
+pub mod backward;
 mod caches;
 pub mod config;
 mod element_type;

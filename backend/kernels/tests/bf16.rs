@@ -259,6 +259,41 @@ fn f32_activations_that_may_be_rounded_reach_the_instructions() {
     }
 }
 
+/// Where a plan allows it, both operands of f32 that hold bf16 give what bf16 gives, by the same instructions, from
+/// whichever of rows and columns is contiguous: what a linear layer's forward and both products of its backward read.
+#[test]
+fn f32_operands_that_may_both_be_rounded_reach_the_instructions() {
+    for launch in launches() {
+        for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (m, n, k) in [(20, 40, 70), (33, 65, 31), (17, 47, 1), (70, 34, 64)] {
+                for (a, b) in [(Dtype::F32, Dtype::F32), (Dtype::Bf16, Dtype::F32), (Dtype::F32, Dtype::Bf16)] {
+                    for accumulate in [false, true] {
+                        let case = Case { a, b, a_transposed, b_transposed, accumulate, ..Case::new(m, n, k) };
+                        let mut case = case.values();
+                        case.a.iter_mut().chain(&mut case.b).for_each(|x| *x = bf16::from_f32(*x).to_f32());
+                        let before = runs(launch.tier);
+                        case.check(&Plan { bf16_activations: true, bf16_products: true, ..small_blocks(launch) });
+                        assert!(runs(launch.tier) > before, "{m} x {n} x {k}, {:?}", case.case);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// f32 operands stay f32 unless the plan allows both to be rounded, and where neither rows nor columns are contiguous.
+#[test]
+fn f32_operands_are_not_rounded_unasked() {
+    for launch in launches() {
+        for (a_transposed, b_transposed) in [(false, false), (false, true), (true, false)] {
+            let case = Case { a_transposed, b_transposed, ..Case::new(20, 40, 70) };
+            case.check(&Plan { bf16_activations: true, ..small_blocks(launch) });
+            let strided = Case { step: 2, ..case };
+            strided.check(&Plan { bf16_activations: true, bf16_products: true, ..small_blocks(launch) });
+        }
+    }
+}
+
 /// A gated product of normalised rows: each tier that multiplies bf16 against AVX-512 with the rows rounded before.
 #[test]
 fn gated_products_of_normalised_rows() {

@@ -7,10 +7,10 @@ use crate::routes::{Route, note};
 use burn_backend::tensor::FloatTensor;
 use burn_backend::{DType, TensorMetadata};
 use burn_kiln_fusion::KernelConfig;
-use kiln_kernels::Launch;
 use kiln_kernels::elementwise::{
     BinaryOp, Operand, UnaryOp, binary, binary_in_place, silu_mul, silu_mul_in_place, unary, unary_in_place,
 };
+use kiln_kernels::{Floats, Launch};
 
 /// Fewer f32 than these, arithmetic is left to B: one instruction an element takes 60 ns for a thousand, and what Kiln
 /// asks before it runs (its configuration, the layouts, a buffer of the pool) another 30 to 80 where B needs about 100.
@@ -72,6 +72,10 @@ pub(super) fn combine<B: CpuEngine>(
         B::view(rhs).and_then(|view| broadcast(lhs.shape().as_slice(), &view))
     };
     let Some(operand) = right else { return Err(operands) };
+    if let (BinaryOp::Mul, Operand::Scalar(1.0)) = (*op, operand) {
+        // A gradient that a loss of its own scales: nothing changes.
+        return Ok(operands.lhs);
+    }
     match combine_with::<B>(*op, lhs, operand, config) {
         Some(Combined::InPlace) => Ok(operands.lhs),
         Some(Combined::New(output)) => Ok(output),
@@ -159,6 +163,9 @@ fn broadcast<'a>(shape: &[usize], rhs: &View<'a>) -> Option<Operand<'a>> {
     // An empty output has nothing to compute, and kernels want whole rows.
     if floats.is_empty() || d == 0 {
         return None;
+    }
+    if let Floats::F32(&[number]) = floats {
+        return Some(Operand::Scalar(number));
     }
     if rhs_d == d && rhs_lead.iter().all(|&size| size == 1) {
         return Some(Operand::Row(floats));

@@ -2,11 +2,22 @@
 
 use super::panels::CpuPanels;
 use super::storage::{CpuBackend, OwnedFloats};
-use super::{attention, attention_rotary, elementwise, embedding, embedding_backward, explain, grouped, linear, matmul, moe, norm, norm_backward, optim, rope, rope_backward, softmax, attention_backward};
-use crate::engine::{ANY_RANK, AdamWOperands, AdamWResult, AddNormOperands, AddNormResult, AddRowsOperands, AttentionOperands, BinaryOperands, EmbeddingBackwardOperands, EmbeddingOperands, Engine, EngineWeight, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormBackwardOperands, NormBackwardResult, NormLinearsOperands, NormResult, Primitives, RmsNormOperands, RopeBackwardOperands, RopeGrads, RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands, AttentionBackwardOperands};
+use super::{
+    attention, attention_backward, attention_rotary, elementwise, embedding, embedding_backward, explain, grouped,
+    head_loss, linear, linear_backward, matmul, moe, norm, norm_backward, optim, rope, rope_backward, softmax,
+};
+use crate::engine::{
+    ANY_RANK, ActivationBackward, ActivationBackwardOperands, AdamWOperands, AdamWResult, AddNormOperands,
+    AddNormResult, AddRowsOperands, AttentionBackwardOperands, AttentionOperands, BinaryOperands,
+    EmbeddingBackwardOperands, EmbeddingOperands, Engine, EngineWeight, GatedMlpOperands, HeadLoss, HeadLossOperands,
+    LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeBackward, MoeBackwardOperands,
+    MoeOperands, NormBackwardOperands, NormBackwardResult, NormLinearsOperands, NormResult, Primitives,
+    RmsNormOperands, RopeBackwardOperands, RopeGrads, RopeOperands, RotaryOperands, ScalarOperands, SiluMulBackward,
+    SiluMulBackwardOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands, WeightGradientOperands,
+};
 use crate::op_shape::OpShape;
 use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_kiln_fusion::{AttentionForward, CacheRoom, KernelConfig, LayerNormForward, AttentionGrads};
+use burn_kiln_fusion::{AttentionForward, AttentionGrads, CacheRoom, KernelConfig, LayerNormForward};
 use burn_std::Shape;
 use kiln_kernels::Launch;
 use kiln_kernels::gemm::UnpackedRows;
@@ -186,6 +197,39 @@ impl<B: CpuBackend> Engine for B {
 
     fn try_sum_of_squares(x: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
         optim::sum_of_squares::<B>(x, config)
+    }
+
+    fn try_linear_weight_gradient(
+        operands: WeightGradientOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, WeightGradientOperands<Self>> {
+        linear_backward::weight_gradient::<B>(operands, config)
+    }
+
+    fn try_bias_gradient(grad: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        linear_backward::bias_gradient::<B>(grad, config)
+    }
+
+    fn try_activation_backward(
+        operands: ActivationBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<ActivationBackward<Self>, ActivationBackwardOperands<Self>> {
+        linear_backward::differentiate::<B>(operands, config)
+    }
+
+    fn try_silu_mul_backward(
+        operands: SiluMulBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<SiluMulBackward<Self>, SiluMulBackwardOperands<Self>> {
+        linear_backward::split_gated::<B>(operands, config)
+    }
+
+    fn try_head_loss(operands: &HeadLossOperands<Self>, config: &KernelConfig) -> Option<HeadLoss<Self>> {
+        head_loss::measure::<B>(operands, config)
+    }
+
+    fn try_moe_backward(operands: &MoeBackwardOperands<Self>, config: &KernelConfig) -> Option<MoeBackward<Self>> {
+        moe::differentiate::<B>(operands, config)
     }
 
     fn explain_linear(weight: &EngineWeight<Self>, rows: usize, config: &KernelConfig) -> Option<String> {

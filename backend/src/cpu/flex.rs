@@ -88,9 +88,8 @@ impl CpuBackend for Flex {
         }
     }
 
-    fn indices(tensor: &FlexTensor) -> Option<Vec<usize>> {
-        let data = tensor.clone().into_data();
-        data.iter::<i64>().map(|i| usize::try_from(i).ok()).collect()
+    fn integers(tensor: &FlexTensor) -> Option<Vec<i64>> {
+        Some(tensor.clone().into_data().iter::<i64>().collect())
     }
 
     fn allocate(element: ElementType, len: usize) -> Option<OwnedFloats> {

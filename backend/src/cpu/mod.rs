@@ -13,8 +13,10 @@ mod engine;
 mod explain;
 mod flex;
 mod grouped;
+mod head_loss;
 mod heads;
 mod linear;
+mod linear_backward;
 mod matmul;
 mod moe;
 #[cfg(feature = "ndarray")]

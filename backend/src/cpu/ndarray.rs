@@ -42,14 +42,14 @@ where
         Some(BoolView { data: bytemuck::cast_slice(data), offset: 0, shape, strides })
     }
 
-    fn indices(tensor: &NdArrayTensor) -> Option<Vec<usize>> {
-        fn collect<T: Copy + TryInto<usize>>(array: ArrayView<'_, T, IxDyn>) -> Option<Vec<usize>> {
-            array.iter().map(|&i| i.try_into().ok()).collect()
+    fn integers(tensor: &NdArrayTensor) -> Option<Vec<i64>> {
+        fn collect<T: Copy + Into<i64>>(array: ArrayView<'_, T, IxDyn>) -> Vec<i64> {
+            array.iter().map(|&i| i.into()).collect()
         }
         match tensor {
-            NdArrayTensor::I64(storage) => collect(storage.view()),
-            NdArrayTensor::I32(storage) => collect(storage.view()),
-            NdArrayTensor::U32(storage) => collect(storage.view()),
+            NdArrayTensor::I64(storage) => Some(collect(storage.view())),
+            NdArrayTensor::I32(storage) => Some(collect(storage.view())),
+            NdArrayTensor::U32(storage) => Some(collect(storage.view())),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! Rotary embedding of heads, alone or after the RMS norm of each.
 
+use super::heads::heads;
 use super::panels::CpuEngine;
 use crate::engine::{Primitives, RopeOperands};
 use crate::routes::{Route, note};
@@ -9,7 +10,6 @@ use burn_kiln_fusion::{KernelConfig, RmsWeights, Rotary};
 use kiln_kernels::norm::{Normed, RmsNorm};
 use kiln_kernels::rope::{Angles, Heads, qk_norm_rope, rope};
 use kiln_kernels::{Floats, Launch};
-use super::heads::heads;
 
 /// Whether rotations of heads of length `d` have a kernel.
 pub(super) fn takes(d: usize, config: &KernelConfig) -> bool {

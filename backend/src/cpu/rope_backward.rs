@@ -1,7 +1,8 @@
 //! Gradients of rotary embedding, alone or with the RMS norm of each head before it.
 
+use super::heads::heads;
 use super::panels::CpuEngine;
-use super::rope::{angles, heads, takes};
+use super::rope::{angles, takes};
 use crate::engine::{RopeBackwardOperands, RopeGrads};
 use crate::routes::{Route, note};
 use burn_backend::TensorMetadata;

@@ -143,8 +143,13 @@ pub trait CpuBackend: FusedOps {
     /// Truth values as slices.
     fn view_bool(tensor: &BoolTensor<Self>) -> Option<BoolView<'_>>;
 
-    /// Integers in row-major order; `None` for one that is negative.
-    fn indices(tensor: &IntTensor<Self>) -> Option<Vec<usize>>;
+    /// Integers in row-major order; `None` for a type that kernels don't read.
+    fn integers(tensor: &IntTensor<Self>) -> Option<Vec<i64>>;
+
+    /// The same where none is negative.
+    fn indices(tensor: &IntTensor<Self>) -> Option<Vec<usize>> {
+        Self::integers(tensor)?.into_iter().map(|i| usize::try_from(i).ok()).collect()
+    }
 
     /// A buffer for a result of `len` floats, every one of which its kernel writes: what is in it before has no
     /// meaning. `None` for more bytes than there are addresses.

@@ -12,18 +12,34 @@
 //! Operands are those of the fused ops ([`burn_kiln_fusion`]) in the family of [`Primitives`], and the structs of this
 //! module.
 
+mod backward;
 mod gradients;
 mod operands;
 mod primitives;
 
-pub use gradients::{AdamWOperands, AdamWResult, AddRowsOperands, EmbeddingBackwardOperands, NormBackwardOperands, NormBackwardResult, ParameterGrad, RopeBackwardOperands, RopeGrads};
+use crate::op_shape::OpShape;
+pub use backward::{
+    ActivationBackward, ActivationBackwardOperands, HeadGradients, HeadLoss, HeadLossOperands, MoeBackward,
+    MoeBackwardOperands, SiluMulBackward, SiluMulBackwardOperands, WeightGradientOperands,
+};
+use burn_backend::tensor::{FloatTensor, IntTensor};
+use burn_kiln_fusion::{
+    AddNormForward, AttentionForward, AttentionGrads, CacheRoom, FusedOps, KernelConfig, LayerNormForward, QueryKey,
+    RmsNormForward,
+};
+pub use gradients::{
+    AdamWOperands, AdamWResult, AddRowsOperands, EmbeddingBackwardOperands, NormBackwardOperands, NormBackwardResult,
+    ParameterGrad, RopeBackwardOperands, RopeGrads,
+};
 pub use kiln_kernels::elementwise::{BinaryOp, UnaryOp};
 pub use kiln_kernels::softmax::SoftmaxKind;
-pub use operands::{AddNormGatedMlpOperands, AddNormOperands, AttentionOperands, BinaryOperands, EmbeddingOperands, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands, MoeOperands, NormLinearsOperands, QkNormRopeOperands, RmsNormOperands, RopeOperands, RotaryOperands, ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands, AttentionBackwardOperands};
+pub use operands::{
+    AddNormGatedMlpOperands, AddNormOperands, AttentionBackwardOperands, AttentionOperands, BinaryOperands,
+    EmbeddingOperands, GatedMlpOperands, LayerNormOperands, LinearOperands, MatmulOperands, ModuleLinearOperands,
+    MoeOperands, NormLinearsOperands, QkNormRopeOperands, RmsNormOperands, RopeOperands, RotaryOperands,
+    ScalarOperands, SiluMulOperands, SoftmaxOperands, UnaryOperands,
+};
 pub use primitives::{ANY_RANK, EngineWeight, Primitives};
-use crate::op_shape::OpShape;
-use burn_backend::tensor::{FloatTensor, IntTensor};
-use burn_kiln_fusion::{AddNormForward, AttentionForward, CacheRoom, FusedOps, KernelConfig, LayerNormForward, QueryKey, RmsNormForward, AttentionGrads};
 
 /// The kernels of one backend; see the module for the convention. The defaults decline everything.
 #[allow(unused_variables)]
@@ -241,7 +257,46 @@ pub trait Engine: FusedOps {
     }
 
     /// `Σ x²`, `[1]`, f32.
-    fn try_sum_of_squares(x: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+    fn try_sum_of_squares(x: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {}
+
+    // Backward passes of linear layers and of what is made of them.
+
+    /// `gradᵀ·x + sum` over all rows; in place of `sum` where it can.
+    fn try_linear_weight_gradient(
+        operands: WeightGradientOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<FloatTensor<Self>, WeightGradientOperands<Self>> {
+        Err(operands)
+    }
+
+    /// The sum of `grad` over its rows.
+    fn try_bias_gradient(grad: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        None
+    }
+
+    /// `grad · activation'(x)`; in place of `grad` where it can.
+    fn try_activation_backward(
+        operands: ActivationBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<ActivationBackward<Self>, ActivationBackwardOperands<Self>> {
+        Err(operands)
+    }
+
+    /// Gradients of `silu(gate) ⊙ up`, and the product again; each in place of an operand where it can.
+    fn try_silu_mul_backward(
+        operands: SiluMulBackwardOperands<Self>,
+        config: &KernelConfig,
+    ) -> Result<SiluMulBackward<Self>, SiluMulBackwardOperands<Self>> {
+        Err(operands)
+    }
+
+    /// The cross entropy of a head and its gradients, by chunks of positions.
+    fn try_head_loss(operands: &HeadLossOperands<Self>, config: &KernelConfig) -> Option<HeadLoss<Self>> {
+        None
+    }
+
+    /// Gradients of [`Engine::try_moe`].
+    fn try_moe_backward(operands: &MoeBackwardOperands<Self>, config: &KernelConfig) -> Option<MoeBackward<Self>> {
         None
     }
 

@@ -72,6 +72,7 @@ fn sections() -> Vec<Row> {
         Row::of("simd.enabled", simd, Before(work::attention_rotary, routes(&[Route::AttentionRotary]))),
         Row::of("simd.enabled", simd, Before(work::moe, routes(&[Route::Moe]))),
     ];
+    rows.extend(backward());
     for run in [
         work::matmul,
         work::linear,
@@ -88,7 +89,26 @@ fn sections() -> Vec<Row> {
     }
     rows.push(isa());
     rows.push(bf16_activations());
+    rows.push(bf16_products());
     rows
+}
+
+/// What switches of whole sections do to backward passes.
+fn backward() -> Vec<Row> {
+    let tiling: Set = |config| config.tiling.enabled = false;
+    let blocking: Set = |config| config.blocking.enabled = false;
+    let simd: Set = |config| config.simd.enabled = false;
+    let elementwise = [Route::ActivationGradient, Route::BiasGradient];
+    vec![
+        Row::of("tiling.enabled", tiling, Before(work::linear_backward, routes(&[Route::WeightGradient]))),
+        Row::of("tiling.enabled", tiling, Before(work::head_loss, routes(&[Route::HeadLoss]))),
+        Row::of("tiling.enabled", tiling, Before(work::moe_backward, routes(&[Route::MoeGradient]))),
+        Row::of("blocking.enabled", blocking, Before(work::head_loss, routes(&[Route::HeadLoss]))),
+        Row::of("blocking.enabled", blocking, Before(work::moe_backward, routes(&[Route::MoeGradient]))),
+        Row::of("simd.enabled", simd, Before(work::mlp_plain_backward, routes(&elementwise))),
+        Row::of("simd.enabled", simd, Before(work::mlp_gated_backward, routes(&[Route::GatedGradient]))),
+        Row::of("simd.enabled", simd, Before(work::moe_backward, routes(&[Route::MoeGradient]))),
+    ]
 }
 
 /// The instruction set that kernels entered.
@@ -120,6 +140,20 @@ fn bf16_activations() -> Row {
         },
     };
     Row::of("simd.bf16_activations", turn, seen)
+}
+
+/// Products of f32 whose operands are both rounded.
+fn bf16_products() -> Row {
+    let turn: Set = |config| config.simd.bf16_products = true;
+    let seen = match Tier::best() {
+        Tier::Avx512Bf16 | Tier::Amx => After(work::linear_backward, vec![Counter::Bf16]),
+        _ => Elsewhere {
+            test: "backend/tests/bf16.rs",
+            reason: "this CPU has no instructions for bf16: the plan of products is compared",
+            derived: |config| format!("{:?}", Plan::from(&config.kernels())),
+        },
+    };
+    Row::of("simd.bf16_products", turn, seen)
 }
 
 /// Sizes that divide those of the workload, so that blocks are even: the depth of 600 falls into ten blocks of 60.
@@ -163,7 +197,18 @@ fn fusion() -> Vec<Row> {
         ),
         Row::of("fusion.attention", attention, Before(work::attention, routes(&[Route::Attention]))),
         Row::of("fusion.attention", attention, Before(work::attention_rotary, routes(&[Route::AttentionRotary]))),
+        // The sum over the rows as an op of its own: the activation's gradient gives it otherwise.
+        Row::of(
+            "fusion.linear_epilogue",
+            |config| config.fusion.linear_epilogue = false,
+            After(work::linear_backward, routes(&[Route::BiasGradient])),
+        ),
         Row::of("fusion.mlp", |config| config.fusion.mlp = false, Before(work::mlp, routes(&[Route::GatedMlp]))),
+        Row::of(
+            "fusion.mlp",
+            |config| config.fusion.mlp = false,
+            Before(work::mlp_gated_backward, routes(&[Route::GatedGradient])),
+        ),
         Row::of(
             "fusion.norm_linear",
             |config| config.fusion.norm_linear = false,
@@ -190,6 +235,11 @@ fn fusion() -> Vec<Row> {
         // The norm of each head as an op of its own.
         Row::of("fusion.qk_norm_rope", heads, After(work::heads, routes(&[Route::RmsNorm]))),
         Row::of("fusion.moe", |config| config.fusion.moe = false, Before(work::moe, routes(&[Route::Moe]))),
+        Row::of(
+            "fusion.moe",
+            |config| config.fusion.moe = false,
+            Before(work::moe_backward, routes(&[Route::MoeGradient])),
+        ),
     ]
 }
 

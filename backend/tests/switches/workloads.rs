@@ -4,9 +4,9 @@ use burn::tensor::{DType, Distribution, Int, Tensor, activation};
 use burn_flex::Flex;
 use burn_kiln::{Kiln, OptimizationConfig};
 use burn_kiln_fusion::{
-    AdamWOptions, AdamWState, AddNormForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights,
-    HeadNorms, LinearWeights, MoeOptions, MoeWeights, Norm, NormKind, QueryKey, Rotary, RotaryInputs, TrainingOps,
-    Weight,
+    Activation, AdamWOptions, AdamWState, AddNormForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps,
+    GatedMlpForward, GatedMlpWeights, HeadNorms, LinearWeights, LossInputs, LossOptions, MoeOptions, MoeWeights, Norm,
+    NormKind, PlainMlpWeights, QueryKey, Rotary, RotaryInputs, TrainingOps, Weight,
 };
 use kiln_kernels::memory::{Pool, PooledBytes};
 use kiln_kernels::planning::{forget_plans, plan_file};
@@ -257,4 +257,44 @@ pub fn buffers(config: &OptimizationConfig) {
     let stats = Pool::global().stats();
     assert!(stats.held <= stats.cap, "{stats:?}");
     OptimizationConfig::default().apply_to_process();
+}
+
+/// Both products, with an activation and a bias before them.
+pub fn linear_backward(config: &OptimizationConfig) {
+    let (x, weight, grad) = (random([40, 96]), Weight::Plain(random([64, 96])), random([40, 64]));
+    let activation = Some((Activation::GeluTanh, random([40, 64])));
+    drop(B::linear_backward(x, &weight, activation, grad, &config.kernels()));
+}
+
+pub fn mlp_plain_backward(config: &OptimizationConfig) {
+    let weights = PlainMlpWeights {
+        fc1: Weight::Plain(random([80, 32])),
+        fc1_bias: Some(ones(80)),
+        fc2: Weight::Plain(random([32, 80])),
+        fc2_bias: Some(ones(32)),
+        activation: Activation::GeluErf,
+    };
+    let kernels = config.kernels();
+    drop(B::mlp_plain_backward(random([20, 32]), &weights, random([20, 80]), random([20, 32]), &kernels));
+}
+
+pub fn mlp_gated_backward(config: &OptimizationConfig) {
+    let [gate, up, down] = [[80, 32], [80, 32], [32, 80]].map(|shape| Weight::Plain(random(shape)));
+    let forward = GatedMlpForward { output: random([20, 32]), gate: random([20, 80]), up: random([20, 80]) };
+    let weights = GatedMlpWeights { gate, up, down };
+    drop(B::mlp_gated_backward(random([20, 32]), &weights, forward, random([20, 32]), &config.kernels()));
+}
+
+pub fn moe_backward(config: &OptimizationConfig) {
+    let weights =
+        MoeWeights { router: Weight::Plain(random([4, 32])), gate_up: random([4, 32, 96]), down: random([4, 48, 32]) };
+    let options = MoeOptions { top_k: 2, norm_topk_prob: true };
+    drop(B::moe_backward(random([6, 32]), &weights, options, random([6, 32]), &config.kernels()));
+}
+
+pub fn head_loss(config: &OptimizationConfig) {
+    let weight = Weight::Plain(random([70, 32]));
+    let targets = Tensor::<B, 1, Int>::from_data([3, -100, 69], &Default::default());
+    let inputs = LossInputs { hidden: random([3, 32]), weight: &weight, targets };
+    drop(B::lm_head_cross_entropy_differentiated(inputs, true, LossOptions::default(), &config.kernels()));
 }

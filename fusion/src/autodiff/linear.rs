@@ -1,8 +1,7 @@
 //! Linear layers as nodes.
 
 use super::tape::{Node, Pass, is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record};
-use crate::compose::linear::{bias_gradient, input_gradient};
-use crate::{Activation, Epilogue, FusedOps, KernelConfig, TrainingOps, Weight};
+use crate::{Activation, ActivationGrads, Epilogue, FusedOps, KernelConfig, TrainingOps, Weight};
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
 use burn_backend::{DType, tensor::FloatTensor};
 use burn_tensor::Tensor;
@@ -51,25 +50,29 @@ impl<B: TrainingOps, const D: usize> Node<B, 4> for LinearNode<B, D> {
         let dtype = grad.dtype();
         pass.register(residual_id, grad.clone(), dtype);
         let bias_dtype = bias_dtype.unwrap_or(dtype);
-        if let Some(x) = x {
-            let linear = B::linear_backward(x, &weight, activation, grad, pass.config);
-            pass.register(x_id, linear.x, dtype);
-            pass.register(weight_id, linear.weight, weight.unpack().dtype());
-            pass.register(bias_id, linear.bias, bias_dtype);
+        if x_id.is_none() && weight_id.is_none() && bias_id.is_none() {
             return;
         }
-        if x_id.is_none() && bias_id.is_none() {
-            return;
-        }
-        let grad = match activation {
-            Some((activation, pre)) => B::activation_backward(activation, pre, grad, pass.config),
-            None => grad,
+        let (grad, bias) = match activation {
+            Some((activation, pre)) if bias_id.is_some() => {
+                let ActivationGrads { x, bias } = B::activation_bias_backward(activation, pre, grad, pass.config);
+                (x, Some(bias))
+            }
+            Some((activation, pre)) => (B::activation_backward(activation, pre, grad, pass.config), None),
+            None => {
+                let bias = bias_id.is_some().then(|| B::bias_gradient(grad.clone(), pass.config));
+                (grad, bias)
+            }
         };
-        if bias_id.is_some() {
-            pass.register(bias_id, bias_gradient(grad.clone()), bias_dtype);
+        if let Some(bias) = bias {
+            pass.register(bias_id, bias, bias_dtype);
+        }
+        if let Some(x) = x {
+            let gradient = B::linear_weight_gradient(x, grad.clone(), None, pass.config);
+            pass.register(weight_id, gradient, weight.unpack().dtype());
         }
         if x_id.is_some() {
-            pass.register(x_id, input_gradient(&weight, grad, pass.config), dtype);
+            pass.register(x_id, B::linear_input_gradient(&weight, grad, None, pass.config), dtype);
         }
     }
 }

@@ -1,20 +1,22 @@
 //! The loss as a node.
+//!
+//! Its gradients are computed with it, from the same logits, and scaled in reverse by the gradient that comes: the
+//! logits of a large vocabulary, which nobody can keep, are computed once.
 
 use super::tape::{Node, Pass, is_any_tracked, lift, lower_weight, parent, record};
-use crate::compose::loss::lm_head_cross_entropy_input_gradient;
-use crate::{KernelConfig, LossForward, LossInputs, LossOptions, TrainingOps, Weight};
+use crate::{DifferentiatedLoss, KernelConfig, LossForward, LossInputs, LossOptions, TrainingOps};
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
-use burn_backend::tensor::FloatTensor;
-use burn_tensor::{Int, Tensor};
+use burn_backend::{DType, tensor::FloatTensor};
+use burn_tensor::Tensor;
 
 /// Parents: `hidden`, `weight`.
 #[derive(Debug, Clone)]
 struct LossNode<B: TrainingOps> {
+    /// Gradients where that of the loss is 1.
     hidden: Tensor<B, 2>,
-    weight: Weight<B>,
-    targets: Tensor<B, 1, Int>,
-    lse: Tensor<B, 2>,
-    options: LossOptions,
+    weight: Option<Tensor<B, 2>>,
+    hidden_dtype: DType,
+    weight_dtype: DType,
 }
 
 pub(super) fn lm_head_cross_entropy<B: TrainingOps, C: CheckpointStrategy>(
@@ -25,30 +27,29 @@ pub(super) fn lm_head_cross_entropy<B: TrainingOps, C: CheckpointStrategy>(
     let LossInputs { hidden, weight, targets } = inputs;
     let parents = [parent(&hidden), parent(&weight.unpack())];
     let (hidden, weight, targets) = (hidden.inner(), lower_weight(weight), targets.inner());
-    let inputs = LossInputs { hidden: hidden.clone(), weight: &weight, targets: targets.clone() };
-    let LossForward { loss, lse } = B::lm_head_cross_entropy(inputs, options, config);
-    let taped_lse = Tensor::from_inner(lse.clone());
+    let inputs = LossInputs { hidden, weight: &weight, targets };
     if !is_any_tracked::<B, C>(&parents) {
-        return LossForward { loss: Tensor::from_inner(loss), lse: taped_lse };
+        let LossForward { loss, lse } = B::lm_head_cross_entropy(inputs, options, config);
+        return LossForward { loss: Tensor::from_inner(loss), lse: Tensor::from_inner(lse) };
     }
-    let node = LossNode { hidden, weight, targets, lse, options };
-    LossForward { loss: record(node, parents, loss, config), lse: taped_lse }
+    let (hidden_dtype, weight_dtype) = (inputs.hidden.dtype(), weight.unpack().dtype());
+    let weight_trains = parents[1].is_tracked();
+    let DifferentiatedLoss { forward, hidden, weight: of_weight } =
+        B::lm_head_cross_entropy_differentiated(inputs, weight_trains, options, config);
+    let node = LossNode { hidden, weight: of_weight, hidden_dtype, weight_dtype };
+    LossForward { loss: record(node, parents, forward.loss, config), lse: Tensor::from_inner(forward.lse) }
 }
 
 impl<B: TrainingOps> Node<B, 2> for LossNode<B> {
     fn run(self, grad: FloatTensor<B>, pass: &mut Pass<'_, B, 2>) {
-        let grad = lift(grad);
-        let Self { hidden, weight, targets, lse, options } = self;
+        let grad = lift::<B, 1>(grad).unsqueeze::<2>();
+        let Self { hidden, weight, hidden_dtype, weight_dtype } = self;
         let [hidden_id, weight_id] = pass.parents;
-        let (dtype, weight_dtype) = (hidden.dtype(), weight.unpack().dtype());
-        let inputs = LossInputs { hidden, weight: &weight, targets };
-        if weight_id.is_some() {
-            let loss = B::lm_head_cross_entropy_backward(inputs, lse, grad, options, pass.config);
-            pass.register(hidden_id, loss.hidden, dtype);
-            pass.register(weight_id, loss.weight, weight_dtype);
-        } else {
-            let hidden = lm_head_cross_entropy_input_gradient(inputs, lse, grad, options, pass.config);
-            pass.register(hidden_id, hidden, dtype);
+        if hidden_id.is_some() {
+            pass.register(hidden_id, hidden * grad.clone(), hidden_dtype);
+        }
+        if let Some(weight) = weight {
+            pass.register(weight_id, weight * grad, weight_dtype);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Feed-forward blocks as nodes.
 
 use super::tape::{Inner, Node, Pass, is_any_tracked, lift, lower, optional_parent, parent, record};
-use crate::compose::linear::bias_gradient;
 use crate::compose::mlp::{mlp_gated_input_gradient, mlp_plain_input_gradient};
 use crate::{GatedMlpForward, GatedMlpWeights, KernelConfig, PlainMlpWeights, TrainingOps};
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
@@ -108,12 +107,12 @@ impl<B: TrainingOps, const D: usize> Node<B, 6> for PlainNode<B, D> {
             return;
         }
         if fc2_bias_id.is_some() {
-            pass.register(fc2_bias_id, bias_gradient(grad.clone()), fc2_bias_dtype);
+            pass.register(fc2_bias_id, B::bias_gradient(grad.clone(), pass.config), fc2_bias_dtype);
         }
         if x_id.is_some() || fc1_bias_id.is_some() {
-            let (x, sum) = mlp_plain_input_gradient(&weights, pre_activation, grad, pass.config);
+            let (x, bias) = mlp_plain_input_gradient(&weights, pre_activation, grad, pass.config);
             pass.register(x_id, x, dtype);
-            pass.register(fc1_bias_id, bias_gradient(sum), fc1_bias_dtype);
+            pass.register(fc1_bias_id, bias, fc1_bias_dtype);
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A norm and the linear layer after it as one node. The norm is computed again in reverse, not kept.
 
 use super::tape::{Inner, Node, Pass, is_any_tracked, lift, lower, lower_weight, optional_parent, parent, record};
-use crate::compose::linear::bias_gradient;
 use crate::compose::norm::norm_linear_input_gradient;
 use crate::{KernelConfig, LinearWeights, Norm, NormGrads, TrainingOps, Weight, compose};
 use burn_autodiff::{Autodiff, checkpoint::strategy::CheckpointStrategy};
@@ -74,7 +73,7 @@ impl<B: TrainingOps, const D: usize> Node<B, 5> for NormLinearNode<B, D> {
             all.norm
         } else {
             if bias_id.is_some() {
-                pass.register(bias_id, bias_gradient(grad.clone()), bias_dtype);
+                pass.register(bias_id, B::bias_gradient(grad.clone(), pass.config), bias_dtype);
             }
             norm_linear_input_gradient(x, &norm, &weight, grad, pass.config)
         };

@@ -1,6 +1,6 @@
 //! Element-wise activations.
 
-use crate::{Activation, FusedOps, KernelConfig, TrainingOps};
+use crate::{Activation, ActivationGrads, FusedOps, KernelConfig, TrainingOps};
 use burn_tensor::Tensor;
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -53,6 +53,17 @@ pub fn backward<B: TrainingOps, const D: usize>(
         Activation::GeluErf => differentiate_gelu_erf(x),
         Activation::Silu => differentiate_silu(x),
     }
+}
+
+/// Default of [`TrainingOps::activation_bias_backward`].
+pub fn activation_bias_backward<B: TrainingOps, const D: usize>(
+    activation: Activation,
+    x: Tensor<B, D>,
+    grad: Tensor<B, D>,
+    config: &KernelConfig,
+) -> ActivationGrads<B, D> {
+    let x = B::activation_backward(activation, x, grad, config);
+    ActivationGrads { bias: B::bias_gradient(x.clone(), config), x }
 }
 
 /// With `t = tanh(√(2/π)·(x + c·x³))`: `(1 + t)/2 + x/2 · (1 - t²) · √(2/π) · (1 + 3c·x²)`.

@@ -1,7 +1,9 @@
 //! Linear layers.
 
 use super::{activation, rows};
-use crate::{Activation, Epilogue, FusedOps, KernelConfig, LinearForward, LinearGrads, TrainingOps, Weight};
+use crate::{
+    Activation, ActivationGrads, Epilogue, FusedOps, KernelConfig, LinearForward, LinearGrads, TrainingOps, Weight,
+};
 use burn_tensor::Tensor;
 
 /// Default of [`FusedOps::linear`].
@@ -61,15 +63,18 @@ pub fn linear_backward<B: TrainingOps, const D: usize>(
     grad: Tensor<B, D>,
     config: &KernelConfig,
 ) -> LinearGrads<B, D> {
-    let grad = match activation {
-        Some((activation, pre)) => B::activation_backward(activation, pre, grad, config),
-        None => grad,
+    let (grad, bias) = match activation {
+        Some((activation, pre)) => {
+            let ActivationGrads { x, bias } = B::activation_bias_backward(activation, pre, grad, config);
+            (x, bias)
+        }
+        None => {
+            let bias = B::bias_gradient(grad.clone(), config);
+            (grad, bias)
+        }
     };
-    LinearGrads {
-        x: rows::multiply(grad.clone(), weight.unpack()),
-        weight: rows::multiply_columns(grad.clone(), x),
-        bias: rows::sum(grad),
-    }
+    let weight_gradient = B::linear_weight_gradient(x, grad.clone(), None, config);
+    LinearGrads { x: B::linear_input_gradient(weight, grad, None, config), weight: weight_gradient, bias }
 }
 
 /// `grad·W`, the gradient of a linear layer's input alone: what a frozen weight needs.
@@ -83,10 +88,34 @@ pub fn input_gradient<B: FusedOps, const D: usize>(
     grad: Tensor<B, D>,
     config: &KernelConfig,
 ) -> Tensor<B, D> {
-    FusedOps::linear(grad, &Weight::Plain(weight.unpack().transpose()), Epilogue::default(), config)
+    linear_input_gradient(weight, grad, None, config)
 }
 
-/// `Σ grad` over the rows, the gradient of a bias alone, `[out]`.
+/// Default of [`TrainingOps::linear_input_gradient`]: a linear layer by the transposed weight.
+pub fn linear_input_gradient<B: FusedOps, const D: usize>(
+    weight: &Weight<B>,
+    grad: Tensor<B, D>,
+    sum: Option<Tensor<B, D>>,
+    config: &KernelConfig,
+) -> Tensor<B, D> {
+    let epilogue = Epilogue { residual: sum, ..Epilogue::default() };
+    FusedOps::linear(grad, &Weight::Plain(weight.unpack().transpose()), epilogue, config)
+}
+
+/// Default of [`TrainingOps::linear_weight_gradient`].
+pub fn linear_weight_gradient<B: FusedOps, const D: usize>(
+    x: Tensor<B, D>,
+    grad: Tensor<B, D>,
+    sum: Option<Tensor<B, 2>>,
+) -> Tensor<B, 2> {
+    let product = rows::multiply_columns(grad, x);
+    match sum {
+        Some(sum) => sum + product,
+        None => product,
+    }
+}
+
+/// Default of [`TrainingOps::bias_gradient`].
 pub fn bias_gradient<B: FusedOps, const D: usize>(grad: Tensor<B, D>) -> Tensor<B, 1> {
     rows::sum(grad)
 }

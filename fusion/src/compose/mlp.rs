@@ -1,10 +1,10 @@
 //! Feed-forward blocks.
 
 use super::activation;
-use super::linear::input_gradient;
 use crate::{
-    Activation, AddNorm, Epilogue, FusedOps, GatedMlpForward, GatedMlpGrads, GatedMlpWeights, KernelConfig,
-    LinearForward, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, RmsWeights, TrainingOps,
+    Activation, ActivationGrads, AddNorm, Epilogue, FusedOps, GatedMlpForward, GatedMlpGrads, GatedMlpWeights,
+    KernelConfig, LinearForward, PlainMlpForward, PlainMlpGrads, PlainMlpWeights, RmsWeights, SiluMulGrads,
+    TrainingOps,
 };
 use burn_tensor::Tensor;
 
@@ -56,12 +56,13 @@ pub fn mlp_gated_backward<B: TrainingOps, const D: usize>(
     grad: Tensor<B, D>,
     config: &KernelConfig,
 ) -> GatedMlpGrads<B, D> {
-    let hidden = B::silu(forward.gate.clone(), config) * forward.up.clone();
-    let down = B::linear_backward(hidden, &weights.down, None, grad, config);
-    let (gate, up) = split_gated(forward, down.x, config);
-    let gate = B::linear_backward(x.clone(), &weights.gate, None, gate, config);
-    let up = B::linear_backward(x, &weights.up, None, up, config);
-    GatedMlpGrads { x: gate.x + up.x, gate: gate.weight, up: up.weight, down: down.weight }
+    let GatedMlpForward { gate, up, .. } = forward;
+    let dh = B::linear_input_gradient(&weights.down, grad.clone(), None, config);
+    let SiluMulGrads { gate, up, product } = B::silu_mul_backward(gate, up, dh, config);
+    let down = B::linear_weight_gradient(product, grad, None, config);
+    let of_gate = B::linear_weight_gradient(x.clone(), gate.clone(), None, config);
+    let of_up = B::linear_weight_gradient(x, up.clone(), None, config);
+    GatedMlpGrads { x: join_gated(weights, gate, up, config), gate: of_gate, up: of_up, down }
 }
 
 /// The gradient of a gated MLP's input alone: what frozen weights need.
@@ -71,19 +72,36 @@ pub fn mlp_gated_input_gradient<B: TrainingOps, const D: usize>(
     grad: Tensor<B, D>,
     config: &KernelConfig,
 ) -> Tensor<B, D> {
-    let (gate, up) = split_gated(forward, input_gradient(&weights.down, grad, config), config);
-    input_gradient(&weights.gate, gate, config) + input_gradient(&weights.up, up, config)
+    let GatedMlpForward { gate, up, .. } = forward;
+    let dh = B::linear_input_gradient(&weights.down, grad, None, config);
+    let SiluMulGrads { gate, up, .. } = B::silu_mul_backward(gate, up, dh, config);
+    join_gated(weights, gate, up, config)
 }
 
-/// Gradients of both factors of `silu(gate) ⊙ up` from that of the product.
-fn split_gated<B: TrainingOps, const D: usize>(
-    forward: GatedMlpForward<B, D>,
+/// The gradient of the input of both products from theirs.
+fn join_gated<B: TrainingOps, const D: usize>(
+    weights: &GatedMlpWeights<B>,
+    gate: Tensor<B, D>,
+    up: Tensor<B, D>,
+    config: &KernelConfig,
+) -> Tensor<B, D> {
+    let sum = B::linear_input_gradient(&weights.gate, gate, None, config);
+    B::linear_input_gradient(&weights.up, up, Some(sum), config)
+}
+
+/// Default of [`TrainingOps::silu_mul_backward`].
+pub fn silu_mul_backward<B: TrainingOps, const D: usize>(
+    gate: Tensor<B, D>,
+    up: Tensor<B, D>,
     grad: Tensor<B, D>,
     config: &KernelConfig,
-) -> (Tensor<B, D>, Tensor<B, D>) {
-    let up = grad.clone() * B::silu(forward.gate.clone(), config);
-    let gate = B::activation_backward(Activation::Silu, forward.gate, grad * forward.up, config);
-    (gate, up)
+) -> SiluMulGrads<B, D> {
+    let open = B::silu(gate.clone(), config);
+    SiluMulGrads {
+        gate: B::activation_backward(Activation::Silu, gate, grad.clone() * up.clone(), config),
+        up: grad * open.clone(),
+        product: open * up,
+    }
 }
 
 /// Default of [`FusedOps::mlp_plain`].
@@ -123,21 +141,27 @@ pub fn mlp_plain_backward<B: TrainingOps, const D: usize>(
     config: &KernelConfig,
 ) -> PlainMlpGrads<B, D> {
     let hidden = activation::apply(weights.activation, pre_activation.clone(), config);
-    let fc2 = B::linear_backward(hidden, &weights.fc2, None, grad, config);
-    let fc1 = B::linear_backward(x, &weights.fc1, Some((weights.activation, pre_activation)), fc2.x, config);
-    PlainMlpGrads { x: fc1.x, fc1: fc1.weight, fc1_bias: fc1.bias, fc2: fc2.weight, fc2_bias: fc2.bias }
+    let fc2 = B::linear_weight_gradient(hidden, grad.clone(), None, config);
+    let dh = B::linear_input_gradient(&weights.fc2, grad.clone(), None, config);
+    let fc2_bias = B::bias_gradient(grad, config);
+    let first = B::activation_bias_backward(weights.activation, pre_activation, dh, config);
+    PlainMlpGrads {
+        fc1: B::linear_weight_gradient(x, first.x.clone(), None, config),
+        fc1_bias: first.bias,
+        x: B::linear_input_gradient(&weights.fc1, first.x, None, config),
+        fc2,
+        fc2_bias,
+    }
 }
 
-/// The gradients of a plain MLP's input and of its first layer's sum: what frozen matrices need.
-///
-/// The second one, summed over the rows, is that of the first bias.
+/// The gradients of a plain MLP's input and of its first bias: what frozen matrices need.
 pub fn mlp_plain_input_gradient<B: TrainingOps, const D: usize>(
     weights: &PlainMlpWeights<B>,
     pre_activation: Tensor<B, D>,
     grad: Tensor<B, D>,
     config: &KernelConfig,
-) -> (Tensor<B, D>, Tensor<B, D>) {
-    let grad = input_gradient(&weights.fc2, grad, config);
-    let grad = B::activation_backward(weights.activation, pre_activation, grad, config);
-    (input_gradient(&weights.fc1, grad.clone(), config), grad)
+) -> (Tensor<B, D>, Tensor<B, 1>) {
+    let grad = B::linear_input_gradient(&weights.fc2, grad, None, config);
+    let ActivationGrads { x, bias } = B::activation_bias_backward(weights.activation, pre_activation, grad, config);
+    (B::linear_input_gradient(&weights.fc1, x, None, config), bias)
 }

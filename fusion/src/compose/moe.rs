@@ -5,7 +5,9 @@
 //! fixed order.
 
 use super::routing::{Routing, to_indices};
-use crate::{Activation, Epilogue, FusedOps, KernelConfig, MoeGrads, MoeOptions, MoeWeights, TrainingOps};
+use crate::{
+    Epilogue, FusedOps, KernelConfig, MoeGrads, MoeInputGrads, MoeOptions, MoeWeights, SiluMulGrads, TrainingOps,
+};
 use burn_tensor::{IndexingUpdateOp, Tensor};
 
 /// Default of [`FusedOps::moe`].
@@ -39,16 +41,44 @@ pub fn moe_backward<B: TrainingOps>(
     grad: Tensor<B, 2>,
     config: &KernelConfig,
 ) -> MoeGrads<B> {
-    let ([tokens, hidden], device) = (x.dims(), x.device());
-    let like = (&device, x.dtype());
-    let mut grads = MoeGrads {
-        x: x.zeros_like(),
-        router: Tensor::zeros(weights.router.unpack().dims(), like),
-        gate_up: Tensor::zeros(weights.gate_up.dims(), like),
-        down: Tensor::zeros(weights.down.dims(), like),
+    let like = (&x.device(), x.dtype());
+    let mut gate_up = Tensor::zeros(weights.gate_up.dims(), like);
+    let mut down = Tensor::zeros(weights.down.dims(), like);
+    let sink = |index: usize, of_gate_up: Tensor<B, 2>, of_down: Tensor<B, 2>| {
+        // Moved, so that the stacks are written in place.
+        gate_up.inplace(|stack| assign(stack, index, of_gate_up));
+        down.inplace(|stack| assign(stack, index, of_down));
     };
+    let MoeInputGrads { x, router } = differentiate(x, weights, options, grad, Some(sink), config);
+    MoeGrads { x, router, gate_up, down }
+}
+
+/// Default of [`TrainingOps::moe_input_backward`].
+pub fn moe_input_backward<B: TrainingOps>(
+    x: Tensor<B, 2>,
+    weights: &MoeWeights<B>,
+    options: MoeOptions,
+    grad: Tensor<B, 2>,
+    config: &KernelConfig,
+) -> MoeInputGrads<B> {
+    let sink: Option<fn(usize, Tensor<B, 2>, Tensor<B, 2>)> = None;
+    differentiate(x, weights, options, grad, sink, config)
+}
+
+/// The gradients of the tokens and of the router; those of each chosen expert, of gate and up and of down, go to
+/// `sink`.
+fn differentiate<B: TrainingOps>(
+    x: Tensor<B, 2>,
+    weights: &MoeWeights<B>,
+    options: MoeOptions,
+    grad: Tensor<B, 2>,
+    mut sink: Option<impl FnMut(usize, Tensor<B, 2>, Tensor<B, 2>)>,
+    config: &KernelConfig,
+) -> MoeInputGrads<B> {
+    let ([tokens, hidden], device) = (x.dims(), x.device());
     if tokens == 0 {
-        return grads;
+        let router = Tensor::zeros(weights.router.unpack().dims(), (&device, x.dtype()));
+        return MoeInputGrads { x: x.zeros_like(), router };
     }
     let gates = route(x.clone(), weights, options, config);
     let (routing, top_k) = (&gates.routing, gates.routing.top_k);
@@ -61,20 +91,24 @@ pub fn moe_backward<B: TrainingOps>(
         let grad = gather_tokens(&grad, slots, top_k);
         // The gradient of a slot's probability is its output's product with the gradient.
         dots.push((pass.output.clone() * grad.clone()).sum_dim(1));
-        let scale = scales.clone().select(0, to_indices(slots.iter().copied(), &device));
-        let expert_grads = expert.differentiate(rows, pass, grad * scale, config);
-        dx.push(expert_grads.x);
-        grads.gate_up = assign(grads.gate_up, *index, expert_grads.gate_up);
-        grads.down = assign(grads.down, *index, expert_grads.down);
+        let grad = grad * scales.clone().select(0, to_indices(slots.iter().copied(), &device));
+        let dh = grad.clone().matmul(expert.down.clone().transpose());
+        let SiluMulGrads { gate, up, product } = B::silu_mul_backward(pass.gate, pass.up, dh, config);
+        let products = Tensor::cat(vec![gate, up], 1);
+        if let Some(sink) = &mut sink {
+            sink(*index, rows.transpose().matmul(products.clone()), product.transpose().matmul(grad));
+        }
+        dx.push(products.matmul(expert.gate_up.transpose()));
     }
     let places = routing.locate(&device);
     let dx = Tensor::cat(dx, 0).select(0, places.clone()).reshape([tokens, top_k, hidden]);
     let dchosen = Tensor::cat(dots, 0).select(0, places).reshape([tokens, top_k]);
     let dlogits = gates.differentiate(dchosen, options);
-    let router = B::linear_backward(x, &weights.router, None, dlogits, config);
-    grads.x = dx.sum_dim(1).reshape([tokens, hidden]) + router.x;
-    grads.router = router.weight;
-    grads
+    let sum = dx.sum_dim(1).reshape([tokens, hidden]);
+    MoeInputGrads {
+        x: B::linear_input_gradient(&weights.router, dlogits.clone(), Some(sum), config),
+        router: B::linear_weight_gradient(x, dlogits, None, config),
+    }
 }
 
 /// Probabilities of the experts and which were chosen.
@@ -137,13 +171,6 @@ struct ExpertPass<B: FusedOps> {
     output: Tensor<B, 2>,
 }
 
-/// Gradients of an expert.
-struct ExpertGrads<B: FusedOps> {
-    x: Tensor<B, 2>,
-    gate_up: Tensor<B, 2>,
-    down: Tensor<B, 2>,
-}
-
 impl<B: FusedOps> Expert<B> {
     fn take(weights: &MoeWeights<B>, index: usize, like: &Tensor<B, 2>) -> Self {
         let matrix = |stack: &Tensor<B, 3>| {
@@ -160,25 +187,6 @@ impl<B: FusedOps> Expert<B> {
         let up = products.narrow(1, intermediate, intermediate);
         let output = (B::silu(gate.clone(), config) * up.clone()).matmul(self.down.clone());
         ExpertPass { gate, up, output }
-    }
-}
-
-impl<B: TrainingOps> Expert<B> {
-    fn differentiate(
-        &self,
-        x: Tensor<B, 2>,
-        pass: ExpertPass<B>,
-        grad: Tensor<B, 2>,
-        config: &KernelConfig,
-    ) -> ExpertGrads<B> {
-        let activated = B::silu(pass.gate.clone(), config);
-        let dh = grad.clone().matmul(self.down.clone().transpose());
-        let down = (activated.clone() * pass.up.clone()).transpose().matmul(grad);
-        let dup = dh.clone() * activated;
-        let dgate = B::activation_backward(Activation::Silu, pass.gate, dh * pass.up, config);
-        let products = Tensor::cat(vec![dgate, dup], 1);
-        let gate_up = x.transpose().matmul(products.clone());
-        ExpertGrads { x: products.matmul(self.gate_up.clone().transpose()), gate_up, down }
     }
 }
 

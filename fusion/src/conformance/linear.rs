@@ -1,7 +1,7 @@
 //! Linear layers: shapes that are no multiple of any tile, every epilogue.
 
 use super::case::{Case, Setting, check_case, check_output};
-use super::compare::reshape;
+use super::compare::{assert_close, reshape, upload};
 use super::{Sampler, Suite};
 use crate::reference::{Array, apply_linear};
 use crate::{Activation, Epilogue, FusedOps, TrainingOps};
@@ -23,6 +23,32 @@ pub fn check<B: TrainingOps>(suite: &Suite<B>) {
         check_output(suite, &LinearCase::new([rows, 64], 129, None, false, false));
     }
     check_output(suite, &LinearCase::new([0, 5], 3, Some(Activation::GeluTanh), true, true));
+    if suite.gradients {
+        check_sums(suite);
+    }
+}
+
+/// The gradient of a weight that goes on from what was summed before, in memory of its own and in memory that somebody
+/// else holds, around the edges of register tiles and over no rows.
+fn check_sums<B: TrainingOps>(suite: &Suite<B>) {
+    for [rows, inputs, outputs] in [[0, 3, 5], [1, 1, 1], [7, 33, 5], [40, 70, 133]] {
+        let mut sampler = Sampler::new(3);
+        let [x, grad, sum] = [[rows, inputs], [rows, outputs], [outputs, inputs]].map(|shape| sampler.draw(&shape));
+        let mut expected = sum.clone();
+        for (index, expected) in expected.data.iter_mut().enumerate() {
+            let (output, input) = (index / inputs, index % inputs);
+            *expected +=
+                (0..rows).map(|row| grad.data[row * outputs + output] * x.data[row * inputs + input]).sum::<f64>();
+        }
+        let upload = |array: &Array, shape| reshape(upload::<B>(array, &suite.device), shape);
+        let (x, grad) = (upload(&x, [rows, inputs]), upload(&grad, [rows, outputs]));
+        let held = upload(&sum, [outputs, inputs]);
+        let add = |sum| B::linear_weight_gradient(x.clone(), grad.clone(), Some(sum), &suite.config).flatten(0, 1);
+        let what = format!("weight gradient over {rows} rows of {inputs} to {outputs}");
+        assert_close(&what, add(held.clone()), &expected, suite.tolerance.gradient);
+        assert_close(&format!("{what}: what was held"), held.flatten(0, 1), &sum, 0.0);
+        assert_close(&what, add(upload(&sum, [outputs, inputs])), &expected, suite.tolerance.gradient);
+    }
 }
 
 /// Operands: `x`, `weight`, then `bias` and `residual` where there are.

@@ -2,17 +2,17 @@
 
 mod results;
 
-pub use results::{
-    AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, GatedMlpForward,
-    GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward, LossGrads, LossInputs, LossOptions,
-    MoeGrads, NormGrads, NormLinearGrads, PlainMlpForward, PlainMlpGrads, QkGrads, RmsNormForward, RowGrads,
-};
-
 use crate::{
     Activation, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, KernelConfig,
     MoeOptions, MoeWeights, Norm, PlainMlpWeights, QueryKey, RmsWeights, Rotary, Weight, compose,
 };
 use burn_tensor::{Int, Tensor};
+pub use results::{
+    ActivationGrads, AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads,
+    DifferentiatedLoss, GatedMlpForward, GatedMlpGrads, LayerNormForward, LinearForward, LinearGrads, LossForward,
+    LossGrads, LossInputs, LossOptions, MoeGrads, MoeInputGrads, NormGrads, NormLinearGrads, PlainMlpForward,
+    PlainMlpGrads, QkGrads, RmsNormForward, RowGrads, SiluMulGrads,
+};
 
 /// What training a transformer needs beside the ops themselves.
 ///
@@ -21,7 +21,9 @@ use burn_tensor::{Int, Tensor};
 /// on its inner backend `B`. The loss and the optimiser's step are of training alone.
 ///
 /// Every op has a default, as in [`FusedOps`]: a composition of plain Burn ops. A gradient that nobody wants is still
-/// computed by a `*_backward`; what frozen weights need is in [`compose`], as `*_input_gradient`.
+/// computed by a `*_backward`; the parts that these are made of (`linear_input_gradient`, `linear_weight_gradient`,
+/// `bias_gradient`, ..) are methods of their own, which nodes with frozen operands call, and which a backend with
+/// kernels replaces. What frozen weights need of larger ops is in [`compose`], as `*_input_gradient`.
 ///
 /// Contracts on shapes are those of the ops; a gradient has the shape of its operand and is f32.
 pub trait TrainingOps: FusedOps {
@@ -313,5 +315,77 @@ pub trait TrainingOps: FusedOps {
     /// [`AdamWOptions::grad_scale`].
     fn sum_of_squares<const D: usize>(x: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, 1> {
         Self::scope(config, || compose::optim::sum_of_squares(x, config))
+    }
+
+    /// `grad·W + sum`: the gradient of a linear layer's input alone, `[.., in]` for a `grad` `[.., out]`. `sum` is what
+    /// other layers of the same input gave.
+    fn linear_input_gradient<const D: usize>(
+        weight: &Weight<Self>,
+        grad: Tensor<Self, D>,
+        sum: Option<Tensor<Self, D>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, D> {
+        Self::scope(config, || compose::linear::linear_input_gradient(weight, grad, sum, config))
+    }
+
+    /// `gradᵀ·x + sum` over all rows: the gradient of a linear layer's weight alone, `[out, in]`. `sum` is what was
+    /// summed before (other chunks, other micro-batches); a backend may add to it in place where nobody else holds it.
+    fn linear_weight_gradient<const D: usize>(
+        x: Tensor<Self, D>,
+        grad: Tensor<Self, D>,
+        sum: Option<Tensor<Self, 2>>,
+        config: &KernelConfig,
+    ) -> Tensor<Self, 2> {
+        Self::scope(config, || compose::linear::linear_weight_gradient(x, grad, sum))
+    }
+
+    /// `Σ grad` over the rows: the gradient of a bias alone, `[out]`.
+    fn bias_gradient<const D: usize>(grad: Tensor<Self, D>, config: &KernelConfig) -> Tensor<Self, 1> {
+        Self::scope(config, || compose::linear::bias_gradient(grad))
+    }
+
+    /// [`TrainingOps::activation_backward`] and [`TrainingOps::bias_gradient`] of its result.
+    fn activation_bias_backward<const D: usize>(
+        activation: Activation,
+        x: Tensor<Self, D>,
+        grad: Tensor<Self, D>,
+        config: &KernelConfig,
+    ) -> ActivationGrads<Self, D> {
+        Self::scope(config, || compose::activation::activation_bias_backward(activation, x, grad, config))
+    }
+
+    /// Gradients of `silu(gate) ⊙ up` from that of the product: `dup = grad ⊙ silu(gate)`, `dgate = grad ⊙ up ⊙
+    /// silu'(gate)`.
+    fn silu_mul_backward<const D: usize>(
+        gate: Tensor<Self, D>,
+        up: Tensor<Self, D>,
+        grad: Tensor<Self, D>,
+        config: &KernelConfig,
+    ) -> SiluMulGrads<Self, D> {
+        Self::scope(config, || compose::mlp::silu_mul_backward(gate, up, grad, config))
+    }
+
+    /// [`TrainingOps::moe_backward`] with frozen experts: without the gradients that are as large as they are.
+    fn moe_input_backward(
+        x: Tensor<Self, 2>,
+        weights: &MoeWeights<Self>,
+        options: MoeOptions,
+        grad: Tensor<Self, 2>,
+        config: &KernelConfig,
+    ) -> MoeInputGrads<Self> {
+        Self::scope(config, || compose::moe::moe_input_backward(x, weights, options, grad, config))
+    }
+
+    /// [`TrainingOps::lm_head_cross_entropy`] with the gradients of both operands, of the weight's where
+    /// `weight_trains`: each chunk's logits are computed once, for the loss and for its gradients.
+    fn lm_head_cross_entropy_differentiated(
+        inputs: LossInputs<'_, Self>,
+        weight_trains: bool,
+        options: LossOptions,
+        config: &KernelConfig,
+    ) -> DifferentiatedLoss<Self> {
+        Self::scope(config, || {
+            compose::loss::lm_head_cross_entropy_differentiated(inputs, weight_trains, options, config)
+        })
     }
 }

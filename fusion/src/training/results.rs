@@ -112,6 +112,15 @@ pub struct LinearGrads<B: Backend, const D: usize> {
     pub bias: Tensor<B, 1>,
 }
 
+/// Gradients of an activation's argument and of the bias in it.
+#[derive(Debug, Clone)]
+pub struct ActivationGrads<B: Backend, const D: usize> {
+    /// Shaped like the argument.
+    pub x: Tensor<B, D>,
+    /// `Σ x` over the rows, `[d]`.
+    pub bias: Tensor<B, 1>,
+}
+
 /// An RMS norm's output and what its backward needs.
 #[derive(Debug, Clone)]
 pub struct RmsNormForward<F: TensorFamily, const D: usize> {
@@ -198,6 +207,17 @@ pub struct GatedMlpGrads<B: Backend, const D: usize> {
     pub down: Tensor<B, 2>,
 }
 
+/// Gradients of the factors of `silu(gate) ⊙ up`, and the product again, which the next weight's gradient needs.
+#[derive(Debug, Clone)]
+pub struct SiluMulGrads<B: Backend, const D: usize> {
+    /// Of the gate.
+    pub gate: Tensor<B, D>,
+    /// Of what it opens.
+    pub up: Tensor<B, D>,
+    /// `silu(gate) ⊙ up`.
+    pub product: Tensor<B, D>,
+}
+
 /// A plain MLP's output and what its backward needs.
 #[derive(Debug, Clone)]
 pub struct PlainMlpForward<B: Backend, const D: usize> {
@@ -233,6 +253,15 @@ pub struct MoeGrads<B: Backend> {
     pub gate_up: Tensor<B, 3>,
     /// `[experts, intermediate, hidden]`.
     pub down: Tensor<B, 3>,
+}
+
+/// Gradients of a mixture whose experts are frozen. The choice of experts is constant.
+#[derive(Debug, Clone)]
+pub struct MoeInputGrads<B: Backend> {
+    /// `[tokens, hidden]`.
+    pub x: Tensor<B, 2>,
+    /// `[experts, hidden]`.
+    pub router: Tensor<B, 2>,
 }
 
 /// Gradients of QK-norm and rotary embedding.
@@ -273,7 +302,7 @@ pub struct AttentionGrads<F: TensorFamily> {
 pub struct LossForward<B: Backend> {
     /// Mean over the targets that count, `[1]`; NaN when none does, as in PyTorch.
     pub loss: Tensor<B, 1>,
-    /// `log Σ exp(logit)` of each position, `[tokens, 1]`.
+    /// `log Σ exp(logit)` of each position that counts, 0 for the others, `[tokens, 1]`.
     pub lse: Tensor<B, 2>,
 }
 
@@ -284,6 +313,17 @@ pub struct LossGrads<B: Backend> {
     pub hidden: Tensor<B, 2>,
     /// `[vocab, hidden]`.
     pub weight: Tensor<B, 2>,
+}
+
+/// The loss with its own gradients: those of 1 in place of the gradient that comes later.
+#[derive(Debug, Clone)]
+pub struct DifferentiatedLoss<B: Backend> {
+    /// The loss.
+    pub forward: LossForward<B>,
+    /// `[tokens, hidden]`.
+    pub hidden: Tensor<B, 2>,
+    /// `[vocab, hidden]`, where the weight trains.
+    pub weight: Option<Tensor<B, 2>>,
 }
 
 /// Operands of the loss.

@@ -1,7 +1,7 @@
 //! How a product runs.
 
 use crate::Launch;
-use crate::config::KernelConfig;
+use crate::config::{KernelConfig, SimdConfig};
 use crate::gemm::macro_kernel::blocking::Blocking;
 use crate::gemm::shape::{Layout, ProductShape};
 use crate::gemm::split::Split;
@@ -20,6 +20,8 @@ pub struct Plan {
     /// Whether an f32 A may be rounded to bf16 against a bf16 B, where the tier multiplies bf16: twice the rate and
     /// more, for a relative error of up to 2⁻⁸ an element. It is, but for few rows ([`Plan::rounds`]).
     pub bf16_activations: bool,
+    /// Whether both operands may be rounded to bf16 where B is f32 and both are packed, at the same rate.
+    pub bf16_products: bool,
     /// The algorithm; `None` chooses one by shape. One that does not apply to the operands is replaced by a choice.
     pub variant: Option<Variant>,
     /// How a single product, or a group of products of one A, is divided; `None` decides by the work. Batches always
@@ -31,7 +33,7 @@ impl From<Launch> for Plan {
     /// Block sizes for this machine, the algorithm by shape; nothing is rounded.
     fn from(launch: Launch) -> Self {
         let blocking = Blocking::detect(launch);
-        Self { launch, blocking, bf16_activations: false, variant: None, split: None }
+        Self { launch, blocking, bf16_activations: false, bf16_products: false, variant: None, split: None }
     }
 }
 
@@ -45,7 +47,8 @@ impl From<&KernelConfig> for Plan {
     /// What a configuration sets, the rest for this machine.
     fn from(config: &KernelConfig) -> Self {
         let plan = Self::from(Launch::from(config));
-        Self { blocking: plan.blocking.with(&config.tiling), bf16_activations: config.simd.bf16_activations, ..plan }
+        let SimdConfig { bf16_activations, bf16_products, .. } = config.simd;
+        Self { blocking: plan.blocking.with(&config.tiling), bf16_activations, bf16_products, ..plan }
     }
 }
 

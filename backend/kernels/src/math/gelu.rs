@@ -8,11 +8,11 @@ use super::{LaneOps, polynomial};
 use core::f32::consts::{LN_2, LOG2_E};
 
 /// From here on to the left the forms round to 0; the bounds also keep -∞ · 0 out.
-const TANH_HIGHEST: f32 = 10.8;
-const ERF_HIGHEST: f32 = 14.8;
+pub(super) const TANH_HIGHEST: f32 = 10.8;
+pub(super) const ERF_HIGHEST: f32 = 14.8;
 
 /// `√(8/π)` and 0.044715 of it: twice the argument of the hyperbolic tangent is `x (c₀ + c₁ x²)`.
-const TANH_ARGUMENT: [f32; 2] = [1.595_769_2, 0.071_354_814];
+pub(super) const TANH_ARGUMENT: [f32; 2] = [1.595_769_2, 0.071_354_814];
 
 /// `Φ(-t) e^{t²/2}` on 0 ≤ t ≤ 15 is the quotient of these, minimax: relative error below 2⁻²⁷. No coefficient is
 /// negative, so nothing cancels.
@@ -40,7 +40,7 @@ pub fn gelu_tanh_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
 
 /// Twice the argument of the hyperbolic tangent.
 #[inline(always)]
-fn tanh_argument<I: LaneOps>(isa: I, t: I::V) -> I::V {
+pub(super) fn tanh_argument<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let slope = isa.mul_add(isa.splat(TANH_ARGUMENT[1]), isa.mul(t, t), isa.splat(TANH_ARGUMENT[0]));
     isa.mul(t, slope)
 }
@@ -72,13 +72,20 @@ pub fn gelu_erf<I: LaneOps>(isa: I, x: I::V) -> I::V {
 /// `Φ(-t)` for 0 ≤ t ≤ 15.
 #[inline(always)]
 fn normal_tail_by_quotient<I: LaneOps>(isa: I, t: I::V) -> I::V {
+    normal_tail_and_decay(isa, t)[0]
+}
+
+/// `Φ(-t)` and `e^{-t²/2}` for 0 ≤ t ≤ 15.
+#[inline(always)]
+pub(super) fn normal_tail_and_decay<I: LaneOps>(isa: I, t: I::V) -> [I::V; 2] {
     let square = isa.mul(t, t);
     // What the rounding of t² added: with FMA exact; without, 0, and the error of the tail grows with t².
     let added = isa.neg_mul_add(t, t, square);
     let (n, u) = reduce_half(isa, square);
     let e = polynomial(isa, isa.sub(u, added), HALF_DECAY);
-    let over = isa.mul(isa.mul_pow2_low(e, n), polynomial(isa, t, TAIL_OVER));
-    isa.div_near(over, polynomial(isa, t, TAIL_UNDER))
+    let decay = isa.mul_pow2_low(e, n);
+    let over = isa.mul(decay, polynomial(isa, t, TAIL_OVER));
+    [isa.div_near(over, polynomial(isa, t, TAIL_UNDER)), decay]
 }
 
 /// [`gelu_erf`] of a bf16, of which bf16 is stored: relative error below 2⁻¹³·⁴, 1/21 of what rounding the result adds,

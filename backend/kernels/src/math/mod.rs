@@ -7,11 +7,13 @@ mod exp;
 mod gelu;
 mod lanes;
 mod mills;
+mod slope;
 
 pub(crate) use exp::{decay_any, decay_any_16bit};
 pub use exp::{exp, sigmoid, sigmoid_bf16, silu, silu_bf16, tanh};
 pub use gelu::{gelu_erf, gelu_erf_bf16, gelu_tanh, gelu_tanh_bf16};
 pub use lanes::{LaneOps, Unrolled};
+pub use slope::{silu_and_slope, slope};
 
 use serde::{Deserialize, Serialize};
 

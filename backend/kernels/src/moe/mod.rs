@@ -16,9 +16,12 @@
 //! - Buffers between the phases come from the pool. X is read in place for an expert with one slot, and else copied
 //!   to where Y will be: rows of an expert are contiguous.
 
+mod backward;
 mod combine;
 mod parts;
 mod routing;
+
+pub use backward::{ExpertGradients, MoeGradients, moe_backward};
 
 use super::elementwise::silu_mul_in_place;
 use super::gemm::{Epilogue, GEMV_ROWS, Matrix, OutMatrix, Plan, Variant};

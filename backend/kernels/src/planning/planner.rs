@@ -36,7 +36,7 @@ struct Setting {
     key: PlanKey,
     blocks: [Option<usize>; 3],
     prefetch: usize,
-    rounds: bool,
+    rounds: [bool; 2],
     tuned: bool,
 }
 
@@ -81,7 +81,7 @@ pub fn plan_product(shape: ProductShape, config: &KernelConfig) -> Plan {
         key: PlanKey::new(shape, usual.launch),
         blocks: [mc, kc, nc],
         prefetch: usual.launch.prefetch,
-        rounds: usual.bf16_activations,
+        rounds: [usual.bf16_activations, usual.bf16_products],
         tuned: config.planning.tune && !config.deterministic,
     };
     let found = PLANS.read().unwrap_or_else(PoisonError::into_inner).get(&setting).copied();
@@ -108,8 +108,12 @@ fn model(setting: &Setting, usual: &Plan) -> Choice {
     let shape @ ProductShape { a, b, .. } = setting.key.shape;
     // The loops around instructions for bf16 derive blocks of their own.
     let multiplies_bf16 = matches!(setting.key.tier, Tier::Avx512Bf16 | Tier::Amx)
-        && b == ElementType::Bf16
-        && (a == ElementType::Bf16 || setting.rounds);
+        && match (a, b) {
+            (ElementType::Bf16, ElementType::Bf16) => true,
+            (ElementType::F32, ElementType::Bf16) => setting.rounds[0],
+            (ElementType::F32 | ElementType::Bf16, ElementType::F32) => setting.rounds[1],
+            _ => false,
+        };
     if multiplies_bf16 {
         return Choice::of(usual, &shape);
     }
@@ -119,8 +123,9 @@ fn model(setting: &Setting, usual: &Plan) -> Choice {
 /// The plan of the file, else the fastest of the candidates, which is written to the file.
 fn measure_or_load(setting: &Setting, usual: &Plan, planning: &PlanningConfig) -> Choice {
     // Sizes that the configuration fixes are not tuned, so such plans are not those of the file.
-    let fixed =
-        setting.blocks.iter().any(Option::is_some) || setting.prefetch != Launch::OWN_PREFETCH || !setting.rounds;
+    let fixed = setting.blocks.iter().any(Option::is_some)
+        || setting.prefetch != Launch::OWN_PREFETCH
+        || setting.rounds != [true, false];
     let path = if fixed { None } else { machine::plan_file(planning.folder.as_deref()) };
     let measure = || {
         tune::measure(

@@ -86,7 +86,7 @@ impl Plan {
         let variant = self.variant_of(&ProductShape { m: rows, n, k, a: ElementType::F32, b, layout: Layout::Packed });
         let a = RawMatrix { data: RawFloats::new(Floats::F32(&[])), row_stride: 0, col_stride: 1 };
         let panels = RightOperand::Panels(RawFloats::new(weight.panels()));
-        let request = Bf16Request { variant, rounds: self.bf16_activations, rows };
+        let request = Bf16Request { variant, rounds: self.bf16_activations, rounds_both: self.bf16_products, rows };
         Bf16Isa::choose(self.launch.tier, &a, &panels, request).is_some()
     }
 }
@@ -167,7 +167,8 @@ fn run_all(
                 }
             };
             let variant = choose_variant(plan, a, product.right);
-            let request = Bf16Request { variant, rounds: plan.bf16_activations, rows: a.rows() };
+            let request =
+                Bf16Request { variant, rounds: plan.bf16_activations, rounds_both: plan.bf16_products, rows: a.rows() };
             let bf16 = Bf16Isa::choose(plan.launch.tier, &left, &b, request);
             (variant, bf16, RawProduct { b, store, n })
         })

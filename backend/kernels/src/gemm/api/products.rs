@@ -69,7 +69,7 @@ impl ViewProduct {
     unsafe fn run(self, plan: &Plan, offsets: &[Offsets]) {
         let Self { a, b, store, shape: [m, n, k], variant } = self;
         let b = RightOperand::View(b);
-        let request = Bf16Request { variant, rounds: plan.bf16_activations, rows: m };
+        let request = Bf16Request { variant, rounds: plan.bf16_activations, rounds_both: plan.bf16_products, rows: m };
         let problem = Problem {
             a: LeftOperand::plain(a),
             measure: None,

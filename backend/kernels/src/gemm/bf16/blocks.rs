@@ -3,7 +3,6 @@
 use super::{dots, tiles};
 use crate::gemm::bf16::block::Bf16Block;
 use crate::gemm::bf16::isa::Bf16Isa;
-use crate::gemm::bf16::matrix::Bf16Matrix;
 use crate::gemm::left::LeftOperand;
 use crate::gemm::macro_kernel::blocked::{BlockKernel, PackedBlock, RightBlock};
 use crate::gemm::macro_kernel::blocking::Blocking;
@@ -62,12 +61,9 @@ impl BlockKernel for Bf16Blocks {
         };
         match part.b {
             RightOperand::View(b) => {
-                let Some(b) = Bf16Matrix::of(b.from(pc, region.col)) else {
-                    impossible("a right operand that is no bf16 reached a bf16 product")
-                };
                 // SAFETY: the buffer has `right_len` floats; B as the `# Safety` clause of `BlockKernel::prepare_right`
                 // says.
-                unsafe { self.0.pack_right(b, [depth, region.cols], buffer) };
+                unsafe { self.0.pack_right(b.from(pc, region.col), [depth, region.cols], buffer) };
                 Bf16Right { first: VnniPanels::new(buffer.cast_const().cast(), depth), up: None }
             }
             RightOperand::Panels(b) => Bf16Right { first: panels(b), up: None },

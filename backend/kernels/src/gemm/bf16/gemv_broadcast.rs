@@ -6,6 +6,7 @@ use crate::gemm::bf16::pack::Bf16Source;
 use crate::gemm::bf16::vectors::{PAIRS, Register, Vectors};
 use crate::gemm::gemv::gemv_broadcast::{WeightBytes, Words, multiply as broadcast};
 use crate::gemm::macro_kernel::part::ProductPart;
+use crate::impossible::impossible;
 use crate::simd::{Avx512, Avx512Bf16, Bf16Kernel, Isa};
 use half::bf16;
 
@@ -18,6 +19,7 @@ pub(in crate::gemm) unsafe fn multiply(isa: Avx512Bf16, part: &ProductPart, a: B
     match a {
         Bf16Source::Stored(a) => isa.run(BroadcastBf16 { part, a, b }),
         Bf16Source::Rounded(a) => isa.run(BroadcastBf16 { part, a, b }),
+        Bf16Source::RoundedColumns(_) => impossible("columns of f32 reached an algorithm for few rows"),
     }
 }
 

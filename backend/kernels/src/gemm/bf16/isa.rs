@@ -3,7 +3,6 @@
 use super::Bf16Request;
 use crate::Caches;
 use crate::gemm::bf16::dots::DOT_ROWS;
-use crate::gemm::bf16::matrix::Bf16Matrix;
 use crate::gemm::bf16::pack::{Bf16Layout, Bf16Source, pack};
 use crate::gemm::bf16::tiles::{TILE_PAIRS, TILE_ROWS};
 use crate::gemm::left::LeftOperand;
@@ -93,26 +92,38 @@ impl Bf16Isa {
     /// Packs the first `k` rows and `n` columns of B.
     ///
     /// # Safety
-    /// `b` is readable for them; `out` is writable for [`Bf16Isa::right_len`] floats.
-    pub(in crate::gemm) unsafe fn pack_right(self, b: Bf16Matrix, [k, n]: [usize; 2], out: *mut f32) {
+    /// `b` is one that [`Bf16Isa::choose`] takes, readable for them; `out` is writable for [`Bf16Isa::right_len`]
+    /// floats.
+    pub(in crate::gemm) unsafe fn pack_right(self, b: RawMatrix, [k, n]: [usize; 2], out: *mut f32) {
+        let Some(from) = Bf16Source::of(LeftOperand::plain(b.transposed())) else {
+            impossible("a right operand that is no bf16 and not rounded")
+        };
         // SAFETY: the `# Safety` clause of `Bf16Isa::pack_right`.
-        unsafe { pack(self.dots(), Bf16Source::Stored(b.transposed()), [n, k], Bf16Layout::Lines(PANEL), out.cast()) };
+        unsafe { pack(self.dots(), from, [n, k], Bf16Layout::Lines(PANEL), out.cast()) };
     }
 
     /// What multiplies `a` and `b` on `tier`, `None` where f32 arithmetic does: operands that are not both bf16, and
-    /// rows of B that are added up one by one (gemv/axpy.rs). With `rounds`, rows of f32 count as bf16 where they are
-    /// packed or enough of them meet panels.
+    /// rows of B that are added up one by one (gemv/axpy.rs). With `rounds`, an A of f32 counts as bf16 where it is
+    /// packed or enough of its rows meet panels; with `rounds_both` a B of f32 that is packed does too, and an A that
+    /// meets it.
     pub(in crate::gemm) fn choose(tier: Tier, a: &RawMatrix, b: &RightOperand, request: Bf16Request) -> Option<Self> {
-        let Bf16Request { variant, rounds, rows } = request;
-        let is_bf16 = match b {
-            RightOperand::View(b) => matches!(b.data, RawFloats::Bf16(_)),
-            RightOperand::Panels(b) | RightOperand::Gated([b, _]) => matches!(b, RawFloats::Bf16(_)),
+        let Bf16Request { variant, rounds, rounds_both, rows } = request;
+        let blocked = variant == Variant::Blocked;
+        // Rows or columns are contiguous.
+        let packs = |matrix: &RawMatrix| blocked && (matrix.col_stride == 1 || matrix.row_stride == 1);
+        let (is_bf16, rounds) = match b {
+            RightOperand::View(b) => match b.data {
+                RawFloats::Bf16(_) => (true, rounds),
+                RawFloats::F32(_) => (rounds_both && packs(b), rounds_both),
+                RawFloats::F16(_) => (false, false),
+            },
+            RightOperand::Panels(b) | RightOperand::Gated([b, _]) => (matches!(b, RawFloats::Bf16(_)), rounds),
         };
         let gemv = variant == Variant::Dot && rows >= ROUNDED_FROM && !matches!(b, RightOperand::View(_));
         let streams_rows = variant == Variant::Axpy && matches!(b, RightOperand::View(_));
         let takes = match a.data {
             RawFloats::Bf16(_) => !streams_rows,
-            RawFloats::F32(_) => rounds && a.col_stride == 1 && (variant == Variant::Blocked || gemv),
+            RawFloats::F32(_) => rounds && (packs(a) || (gemv && a.col_stride == 1)),
             RawFloats::F16(_) => false,
         };
         if is_bf16 && takes { Self::of(tier) } else { None }

@@ -1,6 +1,6 @@
 //! Strided matrices of bf16.
 
-use crate::gemm::bf16::vectors::{PAIRS, Register, Vectors};
+use crate::gemm::bf16::vectors::{Adjacent, PAIRS, Register, Vectors};
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::simd::{Avx512Bf16, Isa};
 use half::bf16;
@@ -73,5 +73,27 @@ impl Vectors for Bf16Matrix {
             }
             isa.base().load(pairs.as_ptr().cast())
         }
+    }
+}
+
+/// With rows that are adjacent (`row_stride` 1).
+impl Adjacent for Bf16Matrix {
+    #[inline(always)]
+    unsafe fn load_pairs(self, isa: Avx512Bf16, (lane, step): (usize, usize), have: [usize; 2]) -> Register {
+        let [lanes, steps] = have;
+        let load = |step: usize| {
+            let from: *const u16 = self.at(lane, step).cast();
+            // SAFETY: by the `# Safety` clause of `Adjacent::load_pairs`, `lanes` vectors exist at this step.
+            unsafe {
+                if lanes == PAIRS {
+                    return isa.base().load_bf16(from);
+                }
+                let mut some = [0u16; PAIRS];
+                core::ptr::copy_nonoverlapping(from, some.as_mut_ptr(), lanes);
+                isa.base().load_bf16(some.as_ptr())
+            }
+        };
+        let odd = if steps == 1 { isa.base().splat(0.0) } else { load(step + 1) };
+        isa.base().pair_bf16(load(step), odd)
     }
 }

@@ -1,5 +1,5 @@
 //! Products of bf16 matrices by instructions that multiply pairs: `vdpbf16ps` (AVX-512 BF16) and `tdpbf16ps` (AMX). A
-//! of f32 is rounded to bf16 while it is packed, where the plan allows it (rounded.rs).
+//! of f32, or both operands, are rounded to bf16 while they are packed, where the plan allows it (rounded.rs).
 //!
 //! Both sum two products of neighbouring steps of the depth into one f32, and both read B as lines of 16 columns of
 //! such pairs:
@@ -60,6 +60,8 @@ pub(in crate::gemm) struct Bf16Request {
     pub(in crate::gemm) variant: Variant,
     /// Whether an A of f32 may be rounded.
     pub(in crate::gemm) rounds: bool,
+    /// Whether a B of f32 may be rounded too.
+    pub(in crate::gemm) rounds_both: bool,
     /// Rows of A.
     pub(in crate::gemm) rows: usize,
 }

@@ -6,15 +6,15 @@
 //! ```text
 //! along the depth    pairs are 32-bit numbers: load LANES of them from LANES vectors, transpose in registers;
 //!                    tiles of A just copy
-//! across vectors     load LANES vectors of an even and an odd step, and interleave
+//! across vectors     load LANES vectors of an even and an odd step, and interleave; tiles of A transpose that
 //! neither            element by element
 //! ```
 
 use crate::gemm::bf16::matrix::Bf16Matrix;
-use crate::gemm::bf16::rounded::RoundedRows;
-use crate::gemm::bf16::vectors::{PAIRS, Vectors};
+use crate::gemm::bf16::rounded::{RoundedColumns, RoundedRows};
+use crate::gemm::bf16::vectors::{Adjacent, PAIRS, Register, Vectors};
 use crate::gemm::left::LeftOperand;
-use crate::simd::{Avx512, Avx512Bf16, Bf16Kernel, Isa, PANEL};
+use crate::simd::{Avx512Bf16, Bf16Kernel, Isa, PANEL};
 
 /// The layout of vectors in a panel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +32,16 @@ pub(in crate::gemm) enum Bf16Source {
     Stored(Bf16Matrix),
     /// Rows of f32.
     Rounded(RoundedRows),
+    /// Columns of f32.
+    RoundedColumns(RoundedColumns),
 }
 
 impl Bf16Source {
-    /// The operand, if it is bf16 or contiguous rows of f32.
+    /// The operand, if it is bf16, or f32 with contiguous rows or columns.
     pub(in crate::gemm) fn of(left: LeftOperand) -> Option<Self> {
-        Bf16Matrix::of(left.matrix).map(Self::Stored).or_else(|| RoundedRows::of(left).map(Self::Rounded))
+        let rounded = || RoundedRows::of(left).map(Self::Rounded);
+        let columns = || RoundedColumns::of(left).map(Self::RoundedColumns);
+        Bf16Matrix::of(left.matrix).map(Self::Stored).or_else(rounded).or_else(columns)
     }
 }
 
@@ -84,17 +88,27 @@ impl Bf16Kernel for Pack {
             unsafe {
                 match (layout, from) {
                     (Bf16Layout::Tiles, Bf16Source::Stored(halves)) => {
-                        shape.of(halves.from(lane, 0)).copy_tiles(isa, out)
+                        let panel = shape.of(halves.from(lane, 0));
+                        match halves.row_stride {
+                            1 if halves.col_stride != 1 => panel.turn_tiles(isa, out),
+                            _ => panel.copy_tiles(isa, out),
+                        }
+                    }
+                    (Bf16Layout::Tiles, Bf16Source::RoundedColumns(columns)) => {
+                        shape.of(columns.from(lane, 0)).turn_tiles(isa, out)
                     }
                     (Bf16Layout::Tiles, Bf16Source::Rounded(rows)) => shape.of(rows.from(lane, 0)).copy_tiles(isa, out),
                     (Bf16Layout::Lines(_), Bf16Source::Rounded(rows)) => {
                         shape.of(rows.from(lane, 0)).transpose(isa, out)
                     }
+                    (Bf16Layout::Lines(_), Bf16Source::RoundedColumns(columns)) => {
+                        shape.of(columns.from(lane, 0)).interleave(isa, out)
+                    }
                     (Bf16Layout::Lines(_), Bf16Source::Stored(halves)) => {
                         let panel = shape.of(halves.from(lane, 0));
                         match (halves.row_stride, halves.col_stride) {
                             (_, 1) => panel.transpose(isa, out),
-                            (1, _) => panel.interleave(isa.base(), out),
+                            (1, _) => panel.interleave(isa, out),
                             _ => panel.gather(out),
                         }
                     }
@@ -174,39 +188,64 @@ impl<V: Vectors> Bf16Panel<V> {
     }
 }
 
-impl Bf16Panel<Bf16Matrix> {
+impl<V: Adjacent> Bf16Panel<V> {
     /// Lines from adjacent vectors.
     ///
     /// # Safety
     /// As for [`pack`].
     #[inline(always)]
-    unsafe fn interleave(self, isa: Avx512, out: *mut u32) {
+    unsafe fn interleave(self, isa: Avx512Bf16, out: *mut u32) {
         for step in (0..self.depth).step_by(2) {
             for lane in (0..self.width).step_by(PAIRS) {
-                let have = self.lanes.saturating_sub(lane).min(PAIRS);
-                let load = |step: usize| {
-                    if have == 0 || step >= self.depth {
-                        return isa.splat(0.0);
-                    }
-                    let from: *const u16 = self.from.at(lane, step).cast();
-                    // SAFETY: by the `# Safety` clause of `pack`, `have` vectors exist from `lane` on.
-                    unsafe {
-                        if have == PAIRS {
-                            return isa.load_bf16(from);
-                        }
-                        let mut some = [0u16; 16];
-                        core::ptr::copy_nonoverlapping(from, some.as_mut_ptr(), have);
-                        isa.load_bf16(some.as_ptr())
-                    }
-                };
-                let pairs = isa.pair_bf16(load(step), load(step + 1));
                 // SAFETY: `from` is readable for `lanes` x `depth`, and measured where it has scales (`# Safety` of
                 // `pack`); the last store ends within the slack.
-                unsafe { isa.store(out.add(step / 2 * self.width + lane).cast(), pairs) };
+                unsafe {
+                    let pairs = self.load_pairs(isa, (lane, step));
+                    isa.base().store(out.add(step / 2 * self.width + lane).cast(), pairs);
+                }
             }
         }
     }
 
+    /// Tiles of 16 vectors by 16 pairs.
+    ///
+    /// # Safety
+    /// As for [`pack`].
+    #[inline(always)]
+    unsafe fn turn_tiles(self, isa: Avx512Bf16, out: *mut u32) {
+        let base = isa.base();
+        for (tile, step) in (0..self.depth).step_by(2 * PAIRS).enumerate() {
+            let mut square = [base.splat(0.0); 16];
+            for (pair, column) in square.iter_mut().enumerate() {
+                if step + 2 * pair < self.depth {
+                    // SAFETY: `from` is readable for `lanes` x `depth` (`# Safety` of `pack`).
+                    *column = unsafe { self.load_pairs(isa, (0, step + 2 * pair)) };
+                }
+            }
+            base.transpose(&mut square);
+            for (lane, &row) in square.iter().enumerate() {
+                // SAFETY: `out` is writable for whole tiles (`# Safety` of `pack`).
+                unsafe { base.store(out.add((tile * 16 + lane) * PAIRS).cast(), row) };
+            }
+        }
+    }
+
+    /// Pairs of 16 vectors from `lane` on, zeros for those that do not exist.
+    ///
+    /// # Safety
+    /// As for [`pack`]; `step` is less than the depth.
+    #[inline(always)]
+    unsafe fn load_pairs(&self, isa: Avx512Bf16, (lane, step): (usize, usize)) -> Register {
+        let have = self.lanes.saturating_sub(lane).min(PAIRS);
+        if have == 0 {
+            return isa.base().splat(0.0);
+        }
+        // SAFETY: by the `# Safety` clause of `pack`, `have` vectors exist from `lane` on, and the steps to the depth.
+        unsafe { self.from.load_pairs(isa, (lane, step), [have, (self.depth - step).min(2)]) }
+    }
+}
+
+impl Bf16Panel<Bf16Matrix> {
     /// Lines from vectors with any strides.
     ///
     /// # Safety

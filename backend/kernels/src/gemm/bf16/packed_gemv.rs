@@ -20,6 +20,7 @@ use crate::gemm::macro_kernel::store::Finish;
 use crate::gemm::region::{Region, TilePlace};
 use crate::gemm::variant::GEMV_ROWS;
 use crate::gemm::vnni_panels::VnniPanels;
+use crate::impossible::impossible;
 use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Avx512Bf16, Bf16Kernel, Isa, PANEL};
 
@@ -52,6 +53,7 @@ impl Bf16Rows {
         match a {
             Bf16Source::Stored(from) => isa.run(CopyRows { from, shape, padded, out: (out, stride) }),
             Bf16Source::Rounded(from) => isa.run(CopyRows { from, shape, padded, out: (out, stride) }),
+            Bf16Source::RoundedColumns(_) => impossible("columns of f32 reached an algorithm for few rows"),
         }
         Self { data: out, stride, _buffer: buffer }
     }

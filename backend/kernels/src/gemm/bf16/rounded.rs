@@ -6,7 +6,7 @@
 //! off by at most `2⁻⁸ · Σ|aᵢ·bᵢ|` beyond what sums of exact bf16 are (see [`super`]). An element beyond the largest
 //! bf16 becomes infinite.
 
-use crate::gemm::bf16::vectors::{PAIRS, Register, Vectors};
+use crate::gemm::bf16::vectors::{Adjacent, PAIRS, Register, Vectors};
 use crate::gemm::left::{LeftOperand, RowScales};
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::registers::load_up_to;
@@ -36,6 +36,48 @@ impl RoundedRows {
     pub(in crate::gemm) fn from(self, row: usize, col: usize) -> Self {
         let data = self.data.wrapping_offset(row as isize * self.row_stride).wrapping_add(col);
         Self { data, scales: self.scales.map(|scales| scales.from(row, col)), ..self }
+    }
+}
+
+/// f32 whose rows lie beside each other: element `(i, p)` is `i + p · depth_stride` from `data`.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::gemm) struct RoundedColumns {
+    data: *const f32,
+    depth_stride: isize,
+}
+
+impl RoundedColumns {
+    /// The operand, if its columns are contiguous f32.
+    pub(in crate::gemm) fn of(left: LeftOperand) -> Option<Self> {
+        match left {
+            LeftOperand {
+                matrix: RawMatrix { data: RawFloats::F32(data), row_stride: 1, col_stride: depth_stride },
+                scales: None,
+            } => Some(Self { data, depth_stride }),
+            _ => None,
+        }
+    }
+
+    /// The columns from element `(row, col)` on.
+    #[inline(always)]
+    pub(in crate::gemm) fn from(self, row: usize, col: usize) -> Self {
+        Self { data: self.data.wrapping_add(row).wrapping_offset(col as isize * self.depth_stride), ..self }
+    }
+}
+
+impl Adjacent for RoundedColumns {
+    #[inline(always)]
+    unsafe fn load_pairs(self, isa: Avx512Bf16, (lane, step): (usize, usize), have: [usize; 2]) -> Register {
+        let [lanes, steps] = have;
+        let even = self.from(lane, step).data;
+        // SAFETY: by the `# Safety` clause of `Adjacent::load_pairs`, so many vectors and steps exist.
+        unsafe {
+            let odd = match steps {
+                1 => isa.base().splat(0.0),
+                _ => load_up_to(isa.base(), even.wrapping_offset(self.depth_stride), lanes),
+            };
+            isa.round_pair(load_up_to(isa.base(), even, lanes), odd)
+        }
     }
 }
 

@@ -16,3 +16,13 @@ pub(in crate::gemm) trait Vectors: Copy {
     /// `have` (1 ..= 32) steps of the vector exist.
     unsafe fn load(self, isa: Avx512Bf16, place: (usize, usize), have: usize) -> Register;
 }
+
+/// Vectors of which a step of several is one load.
+pub(in crate::gemm) trait Adjacent: Copy {
+    /// The pair of steps `step` and the next one of each of 16 vectors from `lane` on; 0 for vectors beyond `have[0]`,
+    /// and for the second step where `have[1]` is 1.
+    ///
+    /// # Safety
+    /// `have[0]` (1 ..= 16) vectors and `have[1]` (1 or 2) steps exist.
+    unsafe fn load_pairs(self, isa: Avx512Bf16, place: (usize, usize), have: [usize; 2]) -> Register;
+}

@@ -85,7 +85,8 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
     report_size(Probe::BlockColumns, nc);
     let a_len = if part.left.is_some() { 0 } else { round_to_line(kernel.left_len(mc, kc)) };
     let b_len = round_to_line(kernel.right_len(part, kc, nc));
-    let partial_len = if part.depth > kc && part.store.needs_partial() { rows * nc * factors } else { 0 };
+    let (store, continues) = part.store.continuing();
+    let partial_len = if part.depth > kc && store.needs_partial() { rows * nc * factors } else { 0 };
     let mut scratch = Scratch::take(a_len + b_len * factors + partial_len);
     let a_buffer = scratch.as_mut_ptr();
     let b_buffer = a_buffer.wrapping_add(a_len);
@@ -95,11 +96,11 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
 
     for jc in (0..cols).step_by(nc) {
         let wide = Region { row, col: col + jc, rows, cols: nc.min(cols - jc) };
-        let store = if partial_len == 0 { part.store } else { part.store.with_partial(partial, wide, nc) };
+        let store = if partial_len == 0 { store } else { store.with_partial(partial, wide, nc) };
         let mut pc = 0;
         loop {
             let depth = kc.min(part.depth - pc);
-            let depth_block = DepthBlock { first: pc == 0, last: pc + depth == part.depth };
+            let depth_block = DepthBlock { first: pc == 0 && !continues, last: pc + depth == part.depth };
             // SAFETY: by the `# Safety` clause of `multiply_blocked`, the block lies in the part; each buffer has
             // `right_len` of the largest block.
             let right = unsafe { kernel.prepare_right(part, RightBlock { region: wide, pc, depth, buffers }) };

@@ -75,6 +75,15 @@ impl Store {
         Self { out: self.out.offset(by), partial: self.partial.wrapping_offset(by), ..self }
     }
 
+    /// The store of a blocked product, and whether an f32 output that is only added to holds what was summed before the
+    /// first block of the depth: the sums go on in it, and a tile adds to them as it does in every later block.
+    #[inline(always)]
+    pub(in crate::gemm) fn continuing(self) -> (Self, bool) {
+        let plain = self.bias.is_none() && self.activation.is_none() && self.residual.is_none() && !self.gated;
+        let continues = self.accumulate && plain && matches!(self.out, RawFloatsMut::F32(_));
+        (Self { accumulate: self.accumulate && !continues, ..self }, continues)
+    }
+
     /// Whether sums of several blocks of the depth need memory of their own: the output is too coarse for them, or
     /// holds what is added last.
     pub(in crate::gemm) fn needs_partial(&self) -> bool {
