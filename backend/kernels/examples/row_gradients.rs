@@ -27,8 +27,12 @@ fn main() {
         println!("{threads} threads, {launch:?}");
         for rows in [512, 4096] {
             norms(launch, rows, 2048);
+            println!("no prefetch");
             norms(Launch { prefetch: 0, ..launch }, rows, 2048);
-            norms(Launch { prefetch: 2048, ..launch }, rows, 2048);
+            println!("batch 1");
+            norms(Launch { block: 12 << 10, ..launch }, rows, 2048);
+            println!("batch 1, no prefetch");
+            norms(Launch { block: 12 << 10, prefetch: 0, ..launch }, rows, 2048);
         }
         heads(launch, 512);
         heads(launch, 4096);
@@ -57,7 +61,7 @@ fn measure(what: &str, rounds: usize, mut ops: Vec<Op<'_>>) {
         if i == 0 {
             copied = rate;
         }
-        println!("{what:14} {name:28} {:9.3} ms {rate:7.1} GB/s {:5.2} of a copy", best * 1e3, rate / copied);
+        println!("{what:14} {name:30} {:9.3} ms {rate:7.1} GB/s {:5.2} of a copy", best * 1e3, rate / copied);
     }
 }
 
@@ -114,7 +118,7 @@ fn norms(launch: Launch, rows: usize, d: usize) {
     let (x, grad, added) = (numbers(rows * d), numbers(rows * d), numbers(rows * d));
     let gamma = numbers(d);
     let (mean, rstd) = (vec![0.1f32; rows], vec![1.5f32; rows]);
-    let [mut b0, mut b1, mut b2, mut b3, mut b4, mut b5, mut b6] = core::array::from_fn(|_| zeros(rows * d));
+    let [mut b0, mut b1, mut b2, mut b3, mut b4, mut b5, mut b6, mut b7] = core::array::from_fn(|_| zeros(rows * d));
     let bytes = 4 * rows * d;
     let view = |x| NormRows::contiguous(Floats::F32(x), d);
     let (x, grad, gamma, mean, rstd, added) = (&x[..], &grad[..], &gamma[..], &mean[..], &rstd[..], &added[..]);
@@ -163,6 +167,14 @@ fn norms(launch: Launch, rows: usize, d: usize) {
             }),
         ),
         (
+            "add and rms backward in place",
+            4 * bytes,
+            Box::new(|| {
+                let weights = NormWeightGrads { gamma: s5, beta: None };
+                norm_backward_in_place(launch, of(None), view(x), &mut b7, Some(view(added)), weights);
+            }),
+        ),
+        (
             "add and rms backward",
             4 * bytes,
             Box::new(|| {
@@ -172,7 +184,7 @@ fn norms(launch: Launch, rows: usize, d: usize) {
         ),
     ];
     measure(&format!("{rows} x {d}"), if rows > 1000 { 31 } else { 151 }, ops);
-    black_box((s5, b0[0]));
+    black_box(b0[0]);
 }
 
 /// 16 heads of 128, as a projection gives them.
