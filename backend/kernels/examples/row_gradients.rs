@@ -27,12 +27,6 @@ fn main() {
         println!("{threads} threads, {launch:?}");
         for rows in [512, 4096] {
             norms(launch, rows, 2048);
-            println!("no prefetch");
-            norms(Launch { prefetch: 0, ..launch }, rows, 2048);
-            println!("batch 1");
-            norms(Launch { block: 12 << 10, ..launch }, rows, 2048);
-            println!("batch 1, no prefetch");
-            norms(Launch { block: 12 << 10, prefetch: 0, ..launch }, rows, 2048);
         }
         heads(launch, 512);
         heads(launch, 4096);
@@ -118,14 +112,15 @@ fn norms(launch: Launch, rows: usize, d: usize) {
     let (x, grad, added) = (numbers(rows * d), numbers(rows * d), numbers(rows * d));
     let gamma = numbers(d);
     let (mean, rstd) = (vec![0.1f32; rows], vec![1.5f32; rows]);
-    let [mut b0, mut b1, mut b2, mut b3, mut b4, mut b5, mut b6, mut b7] = core::array::from_fn(|_| zeros(rows * d));
+    let [mut b0, mut b1, mut b2, mut b3, mut b4, mut b5, mut b6, mut b7, mut b8] =
+        core::array::from_fn(|_| zeros(rows * d));
     let bytes = 4 * rows * d;
     let view = |x| NormRows::contiguous(Floats::F32(x), d);
     let (x, grad, gamma, mean, rstd, added) = (&x[..], &grad[..], &gamma[..], &mean[..], &rstd[..], &added[..]);
     let of = |mean| NormBackward { gamma: Floats::F32(gamma), mean, rstd };
     let inputs = move |residual| NormGradInputs { x: view(x), grad: view(grad), residual };
-    let mut sums: [Vec<f32>; 6] = core::array::from_fn(|_| vec![0.0; d]);
-    let [s0, s1, s2, s3, s4, s5] = &mut sums;
+    let mut sums: [Vec<f32>; 8] = core::array::from_fn(|_| vec![0.0; d]);
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = &mut sums;
     let mut kept = [vec![0.0; rows], vec![0.0; rows]];
     let [k0, k1] = &mut kept;
     let rms = RmsNorm { gamma: Floats::F32(gamma), epsilon: 1e-6 };
@@ -164,6 +159,14 @@ fn norms(launch: Launch, rows: usize, d: usize) {
             Box::new(|| {
                 let weights = NormWeightGrads { gamma: s2, beta: Some(s3) };
                 norm_backward(launch, of(Some(mean)), inputs(None), &mut b4, weights);
+            }),
+        ),
+        (
+            "layer backward in place",
+            3 * bytes,
+            Box::new(|| {
+                let weights = NormWeightGrads { gamma: s6, beta: Some(s7) };
+                norm_backward_in_place(launch, of(Some(mean)), view(x), &mut b8, None, weights);
             }),
         ),
         (

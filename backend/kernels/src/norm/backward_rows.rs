@@ -33,9 +33,9 @@ pub(super) struct Walk {
     pub(super) batch: usize,
     /// Whether dx is stored non-temporally.
     pub(super) stream: bool,
-    /// Elements ahead of which rows are prefetched in their first walk; 0 for none.
+    /// Elements ahead of which the first walk prefetches rows that only the second touches; 0 for none.
     pub(super) ahead: usize,
-    /// Whether those of dx are prefetched too: they are neither streamed nor those of the gradient.
+    /// Whether those of dx are such rows: they are neither streamed nor those of the gradient.
     pub(super) fetches_dx: bool,
 }
 
@@ -159,7 +159,7 @@ impl<const LAYER: bool, const ADD: bool> BackwardRows<LAYER, ADD> {
         // `rest` or before, and at + lanes ≤ d. In empty lanes `n` and `h` are 0.
         unsafe {
             for at in (0..rest).step_by(UNROLL * I::LANES) {
-                // What only the second walk touches, which goes from row to row: no hardware sees that coming.
+                // The second walk goes from row to row, which no hardware sees coming.
                 if ADD && ahead > 0 {
                     prefetch_block(isa, residual.wrapping_add(at + ahead));
                 }
