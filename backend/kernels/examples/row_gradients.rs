@@ -1,8 +1,9 @@
 //! What backward passes bound by memory, and AdamW, take of this machine's copy bandwidth:
 //! `cargo run --release -p kiln-kernels --example row_gradients [THREADS]`.
 //!
-//! Each op runs in turn with the others and with a copy as large as its input, many times. A line has the time that nine
-//! of ten runs took longer than, the bytes that the op must move at least by it, and the same as a share of the copy's.
+//! Each op runs in turn with the others and with a copy as large as its input, many times. A line has the time that
+//! nine of ten runs took longer than, the bytes that the op must move at least by it, and the same as a share of the
+//! copy's.
 
 use kiln_kernels::memory::PooledFloats;
 use kiln_kernels::norm::{

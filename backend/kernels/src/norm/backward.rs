@@ -188,6 +188,6 @@ fn batch_rows(launch: Launch, d: usize) -> usize {
     (2 * (launch.block / (2 * size_of::<f32>())) / d).clamp(1, MOST_ROWS)
 }
 
-/// Bytes ahead of which rows are prefetched that only the second walk touches. (x and the gradient are not: the hardware
-/// does it better, 1.05 to 1.15 times from caches and memory.)
+/// Bytes ahead of which rows are prefetched that only the second walk touches. (x and the gradient are not: the
+/// hardware does it better, 1.05 to 1.15 times from caches and memory.)
 const AHEAD: usize = 8 << 10;

@@ -231,9 +231,9 @@ impl<const LAYER: bool, const ADD: bool> BackwardRows<LAYER, ADD> {
         let d = self.walk.d;
         let zero = isa.splat(0.0);
         let (mut gamma, mut gamma_sums, mut beta_sums) = ([zero; C], [zero; C], [zero; C]);
-        // SAFETY: rows and columns exist (`# Safety` of `write_block`), in gamma and sums too (`# Safety` of `checked`).
-        // An element of the gradient is read before dx is written in its place. With `STREAM` a row of dx is a multiple
-        // of 64, and `at` one of a whole block.
+        // SAFETY: rows and columns exist (`# Safety` of `write_block`), in gamma and sums too (`# Safety` of
+        // `checked`). An element of the gradient is read before dx is written in its place. With `STREAM` a row of dx
+        // is a multiple of 64, and `at` one of a whole block.
         unsafe {
             for i in 0..C {
                 let at = at + i * I::LANES;

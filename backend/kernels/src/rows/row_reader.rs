@@ -23,8 +23,8 @@ impl RowReader {
     /// A reader of rows of `d` elements.
     ///
     /// # Safety
-    /// `scratch` is writable for [`RowReader::scratch`] floats a row that is read at one time, while the reader is used,
-    /// by it alone; slots are below the number of those rows.
+    /// `scratch` is writable for [`RowReader::scratch`] floats a row that is read at one time, while the reader is
+    /// used, by it alone; slots are below the number of those rows.
     pub(crate) unsafe fn new(rows: AnySource, scratch: *mut f32, d: usize) -> Self {
         Self { rows, scratch, d }
     }
