@@ -166,11 +166,11 @@ impl<const LAYER: bool, const ADD: bool> BackwardRows<LAYER, ADD> {
                 if self.walk.fetches_dx && ahead > 0 {
                     prefetch_block(isa, self.dx.wrapping_add(row * d + at + ahead));
                 }
-                for i in 0..UNROLL {
+                for (i, along) in along.iter_mut().enumerate() {
                     let at = at + i * I::LANES;
                     let n = normalize::<I, LAYER>(isa, isa.load(x.add(at)), means, rstds);
                     let h = isa.mul(isa.load(grad.add(at)), isa.load(self.gamma.add(at)));
-                    along[i] = isa.mul_add(h, n, along[i]);
+                    *along = isa.mul_add(h, n, *along);
                     if LAYER {
                         shift[i] = isa.add(shift[i], h);
                     }
@@ -235,9 +235,9 @@ impl<const LAYER: bool, const ADD: bool> BackwardRows<LAYER, ADD> {
         // `checked`). An element of the gradient is read before dx is written in its place. With `STREAM` a row of dx
         // is a multiple of 64, and `at` one of a whole block.
         unsafe {
-            for i in 0..C {
+            for (i, gamma) in gamma.iter_mut().enumerate() {
                 let at = at + i * I::LANES;
-                gamma[i] = load(isa, self.gamma.add(at), n);
+                *gamma = load(isa, self.gamma.add(at), n);
                 gamma_sums[i] = load(isa, self.sums.add(at), n);
                 if LAYER {
                     beta_sums[i] = load(isa, self.sums.add(d + at), n);
@@ -272,9 +272,9 @@ impl<const LAYER: bool, const ADD: bool> BackwardRows<LAYER, ADD> {
                     store(isa, to, dx[0], n);
                 }
             }
-            for i in 0..C {
+            for (i, sum) in gamma_sums.into_iter().enumerate() {
                 let at = at + i * I::LANES;
-                store(isa, self.sums.add(at), gamma_sums[i], n);
+                store(isa, self.sums.add(at), sum, n);
                 if LAYER {
                     store(isa, self.sums.add(d + at), beta_sums[i], n);
                 }
