@@ -1,8 +1,9 @@
 //! What backward passes bound by memory, and AdamW, take of this machine's copy bandwidth:
 //! `cargo run --release -p kiln-kernels --example row_gradients [THREADS]`.
 //!
-//! Each op runs in turn with the others and with a copy as large as its input, many times. A line has the time that nine
-//! of ten runs took longer than, the bytes that the op must move at least by it, and the same as a share of the copy's.
+//! Each op runs in turn with the others and with a copy as large as its input, many times. A line has the time that
+//! nine of ten runs took longer than, the bytes that the op must move at least by it, and the same as a share of the
+//! copy's.
 
 use kiln_kernels::memory::PooledFloats;
 use kiln_kernels::norm::{
@@ -27,8 +28,6 @@ fn main() {
         println!("{threads} threads, {launch:?}");
         for rows in [512, 4096] {
             norms(launch, rows, 2048);
-            norms(Launch { prefetch: 0, ..launch }, rows, 2048);
-            norms(Launch { prefetch: 2048, ..launch }, rows, 2048);
         }
         heads(launch, 512);
         heads(launch, 4096);
@@ -57,7 +56,7 @@ fn measure(what: &str, rounds: usize, mut ops: Vec<Op<'_>>) {
         if i == 0 {
             copied = rate;
         }
-        println!("{what:14} {name:28} {:9.3} ms {rate:7.1} GB/s {:5.2} of a copy", best * 1e3, rate / copied);
+        println!("{what:14} {name:30} {:9.3} ms {rate:7.1} GB/s {:5.2} of a copy", best * 1e3, rate / copied);
     }
 }
 
@@ -114,14 +113,15 @@ fn norms(launch: Launch, rows: usize, d: usize) {
     let (x, grad, added) = (numbers(rows * d), numbers(rows * d), numbers(rows * d));
     let gamma = numbers(d);
     let (mean, rstd) = (vec![0.1f32; rows], vec![1.5f32; rows]);
-    let [mut b0, mut b1, mut b2, mut b3, mut b4, mut b5, mut b6] = core::array::from_fn(|_| zeros(rows * d));
+    let [mut b0, mut b1, mut b2, mut b3, mut b4, mut b5, mut b6, mut b7, mut b8] =
+        core::array::from_fn(|_| zeros(rows * d));
     let bytes = 4 * rows * d;
     let view = |x| NormRows::contiguous(Floats::F32(x), d);
     let (x, grad, gamma, mean, rstd, added) = (&x[..], &grad[..], &gamma[..], &mean[..], &rstd[..], &added[..]);
     let of = |mean| NormBackward { gamma: Floats::F32(gamma), mean, rstd };
     let inputs = move |residual| NormGradInputs { x: view(x), grad: view(grad), residual };
-    let mut sums: [Vec<f32>; 6] = core::array::from_fn(|_| vec![0.0; d]);
-    let [s0, s1, s2, s3, s4, s5] = &mut sums;
+    let mut sums: [Vec<f32>; 8] = core::array::from_fn(|_| vec![0.0; d]);
+    let [s0, s1, s2, s3, s4, s5, s6, s7] = &mut sums;
     let mut kept = [vec![0.0; rows], vec![0.0; rows]];
     let [k0, k1] = &mut kept;
     let rms = RmsNorm { gamma: Floats::F32(gamma), epsilon: 1e-6 };
@@ -163,6 +163,22 @@ fn norms(launch: Launch, rows: usize, d: usize) {
             }),
         ),
         (
+            "layer backward in place",
+            3 * bytes,
+            Box::new(|| {
+                let weights = NormWeightGrads { gamma: s6, beta: Some(s7) };
+                norm_backward_in_place(launch, of(Some(mean)), view(x), &mut b8, None, weights);
+            }),
+        ),
+        (
+            "add and rms backward in place",
+            4 * bytes,
+            Box::new(|| {
+                let weights = NormWeightGrads { gamma: s5, beta: None };
+                norm_backward_in_place(launch, of(None), view(x), &mut b7, Some(view(added)), weights);
+            }),
+        ),
+        (
             "add and rms backward",
             4 * bytes,
             Box::new(|| {
@@ -172,7 +188,7 @@ fn norms(launch: Launch, rows: usize, d: usize) {
         ),
     ];
     measure(&format!("{rows} x {d}"), if rows > 1000 { 31 } else { 151 }, ops);
-    black_box((s5, b0[0]));
+    black_box(b0[0]);
 }
 
 /// 16 heads of 128, as a projection gives them.

@@ -43,12 +43,12 @@ impl Exact {
             let h: Vec<f64> = grad.iter().zip(&self.gamma).map(|(g, gamma)| g * gamma).collect();
             let along = h.iter().zip(&n).map(|(h, n)| h * n).sum::<f64>() / d as f64;
             let shift = if kind == Kind::Layer { h.iter().sum::<f64>() / d as f64 } else { 0.0 };
-            for i in 0..d {
+            for (i, (g, n)) in grad.iter().zip(&n).enumerate() {
                 let added = if kind == Kind::AddRms { self.residual[row * d + i] } else { 0.0 };
-                dx.push(self.rstd[row] * (h[i] - shift - n[i] * along) + added);
-                dgamma[i] += grad[i] * n[i];
-                dbeta[i] += grad[i];
-                size[i] += (grad[i] * n[i]).abs().max(grad[i].abs());
+                dx.push(self.rstd[row] * (h[i] - shift - n * along) + added);
+                dgamma[i] += g * n;
+                dbeta[i] += g;
+                size[i] += (g * n).abs().max(g.abs());
             }
         }
         [dx, dgamma, dbeta, size]

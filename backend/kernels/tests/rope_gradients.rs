@@ -98,11 +98,12 @@ fn check<S: Element, G: Element>(launch: Launch, shape: Shape, gap: usize, share
     let mut largest = 0.0f64;
     for (x, g) in exact_x.chunks(d.max(1)).zip(rotated.chunks(d.max(1))) {
         let rstd = 1.0 / (x.iter().map(|x| x * x).sum::<f64>() / d as f64 + EPSILON).sqrt();
-        let along = (0..d).map(|i| g[i] * weights[i] * x[i] * rstd).sum::<f64>() / d as f64;
-        for i in 0..d {
-            want.push(rstd * (g[i] * weights[i] - x[i] * rstd * along));
-            want_gamma[i] += g[i] * x[i] * rstd;
-            size += (g[i] * x[i] * rstd).abs();
+        let normed: Vec<f64> = x.iter().map(|x| x * rstd).collect();
+        let along = (0..d).map(|i| g[i] * weights[i] * normed[i]).sum::<f64>() / d as f64;
+        for (i, (g, n)) in g.iter().zip(&normed).enumerate() {
+            want.push(rstd * (g * weights[i] - n * along));
+            want_gamma[i] += g * n;
+            size += (g * n).abs();
         }
         largest = largest.max(rstd);
     }

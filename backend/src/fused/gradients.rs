@@ -206,6 +206,9 @@ pub(super) fn embedding_backward_rows<B: Engine>(
     }
 }
 
+/// A parameter and its state.
+type Stepped<B, const D: usize> = (Tensor<Kiln<B>, D>, AdamWState<Kiln<B>, D>);
+
 /// The engine's step, or the operands.
 fn try_adamw<B: Engine, const D: usize>(
     parameter: Tensor<Kiln<B>, D>,
@@ -213,7 +216,7 @@ fn try_adamw<B: Engine, const D: usize>(
     state: AdamWState<Kiln<B>, D>,
     options: AdamWOptions,
     config: &KernelConfig,
-) -> Result<(Tensor<Kiln<B>, D>, AdamWState<Kiln<B>, D>), AdamWOperands<B>> {
+) -> Result<Stepped<B, D>, AdamWOperands<B>> {
     let AdamWState { moment_1, moment_2, master } = state;
     let state = AdamWState { moment_1: lower(moment_1), moment_2: lower(moment_2), master: master.map(lower) };
     let operands = AdamWOperands { parameter: lower(parameter), grad, state, options };
@@ -223,9 +226,7 @@ fn try_adamw<B: Engine, const D: usize>(
 }
 
 /// Parameter and state of operands that were declined.
-fn lift_parameter<B: Engine, const D: usize>(
-    operands: AdamWOperands<B>,
-) -> (Tensor<Kiln<B>, D>, AdamWState<Kiln<B>, D>) {
+fn lift_parameter<B: Engine, const D: usize>(operands: AdamWOperands<B>) -> Stepped<B, D> {
     let AdamWOperands { parameter, state: AdamWState { moment_1, moment_2, master }, .. } = operands;
     let state = AdamWState { moment_1: lift(moment_1), moment_2: lift(moment_2), master: master.map(lift) };
     (lift(parameter), state)
@@ -237,7 +238,7 @@ pub(super) fn adamw_step<B: Engine, const D: usize>(
     state: AdamWState<Kiln<B>, D>,
     options: AdamWOptions,
     config: &KernelConfig,
-) -> (Tensor<Kiln<B>, D>, AdamWState<Kiln<B>, D>) {
+) -> Stepped<B, D> {
     let given = ParameterGrad::Dense(lower(grad.clone()));
     try_adamw(parameter, given, state, options, config).unwrap_or_else(|operands| {
         let (parameter, state) = lift_parameter(operands);
@@ -251,7 +252,7 @@ pub(super) fn adamw_step_rows<B: Engine>(
     state: AdamWState<Kiln<B>, 2>,
     options: AdamWOptions,
     config: &KernelConfig,
-) -> (Tensor<Kiln<B>, 2>, AdamWState<Kiln<B>, 2>) {
+) -> Stepped<B, 2> {
     let RowGrads { ids, rows } = grad;
     let given = ParameterGrad::Rows { ids: ids.clone().into_primitive(), rows: lower(rows.clone()) };
     try_adamw(parameter, given, state, options, config).unwrap_or_else(|operands| {

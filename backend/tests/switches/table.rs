@@ -179,7 +179,6 @@ fn sizes() -> Vec<Row> {
         )
         .within(ALONE),
         Row::of("blocking.rows", rows, Size(work::norms, Probe::Blocks, 1..=2048)),
-        Row::of("blocking.rows", rows, Size(work::norm_gradients, Probe::Blocks, 1..=2048)),
         Row::of("blocking.rows", rows, Size(work::softmax, Probe::Blocks, 1..=2048)),
         Row::of("threads.max", ALONE, Before(work::shared_out, vec![Counter::Probe(Probe::Threads)])),
     ]

@@ -195,7 +195,8 @@ pub fn add_norm_gradients(config: &OptimizationConfig) {
 pub fn streamed_norm_gradients(config: &OptimizationConfig) {
     let x = large(DType::F32);
     let rstd = Tensor::ones([x.dims()[0], 1], &Default::default());
-    drop(B::rms_norm_backward(x.clone(), ones(4096), rstd, x, &config.kernels()));
+    let forward = AddNormForward { sum: x.clone(), normed: x.clone(), rstd };
+    drop(B::add_norm_backward(forward, ones(4096), Some(x.clone()), x, &config.kernels()));
 }
 
 pub fn rope_gradients(config: &OptimizationConfig) {
@@ -232,7 +233,7 @@ pub fn optimiser(config: &OptimizationConfig) {
 pub fn shared_out(config: &OptimizationConfig) {
     let config = config.clone();
     on_two_threads(move || {
-        for work in [linear, attention, decode_attention, norms, elementwise] {
+        for work in [linear, attention, decode_attention, norms, norm_gradients, elementwise] {
             work(&config);
         }
         config.scope(|| drop(activation::softmax(random([256, 4096]), 1)));

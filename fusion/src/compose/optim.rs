@@ -1,6 +1,5 @@
 //! The optimiser step, and the norm of gradients.
 
-use super::rows::reshape;
 use crate::{AdamWOptions, AdamWState, KernelConfig, RowGrads, TrainingOps};
 use burn_backend::DType;
 use burn_tensor::{IndexingUpdateOp, Tensor};
@@ -46,12 +45,13 @@ pub fn adamw_step_rows<B: TrainingOps>(
     B::adamw_step(parameter, dense, state, options, config)
 }
 
-/// Default of [`TrainingOps::sum_of_squares`].
+/// Default of [`TrainingOps::sum_of_squares`]: one dimension after the other, as a sum of so many f32 in a row would be
+/// off.
 pub fn sum_of_squares<B: TrainingOps, const D: usize>(x: Tensor<B, D>, _config: &KernelConfig) -> Tensor<B, 1> {
-    let count = x.shape().num_elements();
-    if count == 0 {
+    if x.shape().num_elements() == 0 {
         return Tensor::zeros([1], (&x.device(), DType::F32));
     }
-    let x = reshape(x, [count]).cast(DType::F32);
-    (x.clone() * x).sum()
+    let x = x.cast(DType::F32);
+    let sums = (0..D).rev().fold(x.clone() * x, |sums, dim| sums.sum_dim(dim));
+    sums.reshape([1])
 }

@@ -215,7 +215,8 @@ pub trait TrainingOps: FusedOps {
         Self::scope(config, || compose::rope::norm_rope_backward(x, norm, rotary, grad, config))
     }
 
-    /// Gradient of [`FusedOps::embedding`]: `grad` summed into the rows, `[vocab, hidden]`. Rows that no id names are 0.
+    /// Gradient of [`FusedOps::embedding`]: `grad` summed into the rows, `[vocab, hidden]`. Rows that no id names are
+    /// 0.
     fn embedding_backward(
         weight: &Weight<Self>,
         ids: Tensor<Self, 2, Int>,

@@ -69,8 +69,8 @@ pub struct AdamWState<F: TensorFamily, const D: usize> {
     pub moment_1: Float<F, D>,
     /// Second moment.
     pub moment_2: Float<F, D>,
-    /// A copy of a parameter of 16 bits: a step changes the copy, and the parameter becomes what that rounds to. Without
-    /// one, steps of less than half a unit in the parameter's last place are lost.
+    /// A copy of a parameter of 16 bits: a step changes the copy, and the parameter becomes what that rounds to.
+    /// Without one, steps of less than half a unit in the parameter's last place are lost.
     pub master: Option<Float<F, D>>,
 }
 

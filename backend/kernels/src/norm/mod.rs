@@ -15,6 +15,7 @@
 
 mod add;
 mod backward;
+mod backward_rows;
 mod layer;
 mod operand;
 mod rms;

@@ -16,8 +16,6 @@ use crate::simd::{Isa, Kernel};
 pub(super) trait RowWriter {
     /// The numbers of a row.
     type Measured: Copy;
-    /// Whether rows may be prefetched where results are not streamed.
-    const PREFETCHES_ALWAYS: bool = false;
 
     /// The numbers of row `row`. With `STREAM` nothing that is streamed is read back.
     ///
@@ -66,12 +64,6 @@ impl RowWalk {
         let ahead = if stream { prefetch_elements::<S>(launch, stride) } else { 0 };
         Self { d, columns: norm_columns::<S>(launch, d, weights), stream, ahead }
     }
-
-    /// The same with rows prefetched `ahead` elements before they are read, whether results are streamed or not; 0 for
-    /// none.
-    pub(super) fn prefetching(self, ahead: usize) -> Self {
-        Self { ahead, ..self }
-    }
 }
 
 /// Rows of one thread.
@@ -115,7 +107,6 @@ impl<W: RowWriter> Kernel for WriteRows<W> {
         match (self.walk.stream, self.walk.ahead > 0) {
             (true, true) => self.run::<I, true, true>(isa),
             (true, false) => self.run::<I, true, false>(isa),
-            (false, true) if W::PREFETCHES_ALWAYS => self.run::<I, false, true>(isa),
             (false, _) => self.run::<I, false, false>(isa),
         }
         if self.walk.stream {

@@ -126,8 +126,8 @@ impl Step {
             grad,
             len: part.len(),
         };
-        // SAFETY: `part` checked that the buffers hold these elements, which are this thread's alone; so do gradients, by
-        // the checks of `dense` and `rows`.
+        // SAFETY: `part` checked that the buffers hold these elements, which are this thread's alone; so do gradients,
+        // by the checks of `dense` and `rows`.
         self.launch.tier.run(unsafe { step.checked() });
     }
 }

@@ -48,7 +48,8 @@ pub fn rope_backward(launch: Launch, grad: Heads<'_>, angles: Angles<'_>, to: He
     });
 }
 
-/// Gradients of [`super::qk_norm_rope`] of one operand: of `x` from `grad`, that of the result, and of the norm's gamma.
+/// Gradients of [`super::qk_norm_rope`] of one operand: of `x` from `grad`, that of the result, and of the norm's
+/// gamma.
 ///
 /// # Panics
 /// As [`rope_backward`], or if there is not one gamma for each element of a head.

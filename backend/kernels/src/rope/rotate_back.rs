@@ -92,8 +92,8 @@ impl Kernel for NormRotateBack {
             let head = Head { x, grad, angles: self.angles.of(place[0], place[2], half) };
             let to = offset(place, self.strides);
             let out = self.out.part(&(to..to + d));
-            // SAFETY: `read`, `of` and `part` checked that they hold d and half elements; gamma, the rotated row and the
-            // sums hold d, as `norm_rope_backward` made them.
+            // SAFETY: `read`, `of` and `part` checked that they hold d and half elements; gamma, the rotated row and
+            // the sums hold d, as `norm_rope_backward` made them.
             unsafe {
                 let [squares, along] = self.rotate(isa, &head);
                 let rstd = reciprocal_root(squares, d, self.epsilon);

@@ -4,18 +4,18 @@ use super::{AnySource, load, store};
 use crate::Storage;
 use crate::simd::Isa;
 
-/// Reads rows as f32: those of f32 where they are; those of 16 bits are widened into one row of scratch memory, which
-/// the first-level cache holds, so that a kernel over several operands needs no loop for each of their types.
+/// Reads rows as f32: those of f32 where they are; those of 16 bits are widened into scratch memory, so that a kernel
+/// over several operands needs no loop for each of their types.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RowReader {
     rows: AnySource,
-    /// d elements where rows are not f32.
+    /// One row or more where rows are not f32.
     scratch: *mut f32,
     d: usize,
 }
 
 impl RowReader {
-    /// Floats of scratch memory that [`RowReader::new`] wants for rows of `d`.
+    /// Floats of scratch memory that [`RowReader::new`] wants for each row of `d` that is read at one time.
     pub(crate) fn scratch(rows: AnySource, d: usize) -> usize {
         if matches!(rows, AnySource::F32(_)) { 0 } else { d }
     }
@@ -23,7 +23,8 @@ impl RowReader {
     /// A reader of rows of `d` elements.
     ///
     /// # Safety
-    /// `scratch` is writable for [`RowReader::scratch`] floats while the reader is used, by it alone.
+    /// `scratch` is writable for [`RowReader::scratch`] floats a row that is read at one time, while the reader is
+    /// used, by it alone; slots are below the number of those rows.
     pub(crate) unsafe fn new(rows: AnySource, scratch: *mut f32, d: usize) -> Self {
         Self { rows, scratch, d }
     }
@@ -31,17 +32,24 @@ impl RowReader {
     /// The row that begins at element `at`, until the next one is read; checked. d elements.
     #[inline(always)]
     pub(crate) fn read<I: Isa>(&self, isa: I, at: usize) -> *const f32 {
+        self.read_into(isa, at, 0)
+    }
+
+    /// The same into row `slot` of the scratch memory, where it stays until another one is read into that.
+    #[inline(always)]
+    pub(crate) fn read_into<I: Isa>(&self, isa: I, at: usize, slot: usize) -> *const f32 {
         let (part, d) = (at..at + self.d, self.d);
-        // SAFETY: `part` checks that the row is within the slice; the scratch memory holds d floats where rows are not
-        // f32 (`# Safety` of `RowReader::new`).
+        let scratch = self.scratch.wrapping_add(slot * d);
+        // SAFETY: `part` checks that the row is within the slice; the scratch memory holds as many rows as are read at
+        // one time where rows are not f32 (`# Safety` of `RowReader::new`).
         unsafe {
             match self.rows {
                 AnySource::F32(x) => return x.part(&part),
-                AnySource::Bf16(x) => widen(isa, x.part(&part), self.scratch, d),
-                AnySource::F16(x) => widen(isa, x.part(&part), self.scratch, d),
+                AnySource::Bf16(x) => widen(isa, x.part(&part), scratch, d),
+                AnySource::F16(x) => widen(isa, x.part(&part), scratch, d),
             }
         }
-        self.scratch
+        scratch
     }
 }
 
