@@ -5,7 +5,7 @@ use burn_flex::Flex;
 use burn_kiln::{Kiln, OptimizationConfig};
 use burn_kiln_fusion::{
     AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpWeights, HeadNorms, LinearWeights, MoeOptions,
-    MoeWeights, Norm, NormKind, QueryKey, Rotary, RotaryInputs, Weight,
+    MoeWeights, Norm, NormKind, QueryKey, Rotary, RotaryInputs, TrainingOps, Weight,
 };
 use kiln_kernels::memory::{Pool, PooledBytes};
 use kiln_kernels::planning::{forget_plans, plan_file};
@@ -67,6 +67,14 @@ pub fn linear_with_epilogue(config: &OptimizationConfig) {
 /// Heads against themselves.
 pub fn attention(config: &OptimizationConfig) {
     attend(random([1, 4, 256, 64]), random([1, 2, 256, 64]), config);
+}
+
+/// Heads against themselves, and their gradients.
+pub fn attention_backward(config: &OptimizationConfig) {
+    let (q, k, kernels) = (random([1, 4, 256, 64]), random([1, 2, 256, 64]), config.kernels());
+    let (inputs, options) = (AttentionInputs { q: q.clone(), v: k.clone(), k }, AttentionOptions::default());
+    let forward = B::attention_forward(inputs.clone(), &options, &kernels);
+    drop(B::attention_backward(inputs, &options, forward, q, &kernels));
 }
 
 /// One position against the keys of one head.
