@@ -29,7 +29,7 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The routes of a section's kernels.
 fn section(name: &str) -> Vec<Route> {
     match name {
-        "tiling" => vec![Route::Matmul, Route::Linear, Route::Attention],
+        "tiling" => vec![Route::Matmul, Route::Linear, Route::Attention, Route::AttentionBackward],
         "blocking" => vec![
             Route::Softmax,
             Route::LayerNorm,

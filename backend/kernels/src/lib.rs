@@ -34,7 +34,7 @@
 //! | module | what it computes |
 //! | --- | --- |
 //! | [`gemm`] | `activation(A·B + bias) + residual`, weights packed or of any strides; gated and grouped products |
-//! | [`attention`] | `softmax(q·kᵀ)·v` in memory of O(length): grouped heads, causal order, masks, segments |
+//! | [`attention`] | `softmax(q·kᵀ)·v` in memory of O(length): grouped heads, causal order, masks, segments; gradients |
 //! | [`norm`] | layer norm, RMS norm, residual addition with RMS norm; their gradients |
 //! | [`softmax`] | softmax and its logarithm over any dimension |
 //! | [`elementwise`], [`math`] | arithmetic with broadcast, activations; the functions behind them, with their errors |

@@ -336,6 +336,8 @@ fn tiles_follow_the_caches() {
     let tiles = Tiles::derive(Caches::FALLBACK, 128, 128);
     assert_eq!(tiles, Tiles { rows: 96, keys: 64 });
     assert_eq!(Tiles::derive(Caches::FALLBACK, 64, 64), Tiles { rows: 240, keys: 96 });
+    assert_eq!(Tiles::derive_backward(Caches::FALLBACK, 128, 128), Tiles { rows: 48, keys: 32 });
+    assert_eq!(Tiles::derive_backward(Caches::FALLBACK, 64, 64), Tiles { rows: 48, keys: 64 });
     let config =
         kiln_kernels::config::TilingConfig { attention_q: Some(1000), attention_k: Some(33), ..Default::default() };
     assert_eq!(tiles.with(&config), Tiles { rows: 384, keys: 64 });

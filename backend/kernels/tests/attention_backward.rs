@@ -160,9 +160,9 @@ impl Case {
                     all.lse[index] = most + sum.ln();
                     let weights: Vec<f64> =
                         scores.iter().map(|s| s.map_or(0.0, |s| (s[0] - most).exp() / sum)).collect();
-                    for j in 0..keys {
+                    for (j, weight) in weights.iter().enumerate() {
                         for (c, v) in key(&v, j, dv).iter().enumerate() {
-                            all.out[index * dv + c] += weights[j] * v;
+                            all.out[index * dv + c] += weight * v;
                         }
                     }
                     let out: Vec<f64> = all.out[index * dv..][..dv]
@@ -183,9 +183,9 @@ impl Case {
                             all.grads[1][at * d + c] += ds * q[c];
                             all.sizes[1][at * d + c] += ds_size * q[c].abs();
                         }
-                        for c in 0..dv {
-                            all.grads[2][at * dv + c] += weights[j] * grad[c];
-                            all.sizes[2][at * dv + c] += weights[j] * grad[c].abs();
+                        for (c, grad) in grad.iter().enumerate() {
+                            all.grads[2][at * dv + c] += weights[j] * grad;
+                            all.sizes[2][at * dv + c] += weights[j] * grad.abs();
                         }
                     }
                 }

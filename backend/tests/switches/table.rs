@@ -46,6 +46,7 @@ fn sections() -> Vec<Row> {
         Row::of("tiling.enabled", tiling, Before(work::matmul, routes(&[Route::Matmul]))),
         Row::of("tiling.enabled", tiling, Before(work::linear, routes(&[Route::Linear, Route::LinearPacked]))),
         Row::of("tiling.enabled", tiling, Before(work::attention, routes(&[Route::Attention]))),
+        Row::of("tiling.enabled", tiling, Before(work::attention_backward, routes(&[Route::AttentionBackward]))),
         Row::of("tiling.enabled", tiling, Before(work::attention_rotary, routes(&[Route::AttentionRotary]))),
         Row::of("tiling.enabled", tiling, Before(work::norm_linears, routes(&[Route::NormLinears]))),
         Row::of("tiling.enabled", tiling, Before(work::mlp, routes(&[Route::GatedMlp]))),
@@ -178,6 +179,18 @@ fn sizes() -> Vec<Row> {
             Size(work::attention, Probe::AttentionKeys, 32..=32),
         )
         .within(ALONE),
+        Row::of(
+            "tiling.attention_q",
+            |config| config.tiling.attention_q = Some(48),
+            Size(work::attention_backward, Probe::AttentionRows, 48..=48),
+        )
+        .within(ALONE),
+        Row::of(
+            "tiling.attention_k",
+            |config| config.tiling.attention_k = Some(32),
+            Size(work::attention_backward, Probe::AttentionKeys, 32..=32),
+        )
+        .within(ALONE),
         Row::of("blocking.rows", rows, Size(work::norms, Probe::Blocks, 1..=2048)),
         Row::of("blocking.rows", rows, Size(work::softmax, Probe::Blocks, 1..=2048)),
         Row::of("threads.max", ALONE, Before(work::shared_out, vec![Counter::Probe(Probe::Threads)])),
@@ -195,6 +208,7 @@ fn fusion() -> Vec<Row> {
             After(work::linear_with_epilogue, routes(&[Route::Binary])),
         ),
         Row::of("fusion.attention", attention, Before(work::attention, routes(&[Route::Attention]))),
+        Row::of("fusion.attention", attention, Before(work::attention_backward, routes(&[Route::AttentionBackward]))),
         Row::of("fusion.attention", attention, Before(work::attention_rotary, routes(&[Route::AttentionRotary]))),
         // The sum over the rows as an op of its own: the activation's gradient gives it otherwise.
         Row::of(

@@ -3,11 +3,7 @@
 use burn::tensor::{DType, Distribution, Int, Tensor, activation};
 use burn_flex::Flex;
 use burn_kiln::{Kiln, OptimizationConfig};
-use burn_kiln_fusion::{
-    Activation, AdamWOptions, AdamWState, AddNormForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps,
-    GatedMlpForward, GatedMlpWeights, HeadNorms, LinearWeights, LossInputs, LossOptions, MoeOptions, MoeWeights, Norm,
-    NormKind, PlainMlpWeights, QueryKey, Rotary, RotaryInputs, TrainingOps, Weight,
-};
+use burn_kiln_fusion::{Activation, AdamWOptions, AdamWState, AddNormForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpForward, GatedMlpWeights, HeadNorms, LinearWeights, LossInputs, LossOptions, MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, QueryKey, Rotary, RotaryInputs, TrainingOps, Weight};
 use kiln_kernels::memory::{Pool, PooledBytes};
 use kiln_kernels::planning::{forget_plans, plan_file};
 
@@ -68,6 +64,14 @@ pub fn linear_with_epilogue(config: &OptimizationConfig) {
 /// Heads against themselves.
 pub fn attention(config: &OptimizationConfig) {
     attend(random([1, 4, 256, 64]), random([1, 2, 256, 64]), config);
+}
+
+/// Heads against themselves, and their gradients.
+pub fn attention_backward(config: &OptimizationConfig) {
+    let (q, k, kernels) = (random([1, 4, 256, 64]), random([1, 2, 256, 64]), config.kernels());
+    let (inputs, options) = (AttentionInputs { q: q.clone(), v: k.clone(), k }, AttentionOptions::default());
+    let forward = B::attention_forward(inputs.clone(), &options, &kernels);
+    drop(B::attention_backward(inputs, &options, forward, q, &kernels));
 }
 
 /// One position against the keys of one head.

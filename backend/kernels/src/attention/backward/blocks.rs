@@ -136,3 +136,78 @@ impl Plan {
         self.blocks.len() * self.heads
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{AttentionOptions, Tiles};
+    use super::*;
+    use crate::Floats;
+    use crate::rope::Heads;
+    use crate::simd::Tier;
+
+    /// What is run for one sequence of `kv_heads` key heads, two query heads each.
+    fn plan(threads: usize, kv_heads: usize, length: usize, options: &AttentionOptions<'_>) -> Plan {
+        let data = vec![0.0f32; 2 * kv_heads * length * 16];
+        let view = |heads| Heads::contiguous(Floats::F32(&data), [1, heads, length, 16]);
+        let (q, k) = (view(2 * kv_heads), view(kv_heads));
+        let options = AttentionOptions { tiles: Some(Tiles { rows: 96, keys: 64 }), ..*options };
+        let problem = Problem::new([&q, &k, &k], &options, q.count(), None);
+        Plan::choose(Launch { threads, ..Launch::single(Tier::Portable) }, &problem)
+    }
+
+    fn wanted(plan: &Plan) -> Vec<Wanted> {
+        let mut all: Vec<Wanted> = plan.blocks.iter().map(|block| block.wanted).collect();
+        all.dedup();
+        all
+    }
+
+    #[test]
+    fn enough_heads_are_one_pass() {
+        let options = AttentionOptions::new(1.0);
+        for (threads, kv_heads) in [(1, 1), (1, 3), (2, 2), (2, 8), (4, 8), (8, 8)] {
+            let plan = plan(threads, kv_heads, 600, &options);
+            assert_eq!(
+                (plan.blocks.len(), wanted(&plan)),
+                (1, vec![Wanted::All]),
+                "{threads} threads, {kv_heads} heads"
+            );
+            assert_eq!(plan.threads, threads);
+        }
+    }
+
+    /// Every pair of a query and a key is in one block for queries and in one for keys.
+    #[test]
+    fn few_heads_are_two_passes_that_cover_all_pairs() {
+        let ends = [250, 600];
+        for (threads, kv_heads, segments) in [(2, 1, None), (8, 3, None), (16, 2, Some(&ends[..]))] {
+            let options = AttentionOptions { causal: true, segments, ..AttentionOptions::new(1.0) };
+            let plan = plan(threads, kv_heads, 600, &options);
+            for pass in [Wanted::Queries, Wanted::Keys] {
+                let mut seen = vec![0u8; 600 * 600];
+                for block in plan.blocks.iter().filter(|block| block.wanted == pass) {
+                    for query in block.queries.clone() {
+                        block.keys.clone().for_each(|key| seen[query * 600 + key] += 1);
+                    }
+                }
+                for (at, &seen) in seen.iter().enumerate() {
+                    let apart = segments.is_some() && (at / 600 < 250) != (at % 600 < 250);
+                    assert_eq!(seen, u8::from(!apart), "query {}, key {}, {pass:?}", at / 600, at % 600);
+                }
+            }
+            assert!(plan.items() >= 2 * threads, "{} blocks for {threads} threads", plan.items());
+        }
+    }
+
+    #[test]
+    fn long_segments_come_first() {
+        let options = AttentionOptions { segments: Some(&[10, 10, 400, 500]), ..AttentionOptions::new(1.0) };
+        let plan = plan(1, 2, 500, &options);
+        let queries: Vec<_> = plan.blocks.iter().map(|block| block.queries.clone()).collect();
+        assert_eq!(queries, [10..400, 400..500, 0..10]);
+    }
+
+    #[test]
+    fn little_work_stays_in_one_thread() {
+        assert_eq!(plan(8, 1, 4, &AttentionOptions::new(1.0)).threads, 1);
+    }
+}

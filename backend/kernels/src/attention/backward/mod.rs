@@ -36,6 +36,7 @@
 
 mod blocks;
 mod buffers;
+mod operands;
 mod packing;
 mod product;
 mod unit;
@@ -50,7 +51,10 @@ use crate::rope::Heads;
 use crate::rows::{AnySource, Source};
 use blocks::Plan;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use unit::{BackwardUnit, GradTarget, Operand};
+use operands::{GradTarget, Operand};
+use unit::BackwardUnit;
+
+pub use operands::GradHeads;
 
 /// What the forward gave, and the gradient of its result.
 #[derive(Debug, Clone, Copy)]
@@ -61,22 +65,6 @@ pub struct AttentionResult<'a> {
     pub lse: &'a [f32],
     /// Gradient of `out`.
     pub grad: Heads<'a>,
-}
-
-/// Where the gradient of an operand `[batch, heads, length, head_dim]` goes, contiguous.
-#[derive(Debug)]
-pub struct GradHeads<'a> {
-    /// The elements, all of which are written.
-    pub data: &'a mut [f32],
-    /// The layout is `[batch, length, heads, head_dim]`, as a projection has it.
-    pub by_position: bool,
-}
-
-impl<'a> GradHeads<'a> {
-    /// `[batch, heads, length, head_dim]`.
-    pub fn by_head(data: &'a mut [f32]) -> Self {
-        Self { data, by_position: false }
-    }
 }
 
 /// Gradients of [`attention`](super::attention) by `q`, `k` and `v`: with `p = exp(score - lse)` and

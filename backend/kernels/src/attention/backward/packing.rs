@@ -1,7 +1,7 @@
 //! Rows of the query side, laid out for the products.
 
 use super::super::problem::UnitRows;
-use super::unit::Operand;
+use super::operands::Operand;
 use crate::rows::{AnySource, Source};
 use crate::simd::Isa;
 

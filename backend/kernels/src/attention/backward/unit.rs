@@ -5,70 +5,19 @@ use super::super::panel::{Panel, Right, panel_registers, panel_rows};
 use super::super::panel_softmax::{PanelScores, RawScores, finish_scores};
 use super::super::problem::{Problem, UnitRows};
 use super::super::tiles::MAX_ROWS;
-use super::GradHeads;
 use super::blocks::{Block, RowCut};
 use super::buffers::Buffers;
+use super::operands::{GradTarget, Operand};
 use super::packing::{BothForms, PanelRows, base_2, dot_rows};
 use super::product::{Strided, TileProduct};
 use super::weights::{PanelTile, Slopes, Weights};
 use crate::Storage;
-use crate::rope::Heads;
-use crate::rows::{AnySource, Source, Target, store};
+use crate::rows::{AnySource, Source, store};
 use crate::simd::{Isa, Kernel};
 use core::ops::Range;
 
 /// Most panels of a tile of rows: the narrowest of all tiers has 16 rows.
 const MAX_PANELS: usize = MAX_ROWS / 16;
-
-/// What is read: heads `[batch, heads, length, d]`, checked.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Operand {
-    pub(super) data: AnySource,
-    pub(super) strides: [usize; 3],
-}
-
-impl Operand {
-    /// The element where a row of a unit begins.
-    #[inline(always)]
-    pub(super) fn row(&self, span: &UnitRows, row: usize) -> usize {
-        let [batch, head, position] = self.strides;
-        let (h, query) = span.row(row);
-        span.batch * batch + h * head + query * position
-    }
-}
-
-/// What is written: a gradient `[batch, heads, length, d]`, checked.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct GradTarget {
-    data: Target<f32>,
-    strides: [usize; 3],
-    d: usize,
-}
-
-impl GradTarget {
-    /// # Panics
-    /// If it has not the elements of what it is the gradient of.
-    pub(super) fn new(grad: GradHeads<'_>, of: &Heads<'_>) -> Self {
-        let &Heads { batch, heads, length, head_dim: d, .. } = of;
-        assert_eq!(grad.data.len(), batch * heads * length * d, "elements of the gradient of {of:?}");
-        let [head, position] = if grad.by_position { [d, heads * d] } else { [length * d, d] };
-        Self { data: Target::new(grad.data), strides: [heads * length * d, head, position], d }
-    }
-
-    /// Floats from one position to the next.
-    fn stride(&self) -> usize {
-        self.strides[2]
-    }
-
-    /// The address of the first of `positions` of a head; checked.
-    #[inline(always)]
-    fn part(&self, batch: usize, head: usize, positions: &Range<usize>) -> *mut f32 {
-        let [of_batch, of_head, position] = self.strides;
-        let at = batch * of_batch + head * of_head + positions.start * position;
-        let extent = if positions.is_empty() { 0 } else { (positions.len() - 1) * position + self.d };
-        self.data.part(&(at..at + extent))
-    }
-}
 
 /// One block for one key head of one sequence.
 pub(super) struct BackwardUnit<'a> {
