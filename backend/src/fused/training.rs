@@ -1,12 +1,12 @@
 //! [`TrainingOps`] on `Kiln<B>`: forwards that reach a kernel, and backward passes. Those of linear layers and MLPs are
 //! the default compositions of parts (products, gradients of activations and biases), which reach kernels here.
 
-use super::{attention, layers, linear_backward, loss, moe};
+use super::{attention, layers, linear_backward, loss, mlp, moe};
 use crate::{Engine, Kiln};
 use burn_kiln_fusion::{
     Activation, ActivationGrads, AddNormForward, AttentionForward, AttentionInputs, AttentionOptions,
-    DifferentiatedLoss, KernelConfig, LossForward, LossGrads, LossInputs, LossOptions, MoeGrads, MoeInputGrads,
-    MoeOptions, MoeWeights, RmsNormForward, SiluMulGrads, TrainingOps,
+    DifferentiatedLoss, GatedMlpForward, GatedMlpWeights, KernelConfig, LossForward, LossGrads, LossInputs,
+    LossOptions, MoeGrads, MoeInputGrads, MoeOptions, MoeWeights, RmsNormForward, SiluMulGrads, TrainingOps,
 };
 use burn_tensor::Tensor;
 
@@ -76,6 +76,15 @@ impl<B: Engine> TrainingOps for Kiln<B> {
         config: &KernelConfig,
     ) -> SiluMulGrads<Self, D> {
         linear_backward::silu_mul_backward(gate, up, grad, config)
+    }
+
+    fn mlp_gated_forward<const D: usize>(
+        x: Tensor<Self, D>,
+        weights: &GatedMlpWeights<Self>,
+        residual: Option<Tensor<Self, D>>,
+        config: &KernelConfig,
+    ) -> GatedMlpForward<Self, D> {
+        mlp::mlp_gated_forward(x, weights, residual, config)
     }
 
     fn moe_backward(
