@@ -29,9 +29,19 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The routes of a section's kernels.
 fn section(name: &str) -> Vec<Route> {
     match name {
-        "tiling" => vec![Route::Matmul, Route::Linear, Route::Attention],
-        "blocking" => vec![Route::Softmax, Route::LayerNorm, Route::RmsNorm, Route::AddNorm],
-        "simd" => vec![Route::Unary, Route::Binary, Route::Gated, Route::Rope, Route::Embedding],
+        "tiling" => {
+            let gradients = [Route::WeightGradient, Route::HeadLoss, Route::MoeGradient];
+            [Route::Matmul, Route::Linear, Route::Attention].into_iter().chain(gradients).collect()
+        }
+        "blocking" => {
+            let norms = [Route::LayerNorm, Route::RmsNorm, Route::AddNorm];
+            [Route::Softmax, Route::HeadLoss, Route::MoeGradient].into_iter().chain(norms).collect()
+        }
+        "simd" => {
+            let gradients = [Route::ActivationGradient, Route::BiasGradient, Route::GatedGradient, Route::MoeGradient];
+            let ops = [Route::Unary, Route::Binary, Route::Gated, Route::Rope, Route::Embedding];
+            ops.into_iter().chain(gradients).collect()
+        }
         _ => unreachable!("a section of kernels"),
     }
 }
