@@ -12,6 +12,7 @@ use burn_kiln::routes::{Route, count};
 use burn_kiln_fusion::config::{IsaChoice, SimdConfig};
 use burn_kiln_fusion::{Epilogue as LinearEpilogue, FusedOps, KernelConfig, TrainingOps, Weight};
 use kiln_kernels::simd::{Tier, testing};
+use std::sync::{Mutex, PoisonError};
 
 /// The tiers that multiply bf16, those of a CPU without AMX by emulation.
 fn tiers() -> Vec<Tier> {
@@ -22,6 +23,9 @@ fn tiers() -> Vec<Tier> {
     [Tier::Avx512Bf16, Tier::Amx].into_iter().filter(|tier| tier.is_available()).collect()
 }
 
+/// Counts are the process's: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// How often the kernels of `tier` ran.
 fn runs(tier: Tier) -> u64 {
     count(if tier == Tier::Amx { Route::Bf16Tiles } else { Route::Bf16Dots })
@@ -30,6 +34,7 @@ fn runs(tier: Tier) -> u64 {
 /// What a user of tensors calls: `matmul`, and `linear` with a plain and a packed weight.
 #[test]
 fn products_of_bf16_tensors_reach_the_instructions() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     type B = Kiln<Flex>;
     let random = |shape: [usize; 2]| {
         Tensor::<B, 2>::random(shape, Distribution::Uniform(-1.0, 1.0), &Default::default()).cast(DType::BF16)
@@ -64,6 +69,7 @@ fn products_of_bf16_tensors_reach_the_instructions() {
 /// `simd.bf16_products` asks for it, and only there.
 #[test]
 fn products_of_f32_tensors_are_rounded_when_asked() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     type B = Kiln<Flex>;
     let random =
         |shape: [usize; 2]| Tensor::<B, 2>::random(shape, Distribution::Uniform(-1.0, 1.0), &Default::default());

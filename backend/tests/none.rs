@@ -37,6 +37,9 @@ fn run_overridden<B: Backend>() {
     let lower = |x: Tensor<B, 1>| x.into_primitive().tensor();
     let normed = B::layer_norm(x.into_primitive().tensor(), lower(scale.clone()), Some(lower(scale)), 1e-5);
     drop(Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(normed)));
+    let x = random::<B, 2>([96, 96]);
+    let slope = B::gelu_backward(x.clone().into_primitive().tensor(), x.into_primitive().tensor());
+    drop(Tensor::<B, 2>::from_primitive(TensorPrimitive::Float(slope)));
     let heads = random::<B, 4>([1, 4, 33, 16]);
     let options = AttentionModuleOptions { is_causal: true, ..Default::default() };
     drop(attention(heads.clone(), heads.clone(), heads, None, None, options));

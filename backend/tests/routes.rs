@@ -7,11 +7,15 @@ use burn::nn::attention::{MhaInput, MultiHeadAttentionConfig};
 use burn::nn::{EmbeddingConfig, LayerNormConfig, LinearConfig};
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Distribution, Tensor, activation, backend::Backend};
+use burn::tensor::{Distribution, Int, Tensor, activation, backend::Backend};
+use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use burn_kiln::routes::{Route, count};
 use burn_kiln::{Engine, Kiln};
-use burn_kiln_fusion::{FusedOps, GatedMlpWeights, KernelConfig, LinearWeights, Norm, NormKind, Weight};
+use burn_kiln_fusion::{
+    Activation, Epilogue, FusedOps, GatedMlpWeights, KernelConfig, LinearWeights, LossInputs, LossOptions, MoeOptions,
+    MoeWeights, Norm, NormKind, TrainingOps, Weight,
+};
 use burn_ndarray::NdArray;
 
 /// Runs `work` and fails unless `route` ran in it.
@@ -132,4 +136,37 @@ fn fused_ops_reach_their_kernels() {
         let fused = if rows == 1 { reaches(Route::GatedMlp, run) } else { run() };
         assert_close(fused, B::mlp_gated(x.clone(), &mlp, Some(x), &off));
     }
+}
+
+/// What training puts on a tape reaches the kernels of backward passes.
+#[test]
+fn backward_passes_reach_kernels() {
+    type Inner = Kiln<Flex>;
+    type Tape = Autodiff<Inner>;
+    let (config, device) = (KernelConfig::default(), Default::default());
+    let leaf = |shape: [usize; 2]| Tensor::<Tape, 2>::from_inner(random::<Inner, 2>(shape)).require_grad();
+    let frozen = |shape: [usize; 2]| Weight::Plain(Tensor::<Tape, 2>::from_inner(random::<Inner, 2>(shape)));
+    let x = leaf([40, 96]);
+    let bias = Some(Tensor::<Tape, 1>::ones([64], &device).require_grad());
+    let linear = |weight: &Weight<Tape>, activation| {
+        let epilogue = Epilogue { bias: bias.clone(), activation, ..Epilogue::default() };
+        FusedOps::linear(x.clone(), weight, epilogue, &config).sum()
+    };
+    let trained = Weight::Plain(leaf([64, 96]));
+    let gelu = Some(Activation::GeluTanh);
+    reaches(Route::ActivationGradient, || linear(&trained, gelu).backward());
+    reaches(Route::WeightGradient, || linear(&trained, None).backward());
+    reaches(Route::BiasGradient, || linear(&trained, None).backward());
+    let weights = GatedMlpWeights { gate: frozen([80, 96]), up: frozen([80, 96]), down: frozen([96, 80]) };
+    reaches(Route::GatedGradient, || Tape::mlp_gated(x.clone(), &weights, None, &config).sum().backward());
+    let stack = |shape: [usize; 3]| Tensor::<Tape, 3>::from_inner(random::<Inner, 3>(shape));
+    let experts = MoeWeights { router: frozen([4, 96]), gate_up: stack([4, 96, 64]), down: stack([4, 32, 96]) };
+    let options = MoeOptions { top_k: 2, norm_topk_prob: true };
+    reaches(Route::MoeGradient, || Tape::moe(x.clone(), &experts, options, &config).sum().backward());
+    let head = frozen([70, 96]);
+    let targets = Tensor::<Tape, 1, Int>::from_data([3; 40], &device);
+    let inputs = LossInputs { hidden: x.clone(), weight: &head, targets };
+    reaches(Route::HeadLoss, || Tape::lm_head_cross_entropy(inputs, LossOptions::default(), &config).loss.backward());
+    // A plain module of Burn.
+    reaches(Route::ActivationGradient, || burn::nn::Gelu::new().forward(x.clone()).sum().backward());
 }

@@ -29,7 +29,15 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The routes of a section's kernels.
 fn section(name: &str) -> Vec<Route> {
     match name {
-        "tiling" => vec![Route::Matmul, Route::Linear, Route::Attention, Route::AttentionBackward],
+        "tiling" => vec![
+            Route::Matmul,
+            Route::Linear,
+            Route::WeightGradient,
+            Route::Attention,
+            Route::AttentionBackward,
+            Route::HeadLoss,
+            Route::MoeGradient,
+        ],
         "blocking" => vec![
             Route::Softmax,
             Route::LayerNorm,
@@ -38,15 +46,21 @@ fn section(name: &str) -> Vec<Route> {
             Route::RmsNormBackward,
             Route::AddNorm,
             Route::AddNormBackward,
+            Route::HeadLoss,
+            Route::MoeGradient,
         ],
         "simd" => vec![
             Route::Unary,
+            Route::ActivationGradient,
+            Route::BiasGradient,
             Route::Binary,
             Route::Gated,
+            Route::GatedGradient,
             Route::Rope,
             Route::RopeBackward,
             Route::Embedding,
             Route::EmbeddingBackward,
+            Route::MoeGradient,
             Route::AdamW,
             Route::SumOfSquares,
         ],

@@ -37,7 +37,7 @@ pub(super) fn measure<B: CpuEngine>(
     }
     let counted = targets.iter().flatten().count();
     let mut lse = B::allocate(ElementType::F32, tokens)?;
-    let mut buffer = |wanted: bool, len: Option<usize>| match wanted {
+    let buffer = |wanted: bool, len: Option<usize>| match wanted {
         true => B::allocate(ElementType::F32, len?).map(Some),
         false => Some(None),
     };

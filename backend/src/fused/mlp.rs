@@ -4,7 +4,7 @@ use super::conversion::{Lower, lift, lower};
 use crate::engine::{AddNormGatedMlpOperands, GatedMlpOperands, SiluMulOperands};
 use crate::fused_group::FusedGroup;
 use crate::{Engine, Kiln};
-use burn_kiln_fusion::{Epilogue, FusedOps, GatedMlpWeights, KernelConfig, RmsWeights, compose};
+use burn_kiln_fusion::{Epilogue, FusedOps, GatedMlpForward, GatedMlpWeights, KernelConfig, RmsWeights, compose};
 use burn_tensor::Tensor;
 
 /// The engine's kernel where it takes the operands; else products and their activation, each of which may reach one.
@@ -25,13 +25,40 @@ pub(super) fn mlp_gated<B: Engine, const D: usize>(
     let (x, residual) = (lift::<B, D>(operands.x), operands.residual.map(lift));
     let gate = <Kiln<B> as FusedOps>::linear(x.clone(), &weights.gate, Epilogue::default(), config);
     let up = <Kiln<B> as FusedOps>::linear(x, &weights.up, Epilogue::default(), config);
-    let hidden = match B::try_silu_mul(SiluMulOperands { gate: lower(gate), up: lower(up) }, config) {
+    let hidden = silu_mul(gate, up, config);
+    <Kiln<B> as FusedOps>::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
+}
+
+/// The same, keeping both products.
+pub(super) fn mlp_gated_forward<B: Engine, const D: usize>(
+    x: Tensor<Kiln<B>, D>,
+    weights: &GatedMlpWeights<Kiln<B>>,
+    residual: Option<Tensor<Kiln<B>, D>>,
+    config: &KernelConfig,
+) -> GatedMlpForward<Kiln<B>, D> {
+    if !FusedGroup::Mlp.is_on(&config.fusion) {
+        return Kiln::<B>::scope(config, || compose::mlp::mlp_gated_forward(x, weights, residual, config));
+    }
+    let gate = <Kiln<B> as FusedOps>::linear(x.clone(), &weights.gate, Epilogue::default(), config);
+    let up = <Kiln<B> as FusedOps>::linear(x, &weights.up, Epilogue::default(), config);
+    let hidden = silu_mul(gate.clone(), up.clone(), config);
+    let output =
+        <Kiln<B> as FusedOps>::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config);
+    GatedMlpForward { output, gate, up }
+}
+
+/// `silu(gate) ⊙ up` by the engine's kernel, else as two ops.
+fn silu_mul<B: Engine, const D: usize>(
+    gate: Tensor<Kiln<B>, D>,
+    up: Tensor<Kiln<B>, D>,
+    config: &KernelConfig,
+) -> Tensor<Kiln<B>, D> {
+    match B::try_silu_mul(SiluMulOperands { gate: lower(gate), up: lower(up) }, config) {
         Ok(hidden) => lift(hidden),
         Err(SiluMulOperands { gate, up }) => {
             Kiln::<B>::scope(config, || Kiln::<B>::silu(lift(gate), config) * lift(up))
         }
-    };
-    <Kiln<B> as FusedOps>::linear(hidden, &weights.down, Epilogue { residual, ..Epilogue::default() }, config)
+    }
 }
 
 /// The engine's kernel where it takes the operands, else the composition.

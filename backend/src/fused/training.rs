@@ -1,14 +1,9 @@
 //! [`TrainingOps`] on `Kiln<B>`: forwards and backward passes that reach a kernel. Those of linear layers and MLPs are the
 //! default compositions of parts (products, gradients of activations and biases), which reach kernels here.
 
-use super::{attention, gradients, layers, linear_backward, loss, moe};
+use super::{attention, gradients, layers, linear_backward, loss, moe, mlp};
 use crate::{Engine, Kiln};
-use burn_kiln_fusion::{
-    Activation, ActivationGrads, AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward,
-    AttentionGrads, AttentionInputs, AttentionOptions, DifferentiatedLoss, KernelConfig, LayerNormForward, LossForward,
-    LossGrads, LossInputs, LossOptions, MoeGrads, MoeInputGrads, MoeOptions, MoeWeights, NormGrads, RmsNormForward,
-    RmsWeights, Rotary, RowGrads, SiluMulGrads, TrainingOps, Weight,
-};
+use burn_kiln_fusion::{Activation, ActivationGrads, AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, DifferentiatedLoss, KernelConfig, LayerNormForward, LossForward, LossGrads, LossInputs, LossOptions, MoeGrads, MoeInputGrads, MoeOptions, MoeWeights, NormGrads, RmsNormForward, RmsWeights, Rotary, RowGrads, SiluMulGrads, TrainingOps, Weight, GatedMlpForward, GatedMlpWeights};
 use burn_tensor::{Int, Tensor};
 
 impl<B: Engine> TrainingOps for Kiln<B> {
@@ -191,6 +186,15 @@ impl<B: Engine> TrainingOps for Kiln<B> {
         config: &KernelConfig,
     ) -> SiluMulGrads<Self, D> {
         linear_backward::silu_mul_backward(gate, up, grad, config)
+    }
+
+    fn mlp_gated_forward<const D: usize>(
+        x: Tensor<Self, D>,
+        weights: &GatedMlpWeights<Self>,
+        residual: Option<Tensor<Self, D>>,
+        config: &KernelConfig,
+    ) -> GatedMlpForward<Self, D> {
+        mlp::mlp_gated_forward(x, weights, residual, config)
     }
 
     fn moe_backward(

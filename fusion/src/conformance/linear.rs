@@ -1,7 +1,7 @@
 //! Linear layers: shapes that are no multiple of any tile, every epilogue.
 
 use super::case::{Case, Setting, check_case, check_output};
-use super::compare::{assert_close, reshape, upload};
+use super::compare::{assert_close, reshape, upload_shaped};
 use super::{Sampler, Suite};
 use crate::reference::{Array, apply_linear};
 use crate::{Activation, Epilogue, FusedOps, TrainingOps};
@@ -40,14 +40,13 @@ fn check_sums<B: TrainingOps>(suite: &Suite<B>) {
             *expected +=
                 (0..rows).map(|row| grad.data[row * outputs + output] * x.data[row * inputs + input]).sum::<f64>();
         }
-        let upload = |array: &Array, shape| reshape(upload::<B>(array, &suite.device), shape);
-        let (x, grad) = (upload(&x, [rows, inputs]), upload(&grad, [rows, outputs]));
-        let held = upload(&sum, [outputs, inputs]);
-        let add = |sum| B::linear_weight_gradient(x.clone(), grad.clone(), Some(sum), &suite.config).flatten(0, 1);
+        let upload = |array: &Array| upload_shaped::<B, 2>(array, &suite.device);
+        let (x, grad, held) = (upload(&x), upload(&grad), upload(&sum));
+        let add = |sum| B::linear_weight_gradient(x.clone(), grad.clone(), Some(sum), &suite.config);
         let what = format!("weight gradient over {rows} rows of {inputs} to {outputs}");
         assert_close(&what, add(held.clone()), &expected, suite.tolerance.gradient);
-        assert_close(&format!("{what}: what was held"), held.flatten(0, 1), &sum, 0.0);
-        assert_close(&what, add(upload(&sum, [outputs, inputs])), &expected, suite.tolerance.gradient);
+        assert_close(&format!("{what}: what was held"), held, &sum, 0.0);
+        assert_close(&what, add(upload(&sum)), &expected, suite.tolerance.gradient);
     }
 }
 

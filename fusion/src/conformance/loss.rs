@@ -1,10 +1,10 @@
 //! The loss, in chunks that don't divide the positions.
 
 use super::case::{Case, Setting, check_case, check_output};
-use super::compare::{reshape, upload_ids};
+use super::compare::{assert_close, reshape, upload, upload_ids, upload_shaped};
 use super::{Sampler, Suite};
 use crate::reference::{Array, measure_cross_entropy};
-use crate::{LossForward, LossInputs, LossOptions, TrainingOps, Weight};
+use crate::{DifferentiatedLoss, LossForward, LossInputs, LossOptions, TrainingOps, Weight};
 use burn_tensor::Tensor;
 
 const IGNORED: i64 = -100;
@@ -18,6 +18,30 @@ pub fn check<B: TrainingOps>(suite: &Suite<B>) {
     }
     check_output(suite, &LossCase::new([3, 4], 7, 2, |_| false));
     check_output(suite, &LossCase::new([0, 4], 7, 2, |_| true));
+    check_lse(suite, &LossCase::new([19, 33], 131, 4, |position| position % 4 != 0));
+}
+
+/// The log-sum-exps: those of positions that count, 0 for the others.
+fn check_lse<B: TrainingOps>(suite: &Suite<B>, case: &LossCase) {
+    let [hidden, weight] = &case.operands;
+    let width = case.shape[1];
+    let sum = |position: usize| {
+        let row = &hidden.data[position * width..(position + 1) * width];
+        let logit = |word: &[f64]| row.iter().zip(word).map(|(x, w)| x * w).sum::<f64>();
+        weight.data.chunks_exact(width).map(|word| logit(word).exp()).sum::<f64>().ln()
+    };
+    let expected = case.targets.iter().enumerate().map(|(i, &id)| if id == IGNORED { 0.0 } else { sum(i) }).collect();
+    let expected = Array::new(&[case.shape[0], 1], expected);
+    let head = Weight::Plain(upload_shaped(weight, &suite.device));
+    let operands = case.operands.each_ref().map(|operand| upload::<B>(operand, &suite.device));
+    let inputs = || case.build(&operands, &head);
+    let LossForward { lse, .. } = B::lm_head_cross_entropy(inputs(), case.options(), &suite.config);
+    assert_close(&format!("log-sum-exp of {}", case.describe()), lse, &expected, suite.tolerance.output);
+    let DifferentiatedLoss { forward, weight, .. } =
+        B::lm_head_cross_entropy_differentiated(inputs(), false, case.options(), &suite.config);
+    assert!(weight.is_none(), "a frozen head has a gradient");
+    let what = format!("log-sum-exp beside the gradients of {}", case.describe());
+    assert_close(&what, forward.lse, &expected, suite.tolerance.output);
 }
 
 /// Operands: hidden states and the head.

@@ -1,7 +1,7 @@
 //! The gradients of a mixture of experts.
 //!
-//! With `y = Σ w_e · down_e(h_e)`, `h = silu(gate) ⊙ up`, and `g` the gradient of `y`, for each expert and the slots that
-//! chose it:
+//! With `y = Σ w_e · down_e(h_e)`, `h = silu(gate) ⊙ up`, and `g` the gradient of `y`, for each expert and the slots
+//! that chose it:
 //!
 //! ```text
 //! X, G         rows of the tokens and of their gradients, gathered
@@ -51,8 +51,8 @@ pub struct ExpertGradients<'a> {
 /// The gradients of [`moe`](super::moe) from `grad`, that of its output, `[tokens, hidden]`. The choice of experts is
 /// constant.
 ///
-/// `18 · tokens · top_k · hidden · intermediate` FLOP, 12 where the experts are frozen. Memory besides the results: rows
-/// of the largest group, `2 · hidden + 3 · intermediate` floats each.
+/// `16 · tokens · top_k · hidden · intermediate` FLOP, 10 where the experts are frozen. Memory besides the results:
+/// rows of the largest group, `2 · hidden + 3 · intermediate` floats each.
 ///
 /// # Panics
 /// If lengths do not fit, or there are fewer experts than a token goes to.

@@ -153,7 +153,8 @@ fn run_all(
     norm: Option<&RowNorm<'_>>,
     products: &mut [Product<'_>],
 ) -> Result<(), GemmError> {
-    let left = a.raw();
+    // The distance of columns of which there is one means nothing, and rows that have a norm are contiguous.
+    let left = RawMatrix { col_stride: if a.cols() > 1 { a.strides()[1] } else { 1 }, ..a.raw() };
     let mut raw: Vec<_> = products
         .iter_mut()
         .map(|product| {
