@@ -43,7 +43,9 @@ pub enum LoraError {
         target: String,
     },
     /// Layers that are not in memory cannot train.
-    #[error("this model reads its layers from the checkpoint (it has a memory limit): load it without a limit to train it")]
+    #[error(
+        "this model reads its layers from the checkpoint (it has a memory limit): load it without a limit to train it"
+    )]
     Streamed,
     /// Two adapters on one model.
     #[error("the model has an adapter already: merge it, or load the base model again")]
