@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 /// Writes `adapter_config.json` and `adapter_model.safetensors` into the folder `dir`, which is made if need be, so that
 /// PEFT loads them: `PeftModel.from_pretrained(base, dir)`. Each file is whole or not there; the settings come last.
 ///
-/// With `all-linear`, and with targets that don't match the layers that have an adapter, the settings name these layers.
+/// Where targets are names, the settings have these; otherwise the names of all layers that have an adapter.
 ///
 /// # Errors
 /// [`LoraError::NotAttached`], [`LoraError::OtherRank`], [`LoraError::Exists`] where the folder has an adapter,
@@ -40,7 +40,8 @@ pub fn save_adapter<B: Backend>(
         }
     }
     let modules: Vec<String> = matrices.keys().cloned().collect();
-    let named = !matches!(config.targets, AdapterTargets::AllLinear)
+    // A pattern may match modules around the layers too, which PEFT refuses.
+    let named = matches!(config.targets, AdapterTargets::Names(_))
         && choose(&config.targets, &modules).is_ok_and(|chosen| chosen.len() == modules.len());
     if !named {
         settings.targets = AdapterTargets::Names(modules);
