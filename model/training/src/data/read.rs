@@ -50,6 +50,11 @@ pub(super) fn read_record(json: Json, at: &Source, media_root: &Path) -> Result<
         return Err(Problem::NoConversation { found });
     }
     let mut record = turns.record;
+    // The released template would drop the second one without a word.
+    if field("system").is_some() && record.messages.get(1).is_some_and(|message| message.role == "system") {
+        let reason = "a system turn, and `system` stands beside the conversation: keep one of them".to_owned();
+        return Err(Problem::Message { message: 0, reason });
+    }
     media.require_all_used()?;
     record.tools = field("tools").map_or(Ok(Vec::new()), read_tools)?;
     record.objects = field("objects").map(read_objects).transpose()?;

@@ -89,6 +89,12 @@ fn a_bad_record_spoils_no_other() {
             }
         }
     }
+    let over_lines = folder.open("{\n \"messages\": []\n}").unwrap();
+    let found = problem(over_lines.get(0).unwrap()).to_string();
+    assert_eq!(
+        found,
+        "line 1, column 1: EOF while parsing an object; a file that begins with a brace has one record a line"
+    );
     let latin = [GOOD.as_bytes(), b"\n{\"a\": \"caf\xe9\"}\n", GOOD.as_bytes()].concat();
     let data = folder.open(latin).unwrap();
     assert!(matches!(problem(data.get(1).unwrap()), Problem::Utf8 { byte: 10 }));

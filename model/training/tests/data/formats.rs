@@ -94,6 +94,9 @@ fn roles_system_and_tools() {
     assert_eq!(record.messages, expected);
     assert_eq!(record.tools.len(), 1);
 
+    let twice = json!({"system": "S", "messages": [{"role": "system", "content": "T"}]});
+    assert!(matches!(problem(read(&twice)), Problem::Message { message: 0, .. }));
+
     // Keys keep their order on the way to the template.
     let calls = r#"{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a",
         "reasoning_content": "r", "tool_calls": [{"name": "f", "arguments": {"z": 1, "a": 2}}]}]}"#;
