@@ -7,7 +7,7 @@
 //!
 //! [`Conversations`] finds the records of JSONL and JSON files ([`Record`], whatever the format was), [`Encoder`] makes
 //! tokens, labels and pixels of one, [`Lengths`] knows how long each is, [`BatchPlan`] says which records make which
-//! batch of an epoch, and [`Loader`] encodes them ahead on threads of its own. [`check`] does all of it but training,
+//! batch of an epoch, and [`Loader`] encodes them ahead on threads of its own. [`check()`] does all of it but training,
 //! and reports. A data set of one's own is a Burn `Dataset` of [`RecordResult`]s, or of [`Record`]s in [`Sound`].
 //!
 //! # Formats
