@@ -168,7 +168,7 @@ impl Error {
             Self::Model(Image(ImageError::Option { .. })) => 2,
             Self::Model(Generate(GenerateError::Option { .. } | GenerateError::EmptyStopString { .. })) => 2,
             // The checkpoint's own files, not what was asked of it.
-            Self::Model(Image(ImageError::Json { .. } | ImageError::Setting { .. })) => 1,
+            Self::Model(Image(error)) if error.is_about_settings() => 1,
             Self::Model(Prompt(
                 PromptError::Read { .. }
                 | PromptError::Json { .. }

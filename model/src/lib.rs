@@ -10,6 +10,7 @@ pub mod grounding;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod inputs;
+mod json;
 pub mod layers;
 mod load;
 pub mod optimized;

@@ -8,7 +8,7 @@ use crate::processor::{ImageProcessor, ProcessedImages, ProcessedMedia};
 use crate::prompt::{
     ChatTemplate, Content, Message, Modality, PromptError, RenderOptions, Tokenizer, VideoPrompt, expand_prompt,
 };
-use crate::{Error, InputError, ModelInputs, Result};
+use crate::{Error, InputError, ModelInputs, Qwen3VlConfig, Result};
 
 /// Makes [`ModelInputs`] from conversations (HF's `Qwen3VLProcessor`).
 ///
@@ -43,11 +43,12 @@ impl Qwen3VlProcessor {
         let dir = dir.as_ref();
         // Most lack a tokenizer, and that they are adapters is what should be said.
         find_adapter(dir)?;
-        Ok(Self {
-            tokenizer: Tokenizer::load(dir)?,
-            template: ChatTemplate::load(dir)?,
-            images: ImageProcessor::load(dir)?,
-        })
+        let images = ImageProcessor::load(dir)?;
+        // A configuration that is missing or damaged is for the model to say.
+        if let Ok(config) = Qwen3VlConfig::from_dir(dir) {
+            images.check_fit(&config.vision)?;
+        }
+        Ok(Self { tokenizer: Tokenizer::load(dir)?, template: ChatTemplate::load(dir)?, images })
     }
 
     /// Inputs for one question of the user about the pictures at these paths, which come before it.

@@ -30,6 +30,7 @@ mod options;
 mod patches;
 mod pipeline;
 mod resize;
+mod settings;
 mod size;
 mod source;
 mod still;
