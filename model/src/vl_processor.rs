@@ -10,6 +10,30 @@ use crate::prompt::{
 };
 use crate::{Error, InputError, ModelInputs, Qwen3VlConfig, Result};
 
+/// How many tokens a prompt may have, and those of its pictures and videos.
+#[derive(Clone, Copy)]
+struct Room {
+    limit: usize,
+    pictures: usize,
+    /// How many pictures and videos they are.
+    media: usize,
+}
+
+impl Room {
+    /// Tokens of a text that its pictures make way for: a placeholder, and of a video the marks around it.
+    const PLACEHOLDER: usize = 3;
+
+    /// Tokens of the text beyond which the prompt is too long for certain.
+    fn for_text(self) -> usize {
+        self.limit.saturating_sub(self.pictures).saturating_add(Self::PLACEHOLDER * self.media)
+    }
+
+    /// Tokens of the prompt at least, whose text has so many.
+    fn count_with(self, text: usize) -> usize {
+        (text + self.pictures).saturating_sub(Self::PLACEHOLDER * self.media)
+    }
+}
+
 /// Makes [`ModelInputs`] from conversations (HF's `Qwen3VLProcessor`).
 ///
 /// [`Self::process`] does everything at once. A conversation that goes on keeps what [`Self::process_media`] made of
@@ -67,7 +91,7 @@ impl Qwen3VlProcessor {
     /// As [`Self::process_all_media`] and [`Self::prepare`].
     pub fn process(&self, messages: &[Message], options: &RenderOptions) -> Result<ModelInputs> {
         let media = self.process_all_media(messages)?;
-        self.assemble(messages, media, options, usize::MAX)
+        self.assemble(messages, media, options, Room { limit: usize::MAX, pictures: 0, media: 0 })
     }
 
     /// Reads and processes the picture or video of one part; `None` for a text.
@@ -152,8 +176,8 @@ impl Qwen3VlProcessor {
         if pictures >= limit {
             return Err(InputError::TooLong { prompt: pictures, added: 1, limit }.into());
         }
-        let media = media.iter().map(|media| media.borrow().clone());
-        self.assemble(messages, media, options, limit)
+        let room = Room { limit, pictures, media: media.len() };
+        self.assemble(messages, media.iter().map(|media| media.borrow().clone()), options, room)
     }
 
     fn assemble(
@@ -161,11 +185,12 @@ impl Qwen3VlProcessor {
         messages: &[Message],
         media: impl IntoIterator<Item = ProcessedMedia>,
         options: &RenderOptions,
-        limit: usize,
+        room: Room,
     ) -> Result<ModelInputs> {
         let prompt = self.template.render(messages, options)?;
-        if let Some(prompt) = self.tokenizer.count_beyond(&prompt, limit)? {
-            return Err(InputError::TooLong { prompt, added: 1, limit }.into());
+        if let Some(text) = self.tokenizer.count_beyond(&prompt, room.for_text())? {
+            let prompt = room.count_with(text);
+            return Err(InputError::TooLong { prompt, added: 1, limit: room.limit }.into());
         }
         let (mut images, mut videos, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
         for media in media {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::format::find_article;
 use super::{LocationError, VideoError};
 
 /// Why a picture, a video or a preprocessor configuration was refused.
@@ -55,7 +56,7 @@ pub enum ImageError {
     },
 
     /// A kind of file that is known, and not read.
-    #[error("a {name} file cannot be read as a picture (PNG, JPEG, WebP, GIF or BMP): {advice}")]
+    #[error("{} {name} file cannot be read as a picture (PNG, JPEG, WebP, GIF or BMP): {advice}", find_article(name))]
     UnsupportedFormat {
         /// What it is.
         name: &'static str,

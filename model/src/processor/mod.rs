@@ -45,7 +45,7 @@ pub use grid::Grid;
 pub use limits::DecodeLimits;
 pub use location::LocationError;
 pub use media::{ProcessedImage, ProcessedImages, ProcessedMedia, ProcessedVideo};
-pub use options::{ImageOptions, MAX_SOURCE_FPS, VideoOptions};
+pub use options::{ImageOptions, MAX_SOURCE_FPS, MIN_SOURCE_FPS, VideoOptions};
 pub use pipeline::ImageProcessor;
 pub use size::{MAX_ASPECT_RATIO, smart_resize, smart_resize_video};
 pub use source::ImageSource;

@@ -15,6 +15,8 @@ use super::number::{read_count, read_counts, read_rate, read_total};
 use super::config::MAX_MIN_PIXELS;
 use super::{ImageError, PreprocessorConfig, VideoConfig};
 
+/// Fewest frames a second that a source may claim: one in eleven days.
+pub const MIN_SOURCE_FPS: f64 = 1e-6;
 /// Most frames a second that a source may claim: high-speed cameras reach it.
 pub const MAX_SOURCE_FPS: f64 = 100_000.0;
 
@@ -126,8 +128,8 @@ impl VideoOptions {
     /// [`ImageError::Option`] for options that contradict each other or are out of range.
     pub fn apply(&self, config: &VideoConfig) -> Result<VideoConfig, ImageError> {
         for (name, fps) in [("fps", self.fps), ("raw_fps", self.raw_fps), ("sample_fps", self.sample_fps)] {
-            let fits = |fps: &f64| fps.is_finite() && *fps > 0.0 && *fps <= MAX_SOURCE_FPS;
-            refuse_unless(fps.as_ref().is_none_or(fits), name, fps, "a positive number of at most 100000")?;
+            let fits = |fps: &f64| (MIN_SOURCE_FPS..=MAX_SOURCE_FPS).contains(fps);
+            refuse_unless(fps.as_ref().is_none_or(fits), name, fps.map(|fps| format!("{fps:?}")), "a number from 0.000001 to 100000")?;
         }
         let counts =
             [("num_frames", self.num_frames), ("min_frames", self.min_frames), ("max_frames", self.max_frames)];

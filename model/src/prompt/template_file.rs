@@ -59,8 +59,7 @@ pub(super) fn read_if_present(path: &Path, limit: u64) -> Result<Option<String>,
     let mut text = String::new();
     file.take(limit + 1).read_to_string(&mut text).map_err(read)?;
     if text.len() as u64 > limit {
-        let reason = format!("the file has more than {limit} bytes");
-        return Err(PromptError::Unbounded { origin: path.display().to_string(), reason });
+        return Err(PromptError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(Some(text))
 }

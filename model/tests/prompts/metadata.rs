@@ -162,3 +162,16 @@ fn options_of_zero_are_blamed() {
     let found = options.apply(&VideoConfig::default());
     assert!(matches!(found, Err(ImageError::Option { name: "min_pixels", .. })));
 }
+
+/// A template that writes messages out as they are reads all of their keys.
+#[test]
+fn templates_that_take_whole_messages_ignore_nothing() {
+    let message: Message = serde_json::from_value(json!({"role": "user", "content": "a", "mood": "calm"})).unwrap();
+    let warn = |source: &str| {
+        let template = ChatTemplate::new(source, "test").unwrap();
+        warnings(|| template.render(std::slice::from_ref(&message), &RenderOptions::default()).unwrap()).1
+    };
+    assert!(warn("{% for message in messages %}{{ message | tojson }}{% endfor %}").is_empty());
+    assert!(warn("{{ messages }}").is_empty());
+    assert_eq!(warn("{% for message in messages %}{{ message.content | tojson }}{% endfor %}").len(), 1);
+}

@@ -203,6 +203,7 @@ fn refuses_options_that_cannot_work() {
         refuse(VideoOptions { raw_fps: Some(fps), ..none.clone() }, "raw_fps");
         refuse(VideoOptions { sample_fps: Some(fps), ..none.clone() }, "sample_fps");
     }
+    refuse(VideoOptions { raw_fps: Some(1e-300), ..none.clone() }, "raw_fps");
     refuse(VideoOptions { num_frames: Some(0), ..none.clone() }, "num_frames");
     refuse(VideoOptions { num_frames: Some(4), fps: Some(2.0), ..none.clone() }, "num_frames");
     refuse(VideoOptions { min_frames: Some(0), ..none.clone() }, "min_frames");
