@@ -7,8 +7,8 @@ use burn_kiln::OptimizationConfig;
 use burn_kiln::config::Technique;
 use burn_kiln_fusion::FusedOps;
 use burn_tensor::DType;
-use qwen3_vl_burn::processor::ImageProcessor;
 use qwen3_vl_burn::Qwen3Vl;
+use qwen3_vl_burn::processor::ImageProcessor;
 use std::path::Path;
 
 /// The most memory that the weights in f32 may take, bytes, to which those of a mixture of experts in bf16 are
@@ -75,7 +75,8 @@ impl Program for Verify<'_> {
             true => {
                 let mut options = place.load_options(config.as_ref()).with_dtype(DType::F32);
                 if !place.backend.is_card() {
-                    options.memory_limit = Some(options.memory_limit.map_or(EXACT_BYTES, |limit| limit.min(EXACT_BYTES)));
+                    options.memory_limit =
+                        Some(options.memory_limit.map_or(EXACT_BYTES, |limit| limit.min(EXACT_BYTES)));
                 }
                 Some(Qwen3Vl::<B>::load(dir, &device, options)?)
             }

@@ -43,9 +43,9 @@ impl fmt::Display for ForeignFormat {
                 "weights as pickles (PyTorch's .bin, .pt or .pth), which are not read, since loading one can run any \
                  program: save them as safetensors (HF: save_pretrained)",
             ),
-            Self::Gguf => f.write_str(
-                "a GGUF file, which is not supported: use the checkpoint that it was converted from",
-            ),
+            Self::Gguf => {
+                f.write_str("a GGUF file, which is not supported: use the checkpoint that it was converted from")
+            }
             Self::Adapter => f.write_str(
                 "a PEFT adapter (adapter_config.json) without the weights of its base model, which is not supported: \
                  merge it into that model (PEFT: merge_and_unload), save the result, and use its folder",

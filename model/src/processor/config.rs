@@ -137,7 +137,8 @@ impl VideoConfig {
     /// Most pixels of `count` frames together:
     ///
     /// ```text
-    /// max_pixels, or with max_frame_tokens  count max(min(max_frame_tokens factor^2, max_pixels / count), 1.05 min_pixels)
+    /// max_pixels, or with max_frame_tokens
+    /// count max(min(max_frame_tokens factor^2, max_pixels / count), 1.05 min_pixels)
     /// ```
     ///
     /// Source: `resize` of HF transformers' Qwen3-VL video processor.

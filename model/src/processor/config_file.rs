@@ -6,8 +6,8 @@
 //! | videos | `processor_config.json`, its `video_processor`; `video_preprocessor_config.json`; `preprocessor_config.json` |
 //!
 //! `save_pretrained` of HF 5 writes the first and leaves older ones of the same folder as they were, so that a
-//! fine-tune's limits are in the first. What it has beside those two is not read, also as in HF, with a warning where it
-//! looks like settings. Without any file, settings are the released ones.
+//! fine-tune's limits are in the first. What it has beside those two is not read, also as in HF, with a warning where
+//! it looks like settings. Without any file, settings are the released ones.
 
 use std::path::Path;
 
@@ -55,7 +55,8 @@ pub(super) fn read_folder(folder: &Path) -> Result<(PreprocessorConfig, VideoCon
         if let Some(nested) = joint.get(key).filter(|nested| !nested.is_null()) {
             warn_of_unread(folder, key, files);
             let source = || serde_json::Error::custom(format!("`{key}` is {nested:.80}, expected an object"));
-            let nested = nested.as_object().ok_or_else(|| ImageError::Json { path: folder.join(JOINT), source: source() });
+            let nested =
+                nested.as_object().ok_or_else(|| ImageError::Json { path: folder.join(JOINT), source: source() });
             return Ok(Some((JOINT, nested?.clone())));
         }
         for name in files {

@@ -192,7 +192,8 @@ mod tests {
     #[test]
     fn compressed_drawings_are_unpacked() {
         let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        std::io::Write::write_all(&mut packed, b"<svg xmlns='http://www.w3.org/2000/svg'><path d='M0 0'/></svg>").unwrap();
+        std::io::Write::write_all(&mut packed, b"<svg xmlns='http://www.w3.org/2000/svg'><path d='M0 0'/></svg>")
+            .unwrap();
         let packed = packed.finish().unwrap();
         assert_eq!(name(&packed), Some("compressed SVG"));
         // Cut, as where only its beginning was read.

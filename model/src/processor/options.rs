@@ -11,8 +11,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::number::{read_count, read_counts, read_rate, read_total};
 use super::config::MAX_MIN_PIXELS;
+use super::number::{read_count, read_counts, read_rate, read_total};
 use super::{ImageError, PreprocessorConfig, VideoConfig};
 
 /// Fewest frames a second that a source may claim: one in eleven days.
@@ -129,7 +129,12 @@ impl VideoOptions {
     pub fn apply(&self, config: &VideoConfig) -> Result<VideoConfig, ImageError> {
         for (name, fps) in [("fps", self.fps), ("raw_fps", self.raw_fps), ("sample_fps", self.sample_fps)] {
             let fits = |fps: &f64| (MIN_SOURCE_FPS..=MAX_SOURCE_FPS).contains(fps);
-            refuse_unless(fps.as_ref().is_none_or(fits), name, fps.map(|fps| format!("{fps:?}")), "a number from 0.000001 to 100000")?;
+            refuse_unless(
+                fps.as_ref().is_none_or(fits),
+                name,
+                fps.map(|fps| format!("{fps:?}")),
+                "a number from 0.000001 to 100000",
+            )?;
         }
         let counts =
             [("num_frames", self.num_frames), ("min_frames", self.min_frames), ("max_frames", self.max_frames)];
@@ -187,7 +192,8 @@ impl VideoOptions {
         self.sample_fps.or(self.raw_fps).or(sampled)
     }
 
-    /// Whether frames are to be sampled. A rate or number of frames asks for it, whatever the checkpoint's settings say.
+    /// Whether frames are to be sampled. A rate or number of frames asks for it, whatever the checkpoint's settings
+    /// say.
     pub(super) fn samples(&self, list: bool, config: &VideoConfig) -> bool {
         let asked = !list || self.num_frames.is_some() || (self.raw_fps.is_some() && self.fps.is_some());
         let sampled = self.sample_fps.is_some() || self.frames_indices.is_some();

@@ -10,8 +10,8 @@
 //! | others | the released value | an error |
 //!
 //! Pixel limits are `size.shortest_edge` and `size.longest_edge`, which are pixel counts despite their names. For
-//! pictures `min_pixels` and `max_pixels` go before them; inside `size` they are read too, though HF refuses them there.
-//! Source: HF transformers 5.24, `Qwen2VLImageProcessor`, `Qwen3VLVideoProcessor` and their base classes.
+//! pictures `min_pixels` and `max_pixels` go before them; inside `size` they are read too, though HF refuses them
+//! there. Source: HF transformers 5.24, `Qwen2VLImageProcessor`, `Qwen3VLVideoProcessor` and their base classes.
 
 use serde_json::{Map, Value};
 
@@ -81,7 +81,8 @@ impl Settings<'_> {
     pub fn read_videos(&self, pictures: &PreprocessorConfig) -> Result<VideoConfig, ImageError> {
         let absent = VideoConfig::beside(pictures);
         let size = if self.0.contains_key("size") { None } else { Some(VIDEO_SIZE) };
-        if let Some(name) = ["min_pixels", "max_pixels"].into_iter().find(|name| self.0.get(*name).is_some_and(is_set)) {
+        if let Some(name) = ["min_pixels", "max_pixels"].into_iter().find(|name| self.0.get(*name).is_some_and(is_set))
+        {
             tracing::warn!("`{name}` is not read for videos, as in HF: their limits are those of `size`");
         }
         let frames = self.read_shared(absent.frames, (None, None), size)?;
@@ -89,7 +90,9 @@ impl Settings<'_> {
         let every = matches!(self.0.get("fps"), Some(Value::Null));
         let num_frames = self.read_count("num_frames")?;
         if let Some(count) = num_frames.filter(|_| !every) {
-            tracing::warn!("`num_frames` is {count}, and `fps` is set too: {count} frames are sampled (HF refuses videos)");
+            tracing::warn!(
+                "`num_frames` is {count}, and `fps` is set too: {count} frames are sampled (HF refuses videos)"
+            );
         }
         let capped = self.read_flag("cap_pixels_per_frame", false)?;
         let most = self.require_count("max_video_tokens", MAX_VIDEO_TOKENS)?;
@@ -106,8 +109,8 @@ impl Settings<'_> {
         Ok(config)
     }
 
-    /// What pictures and frames have in common. `limits`: pixels that go before `size`, which is `size` where the object
-    /// has none.
+    /// What pictures and frames have in common. `limits`: pixels that go before `size`, which is `size` where the
+    /// object has none.
     fn read_shared(
         &self,
         absent: PreprocessorConfig,

@@ -224,13 +224,8 @@ fn indent_lines(size: &Size, text: &str, width: usize, first: bool, blank: bool)
 
 /// Jinja's `wordwrap`.
 fn wrap_words(size: &Size, text: &str, arguments: &[Value]) -> Result<String, Error> {
-    let (width, long, mark, hyphens, named): (
-        Option<usize>,
-        Option<bool>,
-        Option<Cow<'_, str>>,
-        Option<bool>,
-        Kwargs,
-    ) = from_args(arguments)?;
+    let (width, long, mark, hyphens, named): (Option<usize>, Option<bool>, Option<Cow<'_, str>>, Option<bool>, Kwargs) =
+        from_args(arguments)?;
     let width = width.or(named.get("width")?).unwrap_or(79);
     let long_words = long.or(named.get("break_long_words")?).unwrap_or(true);
     let named_mark: Option<Cow<'_, str>> = named.get("wrapstring")?;

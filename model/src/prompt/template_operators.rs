@@ -341,7 +341,9 @@ mod tests {
 
     #[test]
     fn other_code_stays() {
-        for code in ["a + b - 1", "f(a, b)", "[a, b][0](c, d)", "'a * b' | upper", "x is divisibleby 3", "set x = -1", ""] {
+        for code in
+            ["a + b - 1", "f(a, b)", "[a, b][0](c, d)", "'a * b' | upper", "x is divisibleby 3", "set x = -1", ""]
+        {
             assert_eq!(rewrite_operators(code), None, "{code}");
         }
         // What is no expression is left to the engine.

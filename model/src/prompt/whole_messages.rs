@@ -27,7 +27,8 @@ pub(super) fn takes_whole_messages(source: &str) -> bool {
             match words.as_slice() {
                 ["for", name, "in", from, ..] | ["set", name, "=", from, ..] if names.contains(from) => {
                     // What a key of a message holds is no message.
-                    let field = words.get(4) == Some(&".") || matches!(words.get(4..6), Some(["[", key]) if is_text(key));
+                    let field =
+                        words.get(4) == Some(&".") || matches!(words.get(4..6), Some(["[", key]) if is_text(key));
                     if !field {
                         names.insert(name);
                     }
@@ -112,7 +113,7 @@ mod tests {
             "{% for message in messages %}{{ message.content | tojson }}{{ message['role'] }}{% endfor %}",
             "{% for m in messages %}{% set c = m.content %}{{ c | tojson }}{{ m.content.items() }}{% endfor %}",
             "{% if messages[0].role == 'system' %}{{ messages[0]['content'] }}{% endif %}{{ messages | length }}",
-            "{% for message in messages %}{% if not loop.last and message.role %}{{ message.x ~ 1 }}{% endif %}{% endfor %}",
+            "{% for m in messages %}{% if not loop.last and m.role %}{{ m.x ~ 1 }}{% endif %}{% endfor %}",
             "{{ tools | tojson }}",
             "",
             "{{ unclosed",

@@ -19,7 +19,11 @@ fn point(x: f64, y: f64) -> Shape {
 fn read(answer: &str) -> Vec<(Option<String>, Shape)> {
     let found = parse(answer).unwrap_or_else(|error| panic!("{answer}: {error}"));
     assert!(!found.truncated && found.problems.is_empty(), "{answer}: {:?}", found.problems);
-    found.detections.into_iter().map(|detection| (detection.label.as_deref().map(str::to_owned), detection.shape)).collect()
+    found
+        .detections
+        .into_iter()
+        .map(|detection| (detection.label.as_deref().map(str::to_owned), detection.shape))
+        .collect()
 }
 
 fn labelled(label: &str, shape: Shape) -> (Option<String>, Shape) {
@@ -130,7 +134,10 @@ fn reads_what_is_nearly_json() {
     // The key that was taught goes before the other, which is then anything else.
     let both = parse(r#"{"bbox": "left", "bbox_2d": [1, 2, 3, 4], "point": "here"}"#).unwrap();
     assert_eq!(both.detections.len(), 1);
-    assert_eq!(serde_json::Value::Object((*both.detections[0].extra).clone()), json!({"bbox": "left", "point": "here"}));
+    assert_eq!(
+        serde_json::Value::Object((*both.detections[0].extra).clone()),
+        json!({"bbox": "left", "point": "here"})
+    );
 }
 
 /// A bad one among good ones: these are kept, and it is told what is wrong with it.
@@ -140,7 +147,11 @@ fn one_bad_detection_keeps_no_other_back() {
     let good = [labelled("a", bounds(1.0, 2.0, 3.0, 4.0)), labelled("c", bounds(5.0, 6.0, 7.0, 8.0))];
     let report = |bad: &str| {
         let found = parse(&format!("[{first}, {bad}, {last}]")).unwrap_or_else(|error| panic!("{bad}: {error}"));
-        let kept: Vec<_> = found.detections.into_iter().map(|detection| (detection.label.as_deref().map(str::to_owned), detection.shape)).collect();
+        let kept: Vec<_> = found
+            .detections
+            .into_iter()
+            .map(|detection| (detection.label.as_deref().map(str::to_owned), detection.shape))
+            .collect();
         assert_eq!(kept, good, "{bad}");
         assert_eq!(found.problems.len(), 1, "{bad}: {:?}", found.problems);
         found.problems[0].clone()
@@ -413,7 +424,8 @@ fn lines_grow_with_the_picture() {
 #[test]
 fn boxes_of_an_object_share_their_label() {
     let boxes = vec!["[1,2,3,4]"; 10_000].join(",");
-    let answer = format!(r#"{{"label": "{}", "note": "{}", "bbox_2d": [{boxes}]}}"#, "l".repeat(50_000), "n".repeat(50_000));
+    let answer =
+        format!(r#"{{"label": "{}", "note": "{}", "bbox_2d": [{boxes}]}}"#, "l".repeat(50_000), "n".repeat(50_000));
     let found = parse(&answer).unwrap().detections;
     assert_eq!(found.len(), 10_000);
     let (first, last) = (&found[0], &found[9_999]);

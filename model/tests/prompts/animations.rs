@@ -3,12 +3,12 @@
 use crate::{case, heard};
 
 use case::locate;
+use heard::warnings;
 use image::RgbImage;
 use qwen3_vl_burn::processor::{
     DecodeLimits, ImageError, ImageProcessor, PreprocessorConfig, ProcessedVideo, VideoConfig, VideoError,
     VideoOptions, VideoSource, decode_bytes, decode_path,
 };
-use heard::warnings;
 
 /// Frames as they are: their sides are multiples of 32.
 fn make_processor() -> ImageProcessor {

@@ -4,13 +4,13 @@ use crate::case;
 use crate::heard;
 
 use case::locate;
+use heard::warnings;
 use image::RgbImage;
 use qwen3_vl_burn::processor::{
     ImageError, ImageOptions, ImageProcessor, ImageSource, PreprocessorConfig, VideoConfig, VideoOptions, VideoSource,
 };
 use qwen3_vl_burn::prompt::{ChatTemplate, Content, Message, RenderOptions, VideoPart};
 use serde_json::{Value, json};
-use heard::warnings;
 
 fn read_part(part: Value) -> VideoPart {
     serde_json::from_value(part).unwrap()
@@ -128,8 +128,7 @@ fn keys_that_nothing_reads_are_named() {
         ]})),
         [""; 0]
     );
-    let (_, warned) =
-        warnings(|| serde_json::from_value::<Content>(json!({"text": "x", "colour": "red"})).unwrap());
+    let (_, warned) = warnings(|| serde_json::from_value::<Content>(json!({"text": "x", "colour": "red"})).unwrap());
     assert_eq!(warned, ["a part of a message: nothing reads `colour`; check the spelling"]);
 }
 

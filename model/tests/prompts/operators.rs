@@ -124,12 +124,14 @@ fn what_is_made_again_and_again_is_stopped() {
         "long.rsplit('x')",
         "long | wordwrap(100000)",
     ] {
-        let rendered = render(&format!("{long}{{% if ({expression}) is none %}}{{% endif %}}{{% endfor %}}"), &BTreeMap::new());
+        let rendered =
+            render(&format!("{long}{{% if ({expression}) is none %}}{{% endif %}}{{% endfor %}}"), &BTreeMap::new());
         let Err(PromptError::Unbounded { reason, .. }) = rendered else { panic!("{expression}: {rendered:?}") };
         assert!(reason.contains("makes more than"), "{expression}: {reason}");
     }
     // A prompt that is joined of all messages, each as long as a value may be without them.
-    let source = "{% set n = namespace(x='') %}{% for m in messages %}{% set n.x = n.x ~ m.content %}{% endfor %}{{ n.x }}";
+    let source =
+        "{% set n = namespace(x='') %}{% for m in messages %}{% set n.x = n.x ~ m.content %}{% endfor %}{{ n.x }}";
     let messages = vec![Message::text("user", "m".repeat(100_000)); 100];
     let template = ChatTemplate::new(source, "test").unwrap();
     assert_eq!(template.render(&messages, &RenderOptions::default()).unwrap().len(), 10_000_000);
@@ -162,7 +164,11 @@ fn padding_wrapping_rounding_and_tuples_are_as_in_jinja2() {
         ("{{ 'x.py'.endswith(('.rs', '.py')) }} {{ (1, 2) | tojson }} {{ (1, 2) | list }}", "True [1, 2] [1, 2]"),
         ("{% set (a, b) = (3, 4) %}{{ a }}{{ b }} {{ '%s-%s' % (a, b) }}", "34 3-4"),
     ] {
-        assert_eq!(render(source, &BTreeMap::new()).unwrap_or_else(|error| panic!("{source}: {error}")), expected, "{source}");
+        assert_eq!(
+            render(source, &BTreeMap::new()).unwrap_or_else(|error| panic!("{source}: {error}")),
+            expected,
+            "{source}"
+        );
     }
     for source in ["{{ 'a'.rsplit('') }}", "{{ 'a' | wordwrap(0) }}", "{{ 'a' | round }}", "{{ 1 | round(0, 'up') }}"] {
         assert!(matches!(render(source, &BTreeMap::new()), Err(PromptError::Template { .. })), "{source}");

@@ -171,7 +171,8 @@ fn flat_settings_of_the_joint_file_are_warned_of() {
 /// Null, one number for three channels, and limits that nothing asks for, as HF 5.24 reads them.
 #[test]
 fn null_and_scalars_are_as_in_hf() {
-    let config = parse(r#"{"do_resize": null, "do_normalize": null, "image_mean": 0.25, "size": {"height": 64}}"#).unwrap();
+    let config =
+        parse(r#"{"do_resize": null, "do_normalize": null, "image_mean": 0.25, "size": {"height": 64}}"#).unwrap();
     assert_eq!((config.do_resize, config.do_normalize, config.do_rescale), (false, false, true));
     assert_eq!(config.image_mean, [0.25; 3]);
     let limits = parse(r#"{"min_pixels": 4096, "size": {"longest_edge": 65536.0}}"#).unwrap();
@@ -224,7 +225,8 @@ fn videos_are_sampled_as_their_settings_say() {
 fn limits_of_videos_are_those_of_their_size() {
     let absent = parse_videos("{}").frames;
     assert_eq!((absent.min_pixels, absent.max_pixels), (131_072, 786_432));
-    let text = r#"{"size": {"shortest_edge": 4096, "longest_edge": 25165824}, "min_pixels": 8192, "max_pixels": 65536}"#;
+    let text =
+        r#"{"size": {"shortest_edge": 4096, "longest_edge": 25165824}, "min_pixels": 8192, "max_pixels": 65536}"#;
     let (config, warned) = heard::warnings(|| parse_videos(text));
     assert_eq!((config.frames.min_pixels, config.frames.max_pixels), (4_096, 25_165_824));
     assert!(matches!(&warned[..], [text] if text.contains("min_pixels")), "{warned:?}");

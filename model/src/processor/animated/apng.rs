@@ -15,7 +15,7 @@
 use std::ops::Range;
 
 use image::imageops::crop_imm;
-use image::{DynamicImage, ImageFormat, Rgba, RgbImage, RgbaImage};
+use image::{DynamicImage, ImageFormat, RgbImage, Rgba, RgbaImage};
 
 use super::canvas::{Area, TRANSPARENT, blend_png, fill, place};
 use super::png_chunks::{count_row_bytes, list_chunks, restore_rows, write_png};

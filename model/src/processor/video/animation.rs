@@ -100,7 +100,9 @@ impl Animation {
             0 => {
                 if self.cut {
                     let (bytes, frames) = (self.data.len(), self.timeline.frames());
-                    tracing::warn!("an animation ends early, after {bytes} bytes, after frame {frames}; it may have been cut");
+                    tracing::warn!(
+                        "an animation ends early, after {bytes} bytes, after frame {frames}; it may have been cut"
+                    );
                 }
                 Ok(())
             }

@@ -2,7 +2,8 @@
 //! kept within a line and dropped where it is broken.
 //!
 //! ```text
-//! a line is cut into chunks: white space, dashes (`--`) behind a word, words; a word ends behind a hyphen between letters
+//! a line is cut into chunks: white space, dashes (`--`) behind a word, words
+//! a word ends behind a hyphen between letters
 //! chunks are put on a line as long as they fit; a chunk wider than a line is broken behind a hyphen, or anywhere
 //! ```
 
@@ -57,7 +58,8 @@ pub(in crate::prompt) fn wrap_line(text: &str, wrapping: Wrapping) -> Vec<String
     lines
 }
 
-/// Where a long word is cut that has `room` on its line: behind its last hyphen there, if anything else comes before it.
+/// Where a long word is cut that has `room` on its line: behind its last hyphen there, if anything else comes before
+/// it.
 fn find_cut(word: &[char], room: usize, hyphens: bool) -> usize {
     let hyphen = word[..room].iter().rposition(|&c| c == '-').filter(|_| hyphens && word.len() > room);
     match hyphen {
