@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::format::find_article;
+use super::article::find_article;
 use super::{LocationError, VideoError};
 
 /// Why a picture, a video or a preprocessor configuration was refused.

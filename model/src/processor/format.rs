@@ -5,6 +5,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 use image::ImageFormat;
 
+use super::article::find_article;
 use super::{ImageError, VideoError};
 use crate::json::{FETCH_LFS, LFS_POINTER};
 
@@ -84,12 +85,6 @@ fn is_text(data: &[u8]) -> bool {
     };
     let lists = ["ffconcat", "#EXTM3U", "[playlist]", "FFMETA"].iter().any(|head| text.starts_with(head));
     !text.is_empty() && !lists && !text.contains(|c: char| c.is_control() && !c.is_whitespace())
-}
-
-/// `an` where the name is spoken with a vowel first.
-pub(super) fn find_article(name: &str) -> &'static str {
-    let spoken = ["AVIF", "AVI", "ICO", "MPEG", "MP4", "SVG", "HTML", "OpenEXR"];
-    if spoken.iter().any(|head| name.starts_with(head)) { "an" } else { "a" }
 }
 
 /// Name and advice.

@@ -11,6 +11,7 @@
 //! one level of an 8-bit sample where two resamplers round differently (`tests/prompts/processor.rs`).
 
 mod animated;
+mod article;
 mod config;
 mod config_file;
 mod decode;
