@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 
 fn run(mut arguments: Arguments) -> Result<(), Error> {
     if let Some(path) = &arguments.draw {
-        check_draw(path, arguments.force, &arguments.media)?;
+        check_draw(path, &arguments)?;
     }
     let prompt = match arguments.prompt.as_deref() {
         Some("-") => read_prompt()?,
@@ -112,18 +112,23 @@ fn run(mut arguments: Arguments) -> Result<(), Error> {
 }
 
 /// Refuses a drawing that could not be made or written, before anything is computed.
-fn check_draw(path: &Path, force: bool, media: &MediaArgs) -> Result<(), Error> {
-    check_target(path, force)?;
-    if media.image.len() > 1 || !media.video.is_empty() {
-        return Err(Error::DrawOn { images: media.image.len(), videos: media.video.len() });
+fn check_draw(path: &Path, arguments: &Arguments) -> Result<(), Error> {
+    check_target(path, arguments.force)?;
+    let (images, videos) = (arguments.media.image.len(), arguments.media.video.len());
+    // The embedded checkpoint brings a picture of its own.
+    let own = arguments.model.model.is_none() && images == 0;
+    if images + usize::from(own) != 1 || videos > 0 {
+        return Err(Error::DrawOn { images, videos });
     }
     Ok(())
 }
 
 fn read_prompt() -> Result<String, Error> {
-    let mut prompt = String::new();
+    let mut prompt = Vec::new();
     let path = || PathBuf::from("standard input");
-    std::io::stdin().read_to_string(&mut prompt).map_err(|source| Error::File { path: path(), source })?;
+    std::io::stdin().read_to_end(&mut prompt).map_err(|source| Error::File { path: path(), source })?;
+    let prompt = String::from_utf8(prompt)
+        .map_err(|error| Error::PromptEncoding { position: error.utf8_error().valid_up_to() })?;
     let prompt = prompt.trim_end_matches(['\r', '\n']);
     if prompt.is_empty() { Err(Error::NoPrompt) } else { Ok(prompt.to_owned()) }
 }

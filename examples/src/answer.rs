@@ -131,8 +131,8 @@ impl<'a> Output<'a> {
 
 /// `{"label": .., "bbox_2d": [..]}` or `{"label": .., "point_2d": [..]}`, with whatever else the model said.
 fn write_relative(detection: &Detection) -> Value {
-    let mut object: Map<String, Value> = detection.extra.clone();
-    object.insert("label".to_owned(), json!(detection.label));
+    let mut object: Map<String, Value> = (*detection.extra).clone();
+    object.insert("label".to_owned(), json!(detection.label.as_deref()));
     let (key, numbers) = write_shape(detection.shape);
     object.insert(key.to_owned(), numbers);
     Value::Object(object)

@@ -96,12 +96,12 @@ pub struct Place {
     /// The most memory that weights may take, as `2GiB` or a number of bytes: what is beyond is read from the
     /// checkpoint's files at each token, ahead of its use, around the page cache. Without it, the files are mapped and
     /// all weights come to be in memory
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = read_size)]
     pub memory_limit: Option<ByteSize>,
     /// The most of a card's memory that weights may take, as `2GiB` or a number of bytes: what is beyond stays in host
     /// memory and is sent to the card at each token, ahead of its use. With --memory-limit, it comes from the
     /// checkpoint's files. For --backend wgpu and cuda
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = read_size)]
     pub gpu_memory: Option<ByteSize>,
     /// An `OptimizationConfig` (TOML or JSON) for Kiln's kernels; without it, the file that KILN_CONFIG names, else
     /// what suits this machine
@@ -110,6 +110,15 @@ pub struct Place {
     /// In place of `config`, for programs that try several.
     #[arg(skip)]
     pub optimization: Option<OptimizationConfig>,
+}
+
+/// A number of bytes; one beyond 64 bits would become the largest.
+fn read_size(text: &str) -> Result<ByteSize, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size.as_u64() < u64::MAX => Ok(size),
+        Ok(_) => Err("expected less than 16 EiB".to_owned()),
+        Err(error) => Err(error),
+    }
 }
 
 /// A program that any backend can run.

@@ -3,6 +3,7 @@
 use crate::Error;
 use image::{ImageFormat, RgbImage};
 use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
@@ -16,10 +17,15 @@ pub fn check_target(path: &Path, force: bool) -> Result<(), Error> {
     if !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("png")) {
         return refuse("a drawing is a PNG file: give it a name that ends in .png".to_owned());
     }
-    if path.is_dir() {
+    let found = match path.metadata() {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return refuse(describe(&error)),
+    };
+    if found.as_ref().is_some_and(|found| found.is_dir()) {
         return refuse("it is a folder".to_owned());
     }
-    if path.exists() {
+    if found.is_some() {
         if !force {
             return Err(Error::Exists { path: path.to_owned() });
         }
@@ -29,7 +35,7 @@ pub fn check_target(path: &Path, force: bool) -> Result<(), Error> {
     }
     match start_file(find_folder(path)) {
         Ok(_) => Ok(()),
-        Err(error) => refuse(format!("{}: {error}", find_folder(path).display())),
+        Err(error) => refuse(format!("{}: {}", find_folder(path).display(), describe(&error))),
     }
 }
 
@@ -41,9 +47,15 @@ pub fn write_drawing(path: &Path, picture: &RgbImage) -> Result<(), Error> {
     let failed = |reason: String| Error::Draw { path: path.to_owned(), reason };
     let mut png = std::io::Cursor::new(Vec::new());
     picture.write_to(&mut png, ImageFormat::Png).map_err(|error| failed(error.to_string()))?;
-    let file = start_file(find_folder(path)).map_err(|error| failed(error.to_string()))?;
-    std::fs::write(file.path(), png.get_ref()).map_err(|error| failed(error.to_string()))?;
-    file.persist(path).map(drop).map_err(|error| failed(error.to_string()))
+    let file = start_file(find_folder(path)).map_err(|error| failed(describe(&error)))?;
+    std::fs::write(file.path(), png.get_ref()).map_err(|error| failed(describe(&error)))?;
+    file.persist(path).map(drop).map_err(|error| failed(describe(&error.error)))
+}
+
+/// What the system says, without the name of a temporary file, which means nothing to anybody.
+fn describe(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.source());
+    inner.map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// A file that gets another name once it is whole; as readable as any other file, which a temporary one is not.

@@ -120,6 +120,12 @@ pub enum Error {
     /// `--prompt -` with nothing on standard input.
     #[error("--prompt - found nothing on standard input: pipe a prompt into it")]
     NoPrompt,
+    /// `--prompt -` with something else than UTF-8 on standard input.
+    #[error("--prompt -: standard input is no UTF-8 text at byte {position}")]
+    PromptEncoding {
+        /// Where.
+        position: usize,
+    },
     /// A command of `chat` that cannot be done.
     #[error("{reason}")]
     Command {
@@ -176,16 +182,18 @@ impl Error {
             Self::Model(Image(ImageError::Option { .. })) => 2,
             Self::Model(Generate(GenerateError::Option { .. } | GenerateError::EmptyStopString { .. })) => 2,
             // The checkpoint's own files, not what was asked of it.
-            Self::Model(Image(ImageError::Json { .. } | ImageError::Setting { .. })) => 1,
+            Self::Model(Image(error)) if error.is_about_settings() => 1,
             Self::Model(Prompt(
                 PromptError::Read { .. }
+                | PromptError::TooLarge { .. }
                 | PromptError::Json { .. }
                 | PromptError::Tokenizer { .. }
                 | PromptError::Decoder { .. }
                 | PromptError::MissingToken { .. }
                 | PromptError::Template { .. },
             )) => 1,
-            Self::Model(Image(_) | Input(_) | Prompt(_)) | Self::NoPrompt => 3,
+            Self::Model(Image(_) | Input(_) | Prompt(_)) => 3,
+            Self::NoPrompt | Self::PromptEncoding { .. } => 3,
             Self::NothingFound { .. } | Self::NothingReadable { .. } => 4,
             _ => 1,
         }

@@ -1,7 +1,7 @@
 //! `--image` and `--video`, and how they are seen.
 
 use clap::Args;
-use qwen3_vl_burn::processor::{ImageOptions, ImageSource, MAX_SOURCE_FPS, VideoOptions, VideoSource};
+use qwen3_vl_burn::processor::{ImageOptions, ImageSource, MAX_SOURCE_FPS, MIN_SOURCE_FPS, VideoOptions, VideoSource};
 use qwen3_vl_burn::prompt::{Content, ImagePart, VideoPart};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -60,8 +60,8 @@ fn read_count(text: &str) -> Result<usize, String> {
 /// A number of frames a second.
 fn read_rate(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(fps) if fps > 0.0 && fps <= MAX_SOURCE_FPS => Ok(fps),
-        _ => Err(format!("expected a number above 0 and up to {MAX_SOURCE_FPS}")),
+        Ok(fps) if (MIN_SOURCE_FPS..=MAX_SOURCE_FPS).contains(&fps) => Ok(fps),
+        _ => Err(format!("expected a number from {MIN_SOURCE_FPS} to {MAX_SOURCE_FPS}")),
     }
 }
 

@@ -228,3 +228,62 @@ fn statuses_tell_what_was_wrong() {
         assert!(message.contains(says), "{arguments:?}: {message}");
     }
 }
+
+/// What is wrong with an option or with standard input is told before a model is looked for, with its exit status.
+#[test]
+fn wrong_inputs_are_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("out.png");
+    let model = ["--model", "/no/such/model"];
+    // A drawing needs one picture.
+    for (arguments, found) in
+        [(&[][..], "found 0 pictures"), (&["--image", PICTURE, "--image", PICTURE], "found 2 pictures")]
+    {
+        let (status, message) = fail(&[&model[..], arguments, &["--draw", path(&target)]].concat(), "");
+        assert!(status == 2 && message.contains(found), "{message}");
+    }
+    // A name that the system cannot have; no temporary name is told.
+    let long = dir.path().join(format!("{}.png", "x".repeat(300)));
+    let missing = dir.path().join("none").join("out.png");
+    for target in [&long, &missing] {
+        let (status, message) = fail(&[&model[..], &["--image", PICTURE, "--draw", path(target)]].concat(), "");
+        assert!(status == 2 && message.contains("--draw cannot write") && !message.contains(".kiln-"), "{message}");
+    }
+    for size in ["99999999999999999999GiB", "18446744073709551616"] {
+        for option in ["--memory-limit", "--gpu-memory"] {
+            let (status, message) = fail(&[&model[..], &[option, size]].concat(), "");
+            assert!(status == 2 && message.contains("16 EiB"), "{message}");
+        }
+    }
+    let mut child = Command::new(scripted::program("describe"))
+        .args(["--prompt", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"caf\xE9").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(3) && message.contains("no UTF-8 text at byte 3"), "{message}");
+}
+
+/// Pixels that are asked for are blamed on their option, settings of a checkpoint on their file.
+#[test]
+fn limits_and_settings_are_blamed_where_they_stand() {
+    let model = scripted_model(&["Fine"]);
+    for (option, value) in [("--max-pixels", "1"), ("--min-pixels", "1000000000000")] {
+        let (status, message) = fail(&["--model", path(model.path()), "--image", PICTURE, option, value], "");
+        let name = option.trim_start_matches('-').replace('-', "_");
+        assert!(status == 2 && message.contains(&name), "{message}");
+    }
+    let settings = r#"{"size": {"shortest_edge": 4096, "longest_edge": 65536}, "merge_size": 4}"#;
+    std::fs::write(model.path().join("preprocessor_config.json"), settings).unwrap();
+    let (status, message) = fail(&["--model", path(model.path()), "--image", PICTURE], "");
+    assert!(status == 1 && message.contains("`merge_size` is 4"), "{message}");
+
+    let model = scripted_model(&["Fine"]);
+    let document = model.path().join("a.pdf");
+    std::fs::write(&document, "%PDF-1.7\n").unwrap();
+    let (status, message) = fail(&["--model", path(model.path()), "--video", path(&document)], "");
+    assert!(status == 3 && message.contains("a PDF file is no video") && message.contains("a.pdf"), "{message}");
+}

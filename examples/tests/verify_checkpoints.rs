@@ -117,7 +117,11 @@ fn flips_are_told_from_errors() {
     assert_eq!(compare_routing(&exact, &wrong).flips[0].margin, 0.75);
     let broken = [router(&[[f32::NAN, 2.0, 1.0], [4.0, 2.0, 1.9], [4.0, 2.0, 1.0]]), exact[1].clone()];
     let routing = compare_routing(&exact, &broken);
-    assert!(routing.error.is_infinite() || !routing.flips.is_empty(), "{routing:?}");
+    // The largest by its order, so that the token goes where it went; only the error tells.
+    assert_eq!((routing.error, routing.flips.len()), (f64::INFINITY, 0), "{routing:?}");
+    let broken = [router(&[[4.0, 2.0, f32::NAN], [4.0, 2.0, 1.9], [4.0, 2.0, 1.0]]), exact[1].clone()];
+    let Flip { layer, token, margin } = compare_routing(&exact, &broken).flips[0];
+    assert_eq!((layer, token, margin), (0, 0, 0.25));
     assert_eq!(
         compare_routing(&exact, &exact),
         Routing { flips: vec![], equal_tokens: 3, alike: vec![], tokens: 3, error: 0.0 }

@@ -240,6 +240,13 @@ for name in ["webps", "apngs"]:
     for index, length in enumerate(rows[:6]):
         write("image", f"composed-{index}.{name[:-1]}", composed[at : at + length])
         at += length
+for name in ["gif", "png"]:
+    cleared = (FIXTURES / f"videos/disposal.{'gifs' if name == 'gif' else 'apngs'}").read_bytes()
+    rows = (FIXTURES / "videos/disposal.csv").read_text().splitlines()[1:]
+    at = 0
+    for index, length in enumerate([int(row.split(",")[1]) for row in rows if row.startswith(name)][:6]):
+        write("image", f"cleared-{index}.{name}", cleared[at : at + length])
+        at += length
 rgba = (FIXTURES / "pictures/rgba.png").read_bytes()
 moving = (FIXTURES / "videos/wave.png").read_bytes()
 patches = (FIXTURES / "videos/patches.webp").read_bytes()
@@ -331,6 +338,12 @@ templates = {
     "braces": "{{ '{} {0} {k!r:>{w}} {:,.2f} {{}} {:#x} {:%}'.format(1, 2.5, k='é', w=5) }}{{ '{:^1000000000}'.format(1) }}",
     "json": "{{ messages | tojson(ensure_ascii=true, indent='\t', separators=(',', ':'), sort_keys=true) }}{{ 1 | tojson(indent=999999999) }}",
     "texts": "{{ [1e16, 'a\'b', none, {'k': [1.0, true]}] ~ 1e-5 ~ messages }}",
+    "padding": "{{ 'a b'.rsplit(maxsplit=1) }}{{ '-7'.zfill(5) }}{{ 'ab'.center(7, '*') }}{{ 'x' | center }}{{ 'y'.ljust(9) }}",
+    "wrapping": "{{ 'well-known state--of the-art\u2028x' | wordwrap(5) }}{{ 'abcdefghij' | wordwrap(3, false, '|') }}",
+    "rounding": "{{ 2.675 | round(2) }}{{ 1e300 | round(400) }}{{ 5 | round(-1) }}{{ 2.5 | round(method='ceil') }}",
+    "tuples": "{% for (a, b) in ((1, 2), (3,)) %}{{ (a, b) ~ () }}{% endfor %}{{ {'a': 1}.items() | list }}{{ (1, 2) * 3 }}",
+    "whole": "{% for m in messages %}{% set n = m %}{{ n | tojson }}{% for k in m %}{{ m[k] }}{% endfor %}{% endfor %}",
+    "making": "{% for i in range(100000) %}{% if ('a' * 1000) ~ i | tojson %}{% endif %}{% endfor %}",
     "long": "t" * 200 + "{% for i in range(1000) %}" + "t" * 200 + "{% endfor %}",
     "elifs": "{% if 0 %}" + "{% elif 0 %}" * 70 + "{% endif %}",
     "minus": "{{ " + "-" * 1000 + "1 }}",

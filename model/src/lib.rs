@@ -11,6 +11,7 @@ pub mod grounding;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod inputs;
+mod json;
 pub mod layers;
 mod load;
 pub mod optimized;

@@ -8,7 +8,31 @@ use crate::processor::{ImageProcessor, ProcessedImages, ProcessedMedia};
 use crate::prompt::{
     ChatTemplate, Content, Message, Modality, PromptError, RenderOptions, Tokenizer, VideoPrompt, expand_prompt,
 };
-use crate::{Error, InputError, ModelInputs, Result};
+use crate::{Error, InputError, ModelInputs, Qwen3VlConfig, Result};
+
+/// How many tokens a prompt may have, and those of its pictures and videos.
+#[derive(Clone, Copy)]
+struct Room {
+    limit: usize,
+    pictures: usize,
+    /// How many pictures and videos they are.
+    media: usize,
+}
+
+impl Room {
+    /// Tokens of a text that its pictures make way for: a placeholder, and of a video the marks around it.
+    const PLACEHOLDER: usize = 3;
+
+    /// Tokens of the text beyond which the prompt is too long for certain.
+    fn for_text(self) -> usize {
+        self.limit.saturating_sub(self.pictures).saturating_add(Self::PLACEHOLDER * self.media)
+    }
+
+    /// Tokens of the prompt at least, whose text has so many.
+    fn count_with(self, text: usize) -> usize {
+        (text + self.pictures).saturating_sub(Self::PLACEHOLDER * self.media)
+    }
+}
 
 /// Makes [`ModelInputs`] from conversations (HF's `Qwen3VLProcessor`).
 ///
@@ -43,11 +67,12 @@ impl Qwen3VlProcessor {
         let dir = dir.as_ref();
         // Most lack a tokenizer, and that they are adapters is what should be said.
         find_adapter(dir)?;
-        Ok(Self {
-            tokenizer: Tokenizer::load(dir)?,
-            template: ChatTemplate::load(dir)?,
-            images: ImageProcessor::load(dir)?,
-        })
+        let images = ImageProcessor::load(dir)?;
+        // A configuration that is missing or damaged is for the model to say.
+        if let Ok(config) = Qwen3VlConfig::from_dir(dir) {
+            images.check_fit(&config.vision)?;
+        }
+        Ok(Self { tokenizer: Tokenizer::load(dir)?, template: ChatTemplate::load(dir)?, images })
     }
 
     /// Inputs for one question of the user about the pictures at these paths, which come before it.
@@ -66,7 +91,7 @@ impl Qwen3VlProcessor {
     /// As [`Self::process_all_media`] and [`Self::prepare`].
     pub fn process(&self, messages: &[Message], options: &RenderOptions) -> Result<ModelInputs> {
         let media = self.process_all_media(messages)?;
-        self.assemble(messages, media, options, usize::MAX)
+        self.assemble(messages, media, options, Room { limit: usize::MAX, pictures: 0, media: 0 })
     }
 
     /// Reads and processes the picture or video of one part; `None` for a text.
@@ -151,8 +176,8 @@ impl Qwen3VlProcessor {
         if pictures >= limit {
             return Err(InputError::TooLong { prompt: pictures, added: 1, limit }.into());
         }
-        let media = media.iter().map(|media| media.borrow().clone());
-        self.assemble(messages, media, options, limit)
+        let room = Room { limit, pictures, media: media.len() };
+        self.assemble(messages, media.iter().map(|media| media.borrow().clone()), options, room)
     }
 
     fn assemble(
@@ -160,11 +185,12 @@ impl Qwen3VlProcessor {
         messages: &[Message],
         media: impl IntoIterator<Item = ProcessedMedia>,
         options: &RenderOptions,
-        limit: usize,
+        room: Room,
     ) -> Result<ModelInputs> {
         let prompt = self.template.render(messages, options)?;
-        if let Some(prompt) = self.tokenizer.count_beyond(&prompt, limit)? {
-            return Err(InputError::TooLong { prompt, added: 1, limit }.into());
+        if let Some(text) = self.tokenizer.count_beyond(&prompt, room.for_text())? {
+            let prompt = room.count_with(text);
+            return Err(InputError::TooLong { prompt, added: 1, limit: room.limit }.into());
         }
         let (mut images, mut videos, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
         for media in media {

@@ -7,12 +7,12 @@ use burn_kiln::OptimizationConfig;
 use burn_kiln::config::Technique;
 use burn_kiln_fusion::FusedOps;
 use burn_tensor::DType;
+use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::processor::ImageProcessor;
-use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use std::path::Path;
 
 /// The most memory that the weights in f32 may take, bytes, to which those of a mixture of experts in bf16 are
-/// compared: beyond it, they are read from the checkpoint at each pass.
+/// compared: beyond it, or beyond --memory-limit, they are read from the checkpoint at each pass.
 const EXACT_BYTES: u64 = 8 << 30;
 
 /// Runs every case in `dir` through the checkpoint there, with an adapter merged into it where one is given: the cases
@@ -80,8 +80,11 @@ impl Program for Verify<'_> {
         let precision = if model.cache_dtype() == DType::BF16 { Precision::Bf16 } else { Precision::F32 };
         let exact = match precision == Precision::Bf16 && model.config().text.moe.is_some() {
             true => {
-                let options = LoadOptions::default().with_dtype(DType::F32);
-                let options = if place.backend.is_card() { options } else { options.with_memory_limit(EXACT_BYTES) };
+                let mut options = place.load_options(config.as_ref()).with_dtype(DType::F32);
+                if !place.backend.is_card() {
+                    options.memory_limit =
+                        Some(options.memory_limit.map_or(EXACT_BYTES, |limit| limit.min(EXACT_BYTES)));
+                }
                 Some(Qwen3Vl::<B>::load(dir, &device, adapted(options))?)
             }
             false => None,

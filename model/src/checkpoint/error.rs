@@ -61,6 +61,16 @@ pub enum CheckpointError {
         /// The most that is accepted.
         limit: u64,
     },
+    /// A file of another kind under the name of a safetensors file.
+    #[error("{} is {found}: {advice}", file.display())]
+    OtherFile {
+        /// The file.
+        file: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
     /// The header is not what the safetensors format describes.
     #[error("{}: malformed header: {reason}", file.display())]
     Header {

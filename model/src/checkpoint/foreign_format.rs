@@ -17,6 +17,10 @@ pub enum ForeignFormat {
     UnmergedAdapter,
     /// An adapter without a base model (PEFT).
     Adapter,
+    /// Weights in PyTorch's own format (pytorch_model.bin).
+    Pickle,
+    /// Weights in llama.cpp's format.
+    Gguf,
 }
 
 impl fmt::Display for ForeignFormat {
@@ -35,6 +39,13 @@ impl fmt::Display for ForeignFormat {
                 "a PEFT checkpoint whose adapter is not merged into its base model (names with base_model.model., \
                  base_layer. or lora_), which is not supported: merge it (PEFT: merge_and_unload) and save the result",
             ),
+            Self::Pickle => f.write_str(
+                "weights as pickles (PyTorch's .bin, .pt or .pth), which are not read, since loading one can run any \
+                 program: save them as safetensors (HF: save_pretrained)",
+            ),
+            Self::Gguf => {
+                f.write_str("a GGUF file, which is not supported: use the checkpoint that it was converted from")
+            }
             Self::Adapter => f.write_str(
                 "a PEFT adapter (adapter_config.json) without the weights of its base model: give the folder of the base \
                  model, and this one as its adapter, which is merged into it (--model BASE --adapter THIS; in code \

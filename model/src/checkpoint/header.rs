@@ -13,6 +13,7 @@
 //! Format: <https://github.com/huggingface/safetensors#format>.
 
 use super::CheckpointError;
+use crate::json::{FETCH_LFS, LFS_POINTER};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -72,6 +73,9 @@ fn find_json<'a>(file: &Path, content: &'a [u8]) -> Result<&'a [u8], CheckpointE
     let Some((length, rest)) = content.split_first_chunk::<LENGTH_BYTES>() else {
         return Err(truncated(LENGTH_BYTES as u64));
     };
+    if let Some((found, advice)) = name_other(content) {
+        return Err(CheckpointError::OtherFile { file: file.to_owned(), found, advice });
+    }
     let length = u64::from_le_bytes(*length);
     if length > MAX_HEADER_BYTES {
         return Err(CheckpointError::TooLarge {
@@ -87,6 +91,21 @@ fn find_json<'a>(file: &Path, content: &'a [u8]) -> Result<&'a [u8], CheckpointE
         Some(b'{') => Ok(json),
         _ => Err(malformed(file, "it does not begin with `{`")),
     }
+}
+
+/// What a file is by its first bytes, where it has only the name of a safetensors file, and what to do about it.
+fn name_other(content: &[u8]) -> Option<(&'static str, &'static str)> {
+    const CONVERT: &str = "save the weights as safetensors (HF: save_pretrained)";
+    let starts = |bytes: &[u8]| content.starts_with(bytes);
+    if starts(LFS_POINTER) {
+        return Some(("a Git LFS pointer", FETCH_LFS));
+    }
+    // The opcode of a protocol, then its number; read as a length, such a header would be far too long.
+    let pickle = matches!(content, [0x80, 2..=5, b'}' | b']' | b'c' | 0x8A | 0x95, ..]) || starts(b"PK\x03\x04");
+    if pickle {
+        return Some(("a pickle, PyTorch's own format", CONVERT));
+    }
+    starts(b"GGUF").then_some(("a GGUF file", "use the checkpoint that it was converted from"))
 }
 
 /// Checks one tensor against itself and the file's length.

@@ -2,6 +2,7 @@
 
 use super::header::{MAX_HEADER_BYTES, MAX_NAME_BYTES, MAX_TENSORS};
 use super::{CheckpointError, mapping::MappedFile};
+use crate::json::parse_json;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -34,7 +35,7 @@ impl Index {
                 limit: MAX_HEADER_BYTES,
             });
         }
-        let raw: RawIndex = serde_json::from_slice(content)
+        let raw: RawIndex = parse_json(content)
             .map_err(|error| CheckpointError::Index { file: file.to_owned(), reason: error.to_string() })?;
         let shards = raw.weight_map.0;
         if shards.is_empty() {

@@ -4,7 +4,7 @@ use super::adapter::find_adapter;
 use super::header::read_header;
 use super::index::{INDEX_NAME, Index, SINGLE_NAME};
 use super::mapping::MappedFile;
-use super::{Checkpoint, CheckpointError, Entry};
+use super::{Checkpoint, CheckpointError, Entry, ForeignFormat};
 use crate::Result;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -31,6 +31,9 @@ impl Checkpoint {
             return Ok(Self::open_shards(dir, index)?);
         }
         find_adapter(&dir)?;
+        if let Some(format) = find_other_weights(&dir) {
+            return Err(CheckpointError::Foreign { dir, format }.into());
+        }
         Err(CheckpointError::NotFound { dir }.into())
     }
 
@@ -82,6 +85,16 @@ impl Checkpoint {
         self.files.push(mapped);
         Ok(())
     }
+}
+
+/// Weights in the folder that are no safetensors.
+fn find_other_weights(dir: &Path) -> Option<ForeignFormat> {
+    let names: Vec<_> = fs::read_dir(dir).ok()?.flatten().map(|entry| entry.file_name()).collect();
+    let ends = |ends: &[&str]| names.iter().any(|name| ends.iter().any(|end| name.to_string_lossy().ends_with(end)));
+    if ends(&[".bin", ".bin.index.json", ".pt", ".pth"]) {
+        return Some(ForeignFormat::Pickle);
+    }
+    ends(&[".gguf"]).then_some(ForeignFormat::Gguf)
 }
 
 /// Whether the folder has an entry at `path`. A link that leads nowhere (a half-finished download) counts: opening it

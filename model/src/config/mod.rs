@@ -33,7 +33,7 @@ pub use rope_scaling::{RopeScaling, YarnConfig};
 pub use text::{MoeConfig, TextConfig};
 pub use vision::VisionConfig;
 
-use crate::Result;
+use crate::{Error, Result};
 use burn::config::Config;
 use std::fs::File;
 use std::io::Read;
@@ -102,8 +102,11 @@ impl Qwen3VlConfig {
     /// [`ConfigError`]: malformed JSON, no `model_type` or another, a value of the wrong type or out of range, an
     /// unsupported activation, RoPE type or quantisation. Each names the field and the value.
     pub fn from_json(json: &str) -> Result<Self> {
-        let config = parse::parse(json)?;
-        config.validate()?;
+        let (config, names) = parse::parse(json)?;
+        config.validate().map_err(|error| match error {
+            Error::Config(error) => Error::Config(names.respell(error)),
+            other => other,
+        })?;
         Ok(config)
     }
 }

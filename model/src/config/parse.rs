@@ -3,15 +3,15 @@
 //! What is absent is what HF's classes fill in (`defaults.rs`). Null is absence where HF's class allows it.
 
 use super::fp8::parse_quantization;
-use super::parse_rope::{Beside, check_vision_rope, parse_rope};
+use super::parse_rope::{Beside, RopeNames, check_vision_rope, parse_rope};
 use super::section::Section;
 use super::{ConfigError, HiddenAct, MoeConfig, Qwen3VlConfig, TextConfig, VisionConfig, defaults};
+use crate::json::parse_json;
 use serde_json::{Map, Value};
 
-/// Reads the configuration in `json`.
-pub(super) fn parse(json: &str) -> Result<Qwen3VlConfig, ConfigError> {
-    let map: Map<String, Value> =
-        serde_json::from_str(json).map_err(|error| ConfigError::Json { reason: error.to_string() })?;
+/// Reads the configuration in `json`, and where it has what is said of RoPE.
+pub(super) fn parse(json: &str) -> Result<(Qwen3VlConfig, RopeNames), ConfigError> {
+    let map: Map<String, Value> = parse_json(json).map_err(|error| ConfigError::Json { reason: error.to_string() })?;
     let top = Section::top(&map);
     let model_type = top.require("model_type", top.text("model_type")?)?;
     let has_experts = match model_type {
@@ -26,18 +26,20 @@ pub(super) fn parse(json: &str) -> Result<Qwen3VlConfig, ConfigError> {
     };
 
     let token = |key, default| top.fill(key, top.token(key)?, default);
-    Ok(Qwen3VlConfig {
-        text: parse_text(&top, &text, has_experts)?,
+    let (decoder, names) = parse_text(&top, &text, has_experts)?;
+    let config = Qwen3VlConfig {
+        text: decoder,
         vision: parse_vision(&vision)?,
         image_token_id: token("image_token_id", defaults::IMAGE_TOKEN)?,
         video_token_id: token("video_token_id", defaults::VIDEO_TOKEN)?,
         vision_start_token_id: token("vision_start_token_id", defaults::VISION_START_TOKEN)?,
         vision_end_token_id: token("vision_end_token_id", defaults::VISION_END_TOKEN)?,
         quantization,
-    })
+    };
+    Ok((config, names))
 }
 
-fn parse_text(top: &Section, text: &Section, has_experts: bool) -> Result<TextConfig, ConfigError> {
+fn parse_text(top: &Section, text: &Section, has_experts: bool) -> Result<(TextConfig, RopeNames), ConfigError> {
     let defaults = if has_experts { &defaults::SPARSE } else { &defaults::DENSE };
     let count = |key, default| text.fill(key, text.count(key)?, default);
     let hidden_size = count("hidden_size", defaults.hidden_size)?;
@@ -61,7 +63,7 @@ fn parse_text(top: &Section, text: &Section, has_experts: bool) -> Result<TextCo
     if eos_token_ids.is_empty() {
         eos_token_ids = top.tokens("eos_token_id")?;
     }
-    Ok(TextConfig {
+    let config = TextConfig {
         vocab_size: count("vocab_size", defaults.vocab_size)?,
         hidden_size,
         intermediate_size: count("intermediate_size", defaults.intermediate_size)?,
@@ -81,7 +83,8 @@ fn parse_text(top: &Section, text: &Section, has_experts: bool) -> Result<TextCo
         bos_token_id: text.token("bos_token_id")?,
         pad_token_id: text.token("pad_token_id")?,
         moe: if has_experts { Some(parse_moe(text)?) } else { None },
-    })
+    };
+    Ok((config, rope.names))
 }
 
 fn parse_moe(text: &Section) -> Result<MoeConfig, ConfigError> {
@@ -91,12 +94,14 @@ fn parse_moe(text: &Section) -> Result<MoeConfig, ConfigError> {
         Some(experts) => Some(experts),
         None => text.count("num_local_experts")?,
     };
+    if text.flag("norm_topk_prob")? == Some(false) {
+        let path = text.path("norm_topk_prob");
+        tracing::warn!("{path} is false: experts are weighted by shares of 1 all the same, as HF's Qwen3-VL-MoE does");
+    }
     Ok(MoeConfig {
         num_experts: text.fill("num_experts", num_experts, defaults::EXPERTS)?,
         num_experts_per_tok: count("num_experts_per_tok", defaults::EXPERTS_PER_TOKEN)?,
         moe_intermediate_size: count("moe_intermediate_size", defaults::EXPERT_WIDTH)?,
-        // Absent in configurations saved by HF 5, whose router always normalises.
-        norm_topk_prob: text.flag("norm_topk_prob")?.unwrap_or(true),
         decoder_sparse_step: text.or_default(
             "decoder_sparse_step",
             text.count("decoder_sparse_step")?,

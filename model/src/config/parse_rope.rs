@@ -30,6 +30,32 @@ pub(super) struct Rope {
     pub(super) theta: f64,
     pub(super) section: [usize; 3],
     pub(super) scaling: RopeScaling,
+    pub(super) names: RopeNames,
+}
+
+/// Where the file has what the fields of a [`TextConfig`](super::TextConfig) hold.
+pub(super) struct RopeNames {
+    /// The object, with the dot behind it.
+    section: String,
+    /// The base.
+    theta: String,
+}
+
+impl RopeNames {
+    /// The error with the file's names in place of the usual ones.
+    pub(super) fn respell(&self, error: ConfigError) -> ConfigError {
+        match error {
+            ConfigError::Invalid { field, value, required } => {
+                let field = match field.strip_prefix("text_config.rope_scaling.") {
+                    Some(key) => format!("{}{key}", self.section),
+                    None if field == "text_config.rope_theta" => self.theta.clone(),
+                    None => field,
+                };
+                ConfigError::Invalid { field, value, required }
+            }
+            other => other,
+        }
+    }
 }
 
 /// What the rest of the text configuration says to it.
@@ -54,11 +80,13 @@ pub(super) fn parse_rope(text: &Section, beside: &Beside) -> Result<Rope, Config
             return Err(ConfigError::unsupported(section.path("partial_rotary_factor"), factor, "1.0"));
         }
     }
-    let theta = match rope.real("rope_theta")? {
-        Some(theta) => theta,
-        None => text.fill("rope_theta", text.real("rope_theta")?, ROPE_THETA)?,
+    let (theta, place) = match rope.real("rope_theta")? {
+        Some(theta) => (theta, &rope),
+        None => (text.fill("rope_theta", text.real("rope_theta")?, ROPE_THETA)?, text),
     };
-    Ok(Rope { theta, section: parse_section(&rope, beside.head_dim)?, scaling: parse_scaling(text, &rope, beside)? })
+    let names = RopeNames { section: rope.path(""), theta: place.path("rope_theta") };
+    let (section, scaling) = (parse_section(&rope, beside.head_dim)?, parse_scaling(text, &rope, beside)?);
+    Ok(Rope { theta, section, scaling, names })
 }
 
 /// Refuses another rotation of patches than the one that there is: HF 5 writes it out as `rope_parameters` of the

@@ -58,7 +58,8 @@ pub struct TextConfig {
     pub moe: Option<MoeConfig>,
 }
 
-/// The mixtures of experts of a decoder.
+/// The mixtures of experts of a decoder. The probabilities of the chosen experts are divided by their sum, always: HF's
+/// class doesn't read `norm_topk_prob`.
 #[derive(Config, Debug, PartialEq)]
 pub struct MoeConfig {
     /// Experts in a layer.
@@ -67,9 +68,6 @@ pub struct MoeConfig {
     pub num_experts_per_tok: usize,
     /// Width of one expert's MLP, elements.
     pub moe_intermediate_size: usize,
-    /// Whether the chosen experts' probabilities are divided by their sum.
-    #[config(default = true)]
-    pub norm_topk_prob: bool,
     /// Layer `i` can have experts where this divides `i + 1`.
     #[config(default = 1)]
     pub decoder_sparse_step: usize,

@@ -85,6 +85,12 @@ fn require(
     if holds { Ok(()) } else { Err(ConfigError::invalid(field, value, required())) }
 }
 
+/// A number as short as it can be read.
+fn show(number: f64) -> String {
+    let long = number != 0.0 && !(1e-6..1e16).contains(&number.abs());
+    if long { format!("{number:e}") } else { number.to_string() }
+}
+
 /// Each size must be in `1 ..= max`.
 fn require_sizes(sizes: &[(&str, usize, usize)]) -> Result<(), ConfigError> {
     for &(field, size, max) in sizes {
@@ -115,9 +121,11 @@ fn validate_text(text: &TextConfig) -> Result<(), ConfigError> {
     require("text_config.head_dim", text.head_dim, text.head_dim.is_multiple_of(2), || "even".into())?;
     validate_mrope(text)?;
     let eps = text.rms_norm_eps;
-    require("text_config.rms_norm_eps", eps, eps.is_finite() && eps > 0.0, || "positive and finite".into())?;
+    require("text_config.rms_norm_eps", show(eps), eps.is_finite() && eps > 0.0, || "positive and finite".into())?;
     let theta = text.rope_theta;
-    require("text_config.rope_theta", theta, theta.is_finite() && theta > 0.0, || "positive and finite".into())?;
+    // Below 1, frequencies would grow with their number, beyond what f32 holds.
+    let fits = theta >= 1.0 && (theta as f32).is_finite();
+    require("text_config.rope_theta", show(theta), fits, || "at least 1 and finite, as an f32 too".into())?;
     validate_scaling(text)?;
     if text.hidden_act != HiddenAct::Silu {
         // The gated MLP is a fused op with SiLU inside.
@@ -144,7 +152,7 @@ fn validate_scaling(text: &TextConfig) -> Result<(), ConfigError> {
     let positive = |key: &str, value: f64| {
         let field = format!("text_config.rope_scaling.{key}");
         // Rotations are computed in f32.
-        require(&field, value, (value as f32).is_normal() && value > 0.0, || {
+        require(&field, show(value), (value as f32).is_normal() && value > 0.0, || {
             "positive and finite, as an f32 too".into()
         })
     };
@@ -168,7 +176,13 @@ fn validate_scaling(text: &TextConfig) -> Result<(), ConfigError> {
                 let finite = value.is_none_or(f64::is_finite);
                 require(&format!("text_config.rope_scaling.{key}"), value.unwrap_or(0.0), finite, || "finite".into())?;
             }
-            positive("attention_factor", attention_factor.unwrap_or_else(|| yarn.attention_scale()))?;
+            let scale = attention_factor.unwrap_or_else(|| yarn.attention_scale());
+            positive("attention_factor", scale)?;
+            // Queries and keys are both multiplied with it.
+            let squared = (scale * scale) as f32;
+            require("text_config.rope_scaling.attention_factor", show(scale), squared.is_normal(), || {
+                "a number whose square an f32 can hold".into()
+            })?;
             // Logarithms to this base.
             let theta = text.rope_theta;
             require("text_config.rope_theta", theta, theta > 1.0, || "more than 1 for RoPE of type yarn".into())

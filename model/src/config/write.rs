@@ -42,7 +42,7 @@ impl Qwen3VlConfig {
             text_config["num_experts"] = json!(moe.num_experts);
             text_config["num_experts_per_tok"] = json!(moe.num_experts_per_tok);
             text_config["moe_intermediate_size"] = json!(moe.moe_intermediate_size);
-            text_config["norm_topk_prob"] = json!(moe.norm_topk_prob);
+            text_config["norm_topk_prob"] = json!(true);
             text_config["decoder_sparse_step"] = json!(moe.decoder_sparse_step);
             text_config["mlp_only_layers"] = json!(moe.mlp_only_layers);
         }
@@ -118,7 +118,6 @@ mod tests {
             num_experts: 8,
             num_experts_per_tok: 3,
             moe_intermediate_size: 96,
-            norm_topk_prob: true,
             decoder_sparse_step: 2,
             mlp_only_layers: vec![1],
         });

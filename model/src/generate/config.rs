@@ -5,6 +5,7 @@
 //! the file has none; those that end a turn ([`find_turn_ends`]) are kept beside them.
 
 use super::{GenerateError, GenerateOptions, Sampling};
+use crate::json::parse_json;
 use crate::prompt::find_turn_ends;
 use crate::{Qwen3VlConfig, Result};
 use serde_json::{Map, Value};
@@ -64,7 +65,7 @@ impl GenerationConfig {
     /// [`GenerateError::ConfigJson`], [`GenerateError::ConfigValue`].
     pub fn from_json(json: impl AsRef<[u8]>, origin: impl AsRef<Path>) -> Result<Self, GenerateError> {
         let path = origin.as_ref();
-        let map: Map<String, Value> = serde_json::from_slice(json.as_ref())
+        let map: Map<String, Value> = parse_json(json)
             .map_err(|error| GenerateError::ConfigJson { path: path.to_owned(), reason: error.to_string() })?;
         let file = ConfigFile { path, map };
         Ok(Self {

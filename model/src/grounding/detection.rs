@@ -1,5 +1,7 @@
 //! Boxes and points, in the model's coordinates and in pixels.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use super::GroundingError;
@@ -42,19 +44,19 @@ pub enum Shape {
 /// but for being finite numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detection {
-    /// What it is.
-    pub label: Option<String>,
+    /// What it is; shared by the boxes of one object.
+    pub label: Option<Arc<str>>,
     /// Where it is.
     pub shape: Shape,
-    /// What else the model said of it (`role`, `text_content`, ..).
-    pub extra: Map<String, Value>,
+    /// What else the model said of it (`role`, `text_content`, ..); shared by the boxes of one object.
+    pub extra: Arc<Map<String, Value>>,
 }
 
 /// A detection in pixels of a picture, from 0 to its width and height.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PixelDetection {
     /// What it is.
-    pub label: Option<String>,
+    pub label: Option<Arc<str>>,
     /// Where it is: within the picture, corners in order.
     pub shape: Shape,
 }
@@ -106,10 +108,11 @@ pub(super) fn append_detections(object: &Map<String, Value>, first: usize) -> Ve
         .filter(|(key, _)| !is_coordinates(key) && *key != "label")
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let label = match object.get("label") {
+    let extra = Arc::new(extra);
+    let label: Option<Arc<str>> = match object.get("label") {
         None | Some(Value::Null) => None,
-        Some(Value::String(label)) => Some(label.clone()),
-        Some(other) => Some(other.to_string()),
+        Some(Value::String(label)) => Some(label.as_str().into()),
+        Some(other) => Some(other.to_string().into()),
     };
     let mut found = Vec::new();
     for (key, other, numbers) in SHAPES {

@@ -6,7 +6,7 @@ use super::ImageError;
 const MAX_PATCH: usize = 1 << 10;
 
 /// Largest lower limit on pixels: a smaller picture is scaled up to it, so it bounds what a tiny picture can cost.
-const MAX_MIN_PIXELS: usize = 1 << 26;
+pub(super) const MAX_MIN_PIXELS: usize = 1 << 26;
 
 /// Settings for pictures, from `preprocessor_config.json`.
 ///
@@ -101,10 +101,16 @@ pub struct VideoConfig {
     pub frames: PreprocessorConfig,
     /// Frames a second that are sampled (2).
     pub fps: f64,
+    /// Frames that are sampled in place of `fps`; all of a video that has fewer (`None`).
+    pub num_frames: Option<usize>,
     /// Fewest frames that are sampled, if the video has them (4).
     pub min_frames: usize,
     /// Most frames that are sampled (768).
     pub max_frames: usize,
+    /// Whether frames are sampled at all, where a video doesn't ask for it (true).
+    pub do_sample_frames: bool,
+    /// Most tokens of a frame: `max_video_tokens`, where `cap_pixels_per_frame` is set (`None`).
+    pub max_frame_tokens: Option<usize>,
 }
 
 impl Default for VideoConfig {
@@ -117,7 +123,30 @@ impl VideoConfig {
     /// The released video settings for a checkpoint that has settings for pictures only: its patches and normalisation.
     pub fn beside(pictures: &PreprocessorConfig) -> Self {
         let frames = PreprocessorConfig { min_pixels: 4_096, max_pixels: 25_165_824, ..pictures.clone() };
-        Self { frames, fps: 2.0, min_frames: 4, max_frames: 768 }
+        Self {
+            frames,
+            fps: 2.0,
+            num_frames: None,
+            min_frames: 4,
+            max_frames: 768,
+            do_sample_frames: true,
+            max_frame_tokens: None,
+        }
+    }
+
+    /// Most pixels of `count` frames together:
+    ///
+    /// ```text
+    /// max_pixels, or with max_frame_tokens
+    /// count max(min(max_frame_tokens factor^2, max_pixels / count), 1.05 min_pixels)
+    /// ```
+    ///
+    /// Source: `resize` of HF transformers' Qwen3-VL video processor.
+    pub fn max_pixels(&self, count: usize) -> usize {
+        let PreprocessorConfig { min_pixels, max_pixels, .. } = self.frames;
+        let Some(tokens) = self.max_frame_tokens else { return max_pixels };
+        let cap = tokens.saturating_mul(self.frames.factor().pow(2)).min(max_pixels / count.max(1));
+        cap.max((min_pixels as f64 * 1.05) as usize).saturating_mul(count)
     }
 
     /// Checks that the settings can work.
@@ -127,6 +156,8 @@ impl VideoConfig {
     pub fn validate(&self) -> Result<(), ImageError> {
         self.frames.validate()?;
         require(self.fps.is_finite() && self.fps > 0.0, "fps", self.fps, "positive and finite")?;
+        require(self.num_frames != Some(0), "num_frames", 0, "a positive number")?;
+        require(self.max_frame_tokens != Some(0), "max_video_tokens", 0, "a positive number")?;
         require(self.min_frames > 0, "min_frames", self.min_frames, "a positive number")?;
         require(self.max_frames >= self.min_frames, "max_frames", self.max_frames, "at least min_frames")
     }

@@ -65,12 +65,16 @@ fn decode_whole(
             }
             None => decode_still(data, format, limits),
         },
-        _ => {
-            let decoded = decode_still(data, format, limits)?;
-            if format == ImageFormat::Gif && Gif::open(data).is_cut() {
+        ImageFormat::Gif => {
+            let mut player = Gif::play(data, limits)?;
+            if !player.advance()? {
+                return Err(ImageError::NoFrames);
+            }
+            if Gif::open(data).is_cut() {
                 tracing::warn!("a GIF file ends after {} bytes without its end mark; it may have been cut", data.len());
             }
-            Ok(decoded)
+            Ok((player.picture(), Orientation::NoTransforms))
         }
+        _ => decode_still(data, format, limits),
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::article::find_article;
 use super::{LocationError, VideoError};
 
 /// Why a picture, a video or a preprocessor configuration was refused.
@@ -55,7 +56,7 @@ pub enum ImageError {
     },
 
     /// A kind of file that is known, and not read.
-    #[error("a {name} file cannot be read as a picture (PNG, JPEG, WebP, GIF or BMP): {advice}")]
+    #[error("{} {name} file cannot be read as a picture (PNG, JPEG, WebP, GIF or BMP): {advice}", find_article(name))]
     UnsupportedFormat {
         /// What it is.
         name: &'static str,
@@ -207,6 +208,22 @@ pub enum ImageError {
         source: serde_json::Error,
     },
 
+    /// Settings for other patches than the model's.
+    #[error(
+        "preprocessor setting `{name}` is {value}, but `{field}` of the model's vision_config is {expected}: \
+         the settings are those of another model"
+    )]
+    OtherPatches {
+        /// Name of the setting.
+        name: &'static str,
+        /// Its value.
+        value: usize,
+        /// Name of the model's.
+        field: &'static str,
+        /// Its value.
+        expected: usize,
+    },
+
     /// A setting has a value that cannot work.
     #[error("preprocessor setting `{name}` is {value}, which is not {expected}")]
     Setting {
@@ -225,11 +242,21 @@ impl ImageError {
         if self.names_source() { self } else { Self::File { path: path.to_owned(), source: Box::new(self) } }
     }
 
+    /// Whether it is about the settings of a checkpoint, and about no picture or video.
+    pub fn is_about_settings(&self) -> bool {
+        match self {
+            Self::Json { .. } | Self::Setting { .. } | Self::OtherPatches { .. } => true,
+            Self::File { source, .. } => source.is_about_settings(),
+            _ => false,
+        }
+    }
+
     /// Whether the error says which file or address it is about, or is about an option or setting.
     pub(crate) fn names_source(&self) -> bool {
         match self {
             Self::Read { .. } | Self::NotAFile { .. } | Self::FileTooLarge { .. } | Self::File { .. } => true,
-            Self::Option { .. } | Self::Setting { .. } | Self::Json { .. } | Self::FrameRate { .. } => true,
+            Self::Option { .. } | Self::Setting { .. } | Self::OtherPatches { .. } => true,
+            Self::Json { .. } | Self::FrameRate { .. } => true,
             Self::Location(error) => error.names_source(),
             Self::Video(error) => error.names_source(),
             _ => false,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! n        = clamp(trunc(frames / source_fps * fps), min_frames, max_frames), at most frames
+//! n        = min(num_frames, frames)                                      where that is set
 //! index i  = round(i * (frames - 1) / (n - 1))                           ties to even, as NumPy
 //! time j   = (index[j T] + index[j T + T - 1]) / (2 source_fps)          for each temporal patch of T frames, in seconds
 //! ```
@@ -38,6 +39,9 @@ pub fn sample_frames(frames: usize, source_fps: Option<f64>, config: &VideoConfi
 pub(super) fn count_samples(frames: usize, source_fps: Option<f64>, config: &VideoConfig) -> Result<usize, ImageError> {
     if frames == 0 {
         return Err(ImageError::NoFrames);
+    }
+    if let Some(count) = config.num_frames {
+        return Ok(count.min(frames));
     }
     let wanted = (frames as f64 / resolve_fps(source_fps)? * config.fps) as usize;
     Ok(wanted.max(config.min_frames).min(config.max_frames).min(frames))

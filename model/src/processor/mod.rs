@@ -11,6 +11,7 @@
 //! one level of an 8-bit sample where two resamplers round differently (`tests/prompts/processor.rs`).
 
 mod animated;
+mod article;
 mod config;
 mod config_file;
 mod decode;
@@ -31,6 +32,7 @@ mod options;
 mod patches;
 mod pipeline;
 mod resize;
+mod settings;
 mod size;
 mod source;
 mod still;
@@ -46,7 +48,7 @@ pub use limits::DecodeLimits;
 pub use location::LocationError;
 pub use measure::{MeasuredImage, MeasuredVideo};
 pub use media::{ProcessedImage, ProcessedImages, ProcessedMedia, ProcessedVideo};
-pub use options::{ImageOptions, MAX_SOURCE_FPS, VideoOptions};
+pub use options::{ImageOptions, MAX_SOURCE_FPS, MIN_SOURCE_FPS, VideoOptions};
 pub use pipeline::ImageProcessor;
 pub use size::{MAX_ASPECT_RATIO, smart_resize, smart_resize_video};
 pub use source::ImageSource;

@@ -11,9 +11,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::config::MAX_MIN_PIXELS;
 use super::number::{read_count, read_counts, read_rate, read_total};
 use super::{ImageError, PreprocessorConfig, VideoConfig};
 
+/// Fewest frames a second that a source may claim: one in eleven days.
+pub const MIN_SOURCE_FPS: f64 = 1e-6;
 /// Most frames a second that a source may claim: high-speed cameras reach it.
 pub const MAX_SOURCE_FPS: f64 = 100_000.0;
 
@@ -92,6 +95,8 @@ impl ImageOptions {
         }
         let (min_pixels, max_pixels) =
             order(("min_pixels", self.min_pixels, config.min_pixels), (self.max_pixels, config.max_pixels))?;
+        let least = config.factor().pow(2);
+        check_pixels(least, ("min_pixels", self.min_pixels), ("max_pixels", self.max_pixels))?;
         let config = PreprocessorConfig { min_pixels, max_pixels, ..config.clone() };
         config.validate()?;
         Ok(config)
@@ -123,8 +128,13 @@ impl VideoOptions {
     /// [`ImageError::Option`] for options that contradict each other or are out of range.
     pub fn apply(&self, config: &VideoConfig) -> Result<VideoConfig, ImageError> {
         for (name, fps) in [("fps", self.fps), ("raw_fps", self.raw_fps), ("sample_fps", self.sample_fps)] {
-            let fits = |fps: &f64| fps.is_finite() && *fps > 0.0 && *fps <= MAX_SOURCE_FPS;
-            refuse_unless(fps.as_ref().is_none_or(fits), name, fps, "a positive number of at most 100000")?;
+            let fits = |fps: &f64| (MIN_SOURCE_FPS..=MAX_SOURCE_FPS).contains(fps);
+            refuse_unless(
+                fps.as_ref().is_none_or(fits),
+                name,
+                fps.map(|fps| format!("{fps:?}")),
+                "a number from 0.000001 to 100000",
+            )?;
         }
         let counts =
             [("num_frames", self.num_frames), ("min_frames", self.min_frames), ("max_frames", self.max_frames)];
@@ -136,47 +146,59 @@ impl VideoOptions {
         if let (Some(min), Some(max)) = (self.min_pixels, self.max_pixels) {
             refuse_unless(min <= max, "min_pixels", Some(min), "at most max_pixels")?;
         }
+        let least = config.frames.factor().pow(2);
+        check_pixels(least, ("min_pixels", self.min_pixels), ("max_pixels", self.max_pixels))?;
         let total = self.total_num_frames;
         refuse_unless(total != Some(0), "total_num_frames", total, "a positive number")?;
         let bounds = (("min_frames", self.min_frames, config.min_frames), (self.max_frames, config.max_frames));
-        let (mut min_frames, mut max_frames) = order(bounds.0, bounds.1)?;
-        if let Some(count) = self.num_frames {
-            refuse_unless(self.fps.is_none(), "num_frames", Some(count), "given without fps")?;
-            (min_frames, max_frames) = (count, count);
-        }
-        Ok(VideoConfig { fps: self.fps.unwrap_or(config.fps), min_frames, max_frames, ..config.clone() })
+        let (min_frames, max_frames) = order(bounds.0, bounds.1)?;
+        let num_frames = match (self.num_frames, self.fps) {
+            (Some(count), fps) => {
+                refuse_unless(fps.is_none(), "num_frames", Some(count), "given without fps")?;
+                Some(count)
+            }
+            (None, Some(_)) => None,
+            (None, None) => {
+                let bounded = |count: usize| count.max(self.min_frames.unwrap_or(0));
+                config.num_frames.map(bounded).map(|count| count.min(self.max_frames.unwrap_or(usize::MAX)))
+            }
+        };
+        let fps = self.fps.unwrap_or(config.fps);
+        Ok(VideoConfig { fps, num_frames, min_frames, max_frames, ..config.clone() })
     }
 
     /// Bounds on the pixels of `frames` frames together, as [`smart_resize_video`](super::smart_resize_video) takes
     /// them.
     ///
     /// Without options these are the checkpoint's. Both are finite and the first is at most the second.
-    pub fn limit_pixels(&self, frames: usize, config: &PreprocessorConfig) -> (usize, usize) {
+    pub fn limit_pixels(&self, frames: usize, config: &VideoConfig) -> (usize, usize) {
         // A single frame fills a temporal patch.
-        let count = frames.max(config.temporal_patch_size);
-        let temporal = config.temporal_patch_size;
-        let total = self.total_pixels.map_or(config.max_pixels, |total| total.saturating_mul(temporal));
+        let temporal = config.frames.temporal_patch_size;
+        let count = frames.max(temporal);
+        let total = self.total_pixels.map_or(config.max_pixels(count), |total| total.saturating_mul(temporal));
         let floor = self.min_pixels.map_or(0, |min| ((min as f64 * 1.05) as usize).saturating_mul(count));
         let own = self.max_pixels.map_or(usize::MAX, |max| max.saturating_mul(count));
         let max = own.min(total.max(floor));
-        let min = self.min_pixels.map_or(config.min_pixels, |min| min.saturating_mul(count));
+        let min = self.min_pixels.map_or(config.frames.min_pixels, |min| min.saturating_mul(count));
         (min.min(max), max)
     }
 
     /// Frames a second of the source, where the options tell.
-    pub(super) fn source_rate(&self, list: bool) -> Option<f64> {
+    pub(super) fn source_rate(&self, list: bool, config: &VideoConfig) -> Option<f64> {
         if self.frames_indices.is_some() {
             return self.raw_fps.or(self.fps);
         }
-        let sampled = if list && !self.samples(list) { self.fps } else { None };
+        let sampled = if list && !self.samples(list, config) { self.fps } else { None };
         self.sample_fps.or(self.raw_fps).or(sampled)
     }
 
-    /// Whether frames are to be sampled.
-    pub(super) fn samples(&self, list: bool) -> bool {
+    /// Whether frames are to be sampled. A rate or number of frames asks for it, whatever the checkpoint's settings
+    /// say.
+    pub(super) fn samples(&self, list: bool, config: &VideoConfig) -> bool {
         let asked = !list || self.num_frames.is_some() || (self.raw_fps.is_some() && self.fps.is_some());
         let sampled = self.sample_fps.is_some() || self.frames_indices.is_some();
-        self.do_sample_frames.unwrap_or(asked && !sampled)
+        let usual = config.do_sample_frames || self.fps.is_some() || self.num_frames.is_some();
+        self.do_sample_frames.unwrap_or(usual && asked && !sampled)
     }
 
     /// Checks what the options tell of a source against its number of frames.
@@ -212,6 +234,18 @@ impl VideoOptions {
             }
         }
     }
+}
+
+/// Checks pixels of a picture or frame that were asked for; `least`: those of a merge block.
+fn check_pixels(
+    least: usize,
+    (lower, min): (&'static str, Option<usize>),
+    (upper, max): (&'static str, Option<usize>),
+) -> Result<(), ImageError> {
+    let many = "at most 2^26 pixels";
+    refuse_unless(min.is_none_or(|min| min <= MAX_MIN_PIXELS), lower, min, many)?;
+    let room = "room for one merge block (patch_size * merge_size, squared)";
+    refuse_unless(max.is_none_or(|max| max >= least), upper, max, room)
 }
 
 /// Two bounds, each given or the checkpoint's; `name` is the lower one's.

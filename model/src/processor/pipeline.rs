@@ -15,6 +15,7 @@ use super::{
     ProcessedVideo, VideoConfig, VideoError, VideoLimits, VideoOptions, VideoSource, VideoTools, compute_timestamps,
     config_file, count_samples, decode_bytes, decode_path, sample_frames,
 };
+use crate::config::VisionConfig;
 
 /// Turns pictures and videos into patch rows.
 #[derive(Clone, Debug)]
@@ -47,6 +48,25 @@ impl ImageProcessor {
     pub fn load(folder: impl AsRef<Path>) -> Result<Self, ImageError> {
         let (pictures, videos) = config_file::read_folder(folder.as_ref())?;
         Self::new(pictures, videos)
+    }
+
+    /// Checks that patches are those that a vision tower takes.
+    ///
+    /// # Errors
+    /// [`ImageError::OtherPatches`] with the first setting that is another than the tower's.
+    pub fn check_fit(&self, vision: &VisionConfig) -> Result<(), ImageError> {
+        for config in [&self.pictures, &self.videos.frames] {
+            for (name, value, field, expected) in [
+                ("patch_size", config.patch_size, "patch_size", vision.patch_size),
+                ("temporal_patch_size", config.temporal_patch_size, "temporal_patch_size", vision.temporal_patch_size),
+                ("merge_size", config.merge_size, "spatial_merge_size", vision.spatial_merge_size),
+            ] {
+                if value != expected {
+                    return Err(ImageError::OtherPatches { name, value, field, expected });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Replaces the limits on what is decoded.
@@ -143,7 +163,7 @@ impl ImageProcessor {
     /// [`VideoLimits`], and those of [`Self::process`].
     pub fn process_video(&self, frames: &[RgbImage]) -> Result<ProcessedImage, ImageError> {
         let config = &self.videos.frames;
-        let pixels = (config.min_pixels, config.max_pixels);
+        let pixels = (config.min_pixels, self.videos.max_pixels(frames.len().max(config.temporal_patch_size)));
         let mut fitter = FrameFitter::new(config, &self.opening.limits, pixels, frames.len())?;
         frames.iter().try_for_each(|frame| fitter.push(frame))?;
         fitter.finish(&self.video_samples)
@@ -204,16 +224,16 @@ impl ImageProcessor {
         options.check_frames(video.count(), list)?;
         // A single frame needs no rate.
         let alone = video.count() == 1 && options.frames_indices.is_none();
-        let fps = options.source_rate(list).or_else(|| video.fps()).or(alone.then_some(1.0));
+        let fps = options.source_rate(list, config).or_else(|| video.fps()).or(alone.then_some(1.0));
         let fps = Some(resolve_fps(fps)?);
-        let indices: Vec<usize> = if options.samples(list) {
+        let indices: Vec<usize> = if options.samples(list, config) {
             self.opening.limits.check_count(count_samples(video.count(), fps, config)?)?;
             sample_frames(video.count(), fps, config)?
         } else {
             self.opening.limits.check_count(video.count())?;
             (0..video.count()).collect()
         };
-        let pixels = options.limit_pixels(indices.len(), &config.frames);
+        let pixels = options.limit_pixels(indices.len(), config);
         Ok(Sampling { indices, fps, pixels })
     }
 }

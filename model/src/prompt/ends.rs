@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::template_file::{find_template, read_if_present};
 use super::{CHATML_TEMPLATE, PromptError};
+use crate::json::parse_json;
 
 /// What ends a turn of ChatML.
 const END_OF_TURN: &str = "<|im_end|>";
@@ -85,7 +87,7 @@ pub fn find_turn_ends(folder: impl AsRef<Path>) -> Result<Vec<u32>, PromptError>
 }
 
 /// Reads a file; `None` where there is none.
-fn read<T: for<'de> Deserialize<'de>>(path: &Path, limit: u64) -> Result<Option<T>, PromptError> {
+fn read<T: DeserializeOwned>(path: &Path, limit: u64) -> Result<Option<T>, PromptError> {
     let Some(json) = read_if_present(path, limit)? else { return Ok(None) };
-    serde_json::from_str(&json).map(Some).map_err(|source| PromptError::Json { path: path.to_owned(), source })
+    parse_json(&json).map(Some).map_err(|source| PromptError::Json { path: path.to_owned(), source })
 }

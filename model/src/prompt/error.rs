@@ -20,6 +20,15 @@ pub enum PromptError {
         source: std::io::Error,
     },
 
+    /// A file is larger than it can be.
+    #[error("{} has more than {limit} bytes, too many for what it should hold", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read, bytes.
+        limit: u64,
+    },
+
     /// A file is not the JSON that it should be.
     #[error("{} is not the JSON that it should be: {source}", path.display())]
     Json {

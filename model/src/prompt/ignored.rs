@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use minijinja::Value as TemplateValue;
 use serde_json::{Map, Value};
 
+use super::whole_messages::takes_whole_messages;
+
 /// Keys of the protocol that templates need not read: they say who and what is answered, not what.
 const PROTOCOL: [&str; 3] = ["id", "name", "tool_call_id"];
 
@@ -46,9 +48,13 @@ impl Reported {
     pub fn warn_unread<'a>(&self, entries: impl Iterator<Item = (&'a String, &'a TemplateValue)>, source: &str) {
         let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ignored = Vec::new();
+        let mut whole = None;
         for (key, value) in entries {
             let read = PROTOCOL.contains(&key.as_str()) || value.is_none() || names(source, key);
-            if !read && reported.len() < MAX_REPORTED && reported.insert(key.clone()) {
+            if read || *whole.get_or_insert_with(|| takes_whole_messages(source)) {
+                continue;
+            }
+            if reported.len() < MAX_REPORTED && reported.insert(key.clone()) {
                 ignored.push(key.clone());
             }
         }

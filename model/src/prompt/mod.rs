@@ -32,6 +32,7 @@ mod template_source;
 mod thinking;
 mod tokenizer;
 mod tool_calls;
+mod whole_messages;
 
 pub use builtin::CHATML_TEMPLATE;
 pub use byte_vocabulary::{CHAT_TOKENS, byte_level_tokenizer};

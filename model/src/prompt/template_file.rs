@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use serde_json::Value;
 
 use super::PromptError;
+use crate::json::parse_json;
 
 /// The most that is read of a file, bytes. A `tokenizer_config.json` with many added tokens has half a megabyte.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -22,7 +23,7 @@ pub(super) fn find_template(folder: &Path) -> Result<Option<(String, PathBuf)>, 
         let path = folder.join(name);
         if let Some(text) = read_if_present(&path, MAX_FILE_BYTES)? {
             let json = |source| PromptError::Json { path: path.clone(), source };
-            let file: Value = serde_json::from_str(&text).map_err(json)?;
+            let file: Value = parse_json(&text).map_err(json)?;
             if let Some(source) = pick_template(&file["chat_template"]).map_err(json)? {
                 return Ok(Some((source.to_owned(), path)));
             }
@@ -58,8 +59,7 @@ pub(super) fn read_if_present(path: &Path, limit: u64) -> Result<Option<String>,
     let mut text = String::new();
     file.take(limit + 1).read_to_string(&mut text).map_err(read)?;
     if text.len() as u64 > limit {
-        let reason = format!("the file has more than {limit} bytes");
-        return Err(PromptError::Unbounded { origin: path.display().to_string(), reason });
+        return Err(PromptError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(Some(text))
 }

@@ -7,8 +7,11 @@ use minijinja::{Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::bounded_text::{BoundedText, exceed};
-use super::python::{Arguments, Number, Operator, format_braces, format_json, format_percent, write_text};
-use super::template_operators::{COMPUTE, JOIN};
+use super::python::{
+    Arguments, Number, Operator, Side, Tuple, Wrapping, fill_zeros, format_braces, format_json, format_percent, pad,
+    round_number, split_right, wrap_line, write_text,
+};
+use super::template_operators::{COMPUTE, JOIN, TUPLE};
 use super::template_size::{Budget, Size};
 
 /// How large values may be, and how much may be rendered.
@@ -16,23 +19,56 @@ use super::template_size::{Budget, Size};
 pub(super) struct Limits {
     /// The largest value.
     pub(super) sizes: Size,
-    /// What all of them may have together.
+    /// What may be rendered.
     pub(super) budget: Budget,
+    /// What all texts that are made out of others may have together.
+    pub(super) making: Budget,
 }
 
 /// Puts filters and operators in place that know the limits.
 pub(super) fn add_filters(environment: &mut Environment, limits: &Limits) {
     let sizes = limits.sizes;
+    let spend = {
+        let budget = limits.making.clone();
+        move |text: String| -> Result<Value, Error> {
+            budget.spend(text.len())?;
+            Ok(Value::from(text))
+        }
+    };
     for name in ["batch", "slice", "pprint", "urlencode", "chain", "zip"] {
         environment.remove_filter(name);
     }
+    environment.add_function(TUPLE, |values: Rest<Value>| Value::from_object(Tuple(values.to_vec())));
+    environment.add_filter("items", |map: &Value| Tuple::from_pairs(&minijinja::filters::items(map)?));
+    environment.add_filter("dictsort", |map: &Value, named: Kwargs| {
+        Tuple::from_pairs(&minijinja::filters::dictsort(map, named)?)
+    });
+    environment.add_filter("round", |value: &Value, arguments: Rest<Value>| {
+        let (digits, method, named): (Option<i32>, Option<Cow<'_, str>>, Kwargs) = from_args(&arguments)?;
+        let digits = digits.or(named.get("precision")?).unwrap_or(0);
+        let named_method: Option<Cow<'_, str>> = named.get("method")?;
+        named.assert_all_used()?;
+        round_number(value, digits, &method.or(named_method).unwrap_or(Cow::Borrowed("common")))
+    });
+    let spending = spend.clone();
+    environment.add_filter("center", move |value: Value, width: Option<i128>, named: Kwargs| {
+        let width = width.or(named.get("width")?).unwrap_or(80);
+        named.assert_all_used()?;
+        let text = sizes.write_text(&value)?;
+        spending(pad(&text, width, ' ', Side::Center, sizes.bytes)?)
+    });
+    let spending = spend.clone();
+    environment.add_filter("wordwrap", move |value: Value, arguments: Rest<Value>| {
+        spending(wrap_words(&sizes, &sizes.write_text(&value)?, &arguments)?)
+    });
+    let spending = spend.clone();
     environment.add_function(JOIN, move |values: Rest<Value>| {
         let mut joined = BoundedText::new(sizes.bytes);
         values.iter().try_for_each(|value| {
             sizes.check(value)?;
             write_text(&mut joined, value)
         })?;
-        Ok(Value::from(joined.finish()))
+        spending(joined.finish())
     });
     let computing = limits.clone();
     environment.add_function(COMPUTE, move |chain: Rest<Value>| computing.compute(&chain));
@@ -40,22 +76,27 @@ pub(super) fn add_filters(environment: &mut Environment, limits: &Limits) {
     environment.add_filter("format", move |text: Cow<'_, str>, arguments: Rest<Value>| {
         formatting.format_filter(&text, &arguments)
     });
+    let spending = spend.clone();
     environment.add_filter("tojson", move |value: Value, arguments: Rest<Value>| {
         sizes.check(&value)?;
-        format_json(&value, arguments, sizes.bytes)
+        spending(format_json(&value, arguments, sizes.bytes)?)
     });
+    let spending = spend.clone();
     environment.add_filter("string", move |value: Value| {
         if value.as_str().is_some() {
             return Ok(value);
         }
         sizes.check(&value)?;
-        sizes.write_text(&value).map(Value::from)
+        spending(sizes.write_text(&value)?)
     });
+    let spending = spend.clone();
     environment.add_filter("replace", move |text: Cow<'_, str>, from: Cow<'_, str>, to: Cow<'_, str>| {
-        sizes.check_replaced(&text, &from, &to).map(|()| text.replace(&*from, &to))
+        sizes.check_replaced(&text, &from, &to)?;
+        spending(text.replace(&*from, &to))
     });
+    let spending = spend.clone();
     environment.add_filter("join", move |values: &Value, separator: Option<Cow<'_, str>>| {
-        join_values(&sizes, values, separator.as_deref().unwrap_or_default())
+        spending(join_values(&sizes, values, separator.as_deref().unwrap_or_default())?)
     });
     environment.add_filter("indent", move |text: Cow<'_, str>, arguments: Rest<Value>| {
         let (width, first, blank, named): (Option<usize>, Option<bool>, Option<bool>, Kwargs) = from_args(&arguments)?;
@@ -63,11 +104,17 @@ pub(super) fn add_filters(environment: &mut Environment, limits: &Limits) {
         let first = first.or(named.get("first")?).unwrap_or(false);
         let blank = blank.or(named.get("blank")?).unwrap_or(false);
         named.assert_all_used()?;
-        indent_lines(&sizes, &text, width, first, blank)
+        spend(indent_lines(&sizes, &text, width, first, blank)?)
     });
 }
 
 impl Limits {
+    /// A text that was made, as a value.
+    fn spend(&self, text: String) -> Result<Value, Error> {
+        self.making.spend(text.len())?;
+        Ok(Value::from(text))
+    }
+
     /// Computes values with operators between them, from left to right.
     fn compute(&self, chain: &[Value]) -> Result<Value, Error> {
         let (first, rest) = chain.split_first().ok_or_else(|| Error::from(ErrorKind::MissingArgument))?;
@@ -108,15 +155,17 @@ impl Limits {
         let mut once = self.sizes;
         once.add(value, 0)?;
         let items: Vec<Value> = value.try_iter()?.collect();
+        let tuple = value.downcast_object_ref::<Tuple>().is_some();
         if items.is_empty() {
-            return Ok(Value::from_iter(items));
+            return Ok(value.clone());
         }
         let (bytes, count) = (self.sizes.bytes - once.bytes, items.len().saturating_mul(times));
         if count > self.sizes.items || bytes.saturating_mul(times) > self.sizes.bytes {
             return Err(exceed("it builds a list that is too large"));
         }
         self.budget.spend(count.saturating_mul(size_of::<Value>()))?;
-        Ok(Value::from_iter(std::iter::repeat_n(&items, times).flatten().cloned()))
+        let repeated: Vec<Value> = std::iter::repeat_n(&items, times).flatten().cloned().collect();
+        Ok(if tuple { Value::from_object(Tuple(repeated)) } else { Value::from(repeated) })
     }
 
     /// Jinja's filter: `%` with values by place or by name.
@@ -173,6 +222,68 @@ fn indent_lines(size: &Size, text: &str, width: usize, first: bool, blank: bool)
     Ok(indented)
 }
 
+/// Jinja's `wordwrap`.
+fn wrap_words(size: &Size, text: &str, arguments: &[Value]) -> Result<String, Error> {
+    let (width, long, mark, hyphens, named): (Option<usize>, Option<bool>, Option<Cow<'_, str>>, Option<bool>, Kwargs) =
+        from_args(arguments)?;
+    let width = width.or(named.get("width")?).unwrap_or(79);
+    let long_words = long.or(named.get("break_long_words")?).unwrap_or(true);
+    let named_mark: Option<Cow<'_, str>> = named.get("wrapstring")?;
+    let mark = mark.or(named_mark).unwrap_or(Cow::Borrowed("\n"));
+    let hyphens = hyphens.or(named.get("break_on_hyphens")?).unwrap_or(true);
+    named.assert_all_used()?;
+    if width == 0 {
+        return Err(Error::new(ErrorKind::InvalidOperation, "wordwrap: the width must be above 0"));
+    }
+    let mut out = BoundedText::new(size.bytes);
+    for (index, line) in split_lines(text).into_iter().enumerate() {
+        out.push(if index > 0 { &mark } else { "" })?;
+        for (index, part) in wrap_line(line, Wrapping { width, long_words, hyphens }).iter().enumerate() {
+            out.push(if index > 0 { &mark } else { "" })?;
+            out.push(part)?;
+        }
+    }
+    Ok(out.finish())
+}
+
+/// The lines of a text, at what Python's `splitlines` takes for their ends.
+fn split_lines(text: &str) -> Vec<&str> {
+    let ends = |c: char| matches!(c, '\n'..='\r' | '\u{1C}'..='\u{1E}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(ends) {
+        lines.push(&rest[..at]);
+        let end = if rest[at..].starts_with("\r\n") { 2 } else { rest[at..].chars().next().map_or(1, char::len_utf8) };
+        rest = &rest[at + end..];
+    }
+    lines.extend((!rest.is_empty()).then_some(rest));
+    lines
+}
+
+/// Python's `rsplit`.
+fn split_text(limits: &Limits, text: &str, arguments: &[Value]) -> Result<Value, Error> {
+    let (separator, most, named): (Option<Value>, Option<i128>, Kwargs) = from_args(arguments)?;
+    let named_separator: Option<Value> = named.get("sep")?;
+    let separator = separator.or(named_separator).filter(|separator| !separator.is_none());
+    let most = most.or(named.get("maxsplit")?).and_then(|most| usize::try_from(most).ok());
+    named.assert_all_used()?;
+    let refuse = |reason| Error::new(ErrorKind::InvalidOperation, reason);
+    let separator = match &separator {
+        None => None,
+        Some(separator) => match separator.as_str() {
+            Some("") => return Err(refuse("rsplit: the separator is empty")),
+            Some(separator) => Some(separator),
+            None => return Err(refuse("rsplit: the separator is no text")),
+        },
+    };
+    let parts = split_right(text, separator, most);
+    if parts.len() > limits.sizes.items {
+        return Err(exceed("it builds a list that is too large"));
+    }
+    limits.making.spend(text.len().saturating_add(parts.len().saturating_mul(size_of::<Value>())))?;
+    Ok(parts.into_iter().map(Value::from).collect())
+}
+
 /// Python's methods of texts, lists and dictionaries.
 pub(super) fn call_method(
     limits: &Limits,
@@ -185,10 +296,27 @@ pub(super) fn call_method(
     match (value.as_str(), method, arguments) {
         (Some(text), "replace", [from, to, ..]) => {
             if let (Some(from), Some(to)) = (from.as_str(), to.as_str()) {
-                size.check_replaced(text, from, to)?;
+                limits.making.spend(size.check_replaced(text, from, to)?)?;
             }
         }
-        (Some(separator), "join", [values]) => return join_values(size, values, separator).map(Value::from),
+        (Some(separator), "join", [values]) => return limits.spend(join_values(size, values, separator)?),
+        (Some(text), "center" | "ljust" | "rjust", _) => {
+            let (width, fill): (i128, Option<char>) = from_args(arguments)?;
+            let side = match method {
+                "center" => Side::Center,
+                "ljust" => Side::Left,
+                _ => Side::Right,
+            };
+            return limits.spend(pad(text, width, fill.unwrap_or(' '), side, size.bytes)?);
+        }
+        (Some(text), "zfill", _) => {
+            let (width,): (i128,) = from_args(arguments)?;
+            return limits.spend(fill_zeros(text, width, size.bytes)?);
+        }
+        (Some(text), "rsplit", _) => return split_text(limits, text, arguments),
+        (None, "items", []) if value.kind() == ValueKind::Map => {
+            return Tuple::from_pairs(&unknown_method_callback(state, value, method, arguments)?);
+        }
         (Some(text), "format", _) => {
             let (values, named): (&[Value], Kwargs) = from_args(arguments)?;
             let find = |name: &str| named.has(name).then(|| named.get::<Value>(name).ok()).flatten();

@@ -10,7 +10,7 @@
 //!
 //! Operators and filters whose result can be far larger than what they are given are replaced by ones that look at its
 //! size first, or left out. What products and `format` make counts to what is rendered, so that many of them in one tag
-//! are no way around.
+//! are no way around; what `~`, `tojson`, `replace` and others make out of what is there has a budget of its own.
 
 use std::io;
 
@@ -29,6 +29,8 @@ const BASE_FUEL: u64 = 1_000_000;
 const MESSAGE_FUEL: u64 = 20_000;
 /// How often each text of the conversation may be rendered: released templates do so up to four times.
 const PASSES: usize = 8;
+/// The most bytes of texts that are made on the way to the prompt: a second's copying.
+const MAX_MADE_BYTES: usize = 256 << 20;
 /// The largest value besides the conversation itself, bytes.
 const MAX_VALUE_BYTES: usize = 4 << 20;
 /// The most items of a value, those of inner lists counted.
@@ -66,8 +68,10 @@ pub(super) fn limit(environment: &mut Environment, messages: &[Value]) -> Limite
 
     let prompt_bytes = MAX_PROMPT_BYTES + given.used_bytes();
     // A text on its way into the prompt may be rendered into a name, or through a macro, a few times.
-    let budget = Budget::new(MAX_PROMPT_BYTES + given.used_bytes().saturating_mul(PASSES));
-    let limits = Limits { sizes, budget };
+    let budget = Budget::new(MAX_PROMPT_BYTES + given.used_bytes().saturating_mul(PASSES), "renders");
+    // A template that joins a prompt out of all messages copies what it has for each of them.
+    let making = Budget::new(MAX_MADE_BYTES + given.used_bytes().saturating_mul(messages.len() + PASSES), "makes");
+    let limits = Limits { sizes, budget, making };
     let budget = limits.budget.clone();
     environment.add_function(SPEND, move |bytes: usize| budget.spend(bytes).map(|()| ""));
     environment.add_function(CHECK, move |values: Value| sizes.check(&values).map(|()| false));

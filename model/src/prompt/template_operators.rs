@@ -7,7 +7,8 @@
 //! ```text
 //! a * b // c          ->  kiln_compute(a, '*', b, '//', c)
 //! x ~ y * 2 ~ z       ->  kiln_join_values(x, kiln_compute(y, '*', 2), z)
-//! 'a%s' % (x, y)      ->  kiln_compute('a%s', '%()', (x, y))
+//! 'a%s' % (x, y)      ->  kiln_compute('a%s', '%()', kiln_make_tuple(x, y))
+//! (x, y)              ->  kiln_make_tuple(x, y)
 //! ```
 //!
 //! Precedence is Jinja2's: `+ -`, then `~`, then `* / // %`, then `**`, all from left to right; a sign, a filter, a
@@ -17,6 +18,8 @@ use std::ops::Range;
 
 /// The function that computes a chain of products, quotients and powers.
 pub(super) const COMPUTE: &str = "kiln_compute";
+/// The function that makes a tuple, which the engine takes for a list.
+pub(super) const TUPLE: &str = "kiln_make_tuple";
 /// The function that joins texts.
 pub(super) const JOIN: &str = "kiln_join_values";
 
@@ -28,14 +31,20 @@ const TAGS: [&str; 9] = ["set", "with", "call", "filter", "do", "print", "macro"
 /// Rewrites the code between the brackets of a tag; `None` where nothing is to be done.
 pub(super) fn rewrite_operators(code: &str) -> Option<String> {
     let tokens = cut_tokens(code);
-    let interesting = |token: &Token| match token.kind {
-        Kind::Operator => matches!(&code[token.place.clone()], "*" | "/" | "//" | "%" | "**" | "~"),
+    let text = |token: &Token| &code[token.place.clone()];
+    let interesting = |(at, token): (usize, &Token)| match token.kind {
+        Kind::Operator => matches!(text(token), "*" | "/" | "//" | "%" | "**" | "~"),
+        // Behind a name they are a call's.
+        Kind::Open => text(token) == "(" && !at.checked_sub(1).is_some_and(|before| tokens[before].kind.ends_value()),
         _ => false,
     };
-    if !tokens.iter().any(interesting) {
+    if !tokens.iter().enumerate().any(interesting) {
         return None;
     }
-    let mut rewriter = Rewriter { code, tokens: &tokens, at: 0 };
+    let first = tokens.first().map_or("", text);
+    // Parentheses before `=` and `in` hold names, and those of `call` parameters.
+    let targets = ["for", "set", "with", "call"].contains(&first);
+    let mut rewriter = Rewriter { code, tokens: &tokens, at: 0, targets };
     let mut out = String::with_capacity(code.len() * 2);
     let mut end = 0;
     if let Some(token) = tokens.first().filter(|token| TAGS.contains(&&code[token.place.clone()])) {
@@ -50,7 +59,7 @@ pub(super) fn rewrite_operators(code: &str) -> Option<String> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// A name, a number or a quoted text.
     Operand,
     /// A word or a sign that ends an operand.
@@ -63,13 +72,21 @@ enum Kind {
     Close,
 }
 
-#[derive(Clone, Debug)]
-struct Token {
-    kind: Kind,
-    place: Range<usize>,
+impl Kind {
+    /// Whether what follows in parentheses are the arguments of a call.
+    fn ends_value(self) -> bool {
+        matches!(self, Self::Operand | Self::Close)
+    }
 }
 
-fn cut_tokens(code: &str) -> Vec<Token> {
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) place: Range<usize>,
+}
+
+/// What the code between the brackets of a tag consists of.
+pub(super) fn cut_tokens(code: &str) -> Vec<Token> {
     let bytes = code.as_bytes();
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -138,6 +155,8 @@ struct Rewriter<'a> {
     code: &'a str,
     tokens: &'a [Token],
     at: usize,
+    /// Whether what stands here is given values, and has none.
+    targets: bool,
 }
 
 impl<'a> Rewriter<'a> {
@@ -160,7 +179,10 @@ impl<'a> Rewriter<'a> {
         while let Some((kind, _)) = self.peek() {
             match kind {
                 Kind::Close => return,
-                Kind::Separator => self.copy(out, end),
+                Kind::Separator => {
+                    self.targets &= !matches!(self.peek(), Some((_, "=" | "in")));
+                    self.copy(out, end);
+                }
                 _ => self.sum(out, end),
             }
         }
@@ -251,6 +273,12 @@ impl<'a> Rewriter<'a> {
         while matches!(self.peek(), Some((Kind::Operator, _))) {
             self.copy(out, end);
         }
+        if !self.targets && self.is_tuple() {
+            let start = self.tokens[self.at].place.start;
+            out.push_str(&self.code[*end..start]);
+            out.push_str(TUPLE);
+            *end = start;
+        }
         while let Some((kind, text)) = self.peek() {
             match kind {
                 Kind::Operand => {
@@ -292,7 +320,13 @@ mod tests {
             ("f(1 * 2, k=(3 * 4))", "f(kiln_compute(1 , '*', 2), k=(kiln_compute(3 , '*', 4)))"),
             ("f(*x, **y)[1 * 2:]", "f(*x, **y)[kiln_compute(1 , '*', 2):]"),
             ("a|length * 'x'|upper", "kiln_compute(a|length , '*', 'x'|upper)"),
-            ("'%s' % (a, b)", "kiln_compute('%s' , '%()', (a, b))"),
+            ("'%s' % (a, b)", "kiln_compute('%s' , '%()', kiln_make_tuple(a, b))"),
+            ("(1, (2,), f(3, 4), ())", "kiln_make_tuple(1, kiln_make_tuple(2,), f(3, 4), kiln_make_tuple())"),
+            ("for (a, b) in (c, d)", "for (a, b) in kiln_make_tuple(c, d)"),
+            ("set (a, b) = (c, d)", "set (a, b) = kiln_make_tuple(c, d)"),
+            ("set a, b = (b, a)", "set a, b = kiln_make_tuple(b, a)"),
+            ("call(a, b) m((1, 2))", "call(a, b) m((1, 2))"),
+            ("if a in (b, c)", "if a in kiln_make_tuple(b, c)"),
             ("'%s' % (a)", "kiln_compute('%s' , '%', (a))"),
             ("for x in range(2) * 3 if x % 2", "for x in kiln_compute(range(2) , '*', 3) if kiln_compute(x , '%', 2)"),
             ("1e-5 * 2.5E+3", "kiln_compute(1e-5 , '*', 2.5E+3)"),
@@ -307,7 +341,9 @@ mod tests {
 
     #[test]
     fn other_code_stays() {
-        for code in ["a + b - 1", "'a * b' | upper", "x is divisibleby 3", "set x = -1", ""] {
+        for code in
+            ["a + b - 1", "f(a, b)", "[a, b][0](c, d)", "'a * b' | upper", "x is divisibleby 3", "set x = -1", ""]
+        {
             assert_eq!(rewrite_operators(code), None, "{code}");
         }
         // What is no expression is left to the engine.

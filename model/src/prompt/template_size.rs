@@ -15,21 +15,26 @@ pub(super) const MAX_PROMPT_BYTES: usize = 16 << 20;
 /// The deepest nesting of lists.
 const MAX_DEPTH: usize = 64;
 
-/// Bytes that may still be rendered.
+/// Bytes that may still be rendered, or made on the way.
 #[derive(Clone)]
-pub(super) struct Budget(Arc<AtomicUsize>);
+pub(super) struct Budget {
+    left: Arc<AtomicUsize>,
+    /// What is done with more, and how many there were.
+    what: &'static str,
+    all: usize,
+}
 
 impl Budget {
-    /// So many bytes.
-    pub(super) fn new(bytes: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(bytes)))
+    /// So many bytes; `what` a template does that takes more.
+    pub(super) fn new(bytes: usize, what: &'static str) -> Self {
+        Self { left: Arc::new(AtomicUsize::new(bytes)), what, all: bytes }
     }
 
-    /// Takes bytes that are about to be rendered.
+    /// Takes bytes.
     pub(super) fn spend(&self, bytes: usize) -> Result<(), Error> {
-        match self.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)) {
+        match self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)) {
             Ok(_) => Ok(()),
-            Err(_) => Err(exceed(format!("it renders more than {MAX_PROMPT_BYTES} bytes"))),
+            Err(_) => Err(exceed(format!("it {} more than {} bytes", self.what, self.all))),
         }
     }
 }
@@ -96,8 +101,11 @@ impl Size {
         Ok(text.finish())
     }
 
-    pub(super) fn check_replaced(mut self, text: &str, from: &str, to: &str) -> Result<(), Error> {
+    /// Checks what a text becomes with `to` in place of `from`; returns bytes that it has at most.
+    pub(super) fn check_replaced(mut self, text: &str, from: &str, to: &str) -> Result<usize, Error> {
+        let added = text.matches(from).count().saturating_mul(to.len());
         self.take(text.len())?;
-        self.take(text.matches(from).count().saturating_mul(to.len()))
+        self.take(added)?;
+        Ok(text.len() + added)
     }
 }

@@ -19,7 +19,7 @@
 use super::template_code::{
     code_bytes, count_lists, find_end, find_endraw, find_parenthesis, is_name, split_level, split_targets,
 };
-use super::template_operators::{COMPUTE, JOIN, rewrite_operators};
+use super::template_operators::{COMPUTE, JOIN, TUPLE, rewrite_operators};
 
 /// The function that checks values which have just been given names.
 pub(super) const CHECK: &str = "kiln_check_values";
@@ -48,7 +48,7 @@ pub(super) fn prepare_source(source: &str) -> Result<String, String> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(format!("it has {} bytes, more than the {MAX_SOURCE_BYTES} that are accepted", source.len()));
     }
-    if let Some(name) = [CHECK, SPEND, COMPUTE, JOIN].into_iter().find(|name| source.contains(name)) {
+    if let Some(name) = [CHECK, SPEND, COMPUTE, JOIN, TUPLE].into_iter().find(|name| source.contains(name)) {
         return Err(format!("it uses the name `{name}`"));
     }
     let mut prepared = String::with_capacity(source.len() + source.len() / 2);

@@ -6,6 +6,7 @@ use tokenizers::DecoderWrapper;
 
 use super::PromptError;
 use super::byte_level::append_bytes;
+use crate::json::{FETCH_LFS, LFS_POINTER, strip_mark};
 
 /// Bytes of a text that are encoded at one time where only the number of tokens is asked for.
 const PIECE_BYTES: usize = 1 << 16;
@@ -46,7 +47,10 @@ impl Tokenizer {
     pub fn from_bytes(data: &[u8], origin: impl AsRef<Path>) -> Result<Self, PromptError> {
         let path = origin.as_ref();
         let damaged = |reason| PromptError::Tokenizer { path: path.to_owned(), reason };
-        let text = std::str::from_utf8(data).map_err(|error| damaged(error.to_string()))?;
+        if data.starts_with(LFS_POINTER) {
+            return Err(damaged(format!("it is a Git LFS pointer: {FETCH_LFS}")));
+        }
+        let text = std::str::from_utf8(strip_mark(data)).map_err(|error| damaged(error.to_string()))?;
         // `parse` and not the library's own `from_bytes`, which is generic: it would compile every model's reader here
         // once more.
         let inner: tokenizers::Tokenizer =

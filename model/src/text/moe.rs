@@ -41,7 +41,7 @@ impl<B: Backend> SparseMlp<B> {
                 gate_up_proj: WEIGHT_INITIALIZER.init([experts, hidden, 2 * intermediate], device),
                 down_proj: WEIGHT_INITIALIZER.init([experts, intermediate, hidden], device),
             },
-            options: MoeOptions { top_k: moe.num_experts_per_tok, norm_topk_prob: moe.norm_topk_prob },
+            options: MoeOptions { top_k: moe.num_experts_per_tok, norm_topk_prob: true },
             source: None,
         }
     }

@@ -7,7 +7,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Texts of events, with their fields.
+/// Messages of events, with their fields behind them.
 #[derive(Clone, Default)]
 struct Listener {
     heard: Arc<Mutex<Vec<(Level, String)>>>,
@@ -18,7 +18,11 @@ struct Text(String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 += &format!("{field}={value:?} ");
+        // The message is a field too; the others follow it.
+        self.0 += &match field.name() {
+            "message" => format!("{value:?} "),
+            name => format!("{name}={value:?} "),
+        };
     }
 }
 
@@ -38,7 +42,7 @@ impl Subscriber for Listener {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
-        self.heard.lock().unwrap().push((*event.metadata().level(), text.0));
+        self.heard.lock().unwrap().push((*event.metadata().level(), text.0.trim_end().to_owned()));
     }
 
     fn enter(&self, _: &Id) {}
@@ -52,4 +56,9 @@ pub fn listen<T>(level: Level, work: impl FnOnce() -> T) -> (T, Vec<String>) {
     let result = tracing::subscriber::with_default(listener.clone(), work);
     let heard = listener.heard.lock().unwrap();
     (result, heard.iter().filter(|(of, _)| *of == level).map(|(_, text)| text.clone()).collect())
+}
+
+/// What `work` returns, and the warnings that this thread is given meanwhile.
+pub fn warnings<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    listen(Level::WARN, work)
 }

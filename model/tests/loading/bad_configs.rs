@@ -165,11 +165,42 @@ fn refuses_deepstack_taps_that_do_not_fit() {
     assert_invalid("tiny-dense", pointer, json!([0, 1, 2, 3, 4]), "[0, 1, 2, 3, 4]", "num_hidden_layers (4)");
 }
 
+/// Fields of RoPE have the path that they have in the file.
+#[test]
+fn rope_errors_are_spelled_as_the_file_is() {
+    let error_of = |rope: Value| {
+        let mut json = read("tiny-dense");
+        let text = json["text_config"].as_object_mut().unwrap();
+        text.remove("rope_scaling");
+        text.remove("rope_theta");
+        text.insert("rope_parameters".to_owned(), rope);
+        match parse(&json).unwrap_err() {
+            ConfigError::Invalid { field, .. } => field,
+            other => panic!("{other:?}"),
+        }
+    };
+    let yarn = |key: &str, value: Value| {
+        let mut rope = json!({ "rope_type": "yarn", "factor": 4.0, "mrope_section": [6, 5, 5] });
+        rope[key] = value;
+        rope
+    };
+    for (key, value) in [
+        ("factor", json!(-1)),
+        ("attention_factor", json!(1e308)),
+        ("mrope_section", json!([1, 1, 1])),
+        ("rope_theta", json!(0.5)),
+        ("rope_theta", json!(1.0)),
+    ] {
+        assert_eq!(error_of(yarn(key, value)), format!("text_config.rope_parameters.{key}"));
+    }
+}
+
 #[test]
 fn refuses_numbers_that_are_not_positive() {
     assert_invalid("tiny-dense", "/text_config/rms_norm_eps", json!(-1e-6), "-0.000001", "positive and finite");
     assert_invalid("tiny-dense", "/text_config/rms_norm_eps", json!(0), "0", "positive and finite");
-    assert_invalid("tiny-dense", "/text_config/rope_theta", json!(-5e6), "-5000000", "positive and finite");
+    assert_invalid("tiny-dense", "/text_config/rope_theta", json!(-5e6), "-5000000", "at least 1");
+    assert_invalid("tiny-dense", "/text_config/rope_theta", json!(1e-300), "1e-300", "at least 1");
     // JSON has no NaN; a configuration built by hand can have one.
     let mut config = parse(&read("tiny-dense")).unwrap();
     config.text.rope_theta = f64::NAN;
@@ -288,6 +319,11 @@ fn refuses_rope_scaling_that_cannot_be() {
         let error = yarn(key, value.clone()).unwrap_err();
         let ConfigError::Invalid { field, .. } = &error else { panic!("{key} {value}: {error:?}") };
         assert_eq!(*field, format!("text_config.rope_scaling.{key}"), "{value}");
+    }
+    // Its square is what scores are multiplied with.
+    assert!(yarn("attention_factor", json!(1e18)).is_ok());
+    for value in [json!(1e20), json!(1e308)] {
+        assert!(yarn("attention_factor", value).unwrap_err().to_string().contains("attention_factor"));
     }
     // A weight that makes the attention factor nothing.
     assert!(yarn("mscale", json!(1.0)).is_ok());

@@ -1,7 +1,7 @@
 //! What `config.json` leaves out is what HF's classes fill in (`fixtures/config/defaults.json`, made of their source).
 
 use crate::files::fixture;
-use crate::heard::listen;
+use crate::heard::{listen, warnings};
 
 use qwen3_vl_burn::Qwen3VlConfig;
 use serde_json::{Map, Value, json};
@@ -169,3 +169,18 @@ fn no_field_of_hfs_classes_is_forgotten() {
 /// Fields whose default is null: none, no dense layer, or what follows from others.
 const NULLS: [&str; 6] =
     ["pad_token_id", "bos_token_id", "eos_token_id", "mlp_only_layers", "rope_parameters", "head_dim"];
+
+/// HF's class for mixtures of experts divides by the sum whatever `norm_topk_prob` says.
+#[test]
+fn the_router_always_normalises() {
+    let text = std::fs::read_to_string(crate::files::fixture("tiny-moe").join("config.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut read = |value: serde_json::Value| {
+        json["text_config"]["norm_topk_prob"] = value;
+        warnings(|| Qwen3VlConfig::from_json(&json.to_string()).unwrap())
+    };
+    let (normalised, silent) = read(true.into());
+    let (same, warned) = read(false.into());
+    assert_eq!(same, normalised);
+    assert!(silent.is_empty() && warned.len() == 1 && warned[0].contains("text_config.norm_topk_prob"), "{warned:?}");
+}

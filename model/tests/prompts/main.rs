@@ -2,8 +2,8 @@
 
 #[path = "../case/mod.rs"]
 mod case;
-#[path = "../warnings/mod.rs"]
-mod warnings;
+#[path = "../heard/mod.rs"]
+mod heard;
 
 mod animations;
 mod measures;

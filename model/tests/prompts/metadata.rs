@@ -1,16 +1,16 @@
 //! What messages say of frames that were sampled before, against HF, and keys that nothing reads.
 
 use crate::case;
-use crate::warnings;
+use crate::heard;
 
 use case::locate;
+use heard::warnings;
 use image::RgbImage;
 use qwen3_vl_burn::processor::{
     ImageError, ImageOptions, ImageProcessor, ImageSource, PreprocessorConfig, VideoConfig, VideoOptions, VideoSource,
 };
 use qwen3_vl_burn::prompt::{ChatTemplate, Content, Message, RenderOptions, VideoPart};
 use serde_json::{Value, json};
-use warnings::collect_warnings;
 
 fn read_part(part: Value) -> VideoPart {
     serde_json::from_value(part).unwrap()
@@ -43,7 +43,7 @@ fn times_are_those_of_the_indices() {
             "width": 64, "height": 64, "duration": 2.3, "video_backend": "torchcodec"}, "do_sample_frames": false}),
         json!({"video": [], "video_metadata": [{"fps": 10.0, "frames_indices": indices, "duration": null}], "raw_fps": 10}),
     ] {
-        let (part, warned) = collect_warnings(|| read_part(part.clone()));
+        let (part, warned) = warnings(|| read_part(part.clone()));
         assert_eq!(tell_times(&part, 4).unwrap(), ["0.3", "1.9"], "{part:?}");
         assert_eq!(warned, [""; 0], "{part:?}");
         // There and back.
@@ -55,7 +55,7 @@ fn times_are_those_of_the_indices() {
     assert_eq!(tell_times(&read_part(json!({"video": []})), 4).unwrap(), ["0.0", "0.1"]);
     // Without a rate it is 24, with a warning: (0 + 7) / 48 and (15 + 22) / 48.
     let unknown = read_part(json!({"video": [], "frames_indices": indices}));
-    let (found, warned) = collect_warnings(|| tell_times(&unknown, 4).unwrap());
+    let (found, warned) = warnings(|| tell_times(&unknown, 4).unwrap());
     assert_eq!((found, warned.len()), (say(&["0.1", "0.8"]), 1));
 }
 
@@ -103,7 +103,7 @@ fn refuses_metadata_of_other_frames() {
 #[test]
 fn keys_that_nothing_reads_are_named() {
     let warn = |message: Value| {
-        let (found, warned) = collect_warnings(|| serde_json::from_value::<Message>(message));
+        let (found, warned) = warnings(|| serde_json::from_value::<Message>(message));
         found.unwrap();
         warned
     };
@@ -128,8 +128,7 @@ fn keys_that_nothing_reads_are_named() {
         ]})),
         [""; 0]
     );
-    let (_, warned) =
-        collect_warnings(|| serde_json::from_value::<Content>(json!({"text": "x", "colour": "red"})).unwrap());
+    let (_, warned) = warnings(|| serde_json::from_value::<Content>(json!({"text": "x", "colour": "red"})).unwrap());
     assert_eq!(warned, ["a part of a message: nothing reads `colour`; check the spelling"]);
 }
 
@@ -141,10 +140,10 @@ fn keys_that_the_template_never_names_are_told_once() {
         "conten": "y", "name": "Ada", "refusal": null}))
     .unwrap();
     let render = || template.clone().render(std::slice::from_ref(&message), &RenderOptions::default()).unwrap();
-    let (text, warned) = collect_warnings(render);
+    let (text, warned) = warnings(render);
     assert_eq!(text, "xgay");
     assert_eq!(warned, ["a message for this chat template: nothing reads `conten`, `moods`; check the spelling"]);
-    assert_eq!(collect_warnings(render).1, [""; 0]);
+    assert_eq!(warnings(render).1, [""; 0]);
 }
 
 #[test]
@@ -161,4 +160,17 @@ fn options_of_zero_are_blamed() {
     let options = VideoOptions { min_pixels: Some(0), ..Default::default() };
     let found = options.apply(&VideoConfig::default());
     assert!(matches!(found, Err(ImageError::Option { name: "min_pixels", .. })));
+}
+
+/// A template that writes messages out as they are reads all of their keys.
+#[test]
+fn templates_that_take_whole_messages_ignore_nothing() {
+    let message: Message = serde_json::from_value(json!({"role": "user", "content": "a", "mood": "calm"})).unwrap();
+    let warn = |source: &str| {
+        let template = ChatTemplate::new(source, "test").unwrap();
+        warnings(|| template.render(std::slice::from_ref(&message), &RenderOptions::default()).unwrap()).1
+    };
+    assert!(warn("{% for message in messages %}{{ message | tojson }}{% endfor %}").is_empty());
+    assert!(warn("{{ messages }}").is_empty());
+    assert_eq!(warn("{% for message in messages %}{{ message.content | tojson }}{% endfor %}").len(), 1);
 }

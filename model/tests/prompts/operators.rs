@@ -104,6 +104,77 @@ fn what_is_too_large_is_stopped() {
     }
 }
 
+/// Texts that are made out of others, over and over, are counted too.
+#[test]
+fn what_is_made_again_and_again_is_stopped() {
+    let long = "{% set long = 'abcdefghij' * 100000 %}{% for i in range(100000) %}";
+    for expression in [
+        "long ~ i",
+        "[long] | tojson",
+        "[long] | string",
+        "[long, i] | join",
+        "[long, i] | join(', ')",
+        "', '.join([long, 'x'])",
+        "long | replace('a', 'b')",
+        "long.replace('a', 'b')",
+        "long | indent(2)",
+        "long | center(2000000)",
+        "long.rjust(2000000)",
+        "long.zfill(2000000)",
+        "long.rsplit('x')",
+        "long | wordwrap(100000)",
+    ] {
+        let rendered =
+            render(&format!("{long}{{% if ({expression}) is none %}}{{% endif %}}{{% endfor %}}"), &BTreeMap::new());
+        let Err(PromptError::Unbounded { reason, .. }) = rendered else { panic!("{expression}: {rendered:?}") };
+        assert!(reason.contains("makes more than"), "{expression}: {reason}");
+    }
+    // A prompt that is joined of all messages, each as long as a value may be without them.
+    let source =
+        "{% set n = namespace(x='') %}{% for m in messages %}{% set n.x = n.x ~ m.content %}{% endfor %}{{ n.x }}";
+    let messages = vec![Message::text("user", "m".repeat(100_000)); 100];
+    let template = ChatTemplate::new(source, "test").unwrap();
+    assert_eq!(template.render(&messages, &RenderOptions::default()).unwrap().len(), 10_000_000);
+}
+
+/// Methods, filters and tuples as Jinja2 3.1 has them on Python 3.11.
+#[test]
+fn padding_wrapping_rounding_and_tuples_are_as_in_jinja2() {
+    for (source, expected) in [
+        ("{{ 'a.b.c'.rsplit('.', 1) }}", "['a.b', 'c']"),
+        ("{{ ' a  b '.rsplit() }}", "['a', 'b']"),
+        ("{{ 'a b c'.rsplit(maxsplit=1)[0] }}", "a b"),
+        ("{{ '-7'.zfill(4) }}{{ '7'.zfill(3) }}{{ '+'.zfill(2) }}{{ 'abc'.zfill(-1) }}", "-007007+0abc"),
+        ("{{ 'ab'.center(5) }}|{{ 'abc'.center(6, '*') }}|{{ 'ab'.center(1) }}", "  ab |*abc**|ab"),
+        ("{{ 'ab'.rjust(4) }}|{{ 'ab'.ljust(4, '.') }}", "  ab|ab.."),
+        ("{{ 'ab' | center(5) }}|{{ 5 | center(width=4) }}|{{ ('x' | center) | length }}", "  ab | 5  |80"),
+        ("{{ 'the quick brown fox' | wordwrap(10) }}", "the quick\nbrown fox"),
+        ("{{ 'well-known state-of-the-art' | wordwrap(12) }}", "well-known\nstate-of-\nthe-art"),
+        ("{{ 'abcdefghij kl' | wordwrap(4, wrapstring='|') }}", "abcd|efgh|ij|kl"),
+        ("{{ 'abcdefghij kl' | wordwrap(4, break_long_words=false) }}", "abcdefghij\nkl"),
+        ("{{ 'one two\n\nthree' | wordwrap(4) }}", "one\ntwo\n\nthre\ne"),
+        ("{{ 'a--b and c' | wordwrap(3) }}", "a--\nb\nand\nc"),
+        ("{{ 2.5 | round }} {{ 3.5 | round }} {{ -0.5 | round }} {{ 7 | round }}", "2.0 4.0 -0.0 7"),
+        ("{{ 2.675 | round(2) }} {{ 0.125 | round(2) }} {{ 42.55 | round(1, 'floor') }}", "2.67 0.12 42.5"),
+        ("{{ 42.55 | round(method='ceil') }} {{ 1250 | round(-2) }} {{ 1250.0 | round(-2) }}", "43.0 1200 1200.0"),
+        ("{{ (1, 'a') }} {{ (1,) }} {{ () }} {{ [(1, 2)] }}", "(1, 'a') (1,) () [(1, 2)]"),
+        ("{{ {'a': 1}.items() | list }} {{ {'b': 2} | dictsort }}", "[('a', 1)] [('b', 2)]"),
+        ("{% for a, b in ((1, 2), (3, 4)) %}{{ a + b }}{% endfor %} {{ 2 in (1, 2) }}", "37 True"),
+        ("{{ (1, 2)[1] }} {{ (1, 2) | length }} {{ (1, 2) | join('-') }} {{ (1, 2) * 2 }}", "2 2 1-2 (1, 2, 1, 2)"),
+        ("{{ 'x.py'.endswith(('.rs', '.py')) }} {{ (1, 2) | tojson }} {{ (1, 2) | list }}", "True [1, 2] [1, 2]"),
+        ("{% set (a, b) = (3, 4) %}{{ a }}{{ b }} {{ '%s-%s' % (a, b) }}", "34 3-4"),
+    ] {
+        assert_eq!(
+            render(source, &BTreeMap::new()).unwrap_or_else(|error| panic!("{source}: {error}")),
+            expected,
+            "{source}"
+        );
+    }
+    for source in ["{{ 'a'.rsplit('') }}", "{{ 'a' | wordwrap(0) }}", "{{ 'a' | round }}", "{{ 1 | round(0, 'up') }}"] {
+        assert!(matches!(render(source, &BTreeMap::new()), Err(PromptError::Template { .. })), "{source}");
+    }
+}
+
 #[test]
 fn long_chains_and_deep_brackets_end() {
     for source in [

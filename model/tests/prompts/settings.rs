@@ -1,10 +1,12 @@
 //! Preprocessor settings: what is read, what is assumed, what is refused.
 
-use crate::case;
+use crate::{case, heard};
 
 use case::locate;
 use image::RgbImage;
-use qwen3_vl_burn::processor::{ImageError, ImageProcessor, PreprocessorConfig, VideoConfig};
+use qwen3_vl_burn::processor::{
+    ImageError, ImageOptions, ImageProcessor, ImageSource, PreprocessorConfig, VideoConfig, VideoOptions, VideoSource,
+};
 
 fn parse(text: &str) -> Result<PreprocessorConfig, ImageError> {
     PreprocessorConfig::from_json(text, "preprocessor_config.json")
@@ -37,7 +39,12 @@ fn absent_files_mean_the_released_values() {
     let folder = tempfile::tempdir().unwrap();
     let processor = ImageProcessor::load(folder.path()).unwrap();
     assert_eq!(*processor.picture_config(), PreprocessorConfig::default());
-    assert_eq!(parse("{}").unwrap(), PreprocessorConfig::default());
+    // A file without limits is another matter: HF's class has its own.
+    let class = PreprocessorConfig { min_pixels: 3_136, max_pixels: 1_003_520, ..PreprocessorConfig::default() };
+    assert_eq!(parse("{}").unwrap(), class);
+    assert_eq!(parse(r#"{"size": null, "min_pixels": null}"#).unwrap(), class);
+    let smaller = parse(r#"{"max_pixels": 65536}"#).unwrap();
+    assert_eq!((smaller.min_pixels, smaller.max_pixels), (3_136, 65_536));
     assert_eq!(processor.video_config().frames.max_pixels, 25_165_824);
 }
 
@@ -123,7 +130,158 @@ fn refuses_nested_settings_that_are_no_object() {
         let joint = format!(r#"{{"image_processor": {nested}}}"#);
         std::fs::write(folder.path().join("processor_config.json"), joint).unwrap();
         let error = ImageProcessor::load(folder.path()).unwrap_err();
-        assert!(matches!(error, ImageError::Json { .. }) && error.to_string().contains("processor_config"), "{error}");
+        let text = error.to_string();
+        assert!(matches!(error, ImageError::Json { .. }) && text.contains("processor_config"), "{text}");
+        assert!(text.contains("image_processor"), "{text}");
+    }
+}
+
+/// A wrong value in a folder is blamed on its file and its key.
+#[test]
+fn wrong_types_name_their_file_and_key() {
+    for (name, text) in [
+        ("processor_config.json", r#"{"image_processor": {"merge_size": "two"}}"#),
+        ("processor_config.json", r#"{"video_processor": {"merge_size": 1.5}}"#),
+        ("preprocessor_config.json", r#"{"merge_size": [2]}"#),
+        ("video_preprocessor_config.json", r#"{"merge_size": true}"#),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(name), text).unwrap();
+        let error = ImageProcessor::load(folder.path()).unwrap_err();
+        assert!(error.is_about_settings(), "{error}");
+        let error = error.to_string();
+        assert!(error.contains(name) && error.contains("`merge_size`"), "{error}");
+    }
+}
+
+/// Settings beside the nested ones are not read, and a warning says so; the names that HF 4 wrote there are none.
+#[test]
+fn flat_settings_of_the_joint_file_are_warned_of() {
+    let load = |text: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("processor_config.json"), text).unwrap();
+        heard::warnings(|| ImageProcessor::load(folder.path()).unwrap())
+    };
+    let (processor, warned) = load(r#"{"size": {"shortest_edge": 4096, "longest_edge": 65536}, "patch_size": 14}"#);
+    assert_eq!(*processor.picture_config(), PreprocessorConfig::default());
+    assert!(matches!(&warned[..], [text] if text.contains("`size`, `patch_size`")), "{warned:?}");
+    assert!(load(r#"{"processor_class": "Qwen3VLProcessor", "auto_map": {}}"#).1.is_empty());
+}
+
+/// Null, one number for three channels, and limits that nothing asks for, as HF 5.24 reads them.
+#[test]
+fn null_and_scalars_are_as_in_hf() {
+    let config =
+        parse(r#"{"do_resize": null, "do_normalize": null, "image_mean": 0.25, "size": {"height": 64}}"#).unwrap();
+    assert_eq!((config.do_resize, config.do_normalize, config.do_rescale), (false, false, true));
+    assert_eq!(config.image_mean, [0.25; 3]);
+    let limits = parse(r#"{"min_pixels": 4096, "size": {"longest_edge": 65536.0}}"#).unwrap();
+    assert_eq!((limits.min_pixels, limits.max_pixels), (4096, 65536));
+}
+
+fn parse_videos(text: &str) -> VideoConfig {
+    VideoConfig::from_json(text, "video.json", &PreprocessorConfig::default()).unwrap()
+}
+
+/// Frames that HF 5.24 takes of 60, 10 a second, with these settings.
+#[test]
+fn videos_are_sampled_as_their_settings_say() {
+    let frames: Vec<RgbImage> = (0..60).map(|_| RgbImage::new(64, 64)).collect();
+    let size = r#""size": {"shortest_edge": 4096, "longest_edge": 25165824}"#;
+    let count = |settings: &str, options: VideoOptions| {
+        let videos = parse_videos(&format!("{{{size}{settings}}}"));
+        let processor = ImageProcessor::new(PreprocessorConfig::default(), videos).unwrap();
+        let options = VideoOptions { raw_fps: Some(10.0), ..options };
+        processor.process_video_source(&frames.clone().into(), &options).unwrap().pixels.grid.t
+    };
+    let plain = VideoOptions::default;
+    for (settings, expected) in [
+        ("", 6),
+        (r#", "do_sample_frames": false"#, 30),
+        (r#", "do_sample_frames": null"#, 30),
+        (r#", "fps": null"#, 30),
+        (r#", "fps": null, "max_frames": 8"#, 4),
+        (r#", "num_frames": 6, "fps": null"#, 3),
+        (r#", "num_frames": 100, "fps": null"#, 30),
+        (r#", "max_frames": 4"#, 2),
+    ] {
+        assert_eq!(count(settings, plain()), expected, "{settings}");
+    }
+    // What a video asks for goes first.
+    let one = || VideoOptions { fps: Some(1.0), ..plain() };
+    assert_eq!(count(r#", "do_sample_frames": false"#, one()), 3);
+    assert_eq!(count(r#", "num_frames": 20, "fps": null"#, one()), 3);
+    let eight = || VideoOptions { num_frames: Some(8), ..plain() };
+    assert_eq!(count(r#", "num_frames": 20, "fps": null"#, eight()), 4);
+    assert_eq!(count(r#", "num_frames": 20, "fps": null"#, VideoOptions { max_frames: Some(4), ..plain() }), 2);
+    // HF refuses every video then.
+    let (_, warned) = heard::warnings(|| parse_videos(&format!(r#"{{{size}, "num_frames": 6}}"#)));
+    assert!(matches!(&warned[..], [text] if text.contains("num_frames")), "{warned:?}");
+}
+
+/// The limits of HF 5.24 for videos: its class's without `size`; keys beside `size` count for nothing; those of each
+/// frame where they are asked for.
+#[test]
+fn limits_of_videos_are_those_of_their_size() {
+    let absent = parse_videos("{}").frames;
+    assert_eq!((absent.min_pixels, absent.max_pixels), (131_072, 786_432));
+    let text =
+        r#"{"size": {"shortest_edge": 4096, "longest_edge": 25165824}, "min_pixels": 8192, "max_pixels": 65536}"#;
+    let (config, warned) = heard::warnings(|| parse_videos(text));
+    assert_eq!((config.frames.min_pixels, config.frames.max_pixels), (4_096, 25_165_824));
+    assert!(matches!(&warned[..], [text] if text.contains("min_pixels")), "{warned:?}");
+
+    let capped = r#"{"size": {"shortest_edge": 4096, "longest_edge": 25165824}, "cap_pixels_per_frame": true"#;
+    assert_eq!(parse_videos(&format!("{capped}}}")).max_pixels(12), 12 * 768 * 1024);
+    let four = parse_videos(&format!(r#"{capped}, "max_video_tokens": 4}}"#));
+    // 1.05 times the least, which is more than four tokens of 1,024 pixels.
+    assert_eq!(four.max_pixels(12), 12 * 4_300);
+    let processor = ImageProcessor::new(PreprocessorConfig::default(), four).unwrap();
+    let grid = processor.process_video(&vec![RgbImage::new(448, 320); 12]).unwrap().grid;
+    assert_eq!((grid.t, grid.h, grid.w), (6, 2, 4));
+}
+
+/// Settings of another model's patches are blamed before anything is computed.
+#[test]
+fn patches_must_be_those_of_the_model() {
+    let config = qwen3_vl_burn::Qwen3VlConfig::from_dir(locate("tiny-dense")).unwrap();
+    let check = |text: &str| {
+        let pictures = parse(text).unwrap();
+        ImageProcessor::new(pictures.clone(), VideoConfig::beside(&pictures)).unwrap().check_fit(&config.vision)
+    };
+    check("{}").unwrap();
+    for (text, named) in [
+        (r#"{"patch_size": 14}"#, "patch_size"),
+        (r#"{"merge_size": 3}"#, "spatial_merge_size"),
+        (r#"{"temporal_patch_size": 1}"#, "temporal_patch_size"),
+    ] {
+        let error = check(text).unwrap_err();
+        assert!(error.is_about_settings() && error.to_string().contains(named), "{error}");
+    }
+    // A folder of both says so when its processor is loaded.
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["config.json", "preprocessor_config.json"] {
+        let text = std::fs::read_to_string(locate("tiny-dense").join(name)).unwrap();
+        std::fs::write(folder.path().join(name), text.replace("\"merge_size\": 2", "\"merge_size\": 4")).unwrap();
+    }
+    let error = qwen3_vl_burn::Qwen3VlProcessor::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("merge_size"), "{error}");
+}
+
+/// Limits that a picture or video asks for are blamed on their option.
+#[test]
+fn wrong_limits_are_blamed_on_the_option() {
+    let processor = ImageProcessor::load(locate("tiny-dense")).unwrap();
+    let picture = ImageSource::from(RgbImage::new(64, 64));
+    let video = VideoSource::from(vec![RgbImage::new(64, 64); 4]);
+    for (min_pixels, max_pixels, wrong) in
+        [(None, Some(1), "max_pixels"), (Some(1_000_000_000_000), None, "min_pixels"), (Some(0), None, "min_pixels")]
+    {
+        let found = processor.process_source(&picture, &ImageOptions { min_pixels, max_pixels });
+        assert!(matches!(found, Err(ImageError::Option { name, .. }) if name == wrong), "{found:?}");
+        let options = VideoOptions { min_pixels, max_pixels, ..Default::default() };
+        let found = processor.process_video_source(&video, &options);
+        assert!(matches!(found, Err(ImageError::Option { name, .. }) if name == wrong), "{found:?}");
     }
 }
 
@@ -139,6 +297,18 @@ fn refuses_values_that_cannot_work() {
         (r#"{"min_pixels": 9000, "max_pixels": 8000}"#, "size.longest_edge"),
         (r#"{"min_pixels": 1, "max_pixels": 1023}"#, "size.longest_edge"),
         (r#"{"image_mean": [0.5, 0.5]}"#, "image_mean"),
+        (r#"{"image_mean": null}"#, "image_mean"),
+        (r#"{"patch_size": "big"}"#, "patch_size"),
+        (r#"{"patch_size": -1}"#, "patch_size"),
+        (r#"{"patch_size": null}"#, "patch_size"),
+        (r#"{"do_resize": "yes"}"#, "do_resize"),
+        (r#"{"size": 5}"#, "size"),
+        (r#"{"size": [64, 64]}"#, "size"),
+        (r#"{"size": {"height": 64, "width": 64}}"#, "size"),
+        (r#"{"size": {"shortest_edge": 4096}}"#, "size"),
+        (r#"{"size": {"longest_edge": 65536}}"#, "size"),
+        (r#"{"size": {"shortest_edge": 4096, "longest_edge": 65536, "height": 3}}"#, "size"),
+        (r#"{"size": {"shortest_edge": 4096, "longest_edge": "many"}}"#, "size"),
         (r#"{"image_std": [0.5, 0.0, 0.5]}"#, "image_std"),
         (r#"{"rescale_factor": -1}"#, "rescale_factor"),
         (r#"{"resample": 2}"#, "resample"),
@@ -147,6 +317,12 @@ fn refuses_values_that_cannot_work() {
     }
     for (text, wrong) in [
         (r#"{"fps": 0}"#, "fps"),
+        (r#"{"fps": "2"}"#, "fps"),
+        (r#"{"size": null}"#, "size"),
+        (r#"{"size": {"height": 64, "width": 64}}"#, "size"),
+        (r#"{"num_frames": 0}"#, "num_frames"),
+        (r#"{"max_frames": null}"#, "max_frames"),
+        (r#"{"cap_pixels_per_frame": true, "max_video_tokens": 0}"#, "max_video_tokens"),
         (r#"{"min_frames": 0}"#, "min_frames"),
         (r#"{"min_frames": 8, "max_frames": 4}"#, "max_frames"),
     ] {
@@ -157,7 +333,7 @@ fn refuses_values_that_cannot_work() {
 
 #[test]
 fn refuses_files_that_are_no_settings() {
-    for text in ["", "{", "[]", r#"{"patch_size": "big"}"#, r#"{"patch_size": -1}"#, r#"{"size": 5}"#] {
+    for text in ["", "{", "[]", "3"] {
         assert!(matches!(parse(text), Err(ImageError::Json { .. })), "{text}");
     }
     let folder = tempfile::tempdir().unwrap();

@@ -312,7 +312,8 @@ fn refuses_files_that_hold_no_template() {
         load("tokenizer_config.json", content.as_bytes()).unwrap();
     }
     let large = load("chat_template.jinja", &vec![b' '; (8 << 20) + 1]);
-    assert!(matches!(large, Err(PromptError::Unbounded { reason, .. }) if reason.contains("8388608 bytes")));
+    let Err(error @ PromptError::TooLarge { limit: 8_388_608, .. }) = large else { panic!("{large:?}") };
+    assert!(error.to_string().contains("chat_template.jinja has more than 8388608 bytes"), "{error}");
     std::fs::create_dir(folder.path().join("chat_template.jinja")).unwrap();
     assert!(matches!(ChatTemplate::load(folder.path()), Err(PromptError::Read { .. })));
 }

@@ -8,19 +8,26 @@
 //! ```
 //!
 //! Numbers count `fcTL` and `fdAT` from 0. A picture (`IDAT`) that no `fcTL` precedes is for programs that play
-//! nothing, and no frame. A first frame that would be restored is cleared. Source: PNG specification, third edition,
-//! section 11.3.6.
+//! nothing, and no frame. A first frame that would be restored is cleared. What is cleared holds samples of zero, as
+//! Pillow and FFmpeg have it: transparent where there is an alpha channel, otherwise what zero means to the file, black
+//! or the first colour of its table. Source: PNG specification, third edition, section 11.3.6.
 
 use std::ops::Range;
 
 use image::imageops::crop_imm;
-use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};
+use image::{DynamicImage, ImageFormat, RgbImage, Rgba, RgbaImage};
 
-use super::canvas::{Area, blend_png, clear, place};
+use super::canvas::{Area, TRANSPARENT, blend_png, fill, place};
 use super::png_chunks::{count_row_bytes, list_chunks, restore_rows, write_png};
 use super::{Player, Timeline, refuse};
 use crate::processor::still::{decode_still, flatten};
 use crate::processor::{DecodeLimits, ImageError};
+
+/// Where `IHDR` has the kind of its samples, and the kinds without an alpha channel.
+const COLOUR_TYPE: usize = 9;
+const GREY: u8 = 0;
+const COLOUR: u8 = 2;
+const PALETTE: u8 = 3;
 
 /// What becomes of a frame's area before the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,8 +182,22 @@ impl Apng {
         let (width, height) = self.size();
         limits.check(width, height, (u64::from(width) * u64::from(height)).saturating_mul(4))?;
         let most = count_row_bytes(data, limits)?;
-        let canvas = RgbaImage::new(width, height);
-        Ok(ApngPlayer { file: self, data, limits, most, canvas, next: 0, before: None })
+        let cleared = self.read_zero(data);
+        let canvas = RgbaImage::from_pixel(width, height, Rgba(cleared));
+        Ok(ApngPlayer { file: self, data, limits, most, canvas, cleared, next: 0, before: None })
+    }
+
+    /// The pixel whose samples are zero.
+    fn read_zero(&self, data: &[u8]) -> [u8; 4] {
+        let table = |range: &Option<Range<usize>>| range.clone().map_or(&[][..], |range| &data[range]);
+        let (palette, transparency) = (table(&self.palette), table(&self.transparency));
+        // What is transparent: one value of grey or colour, 16 bits a sample; or a list of alphas, one a colour.
+        let keyed = !transparency.is_empty() && transparency.iter().all(|&byte| byte == 0);
+        match (self.head[COLOUR_TYPE], palette) {
+            (GREY | COLOUR, _) => [0, 0, 0, if keyed { 0 } else { 255 }],
+            (PALETTE, &[red, green, blue, ..]) => [red, green, blue, transparency.first().copied().unwrap_or(255)],
+            _ => TRANSPARENT,
+        }
     }
 
     /// A frame as a file of its own; `most`: bytes of its rows at most.
@@ -204,6 +225,8 @@ pub(in crate::processor) struct ApngPlayer<'a> {
     /// Bytes of rows at most.
     most: usize,
     canvas: RgbaImage,
+    /// What is cleared becomes this.
+    cleared: [u8; 4],
     next: usize,
     /// What the last frame covered, where that is restored.
     before: Option<RgbaImage>,
@@ -217,7 +240,7 @@ impl Player for ApngPlayer<'_> {
 
         if let Some(last) = self.next.checked_sub(1).map(|index| &self.file.frames[index]) {
             match (last.disposal, self.before.take()) {
-                (Disposal::Clear, _) => clear(&mut self.canvas, last.area),
+                (Disposal::Clear, _) => fill(&mut self.canvas, last.area, self.cleared),
                 (Disposal::Restore, Some(before)) => {
                     place(&mut self.canvas, &before, last.area, |_, _, before, _| before);
                 }
@@ -228,7 +251,8 @@ impl Player for ApngPlayer<'_> {
         if frame.disposal == Disposal::Restore {
             self.before = Some(crop_imm(&self.canvas, x, y, width, height).to_image());
         }
-        let blend = frame.blend;
+        // There is nothing to blend the first one with.
+        let blend = frame.blend && self.next > 0;
         place(
             &mut self.canvas,
             &decoded,

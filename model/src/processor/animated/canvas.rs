@@ -20,6 +20,12 @@ impl Area {
         inside(self.x, self.width, width) && inside(self.y, self.height, height)
     }
 
+    /// The part of it that lies in a canvas of this size.
+    pub fn clip(&self, width: u32, height: u32) -> Self {
+        let (x, y) = (self.x.min(width), self.y.min(height));
+        Self { x, y, width: self.width.min(width - x), height: self.height.min(height - y) }
+    }
+
     /// Whether it is a whole canvas of this size.
     pub fn covers(&self, width: u32, height: u32) -> bool {
         *self == Self { x: 0, y: 0, width, height }
@@ -31,16 +37,20 @@ impl Area {
     }
 }
 
-/// Makes the pixels of an area transparent (black, alpha 0).
-pub(super) fn clear(canvas: &mut RgbaImage, area: Area) {
+/// Black without opacity.
+pub(super) const TRANSPARENT: [u8; 4] = [0; 4];
+
+/// Gives every pixel of an area one value.
+pub(super) fn fill(canvas: &mut RgbaImage, area: Area, value: [u8; 4]) {
     for y in area.y..area.y + area.height {
         for x in area.x..area.x + area.width {
-            canvas.put_pixel(x, y, Rgba([0; 4]));
+            canvas.put_pixel(x, y, Rgba(value));
         }
     }
 }
 
-/// Sets each pixel of `area` to `mix(x, y, frame's pixel, canvas' pixel)`; `frame` has the size of the area.
+/// Sets each pixel of `area` to `mix(x, y, frame's pixel, canvas' pixel)`; `frame` has the size of the area. Pixels
+/// outside of the canvas are passed over.
 pub(super) fn place(
     canvas: &mut RgbaImage,
     frame: &RgbaImage,
@@ -49,8 +59,9 @@ pub(super) fn place(
 ) {
     for (x, y, pixel) in frame.enumerate_pixels() {
         let (x, y) = (area.x + x, area.y + y);
-        let target = canvas.get_pixel_mut(x, y);
-        target.0 = mix(x, y, pixel.0, target.0);
+        if let Some(target) = canvas.get_pixel_mut_checked(x, y) {
+            target.0 = mix(x, y, pixel.0, target.0);
+        }
     }
 }
 

@@ -19,8 +19,11 @@ use flate2::{Compression, Decompress, FlushDecompress, Status};
 use crate::processor::{DecodeLimits, ImageError};
 
 const SIGNATURE: &[u8; 8] = b"\x89PNG\r\n\x1A\n";
-/// Bytes that are made room for at a time.
+/// Bytes that are inflated at a time.
 const INFLATED: usize = 32 << 10;
+/// Where the seven pictures of an interlaced one begin, and the steps between their pixels: x, y, dx, dy.
+const ADAM7: [[u64; 4]; 7] =
+    [[0, 0, 8, 8], [4, 0, 8, 8], [0, 4, 4, 8], [2, 0, 4, 4], [0, 2, 2, 4], [1, 0, 2, 2], [0, 1, 1, 2]];
 
 /// A chunk of a PNG file.
 #[derive(Clone, Debug)]
@@ -117,18 +120,33 @@ fn is_animation(chunk: &Chunk) -> bool {
     matches!(&chunk.name, b"acTL" | b"fcTL" | b"fdAT")
 }
 
-/// Most bytes that the rows of a picture take, with their filters, by the head of the file: at most 8 a pixel, and of
-/// an interlaced picture each row is at most seven.
+/// Bytes that the rows of a picture take by the head of the file: a byte for the filter, and the samples, which end in
+/// a whole byte. An interlaced picture (Adam7) is seven smaller ones.
 ///
 /// # Errors
-/// Those of the limits.
+/// Those of the limits, for these bytes too.
 pub(super) fn count_row_bytes(data: &[u8], limits: &DecodeLimits) -> Result<usize, ImageError> {
     let side =
         |at: usize| data.get(at..at + 4).and_then(<[u8]>::first_chunk).map_or(0, |side| u32::from_be_bytes(*side));
     let (width, height) = (side(SIGNATURE.len() + 8), side(SIGNATURE.len() + 12));
-    limits.check(width, height, 0)?;
-    let bytes = (u64::from(width) * u64::from(height)).saturating_mul(8);
-    Ok(bytes.saturating_add(u64::from(height) * 7 + 64).min(limits.max_bytes) as usize)
+    let field = |at: usize| data.get(SIGNATURE.len() + 8 + at).copied().unwrap_or(0);
+    let channels = match field(9) {
+        2 => 3,
+        4 => 2,
+        6 => 4,
+        _ => 1,
+    };
+    let bits = u64::from(field(8).min(16)) * channels;
+    let count = |width: u64, height: u64| if width == 0 { 0 } else { height * ((width * bits).div_ceil(8) + 1) };
+    let (width, height) = (u64::from(width), u64::from(height));
+    let bytes = match field(12) {
+        0 => count(width, height),
+        _ => ADAM7.iter().fold(0, |sum, [x, y, dx, dy]| {
+            sum + count(width.saturating_sub(*x).div_ceil(*dx), height.saturating_sub(*y).div_ceil(*dy))
+        }),
+    };
+    limits.check(width as u32, height as u32, bytes)?;
+    Ok(bytes as usize)
 }
 
 /// What a zlib stream that ends early still gives, at most `most` bytes, as a whole stream that is not compressed.
@@ -136,14 +154,20 @@ pub(super) fn count_row_bytes(data: &[u8], limits: &DecodeLimits) -> Result<usiz
 /// The PNG decoder wants a few bytes more than it needs, so that it gives up rows that are there.
 pub(super) fn restore_rows<'a>(parts: impl Iterator<Item = &'a [u8]>, most: usize) -> Vec<u8> {
     let mut inflater = Decompress::new(true);
-    let mut rows = Vec::new();
+    let mut stream = ZlibEncoder::new(Vec::new(), Compression::none());
+    let mut rows = Vec::with_capacity(INFLATED);
+    let mut left = most;
     // An empty part at the end, for what is held back.
     'parts: for mut part in parts.chain([&[][..]]) {
-        while rows.len() < most {
+        while left > 0 {
             let before = (inflater.total_in(), inflater.total_out());
-            rows.reserve(INFLATED);
+            rows.clear();
             let found = inflater.decompress_vec(part, &mut rows, FlushDecompress::None);
-            if !matches!(found, Ok(Status::Ok | Status::BufError)) {
+            rows.truncate(left);
+            left -= rows.len();
+            // Writing into memory does not fail.
+            let written = stream.write_all(&rows).is_ok();
+            if !written || !matches!(found, Ok(Status::Ok | Status::BufError)) {
                 break 'parts;
             }
             let (read, written) = (inflater.total_in() - before.0, inflater.total_out() - before.1);
@@ -153,10 +177,7 @@ pub(super) fn restore_rows<'a>(parts: impl Iterator<Item = &'a [u8]>, most: usiz
             }
         }
     }
-    let mut stream = ZlibEncoder::new(Vec::new(), Compression::none());
-    // Writing into memory does not fail.
-    let written = stream.write_all(&rows).and_then(|()| stream.finish());
-    written.unwrap_or_default()
+    stream.finish().unwrap_or_default()
 }
 
 /// A whole file with these chunks and an end mark.

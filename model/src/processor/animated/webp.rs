@@ -15,7 +15,7 @@
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};
 
-use super::canvas::{Area, blend_webp, clear, place};
+use super::canvas::{Area, TRANSPARENT, blend_webp, fill, place};
 use super::webp_chunks::{WebpStructure, read_structure, require_whole_webp};
 use super::{Player, Timeline};
 use crate::processor::still::{decode_still, flatten};
@@ -100,7 +100,7 @@ impl Player for WebpPlayer<'_> {
         if key {
             self.canvas.fill(0);
         } else if let Some(area) = cleared {
-            clear(&mut self.canvas, area);
+            fill(&mut self.canvas, area, TRANSPARENT);
         }
         let blend = frame.blend && !key;
         place(&mut self.canvas, &decoded, area, |x, y, over, under| {

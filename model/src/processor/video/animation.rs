@@ -47,12 +47,6 @@ impl Animation {
             }
             _ => return Ok(None),
         };
-        if cut {
-            let (bytes, frames) = (data.len(), timeline.frames());
-            tracing::warn!(
-                "an animation ends early, after {bytes} bytes, in or after frame {frames}; it may have been cut"
-            );
-        }
         Ok(Some(Self { data: data.clone(), structure, timeline, cut }))
     }
 
@@ -67,7 +61,8 @@ impl Animation {
         if last {
             self.cut = false;
             self.timeline.drop_last();
-            tracing::warn!("the last frame is incomplete: {} whole ones are looked at", self.timeline.frames());
+            let (bytes, frames) = (self.data.len(), self.timeline.frames());
+            tracing::warn!("an animation ends in a frame, after {bytes} bytes: {frames} whole ones are looked at");
         }
         last
     }
@@ -102,7 +97,15 @@ impl Animation {
             }
         }
         match wanted.count() {
-            0 => Ok(()),
+            0 => {
+                if self.cut {
+                    let (bytes, frames) = (self.data.len(), self.timeline.frames());
+                    tracing::warn!(
+                        "an animation ends early, after {bytes} bytes, after frame {frames}; it may have been cut"
+                    );
+                }
+                Ok(())
+            }
             missing => Err(VideoError::FrameCount { expected: indices.len(), found: indices.len() - missing }.into()),
         }
     }

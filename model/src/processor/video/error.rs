@@ -9,6 +9,17 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum VideoError {
+    /// A kind of file that is known, and no video.
+    #[error("{article} {name} file is no video: {advice}")]
+    NoVideo {
+        /// What it is.
+        name: &'static str,
+        /// `a` or `an`.
+        article: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
+
     /// A folder without pictures.
     #[error("{} holds no frame (PNG, JPEG, WebP, GIF or BMP files)", path.display())]
     EmptyFolder {
@@ -140,7 +151,10 @@ pub enum VideoError {
 impl VideoError {
     /// Whether the error says which file it is about, or is about none.
     pub(in crate::processor) fn names_source(&self) -> bool {
-        use VideoError::{FrameCount, FrameTooLarge, TooManyBytes, TooManyFrames};
-        !matches!(self, FrameCount { .. } | FrameTooLarge { .. } | TooManyBytes { .. } | TooManyFrames { .. })
+        use VideoError::{FrameCount, FrameTooLarge, NoVideo, TooManyBytes, TooManyFrames};
+        !matches!(
+            self,
+            NoVideo { .. } | FrameCount { .. } | FrameTooLarge { .. } | TooManyBytes { .. } | TooManyFrames { .. }
+        )
     }
 }

@@ -11,11 +11,9 @@ use super::ffmpeg::Container;
 use super::folder::list_frames;
 use super::{VideoError, VideoLimits, VideoSource, VideoTools};
 use crate::processor::file::{read_file, require_file};
+use crate::processor::format::{HEAD, check_video};
 use crate::processor::location::{Location, locate};
 use crate::processor::{DecodeLimits, ImageError, ImageSource};
-
-/// Bytes that tell a picture from a video file.
-const HEAD: usize = 32;
 
 /// How a video is opened.
 #[derive(Clone, Debug, Default)]
@@ -126,6 +124,7 @@ fn open_path<'a>(path: &Path, opening: &Opening) -> Result<Frames<'a>, ImageErro
     if is_picture(&head) {
         return open_picture(read_file(path, &opening.pictures)?.into());
     }
+    check_video(&head)?;
     Container::open(path, &opening.tools, &opening.limits).map(Frames::Container)
 }
 
@@ -137,6 +136,7 @@ fn open_bytes<'a>(
     if is_picture(data) {
         return open_picture(data.clone());
     }
+    check_video(&data[..data.len().min(HEAD)])?;
     let failed = |source| VideoError::TemporaryFile { source };
     let temporary = tempfile::NamedTempFile::new().map_err(failed)?;
     std::fs::write(temporary.path(), data).map_err(failed)?;

@@ -5,6 +5,7 @@ use minijinja::value::{Value, ValueKind};
 
 use super::super::bounded_text::{BoundedText, exceed};
 use super::float::format_float;
+use super::tuple::Tuple;
 
 /// The deepest lists that are written: a writer recurses.
 pub(super) const MAX_DEPTH: usize = 128;
@@ -36,12 +37,17 @@ fn write_nested(out: &mut BoundedText, value: &Value, depth: usize) -> Result<()
             Err(_) => out.push(&value.to_string()),
         },
         ValueKind::Seq | ValueKind::Iterable if value.len().is_some() => {
-            out.push("[")?;
+            let tuple = value.downcast_object_ref::<Tuple>().is_some();
+            out.push(if tuple { "(" } else { "[" })?;
             for (index, item) in value.try_iter()?.enumerate() {
                 out.push(if index > 0 { ", " } else { "" })?;
                 write_nested(out, &item, depth + 1)?;
             }
-            out.push("]")
+            out.push(match (tuple, value.len()) {
+                (true, Some(1)) => ",)",
+                (true, _) => ")",
+                (false, _) => "]",
+            })
         }
         ValueKind::Map => {
             out.push("{")?;
