@@ -8,12 +8,12 @@ use super::frames::resolve_fps;
 use super::normalize::{SampleTable, tabulate_samples};
 use super::patches::fill_patches;
 use super::resize::resize_picture;
-use super::size::require_blocks;
+use super::size::choose_size;
 use super::video::{FrameFitter, OpenVideo, Opening};
 use super::{
     DecodeLimits, ImageError, ImageOptions, ImageSource, PreprocessorConfig, ProcessedImage, ProcessedImages,
     ProcessedVideo, VideoConfig, VideoError, VideoLimits, VideoOptions, VideoSource, VideoTools, compute_timestamps,
-    config_file, count_samples, decode_bytes, decode_path, sample_frames, smart_resize,
+    config_file, count_samples, decode_bytes, decode_path, sample_frames,
 };
 
 /// Turns pictures and videos into patch rows.
@@ -67,6 +67,11 @@ impl ImageProcessor {
         self
     }
 
+    /// How files are opened.
+    pub(super) fn opening(&self) -> &Opening {
+        &self.opening
+    }
+
     /// The settings for pictures.
     pub fn picture_config(&self) -> &PreprocessorConfig {
         &self.pictures
@@ -115,12 +120,7 @@ impl ImageProcessor {
     }
 
     fn fit_picture(&self, picture: &RgbImage, config: &PreprocessorConfig) -> Result<ProcessedImage, ImageError> {
-        let (height, width) = (picture.height() as usize, picture.width() as usize);
-        let target = if config.do_resize {
-            smart_resize(height, width, config.factor(), config.min_pixels, config.max_pixels)?
-        } else {
-            require_blocks((height, width), config.factor())?
-        };
+        let target = choose_size(config, picture.height() as usize, picture.width() as usize)?;
         let picture = resize_picture(picture, target.0, target.1)?;
         let frames = vec![&picture; config.temporal_patch_size];
         let (pixel_values, grid) = fill_patches(&frames, config, &self.picture_samples);
@@ -176,19 +176,7 @@ impl ImageProcessor {
         let list = matches!(source, VideoSource::List(_));
         let mut video = OpenVideo::open(source, &self.opening)?;
         loop {
-            options.check_frames(video.count(), list)?;
-            // A single frame needs no rate.
-            let alone = video.count() == 1 && options.frames_indices.is_none();
-            let fps = options.source_rate(list).or_else(|| video.fps()).or(alone.then_some(1.0));
-            let fps = Some(resolve_fps(fps)?);
-            let indices: Vec<usize> = if options.samples(list) {
-                self.opening.limits.check_count(count_samples(video.count(), fps, &config)?)?;
-                sample_frames(video.count(), fps, &config)?
-            } else {
-                self.opening.limits.check_count(video.count())?;
-                (0..video.count()).collect()
-            };
-            let pixels = options.limit_pixels(indices.len(), &config.frames);
+            let Sampling { indices, fps, pixels } = self.sample_video(&video, list, options, &config)?;
             let mut fitter = FrameFitter::new(&config.frames, &self.opening.limits, pixels, indices.len())?;
             match video.read(&indices, &mut |frame| fitter.push(frame)) {
                 Ok(()) => {}
@@ -200,4 +188,42 @@ impl ImageProcessor {
             return Ok(ProcessedVideo { pixels: fitter.finish(&self.video_samples)?, timestamps });
         }
     }
+
+    /// Chooses the frames of an open video.
+    ///
+    /// # Errors
+    /// [`ImageError::Option`] for indices or a number of frames that the video cannot have, [`ImageError::FrameRate`],
+    /// and those of the limits.
+    pub(super) fn sample_video(
+        &self,
+        video: &OpenVideo<'_>,
+        list: bool,
+        options: &VideoOptions,
+        config: &VideoConfig,
+    ) -> Result<Sampling, ImageError> {
+        options.check_frames(video.count(), list)?;
+        // A single frame needs no rate.
+        let alone = video.count() == 1 && options.frames_indices.is_none();
+        let fps = options.source_rate(list).or_else(|| video.fps()).or(alone.then_some(1.0));
+        let fps = Some(resolve_fps(fps)?);
+        let indices: Vec<usize> = if options.samples(list) {
+            self.opening.limits.check_count(count_samples(video.count(), fps, config)?)?;
+            sample_frames(video.count(), fps, config)?
+        } else {
+            self.opening.limits.check_count(video.count())?;
+            (0..video.count()).collect()
+        };
+        let pixels = options.limit_pixels(indices.len(), &config.frames);
+        Ok(Sampling { indices, fps, pixels })
+    }
+}
+
+/// The frames chosen of a video.
+pub(super) struct Sampling {
+    /// Which ones, in order.
+    pub indices: Vec<usize>,
+    /// Frames a second of the source.
+    pub fps: Option<f64>,
+    /// Bounds on the pixels of all of them together.
+    pub pixels: (usize, usize),
 }

@@ -12,7 +12,7 @@
 //! For a video the same holds with the pixels of all frames. Source: `smart_resize` of HF transformers' Qwen2-VL image
 //! processor and Qwen3-VL video processor.
 
-use super::ImageError;
+use super::{ImageError, PreprocessorConfig};
 
 /// The longer side may be this many times the shorter one.
 pub const MAX_ASPECT_RATIO: f64 = 200.0;
@@ -81,6 +81,22 @@ fn check(height: usize, width: usize, factor: usize, min_pixels: usize) -> Resul
         return Err(ImageError::AspectRatio { height, width, ratio, max: MAX_ASPECT_RATIO });
     }
     Ok(())
+}
+
+/// Chooses the size, `(height, width)`, that a checkpoint's settings give to a picture.
+///
+/// # Errors
+/// As [`smart_resize`]; [`ImageError::NotDivisible`] when resizing is off.
+pub(super) fn choose_size(
+    config: &PreprocessorConfig,
+    height: usize,
+    width: usize,
+) -> Result<(usize, usize), ImageError> {
+    if config.do_resize {
+        smart_resize(height, width, config.factor(), config.min_pixels, config.max_pixels)
+    } else {
+        require_blocks((height, width), config.factor())
+    }
 }
 
 /// Checks the size of a picture that is not resampled: whole merge blocks; returns it.

@@ -55,6 +55,14 @@ impl<'a> FrameFitter<'a> {
         Ok(())
     }
 
+    /// Height and width that frames are resampled to.
+    ///
+    /// # Errors
+    /// [`ImageError::NoFrames`] before the first frame.
+    pub fn target(&self) -> Result<(usize, usize), ImageError> {
+        self.size.map(|(_, target)| target).ok_or(ImageError::NoFrames)
+    }
+
     fn choose_target(&self, (height, width): (usize, usize)) -> Result<(usize, usize), ImageError> {
         self.limits.check_frame(height as u64, width as u64)?;
         let config = self.config;
