@@ -1,6 +1,10 @@
 //! What can go wrong in a run.
 
-use crate::data::Source;
+use crate::data::DataError;
+use crate::lora::LoraError;
+use crate::optim::StateError;
+use crate::parameters::ParameterError;
+use crate::step::StepError;
 use std::path::PathBuf;
 
 /// A value that a run has, and that it should go on with instead.
@@ -81,21 +85,6 @@ pub enum RunError {
         /// What the system says.
         source: std::io::Error,
     },
-    /// A loss or a gradient that is NaN or infinite.
-    #[error(
-        "the {what} of step {step} is {value}, with {}: the step was not taken; a lower learning rate or clipping may help",
-        places(records)
-    )]
-    NotFinite {
-        /// Loss or gradient norm.
-        what: &'static str,
-        /// The step.
-        step: u64,
-        /// What it was.
-        value: f64,
-        /// The records of its batch.
-        records: Vec<Source>,
-    },
     /// An option out of range.
     #[error("{name} is {value}, but must be {expected}")]
     Option {
@@ -106,22 +95,25 @@ pub enum RunError {
         /// What it may be.
         expected: &'static str,
     },
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A step that cannot be taken: a loss or a gradient that is no number, mostly. The model is as it was before.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// What should train.
+    #[error(transparent)]
+    Parameters(#[from] ParameterError),
+    /// The optimiser's state in a checkpoint.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The adapter.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
 }
 
 fn list(differences: &[Difference]) -> String {
     let one =
         |difference: &Difference| format!("{} was {} and is now {}", difference.name, difference.was, difference.is);
     differences.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// The most records that a message names.
-const NAMED: usize = 4;
-
-fn places(records: &[Source]) -> String {
-    let named = records.iter().take(NAMED).map(|record| format!("{} record {}", record.file.display(), record.record));
-    let named = named.collect::<Vec<_>>().join(", ");
-    match records.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named} and {more} more"),
-    }
 }
