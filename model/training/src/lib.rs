@@ -7,3 +7,6 @@
 
 pub mod data;
 pub mod run;
+pub mod optim;
+pub mod parameters;
+pub mod step;
