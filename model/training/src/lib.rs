@@ -6,7 +6,8 @@
 //! ```
 
 pub mod data;
-pub mod run;
+pub mod lora;
 pub mod optim;
 pub mod parameters;
+pub mod run;
 pub mod step;

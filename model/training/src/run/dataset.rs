@@ -1,6 +1,8 @@
 //! Data of a run.
 
-use crate::data::{BadRecords, BatchPlan, DataError, Encoder, Lengths, Loader, LoaderOptions, PlanOptions, RecordResult};
+use crate::data::{
+    BadRecords, BatchPlan, DataError, Encoder, Lengths, Loader, LoaderOptions, PlanOptions, RecordResult,
+};
 use burn::data::dataset::Dataset;
 use std::sync::Arc;
 

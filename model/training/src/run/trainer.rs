@@ -216,7 +216,8 @@ impl<B: TrainingOps> Trainer<B> {
         while !self.state.ended && !cancel.is_cancelled() {
             let end = (self.state.batch + self.options.accumulate).min(plan.len());
             // A batch whose records are all bad is passed over by the loader.
-            let batches = std::iter::from_fn(|| loader.next_if(|loaded| loaded.as_ref().map_or(true, |l| l.step < end)));
+            let batches =
+                std::iter::from_fn(|| loader.next_if(|loaded| loaded.as_ref().map_or(true, |l| l.step < end)));
             let metrics = self.take_step(&plan, end, batches)?;
             self.state.batch = end;
             let epoch_ends = end == plan.len();
