@@ -8,11 +8,20 @@ use super::{BadRecords, DataError, Encoder, Measure, Record, RecordResult};
 /// Records that are measured between two calls of a progress callback.
 pub(super) const STRIDE: usize = 64;
 
-/// The lengths of all records of a data set; 8 bytes a record.
+/// The lengths of all records of a data set; 16 bytes a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lengths {
-    /// Tokens and labels that count, of each record; `None` for a bad one.
-    records: Vec<Option<(u32, u32)>>,
+    /// Of each record; `None` for a bad one.
+    records: Vec<Option<Length>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Length {
+    tokens: u32,
+    /// Labels that count.
+    targets: u32,
+    /// Of all pictures and videos.
+    patches: u32,
 }
 
 impl Lengths {
@@ -34,7 +43,10 @@ impl Lengths {
             |record| encoder.measure(record),
             |_, measured| {
                 match measured {
-                    Ok(Measure { tokens, targets, .. }) => records.push(Some((narrow(tokens), narrow(targets)))),
+                    Ok(Measure { tokens, targets, image_patches, video_patches, .. }) => {
+                    let [tokens, targets, patches] = [tokens, targets, image_patches + video_patches].map(narrow);
+                    records.push(Some(Length { tokens, targets, patches }));
+                }
                     Err(error) if bad == BadRecords::Stop => return Err(error),
                     Err(error) => {
                         tracing::warn!("left out: {error}");
@@ -57,10 +69,10 @@ impl Lengths {
         }
     }
 
-    /// Lengths that are known: tokens and labels that count of each record.
+    /// Lengths that are known: tokens and labels that count of each record, without pictures.
     pub fn new(records: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        let records = records.into_iter().map(|(tokens, targets)| Some((narrow(tokens), narrow(targets)))).collect();
-        Self { records }
+        let length = |(tokens, targets)| Length { tokens: narrow(tokens), targets: narrow(targets), patches: 0 };
+        Self { records: records.into_iter().map(|record| Some(length(record))).collect() }
     }
 
     /// Records, bad ones too.
@@ -80,12 +92,21 @@ impl Lengths {
 
     /// Tokens of a record; `None` for a bad one.
     pub fn tokens(&self, record: usize) -> Option<usize> {
-        self.records.get(record).copied().flatten().map(|(tokens, _)| tokens as usize)
+        self.get(record).map(|length| length.tokens as usize)
     }
 
     /// Labels of a record that count; `None` for a bad one.
     pub fn targets(&self, record: usize) -> Option<usize> {
-        self.records.get(record).copied().flatten().map(|(_, targets)| targets as usize)
+        self.get(record).map(|length| length.targets as usize)
+    }
+
+    /// Patches of a record's pictures and videos; `None` for a bad one.
+    pub fn patches(&self, record: usize) -> Option<usize> {
+        self.get(record).map(|length| length.patches as usize)
+    }
+
+    fn get(&self, record: usize) -> Option<Length> {
+        self.records.get(record).copied().flatten()
     }
 }
 

@@ -4,7 +4,7 @@ use crate::data::DataError;
 use crate::lora::LoraError;
 use crate::optim::StateError;
 use crate::parameters::ParameterError;
-use crate::step::StepError;
+use crate::step::{PlanError, StepError};
 use std::path::PathBuf;
 
 /// A value that a run has, and that it should go on with instead.
@@ -35,7 +35,7 @@ pub enum RunError {
     Exists {
         /// The folder.
         path: PathBuf,
-        /// Its last checkpoint; 0 without one.
+        /// Its last checkpoint.
         step: u64,
     },
     /// Nothing to go on from.
@@ -101,6 +101,9 @@ pub enum RunError {
     /// A step that cannot be taken: a loss or a gradient that is no number, mostly. The model is as it was before.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// A memory limit in which no step fits.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
     /// What should train.
     #[error(transparent)]
     Parameters(#[from] ParameterError),

@@ -11,6 +11,9 @@
 //! its name is whole. What a process that was killed has left under such a name is removed by the next.
 
 use super::error::RunError;
+use super::manifest;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,11 +37,12 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run, with its manifest; an empty folder may be there.
+    /// Makes the folder of a new run, with its manifest. An empty folder may be there, or that of a run that ended before
+    /// its first checkpoint.
     ///
     /// # Errors
     /// [`RunError::NotARun`], [`RunError::Exists`], [`RunError::InUse`], [`RunError::Write`].
-    pub fn create(path: &Path, manifest: &[u8]) -> Result<Self, RunError> {
+    pub fn create(path: &Path, manifest: &impl Serialize) -> Result<Self, RunError> {
         match std::fs::read_dir(path) {
             Ok(mut entries) => {
                 let is_run = path.join(MANIFEST).exists();
@@ -46,8 +50,7 @@ impl RunFolder {
                 if !is_run && entries.any(|entry| entry.is_ok_and(|entry| entry.file_name() != LOCK)) {
                     return Err(RunError::NotARun { path: path.to_owned(), manifest: MANIFEST });
                 }
-                if is_run {
-                    let step = list_checkpoints(path)?.last().map_or(0, |checkpoint| checkpoint.0);
+                if let Some((step, _)) = list_checkpoints(path)?.pop().filter(|_| is_run) {
                     return Err(RunError::Exists { path: path.to_owned(), step });
                 }
             }
@@ -57,20 +60,33 @@ impl RunFolder {
             Err(source) => return Err(RunError::Read { path: path.to_owned(), source }),
         }
         let folder = Self::lock(path)?;
-        replace_file(&path.join(MANIFEST), manifest)?;
+        replace_file(&path.join(MANIFEST), &manifest::to_bytes(manifest))?;
         Ok(folder)
     }
 
-    /// Opens the folder of a run, and gives its manifest.
+    /// Opens the folder of a run.
     ///
     /// # Errors
     /// [`RunError::NothingToResume`] where there is none, [`RunError::NotARun`], [`RunError::InUse`],
     /// [`RunError::Read`].
-    pub fn open(path: &Path) -> Result<(Self, Vec<u8>), RunError> {
-        let manifest = read_manifest(path)?;
+    pub fn open(path: &Path) -> Result<Self, RunError> {
+        read_file(path)?;
         let folder = Self::lock(path)?;
         folder.remove_leftovers()?;
-        Ok((folder, manifest))
+        Ok(folder)
+    }
+
+    /// Compares the run's manifest with that of what should go on in it. What is below one of the paths `free` may
+    /// differ.
+    ///
+    /// # Errors
+    /// [`RunError::Changed`], [`RunError::Damaged`], [`RunError::Read`].
+    pub fn check_unchanged<M: Serialize + DeserializeOwned>(&self, manifest: &M, free: &[&str]) -> Result<(), RunError> {
+        let differences = manifest::differences(&read_manifest::<M>(&self.path)?, manifest, free);
+        if differences.is_empty() {
+            return Ok(());
+        }
+        Err(RunError::Changed { path: self.path.clone(), differences })
     }
 
     fn lock(path: &Path) -> Result<Self, RunError> {
@@ -158,8 +174,13 @@ impl RunFolder {
 /// The manifest of the run in a folder.
 ///
 /// # Errors
-/// [`RunError::NothingToResume`] where there is none, [`RunError::NotARun`], [`RunError::Read`].
-pub fn read_manifest(path: &Path) -> Result<Vec<u8>, RunError> {
+/// [`RunError::NothingToResume`] where there is none, [`RunError::NotARun`], [`RunError::Damaged`],
+/// [`RunError::Read`].
+pub fn read_manifest<M: DeserializeOwned>(path: &Path) -> Result<M, RunError> {
+    manifest::from_bytes(&path.join(MANIFEST), &read_file(path)?)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, RunError> {
     let manifest = path.join(MANIFEST);
     match std::fs::read(&manifest) {
         Ok(bytes) => Ok(bytes),
@@ -286,7 +307,7 @@ mod tests {
     fn a_folder_of_something_else_is_not_touched() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("thesis.tex"), "").unwrap();
-        assert!(matches!(RunFolder::create(dir.path(), b"{}"), Err(RunError::NotARun { .. })));
+        assert!(matches!(RunFolder::create(dir.path(), &()), Err(RunError::NotARun { .. })));
         assert!(matches!(RunFolder::open(dir.path()), Err(RunError::NotARun { .. })));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
         let missing = dir.path().join("missing");
@@ -298,18 +319,18 @@ mod tests {
     fn one_run_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/run");
-        let folder = RunFolder::create(&path, b"{}").unwrap();
+        let folder = RunFolder::create(&path, &()).unwrap();
         assert!(matches!(RunFolder::open(&path), Err(RunError::InUse { .. })));
         write(&folder, 7, "").unwrap();
         drop(folder);
-        assert!(matches!(RunFolder::create(&path, b"{}"), Err(RunError::Exists { step: 7, .. })));
-        assert_eq!(RunFolder::open(&path).unwrap().1, b"{}");
+        assert!(matches!(RunFolder::create(&path, &()), Err(RunError::Exists { step: 7, .. })));
+        assert!(RunFolder::open(&path).is_ok());
     }
 
     #[test]
     fn what_has_its_name_is_whole() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = RunFolder::create(dir.path(), b"{}").unwrap();
+        let folder = RunFolder::create(dir.path(), &()).unwrap();
         for step in [2, 10, 6] {
             write(&folder, step, "old").unwrap();
         }
@@ -336,7 +357,7 @@ mod tests {
         std::fs::rename(&last, parent.join(".old-step-00000010")).unwrap();
         std::fs::create_dir(parent.join(".writing-step-00000010")).unwrap();
         drop(folder);
-        let (folder, _) = RunFolder::open(dir.path()).unwrap();
+        let folder = RunFolder::open(dir.path()).unwrap();
         assert_eq!(steps(&folder), [6, 10]);
         assert_eq!(std::fs::read_dir(parent).unwrap().count(), 2);
     }

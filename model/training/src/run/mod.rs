@@ -23,11 +23,11 @@ pub use dataset::TrainingData;
 pub use error::{Difference, RunError};
 pub use event::{NoObserver, RunEvent, RunObserver};
 pub use fingerprint::{FilePrint, checkpoint_prints};
-pub use folder::RunFolder;
+pub use folder::{RunFolder, read_manifest};
 #[cfg(feature = "learner")]
 pub use learner::{Learned, LearnedLoss, SampleBatcher};
 pub use metrics::{MetricsFile, StepMetrics, read_metrics};
-pub use options::{BatchSize, RunLength, TrainOptions};
+pub use options::{BatchLimit, RunLength, TrainOptions};
 pub use progress::{RunProgress, progress_bar};
 pub use save::Output;
 pub use state::{Best, RunState};

@@ -18,7 +18,7 @@ pub enum RunLength {
 /// How large a batch is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum BatchSize {
+pub enum BatchLimit {
     /// As many conversations as have so many tokens together, at most.
     Tokens(usize),
     /// So many conversations.
@@ -32,7 +32,7 @@ pub struct TrainOptions {
     /// How long it is (one epoch).
     pub length: RunLength,
     /// How large a batch is (one conversation).
-    pub batch: BatchSize,
+    pub batch: BatchLimit,
     /// Whether conversations of like lengths come together (yes).
     pub group: bool,
     /// Batches to a step (1).
@@ -61,7 +61,7 @@ impl Default for TrainOptions {
     fn default() -> Self {
         Self {
             length: RunLength::Epochs(1),
-            batch: BatchSize::Records(1),
+            batch: BatchLimit::Records(1),
             group: true,
             accumulate: 1,
             warmup: 0.03,
@@ -85,7 +85,7 @@ impl TrainOptions {
     pub fn validate(&self) -> Result<(), RunError> {
         let refuse = |name, value: String, expected| Err(RunError::Option { name, value, expected });
         let (RunLength::Epochs(length) | RunLength::Steps(length)) = self.length;
-        let (BatchSize::Tokens(batch) | BatchSize::Records(batch)) = self.batch;
+        let (BatchLimit::Tokens(batch) | BatchLimit::Records(batch)) = self.batch;
         let counts = [
             ("length", length),
             ("batch", batch as u64),
@@ -134,8 +134,8 @@ impl TrainOptions {
 
     fn batching(&self) -> Batching {
         match self.batch {
-            BatchSize::Tokens(tokens) => Batching::Tokens(tokens),
-            BatchSize::Records(records) => Batching::Records(records),
+            BatchLimit::Tokens(tokens) => Batching::Tokens(tokens),
+            BatchLimit::Records(records) => Batching::Records(records),
         }
     }
 }
@@ -149,7 +149,7 @@ mod tests {
         TrainOptions::default().validate().unwrap();
         let wrong: [(&str, fn(&mut TrainOptions)); 6] = [
             ("length", |options| options.length = RunLength::Steps(0)),
-            ("batch", |options| options.batch = BatchSize::Tokens(0)),
+            ("batch", |options| options.batch = BatchLimit::Tokens(0)),
             ("keep", |options| options.keep = 0),
             ("warmup", |options| options.warmup = f64::NAN),
             ("clip", |options| options.clip = Some(0.0)),

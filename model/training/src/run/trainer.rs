@@ -24,7 +24,7 @@ use super::state::RunState;
 use crate::data::{BatchPlan, DataError, Loaded};
 use crate::optim::{AdamW, Schedule, clip_gradients};
 use crate::parameters::{Selection, Trainable};
-use crate::step::{BatchLoss, Gradients, Keep, LayerPlan, differentiate, evaluate};
+use crate::step::{BatchLoss, Gradients, Keep, LayerPlan, MemoryPlan, PlanRequest, differentiate, evaluate};
 use burn::module::AutodiffModule;
 use burn_autodiff::Autodiff;
 use burn_kiln_fusion::TrainingOps;
@@ -116,10 +116,17 @@ impl<B: TrainingOps> Trainer<B> {
         self
     }
 
-    /// Which layers keep what their backward needs; all of them, if not given.
-    pub fn with_layer_plan(mut self, layers: LayerPlan) -> Self {
-        self.layers = layers;
-        self
+    /// Plans the memory of a step of the largest batch, and keeps to it: layers that don't fit into `budget` bytes, weights
+    /// included, are computed twice. Without a plan every layer keeps what its backward needs.
+    ///
+    /// # Errors
+    /// [`RunError::Plan`] for a budget in which no step fits.
+    pub fn plan_memory(&mut self, budget: Option<u64>) -> Result<MemoryPlan, RunError> {
+        let batch = self.data.largest_batch(self.options.batch);
+        let request = PlanRequest { batch, accumulates: self.options.accumulate > 1, budget };
+        let plan = MemoryPlan::new(self.model(), request)?;
+        self.layers = plan.layers.clone();
+        Ok(plan)
     }
 
     /// Writes checkpoints, metrics and the result into `folder`.

@@ -3,10 +3,10 @@
 //! What a run goes on with is what it began with, so options have no default values here: what isn't given is that of
 //! the run that is resumed, or of the recipe ([`super::recipe`]).
 
-use crate::backend::Dtype;
-use crate::model::ModelArgs;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use kiln_examples::backend::Dtype;
+use kiln_examples::model::ModelArgs;
 use std::path::PathBuf;
 
 /// How much of the model trains.
@@ -66,10 +66,10 @@ pub struct DataArgs {
     /// What paths of pictures and videos are relative to [default: the folder of each file]
     #[arg(long, value_name = "FOLDER")]
     pub media_root: Option<PathBuf>,
-    /// Most pixels of a picture or frame; larger ones are scaled down [default: the checkpoint's, at most 50176]
+    /// Most pixels of a picture or frame; larger ones are scaled down [default: 50176]
     #[arg(long, value_name = "PIXELS", value_parser = read_count)]
     pub max_pixels: Option<usize>,
-    /// Longest conversation; a longer one is a bad record [default: the tokens of a batch]
+    /// Longest conversation, in tokens; a longer one is a bad record [default: 4096, or --batch-tokens]
     #[arg(long, value_name = "TOKENS", value_parser = read_count)]
     pub max_tokens: Option<usize>,
     /// Leave bad records out in place of ending at the first
@@ -87,8 +87,8 @@ pub struct TrainedArgs {
     /// Small matrices beside the weights, or the weights themselves [default: lora]
     #[arg(long, value_enum)]
     pub train: Option<Train>,
-    /// Parts that train: vision, merger, text, or patterns of parameters' names with `*`; each may have a learning rate
-    /// of its own (vision=2e-6) [default: merger,text of the weights, text with lora]
+    /// With --train full: the parts that train: vision, merger, text, embedding, head, all, or patterns of parameters'
+    /// names (`*.layers.1?.*`); each may have a learning rate of its own (vision=2e-6) [default: merger,text]
     #[arg(long, value_name = "PART[=RATE]", value_delimiter = ',')]
     pub parts: Vec<String>,
     /// Rank of the matrices [default: 8]
@@ -100,8 +100,8 @@ pub struct TrainedArgs {
     /// Share of their input that is dropped, 0 to below 1 [default: 0.05]
     #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     pub lora_dropout: Option<f64>,
-    /// Layers that have them: ends of names, as PEFT's target_modules [default: q_proj,k_proj,v_proj,o_proj,gate_proj,
-    /// up_proj,down_proj]
+    /// Layers that have them, as PEFT's target_modules: ends of names, all-linear, or a regular expression for whole
+    /// names, such as `.*visual.*(qkv|proj)` [default: q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub lora_targets: Vec<String>,
     /// Multiply by alpha / √rank (rsLoRA)
@@ -122,12 +122,12 @@ pub struct StepArgs {
     /// Steps of the optimiser, in place of --epochs
     #[arg(long, value_name = "N", value_parser = read_count, conflicts_with = "epochs")]
     pub steps: Option<usize>,
-    /// Most tokens of a batch, whose conversations lie behind each other without padding [default: 4096]
-    #[arg(long, value_name = "TOKENS", value_parser = read_count)]
-    pub batch_tokens: Option<usize>,
-    /// Most conversations of a batch [default: 8]
+    /// Conversations of a batch; they lie behind each other, without padding [default: 4]
     #[arg(long, value_name = "N", value_parser = read_count)]
     pub batch_size: Option<usize>,
+    /// As many conversations to a batch as have so many tokens together, in place of --batch-size
+    #[arg(long, value_name = "TOKENS", value_parser = read_count, conflicts_with = "batch_size")]
+    pub batch_tokens: Option<usize>,
     /// Batches to a step: their gradients are added up [default: 1]
     #[arg(long, value_name = "N", value_parser = read_count)]
     pub accumulate: Option<usize>,
@@ -140,7 +140,7 @@ pub struct StepArgs {
     /// How it falls after that [default: cosine]
     #[arg(long, value_enum)]
     pub schedule: Option<ScheduleKind>,
-    /// How much of a weight decays, times the learning rate; norms and biases don't [default: 0.01, with lora 0]
+    /// How much of a weight decays, times the learning rate; norms and biases don't [default: 0]
     #[arg(long, value_name = "DECAY", allow_negative_numbers = true)]
     pub weight_decay: Option<f64>,
     /// Gradients with a larger norm are scaled down to it; 0 for none [default: 1]
