@@ -41,7 +41,7 @@ fn conversations(picture: &Path) -> InMemDataset<Record> {
 fn main() -> Result<(), Box<dyn Error>> {
     let dir = embedded::unpack()?;
     let encoder = Encoder::new(Qwen3VlProcessor::load(&dir)?, EncodeOptions::default())?;
-    let data = conversations(&dir.join("picture.png"));
+    let picture = dir.join("picture.png");
 
     // An adapter, and the trainer of this crate.
     let model = Qwen3Vl::<Backend>::load(&dir, &Default::default(), LoadOptions::default())?;
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let adapters = Selection::of(["*.lora.*".parse()?], 1e-2);
     let options =
         TrainOptions { length: RunLength::Steps(12), batch: BatchLimit::Records(3), ..TrainOptions::default() };
-    let prepared = TrainingData::new(Sound(data.clone()), encoder.clone(), &mut |_| {})?;
+    let prepared = TrainingData::new(Sound(conversations(&picture)), encoder.clone(), &mut |_| {})?;
     let mut trainer = Trainer::new(model, &adapters, prepared, options)?;
     let summary = trainer.run(&mut progress_bar(), &CancelToken::new())?;
     println!("loss: {:?} at first, {:?} at the end", summary.first_loss, summary.final_loss);
@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut model, trainables) = Selection::of(["text".parse()?], 1e-3).apply(model)?;
     let mut optimizer = AdamW::new(AdamWConfig::default(), model.kernel_config()).with_parameters(&trainables);
     let plan = LayerPlan::uniform(model.config(), Keep::Tape);
-    let samples = data.iter().map(|record| encoder.encode(&record)).collect::<Result<_, _>>()?;
+    let samples = conversations(&picture).iter().map(|record| encoder.encode(&record)).collect::<Result<_, _>>()?;
     let batch = Batch { samples };
     for step in 1..=5 {
         let mut gradients = Gradients::new();

@@ -4,9 +4,7 @@ use crate::recipe::{DataRecipe, Recipe};
 use kiln_examples::{Error, note, say, scratch};
 use qwen3_vl_burn::Qwen3VlProcessor;
 use qwen3_vl_burn::processor::{ImageOptions, VideoOptions};
-use qwen3_vl_train::data::{
-    BadRecords, Conversations, EncodeOptions, Encoder, LoaderOptions, ReadOptions, check,
-};
+use qwen3_vl_train::data::{BadRecords, Conversations, EncodeOptions, Encoder, LoaderOptions, ReadOptions, check};
 use qwen3_vl_train::run::{RunError, TrainingData};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +27,8 @@ pub struct Data {
 pub fn open(recipe: &mut DataRecipe) -> Result<Data, Error> {
     let own = if recipe.files.is_empty() { vec![unpack()?] } else { recipe.files.clone() };
     let options = ReadOptions { media_root: recipe.media_root.clone(), ..ReadOptions::default() };
-    let open = |files: &[PathBuf]| Conversations::open(files, &options).map_err(|error| Error::from(RunError::from(error)));
+    let open =
+        |files: &[PathBuf]| Conversations::open(files, &options).map_err(|error| Error::from(RunError::from(error)));
     let train = open(&own)?;
     let evaluation = recipe.evaluation_file.clone().map(|file| open(&[file])).transpose()?;
     let print = |data: &Conversations| format!("{:016x}", data.fingerprint());

@@ -7,7 +7,7 @@ use crate::args::{FinetuneArgs, ScheduleKind, Train};
 use kiln_examples::Error;
 use kiln_examples::backend::Dtype;
 use qwen3_vl_burn::checkpoint::AdapterConfig;
-use qwen3_vl_train::lora::{AdapterTargets, LoraConfig};
+use qwen3_vl_train::lora::{AdapterTargets, LoraConfig, LoraError};
 use qwen3_vl_train::optim::Decay;
 use qwen3_vl_train::parameters::{Rule, Selection};
 use qwen3_vl_train::run::{BatchLimit, FilePrint, RunLength, TrainOptions};
@@ -18,8 +18,9 @@ use std::path::PathBuf;
 const ADAPTERS: &str = "*.lora.*";
 
 /// What may be otherwise when a run goes on: where files are, and what changes no step.
-pub const FREE: [&str; 8] = [
+pub const FREE: [&str; 9] = [
     "model.path",
+    "lora.base_model",
     "data.files",
     "data.evaluation_file",
     "data.media_root",
@@ -82,11 +83,15 @@ impl Recipe {
         let given = args.model.model.as_ref().map(|model| model.to_string_lossy().into_owned());
         let bf16 = args.machine.dtype.map(|dtype| dtype == Dtype::Bf16).or(model.bf16);
         let model = ModelRecipe { path: given.or(model.path), bf16, files: Vec::new() };
-        // What is shown without an argument: few steps on a model of random weights, which learns fast.
+        // What is shown without an argument: few steps of all of a small model of random weights, which learns fast.
         let shown = model.path.is_none() && args.data.data.is_empty();
         let options = options(args, before.map(|before| &before.options), shown);
         let data = data(args, before.map(|before| &before.data), options.batch);
-        let lora = lora(args, before, &model, options.seed)?;
+        let lora = lora(args, before, shown)?.map(|lora| LoraConfig {
+            seed: options.seed,
+            base_model: model.path.clone(),
+            ..lora
+        });
         let selection = selection(args, before.map(|before| &before.selection), lora.is_some(), shown)?;
         let adapter = args.trained.adapter.clone().or_else(|| before.and_then(|before| before.adapter.clone()));
         let deterministic = args.machine.deterministic || before.is_some_and(|before| before.deterministic);
@@ -137,11 +142,8 @@ fn data(args: &FinetuneArgs, before: Option<&DataRecipe>, batch: BatchLimit) -> 
         BatchLimit::Tokens(tokens) => tokens,
         BatchLimit::Records(_) => 4096,
     };
-    let mut data = before.cloned().unwrap_or(DataRecipe {
-        max_pixels: 50_176,
-        max_tokens: longest,
-        ..DataRecipe::default()
-    });
+    let mut data =
+        before.cloned().unwrap_or(DataRecipe { max_pixels: 50_176, max_tokens: longest, ..DataRecipe::default() });
     let given = &args.data;
     if !given.data.is_empty() {
         data.files = given.data.clone();
@@ -156,16 +158,11 @@ fn data(args: &FinetuneArgs, before: Option<&DataRecipe>, batch: BatchLimit) -> 
 }
 
 /// The adapter that trains, if one does.
-fn lora(
-    args: &FinetuneArgs,
-    before: Option<&Recipe>,
-    model: &ModelRecipe,
-    seed: u64,
-) -> Result<Option<LoraConfig>, Error> {
+fn lora(args: &FinetuneArgs, before: Option<&Recipe>, shown: bool) -> Result<Option<LoraConfig>, Error> {
     let given = &args.trained;
     let full = match given.train {
         Some(train) => train == Train::Full,
-        None => before.is_some_and(|before| before.lora.is_none()),
+        None => before.map_or(shown, |before| before.lora.is_none()),
     };
     if full {
         let lora_options = [
@@ -184,7 +181,7 @@ fn lora(
     }
     let mut lora = match (before.and_then(|before| before.lora.clone()), &given.adapter) {
         (Some(lora), _) => lora,
-        (None, Some(dir)) => from_adapter(AdapterConfig::from_dir(dir).map_err(qwen3_vl_burn::Error::from)?),
+        (None, Some(dir)) => from_adapter(AdapterConfig::from_dir(dir).map_err(LoraError::from)?),
         (None, None) => LoraConfig { dropout: 0.05, ..LoraConfig::new(8, 32.0) },
     };
     lora.rank = given.lora_rank.unwrap_or(lora.rank);
@@ -194,8 +191,6 @@ fn lora(
     if !given.lora_targets.is_empty() {
         lora.targets = targets(&given.lora_targets);
     }
-    lora.seed = seed;
-    lora.base_model = model.path.clone();
     lora.check()?;
     Ok(Some(lora))
 }
@@ -221,18 +216,17 @@ fn targets(given: &[String]) -> AdapterTargets {
     }
 }
 
-fn selection(
-    args: &FinetuneArgs,
-    before: Option<&Selection>,
-    lora: bool,
-    shown: bool,
-) -> Result<Selection, Error> {
+fn selection(args: &FinetuneArgs, before: Option<&Selection>, lora: bool, shown: bool) -> Result<Selection, Error> {
     let parts = &args.trained.parts;
     if lora && !parts.is_empty() {
         return Err(Error::Finetune { reason: "--parts is for --train full; --lora-targets names layers".to_owned() });
     }
     let usual = || -> Vec<String> {
-        let names: &[&str] = if lora { &[ADAPTERS] } else { &["merger", "text"] };
+        let names: &[&str] = match (lora, shown) {
+            (true, _) => &[ADAPTERS],
+            (false, true) => &["all"],
+            (false, false) => &["merger", "text"],
+        };
         names.iter().map(|&name| name.to_owned()).collect()
     };
     let rules = match before {
@@ -242,7 +236,13 @@ fn selection(
             parts.iter().map(|part| parse_rule(part)).collect::<Result<_, _>>()?
         }
     };
-    let rate = if shown { 3e-3 } else if lora { 1e-4 } else { 1e-5 };
+    let rate = if shown {
+        3e-3
+    } else if lora {
+        1e-4
+    } else {
+        1e-5
+    };
     let learning_rate = args.steps.lr.or(before.map(|before| before.learning_rate)).unwrap_or(rate);
     let weight_decay = args.steps.weight_decay.or(before.map(|before| before.weight_decay)).unwrap_or(0.0);
     Ok(Selection { rules, learning_rate, weight_decay })
@@ -255,6 +255,8 @@ fn parse_rule(text: &str) -> Result<Rule, Error> {
     match rate.map(str::parse) {
         None => Ok(rule),
         Some(Ok(rate)) => Ok(rule.with_learning_rate(rate)),
-        Some(Err(_)) => Err(Error::Finetune { reason: format!("--parts {text}: expected PART=RATE, such as vision=2e-6") }),
+        Some(Err(_)) => {
+            Err(Error::Finetune { reason: format!("--parts {text}: expected PART=RATE, such as vision=2e-6") })
+        }
     }
 }

@@ -27,7 +27,9 @@ type Model = Qwen3Vl<Autodiff<Inner>>;
 /// Those of every part, each with a status of its own ([`Error::exit_code`]).
 pub fn run(args: &FinetuneArgs) -> Result<(), Error> {
     if args.run.out.is_none() && !args.data.data.is_empty() && !args.data.check {
-        return Err(Error::Finetune { reason: "--data needs --out FOLDER, where the result is kept, or --check".into() });
+        return Err(Error::Finetune {
+            reason: "--data needs --out FOLDER, where the result is kept, or --check".into(),
+        });
     }
     let place = backend::Place {
         threads: args.machine.threads,
@@ -76,7 +78,9 @@ fn train(args: &FinetuneArgs, place: &backend::Place) -> Result<(), Error> {
     report::end(&summary, out, &output, recipe.model.path.as_deref());
     match (summary.interrupted, out) {
         (false, _) => Ok(()),
-        (true, Some(out)) => Err(Error::Interrupted { kept: format!("go on with: finetune --out {} --resume", out.display()) }),
+        (true, Some(out)) => {
+            Err(Error::Interrupted { kept: format!("go on with: finetune --out {} --resume", out.display()) })
+        }
         (true, None) => Err(Error::Interrupted { kept: "nothing was kept, for there was no --out".to_owned() }),
     }
 }

@@ -61,7 +61,8 @@ fn path(dir: &TempDir, name: &str) -> String {
 
 /// A short run on [`write_data`], two steps an epoch.
 fn short<'a>(data: &'a str, out: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["--model", TINY, "--data", data, "--out", out, "--batch-size", "2", "--max-pixels", "4096"];
+    let mut arguments =
+        vec!["--model", TINY, "--data", data, "--out", out, "--batch-size", "2", "--max-pixels", "4096"];
     arguments.extend(["--deterministic", "--threads", "2", "--lr", "1e-3"]);
     arguments.extend(more);
     arguments
@@ -83,20 +84,21 @@ fn checkpoints(out: &str) -> Vec<String> {
 /// Names and bytes of the files of a folder.
 fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = entries.map(|path| (path.file_name().unwrap().into(), std::fs::read(path).unwrap())).collect();
+    let mut files: Vec<_> =
+        entries.map(|path| (path.file_name().unwrap().into(), std::fs::read(path).unwrap())).collect();
     files.sort();
     files
 }
 
 #[test]
 fn without_an_option_the_loss_goes_down() {
-    let (_, said) = succeed(&["--steps", "12"]);
+    let (_, said) = succeed(&["--steps", "20"]);
     let line = said.lines().find(|line| line.starts_with("loss: ")).unwrap();
     let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
     let [first, last] = numbers[..] else { panic!("{line}") };
     // Random weights: all 320 tokens are about as likely, ln 320 = 5.77.
-    assert!((5.5..6.1).contains(&first) && last < 0.9 * first, "{line}");
-    assert!(said.contains("trains: adapters of text") && said.contains("nothing was kept"), "{said}");
+    assert!((5.5..6.1).contains(&first) && last < 0.7 * first, "{line}");
+    assert!(said.contains("text (") && said.contains("at most") && said.contains("nothing was kept"), "{said}");
 }
 
 #[test]
@@ -134,7 +136,8 @@ fn results_are_what_programs_load() {
     let adapter = format!("{lora}/adapter");
     let (on, model) = (path(&data, "on"), format!("{full}/model"));
     succeed(&short(&file, &on, &["--steps", "1", "--adapter", &adapter]));
-    let described = Command::new(scripted::program("describe")).args(["--model", &model, "--max-new-tokens", "1"]).output();
+    let described =
+        Command::new(scripted::program("describe")).args(["--model", &model, "--max-new-tokens", "1"]).output();
     let described = described.unwrap();
     assert!(described.status.success(), "{}", text(&described.stderr));
 }

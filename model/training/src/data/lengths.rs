@@ -44,9 +44,9 @@ impl Lengths {
             |_, measured| {
                 match measured {
                     Ok(Measure { tokens, targets, image_patches, video_patches, .. }) => {
-                    let [tokens, targets, patches] = [tokens, targets, image_patches + video_patches].map(narrow);
-                    records.push(Some(Length { tokens, targets, patches }));
-                }
+                        let [tokens, targets, patches] = [tokens, targets, image_patches + video_patches].map(narrow);
+                        records.push(Some(Length { tokens, targets, patches }));
+                    }
                     Err(error) if bad == BadRecords::Stop => return Err(error),
                     Err(error) => {
                         tracing::warn!("left out: {error}");

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn no_batch_is_larger_than_the_largest() {
-        let processor = Qwen3VlProcessor::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny")).unwrap();
+        let processor =
+            Qwen3VlProcessor::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny")).unwrap();
         let data = TrainingData {
             dataset: Arc::new(burn::data::dataset::InMemDataset::new(Vec::new())),
             encoder: Arc::new(Encoder::new(processor, Default::default()).unwrap()),
@@ -121,8 +122,11 @@ mod tests {
             for epoch in 0..5 {
                 let plan = data.plan(&options.plan(), epoch).unwrap();
                 for batch in plan.iter() {
-                    let sum = |of: &dyn Fn(usize) -> Option<usize>| batch.iter().map(|&record| of(record).unwrap()).sum::<usize>();
-                    let (tokens, targets) = (sum(&|record| data.lengths.tokens(record)), sum(&|record| data.lengths.targets(record)));
+                    let sum = |of: &dyn Fn(usize) -> Option<usize>| {
+                        batch.iter().map(|&record| of(record).unwrap()).sum::<usize>()
+                    };
+                    let (tokens, targets) =
+                        (sum(&|record| data.lengths.tokens(record)), sum(&|record| data.lengths.targets(record)));
                     assert!(tokens <= largest.tokens && targets <= largest.targets, "{limit:?} {largest:?}");
                 }
             }

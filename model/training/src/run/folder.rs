@@ -81,7 +81,11 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`RunError::Changed`], [`RunError::Damaged`], [`RunError::Read`].
-    pub fn check_unchanged<M: Serialize + DeserializeOwned>(&self, manifest: &M, free: &[&str]) -> Result<(), RunError> {
+    pub fn check_unchanged<M: Serialize + DeserializeOwned>(
+        &self,
+        manifest: &M,
+        free: &[&str],
+    ) -> Result<(), RunError> {
         let differences = manifest::differences(&read_manifest::<M>(&self.path)?, manifest, free);
         if differences.is_empty() {
             return Ok(());

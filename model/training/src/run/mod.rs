@@ -13,7 +13,7 @@ mod metrics;
 mod options;
 mod plot;
 mod progress;
-mod record;
+mod recording;
 mod save;
 mod state;
 mod trainer;

@@ -18,7 +18,7 @@ use super::folder::RunFolder;
 use super::memory;
 use super::metrics::StepMetrics;
 use super::options::{RunLength, TrainOptions};
-use super::record::Recording;
+use super::recording::Recording;
 use super::save::{Output, read_checkpoint};
 use super::state::RunState;
 use crate::data::{BatchPlan, DataError, Loaded};
@@ -224,7 +224,7 @@ impl<B: TrainingOps> Trainer<B> {
             let end = (self.state.batch + self.options.accumulate).min(plan.len());
             // A batch whose records are all bad is passed over by the loader.
             let batches =
-                std::iter::from_fn(|| loader.next_if(|loaded| loaded.as_ref().map_or(true, |l| l.step < end)));
+                std::iter::from_fn(|| loader.next_if(|loaded| !loaded.as_ref().is_ok_and(|loaded| loaded.step >= end)));
             let metrics = self.take_step(&plan, end, batches)?;
             self.state.batch = end;
             let epoch_ends = end == plan.len();

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 const PATCHES: &str = "model.visual.patch_embed.proj.weight";
 /// What a checkpoint has beside its weights.
 const COMPANIONS: [&str; 3] = ["json", "jinja", "txt"];
-/// Files of these ends are about weights, or belong to an adapter.
-const PASSED_OVER: [&str; 2] = [".index.json", "adapter_config.json"];
+/// Files of these ends are about weights, or belong to an adapter or to a run.
+const PASSED_OVER: [&str; 3] = [".index.json", "adapter_config.json", "state.json"];
 /// The largest companion: a tokenizer has 11 MB.
 const MAX_COMPANION: u64 = 64 << 20;
 
