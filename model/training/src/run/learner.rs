@@ -11,8 +11,8 @@ use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
 use burn_autodiff::Autodiff;
 use burn_kiln_fusion::TrainingOps;
-use burn_train::metric::{Adaptor, ItemLazy, LossInput};
-use burn_train::{InferenceStep, TrainOutput, TrainStep};
+use burn_train::metric::{Adaptor, LossInput};
+use burn_train::{InferenceStep, ItemLazy, TrainOutput, TrainStep};
 use qwen3_vl_burn::Qwen3Vl;
 
 /// A model that `Learner` trains: what requires a gradient in it.
