@@ -108,7 +108,7 @@ pub struct TrainedArgs {
     #[arg(long)]
     pub rslora: bool,
     /// Go on training the adapter in this folder, ours or PEFT's
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["lora_rank", "lora_alpha", "lora_targets", "rslora"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "rslora"])]
     pub adapter: Option<PathBuf>,
 }
 

@@ -1,5 +1,6 @@
 //! Data of a run.
 
+use super::options::BatchLimit;
 use crate::data::{
     BadRecords, BatchPlan, DataError, Encoder, Lengths, Loader, LoaderOptions, PlanOptions, RecordResult,
 };
