@@ -6,6 +6,7 @@ mod case;
 mod warnings;
 
 mod animations;
+mod measures;
 mod metadata;
 mod operators;
 mod positions;

@@ -119,7 +119,15 @@ impl RecordFile {
         }
         let data = self.read_bytes(span.offset, bytes)?;
         let read = || read_record(Json::read(&data, line, span.column as usize)?, &at, &self.media_root);
-        read().map_err(|problem| DataError::at(&at, problem))
+        read().map_err(|mut problem| {
+            if let Problem::Json { reason, .. } = &mut problem
+                && !self.index.array
+                && reason.starts_with("EOF")
+            {
+                reason.push_str("; a file that begins with a brace has one record a line");
+            }
+            DataError::at(&at, problem)
+        })
     }
 
     fn read_bytes(&self, offset: u64, bytes: u64) -> Result<Vec<u8>, DataError> {

@@ -94,6 +94,11 @@ fn explain(text: &str, (line, column): (usize, usize), error: &serde_json::Error
     message.strip_suffix(&place).unwrap_or(&message).to_owned()
 }
 
+/// The error of a value of a wrong type.
+pub(super) fn mistype(field: impl Into<String>, found: &Json, expected: &'static str) -> Problem {
+    Problem::Type { field: field.into(), found: found.describe(), expected }
+}
+
 /// The first characters of a text.
 pub(super) fn shorten(text: &str) -> String {
     const SHOWN: usize = 60;

@@ -8,8 +8,7 @@ use qwen3_vl_burn::prompt::{Content, ImagePart, Modality, VideoPart};
 use serde::Deserialize;
 
 use super::Problem;
-use super::json::Json;
-use super::read::mistype;
+use super::json::{Json, mistype};
 
 const IMAGE: &str = "<image>";
 const VIDEO: &str = "<video>";

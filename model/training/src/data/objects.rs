@@ -11,8 +11,7 @@ use std::borrow::Cow;
 
 use qwen3_vl_burn::prompt::{Content, Message};
 
-use super::json::Json;
-use super::read::mistype;
+use super::json::{Json, mistype};
 use super::{BoxUnit, Objects, Problem};
 
 const BOX: &str = "<bbox>";

@@ -1,20 +1,12 @@
-//! Records in every format that people have, told apart by their names.
+//! Records in every format that people have, told apart by their names (the table in [`crate::data`]).
 //!
-//! | names | from |
-//! | --- | --- |
-//! | `conversations`: `from`, `value`; `image`, `images`, `video`, `videos` | LLaVA, qwen-vl-finetune, ShareGPT |
-//! | `messages`: `role`, `content` (a text, or a list of parts); `images`, `videos` | OpenAI, ms-swift, TRL |
-//! | `conversation`: `human`, `assistant` | ShareGPT as ms-swift has it |
-//! | `query`, `response`, `history` | ms-swift |
-//!
-//! Each may have `system`, `tools` and `objects` beside it. Names of messages go with each list: `role` and `from`,
-//! `content` and `value` mean the same.
+//! Names of messages mean the same in each list: `role` and `from`, `content` and `value`.
 
 use std::path::Path;
 
 use qwen3_vl_burn::prompt::{Message, TemplateValue};
 
-use super::json::{Json, shorten};
+use super::json::{Json, mistype, shorten};
 use super::media::{Media, Place};
 use super::objects::read_objects;
 use super::{Problem, Record, Source};
@@ -42,7 +34,7 @@ pub(super) fn read_record(json: Json, at: &Source, media_root: &Path) -> Result<
     let mut turns = Turns { media: &mut media, record: Record::new(Vec::new(), at.clone()) };
     if let Some(system) = field("system") {
         let text = system.as_text().ok_or_else(|| mistype("system", system, "a text"))?;
-        turns.push_text("system", text)?;
+        turns.record.messages.push(Message::text("system", text));
     }
     if let Some((name, list)) = CONVERSATIONS.iter().find_map(|name| Some((*name, field(name)?))) {
         let Json::List(list) = list else { return Err(mistype(name, list, "a list of messages")) };
@@ -58,15 +50,15 @@ pub(super) fn read_record(json: Json, at: &Source, media_root: &Path) -> Result<
         return Err(Problem::NoConversation { found });
     }
     let mut record = turns.record;
+    // The released template would drop the second one without a word.
+    if field("system").is_some() && record.messages.get(1).is_some_and(|message| message.role == "system") {
+        let reason = "a system turn, and `system` stands beside the conversation: keep one of them".to_owned();
+        return Err(Problem::Message { message: 0, reason });
+    }
     media.require_all_used()?;
     record.tools = field("tools").map_or(Ok(Vec::new()), read_tools)?;
     record.objects = field("objects").map(read_objects).transpose()?;
     Ok(record)
-}
-
-/// The error of a value of a wrong type.
-pub(super) fn mistype(field: impl Into<String>, found: &Json, expected: &'static str) -> Problem {
-    Problem::Type { field: field.into(), found: found.describe(), expected }
 }
 
 /// A conversation that grows.
@@ -131,11 +123,6 @@ impl Turns<'_> {
         self.record.messages.push(question);
         let answer = self.build("assistant", answer, Place::Verbatim)?;
         self.record.messages.push(answer);
-        Ok(())
-    }
-
-    fn push_text(&mut self, role: &str, text: &str) -> Result<(), Problem> {
-        self.record.messages.push(Message::text(role, text));
         Ok(())
     }
 
