@@ -20,6 +20,9 @@ struct Arguments {
     /// Folder of tokenizer.json or tokenizer.json.gz, or the file, for cases.json; DIR if not given
     #[arg(long, value_name = "DIR")]
     tokenizer: Option<PathBuf>,
+    /// Folder of a PEFT LoRA adapter, which is merged into the weights: the cases must have been made with it
+    #[arg(long, value_name = "FOLDER")]
+    adapter: Option<PathBuf>,
     /// Check every technique: all of them, none, each left out, each alone. Kiln's backends only
     #[arg(long)]
     techniques: bool,
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
 
 /// Runs what the folder has cases for and prints the tables; returns how many stages failed.
 fn run(arguments: Arguments) -> Result<usize, Error> {
-    let dir = &arguments.dir;
+    let (dir, adapter) = (&arguments.dir, arguments.adapter.as_deref());
     let mut failed = 0;
     if has_processor_cases(dir) {
         say!("{}, the processor alone", dir.display())?;
@@ -44,7 +47,7 @@ fn run(arguments: Arguments) -> Result<usize, Error> {
         return Err(Error::NothingToVerify { path: dir.clone() });
     }
     if arguments.techniques {
-        check_techniques(dir, &arguments.place, |name, report| {
+        check_techniques(dir, adapter, &arguments.place, |name, report| {
             let verdict = if report.failed() == 0 {
                 "passes".to_owned()
             } else {
@@ -54,7 +57,7 @@ fn run(arguments: Arguments) -> Result<usize, Error> {
             say!("{name}: {} stages, {verdict}", report.rows().len())
         })?;
     } else if dir.join("config.json").is_file() || !dir.is_dir() {
-        let report = check_checkpoint(dir, &arguments.place)?;
+        let report = check_checkpoint(dir, adapter, &arguments.place)?;
         say!("{report}")?;
         failed += report.failed();
     }

@@ -43,6 +43,14 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// An adapter without `--model`, whose base model is not at hand.
+    #[error("the base model of {} is not at hand ({reason}): give it with --model FOLDER, or an id that is downloaded", adapter.display())]
+    BaseModel {
+        /// The adapter's folder.
+        adapter: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A backend that this program was built without.
     #[error("this program was built without {backend}; build it with: {command} --example NAME")]
     NotBuiltIn {
@@ -184,7 +192,7 @@ impl Error {
         use qwen3_vl_burn::Error::{Card, Checkpoint, Generate, Image, Input, Optimization, Prompt, Streaming};
         use qwen3_vl_burn::error::{CardError, CheckpointError, GenerateError, ImageError, PrefetchError, PromptError};
         match self {
-            Self::Exists { .. } | Self::DrawOn { .. } | Self::DrawTarget { .. } => 2,
+            Self::Exists { .. } | Self::DrawOn { .. } | Self::DrawTarget { .. } | Self::BaseModel { .. } => 2,
             Self::NotBuiltIn { .. } | Self::NoCard { .. } | Self::NoKernels { .. } | Self::NoTechniques { .. } => 2,
             Self::Isa(_) | Self::Model(Optimization(_)) => 2,
             // --memory-limit, --gpu-memory and --dtype, which only the checkpoint and the backend can judge.

@@ -1,11 +1,14 @@
 //! The one temporary folder of a program, which goes away however the program ends: also by Ctrl-C.
 
 use crate::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tempfile::TempDir;
 
 static FOLDER: Mutex<Option<TempDir>> = Mutex::new(None);
+
+/// A folder elsewhere that is not finished yet.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 fn lock() -> MutexGuard<'static, Option<TempDir>> {
     FOLDER.lock().unwrap_or_else(PoisonError::into_inner)
@@ -28,7 +31,15 @@ pub fn open() -> Result<PathBuf, Error> {
     Ok(folder.insert(made).path().to_owned())
 }
 
-/// Removes the folder with all that is in it.
+/// Removes `folder`, which is being written, too where Ctrl-C ends the program.
+pub fn remove_with_it(folder: &Path) {
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
+}
+
+/// Removes the folder with all that is in it, and an unfinished one. Whatever cannot be removed stays: the program ends.
 pub fn remove() {
     drop(lock().take());
+    if let Some(folder) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = std::fs::remove_dir_all(folder);
+    }
 }

@@ -26,7 +26,7 @@ fn copy_fixture(name: &str) -> tempfile::TempDir {
 }
 
 fn verify(dir: &Path, backend: Backend, dtype: Option<Dtype>) -> Report {
-    check_checkpoint(dir, &Place { dtype, ..Place::on(backend) }).unwrap()
+    check_checkpoint(dir, None, &Place { dtype, ..Place::on(backend) }).unwrap()
 }
 
 /// Pixels, positions, delta, tower and taps, logits, greedy tokens with and without a cache.
@@ -48,7 +48,7 @@ fn every_checkpoint_passes_on_kiln() {
 #[test]
 fn every_technique_passes() {
     let mut configs = 0;
-    check_techniques(&folder("tiny-mixed"), &Place::on(Backend::Kiln), |config, report| {
+    check_techniques(&folder("tiny-mixed"), None, &Place::on(Backend::Kiln), |config, report| {
         assert_eq!(report.failed(), 0, "{config}\n{report}");
         configs += 1;
         Ok(())
@@ -83,7 +83,7 @@ fn bf16_passes_on_every_instruction_set() {
                 Tier::Amx => IsaChoice::Amx,
             };
             let place = Place { dtype: Some(Dtype::Bf16), optimization: Some(config), ..Place::on(Backend::Kiln) };
-            let report = check_checkpoint(&folder(name), &place).unwrap();
+            let report = check_checkpoint(&folder(name), None, &place).unwrap();
             assert_eq!(report.failed(), 0, "{name} on {tier}\n{report}");
             let routers = report.rows().iter().filter(|row| row.stage == "routers").count();
             assert_eq!(routers > 0, name != "tiny-dense", "{report}");
@@ -160,6 +160,6 @@ fn another_token_fails() {
 
     std::fs::write(&path, "[]").unwrap();
     let place = Place::on(Backend::Kiln);
-    let error = check_checkpoint(dir.path(), &place).unwrap_err();
+    let error = check_checkpoint(dir.path(), None, &place).unwrap_err();
     assert!(matches!(&error, Error::Case { path: found, .. } if *found == path), "{error}");
 }

@@ -15,13 +15,14 @@ use std::path::Path;
 /// compared: beyond it, they are read from the checkpoint at each pass.
 const EXACT_BYTES: u64 = 8 << 30;
 
-/// Runs every case in `dir` through the checkpoint there.
+/// Runs every case in `dir` through the checkpoint there, with an adapter merged into it where one is given: the cases
+/// must have been made with it.
 ///
 /// # Errors
 /// [`Error::NoCases`], [`Error::File`], [`Error::Case`], and [`Error::Model`] for a checkpoint that cannot be loaded; a
 /// wrong number is a row of the report.
-pub fn check_checkpoint(dir: &Path, place: &Place) -> Result<Report, Error> {
-    place.run(Verify { dir, place })
+pub fn check_checkpoint(dir: &Path, adapter: Option<&Path>, place: &Place) -> Result<Report, Error> {
+    place.run(Verify { dir, adapter, place })
 }
 
 /// [`check_checkpoint`] under every configuration that a technique can be in: all of them, none, each left out, each
@@ -31,6 +32,7 @@ pub fn check_checkpoint(dir: &Path, place: &Place) -> Result<Report, Error> {
 /// [`Error::NoTechniques`] for a backend without Kiln, and those of [`check_checkpoint`] and of `done`.
 pub fn check_techniques(
     dir: &Path,
+    adapter: Option<&Path>,
     place: &Place,
     mut done: impl FnMut(&str, &Report) -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -45,13 +47,14 @@ pub fn check_techniques(
     }
     for (name, config) in configs {
         let place = Place { optimization: Some(config), ..place.clone() };
-        done(&name, &check_checkpoint(dir, &place)?)?;
+        done(&name, &check_checkpoint(dir, adapter, &place)?)?;
     }
     Ok(())
 }
 
 struct Verify<'a> {
     dir: &'a Path,
+    adapter: Option<&'a Path>,
     place: &'a Place,
 }
 
@@ -59,12 +62,16 @@ impl Program for Verify<'_> {
     type Out = Report;
 
     fn run<B: FusedOps>(self) -> Result<Report, Error> {
-        let Self { dir, place } = self;
+        let Self { dir, adapter, place } = self;
+        let adapted = |options: LoadOptions<'static>| match adapter {
+            Some(adapter) => options.with_adapter(adapter),
+            None => options,
+        };
         let device = Default::default();
         say!("{} on {}", dir.display(), B::name(&device))?;
         let cases = list_cases(dir)?;
         let config = place.optimization()?;
-        let mut model = Qwen3Vl::<B>::load(dir, &device, place.load_options(config.as_ref()))?;
+        let mut model = Qwen3Vl::<B>::load(dir, &device, adapted(place.load_options(config.as_ref())))?;
         if let Some(config) = &config {
             model = model.optimize(config)?;
         }
@@ -75,7 +82,7 @@ impl Program for Verify<'_> {
             true => {
                 let options = LoadOptions::default().with_dtype(DType::F32);
                 let options = if place.backend.is_card() { options } else { options.with_memory_limit(EXACT_BYTES) };
-                Some(Qwen3Vl::<B>::load(dir, &device, options)?)
+                Some(Qwen3Vl::<B>::load(dir, &device, adapted(options))?)
             }
             false => None,
         };

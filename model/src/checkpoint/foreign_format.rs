@@ -37,7 +37,8 @@ impl fmt::Display for ForeignFormat {
             ),
             Self::Adapter => f.write_str(
                 "a PEFT adapter (adapter_config.json) without the weights of its base model: give the folder of the base \
-                 model, and this one as its adapter (--model BASE --adapter THIS; in code LoadOptions::with_adapter)",
+                 model, and this one as its adapter, which is merged into it (--model BASE --adapter THIS; in code \
+                 LoadOptions::with_adapter)",
             ),
         }
     }

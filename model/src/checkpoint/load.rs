@@ -121,7 +121,8 @@ impl Checkpoint {
         let entry = self.entry(name)?;
         let as_it_lies = entry.dtype != Dtype::F8_E4M3
             && self.pair_of(name).is_none()
-            && from == to && entry.range.start.is_multiple_of(from.size());
+            && from == to
+            && entry.range.start.is_multiple_of(from.size());
         Ok(if as_it_lies { 0 } else { entry.shape.iter().product::<usize>() * to.size() })
     }
 

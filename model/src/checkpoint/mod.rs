@@ -26,6 +26,7 @@ pub(crate) mod index;
 mod load;
 mod loader;
 mod mapping;
+mod merged;
 mod names;
 mod open;
 mod progress;
@@ -37,8 +38,8 @@ mod stored;
 
 pub(crate) use adapter::find_adapter;
 pub use adapter::{
-    ADAPTER_WEIGHTS, Adapter, AdapterConfig, AdapterError, AdapterTargets, LoraPair, Pattern, PatternError, is_adaptable,
-    name_adapter_tensor,
+    ADAPTER_WEIGHTS, Adapter, AdapterConfig, AdapterError, AdapterTargets, LoraPair, Pattern, PatternError,
+    is_adaptable, name_adapter_tensor,
 };
 pub use error::CheckpointError;
 pub(crate) use expected::{EMBEDDING, HEAD};
@@ -46,6 +47,7 @@ pub use expected::{ExpectedTensor, expected_tensors};
 pub use foreign_format::ForeignFormat;
 pub(crate) use load::put_weight;
 pub use loader::Loader;
+pub use merged::{MergeReport, MergedCheckpoint};
 pub use progress::{BarProgress, LoadProgress, LoadStep, NoProgress, progress_bar};
 pub use random::{RandomOptions, write_random, write_random_with};
 pub use report::{MisshapedTensor, ShapeReport};

@@ -3,8 +3,8 @@
 use super::{Lora, PackedSlot, WEIGHT_INITIALIZER};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::{DType, Tensor};
 use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
 use burn_kiln_fusion::{Epilogue, FusedOps, KernelConfig, LinearWeights, Weight};
 
 /// Sizes of a [`Linear`] layer.

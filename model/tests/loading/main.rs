@@ -10,6 +10,7 @@ mod heard;
 #[path = "../hub_server/mod.rs"]
 mod hub_server;
 
+mod adapters;
 mod bad_checkpoints;
 mod bad_configs;
 mod checkpoints;

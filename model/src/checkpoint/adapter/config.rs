@@ -1,6 +1,6 @@
 //! `adapter_config.json`.
 
-use super::{ADAPTER_CONFIG, AdapterError, Pattern};
+use super::{ADAPTER_CONFIG, AdapterError, Pattern, PatternError};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -118,12 +118,16 @@ impl AdapterConfig {
         Ok(())
     }
 
-    /// Rank and factor of the module that the adapted model calls `module`.
-    pub(super) fn rank_and_scale(&self, module: &str, file: &Path) -> Result<(usize, f64), AdapterError> {
-        let rank = find(&self.rank_pattern, "rank_pattern", module, file)?.unwrap_or(self.rank);
-        let alpha = find(&self.alpha_pattern, "alpha_pattern", module, file)?.unwrap_or(self.alpha);
-        let scale = scale_of(alpha, rank, self.rank_stabilized);
-        Ok((rank, scale))
+    /// Rank and factor of the module that the adapted model calls `module`: those of the first pattern that its name
+    /// ends in, else those of all; `alpha / rank`, with rsLoRA `alpha / √rank` (Kalajdzievski 2023, arXiv 2312.03732).
+    ///
+    /// # Errors
+    /// [`PatternError`] of a pattern that cannot be used.
+    pub fn rank_and_scale(&self, module: &str) -> Result<(usize, f64), PatternError> {
+        let rank = find(&self.rank_pattern, module)?.unwrap_or(self.rank);
+        let alpha = find(&self.alpha_pattern, module)?.unwrap_or(self.alpha);
+        let divisor = if self.rank_stabilized { (rank as f64).sqrt() } else { rank as f64 };
+        Ok((rank, alpha / divisor))
     }
 
     /// The file's text, as PEFT reads it.
@@ -135,7 +139,8 @@ impl AdapterConfig {
         };
         // PEFT writes whole numbers without a point.
         let number = |value: f64| if value.fract() == 0.0 && value < 1e15 { json!(value as u64) } else { json!(value) };
-        let ranks: Map<String, Value> = self.rank_pattern.iter().map(|(key, rank)| (key.clone(), json!(rank))).collect();
+        let ranks: Map<String, Value> =
+            self.rank_pattern.iter().map(|(key, rank)| (key.clone(), json!(rank))).collect();
         let alphas: Map<String, Value> =
             self.alpha_pattern.iter().map(|(key, alpha)| (key.clone(), number(*alpha))).collect();
         let settings = json!({
@@ -172,21 +177,10 @@ impl AdapterConfig {
     }
 }
 
-/// `alpha / rank`, with rsLoRA `alpha / √rank` (Kalajdzievski 2023, arXiv 2312.03732).
-pub(super) fn scale_of(alpha: f64, rank: usize, rank_stabilized: bool) -> f64 {
-    alpha / if rank_stabilized { (rank as f64).sqrt() } else { rank as f64 }
-}
-
 /// The value of the first pattern that the module's name ends in.
-fn find<T: Copy>(
-    patterns: &[(String, T)],
-    setting: &'static str,
-    module: &str,
-    file: &Path,
-) -> Result<Option<T>, AdapterError> {
-    let failed = |source| AdapterError::Pattern { file: file.to_owned(), setting, source };
+fn find<T: Copy>(patterns: &[(String, T)], module: &str) -> Result<Option<T>, PatternError> {
     for (key, value) in patterns {
-        if Pattern::ending(key).and_then(|pattern| pattern.matches(module)).map_err(failed)? {
+        if Pattern::ending(key)?.matches(module)? {
             return Ok(Some(*value));
         }
     }

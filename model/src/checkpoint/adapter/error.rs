@@ -48,12 +48,10 @@ pub enum AdapterError {
         instead: &'static str,
     },
     /// A pattern of the settings that cannot be used.
-    #[error("{}: {setting}: {source}", file.display())]
+    #[error("{}: rank_pattern or alpha_pattern: {source}", file.display())]
     Pattern {
         /// The file.
         file: PathBuf,
-        /// Where it stands.
-        setting: &'static str,
         /// What is wrong with it.
         source: PatternError,
     },
@@ -179,7 +177,9 @@ pub enum AdapterError {
         dir: PathBuf,
     },
     /// A merged checkpoint cannot keep an FP8 weight.
-    #[error("tensor `{tensor}` of the base model is stored as FP8, which a merged weight cannot be written as: merge into the checkpoint that it was made from")]
+    #[error(
+        "tensor `{tensor}` of the base model is stored as FP8, which a merged weight cannot be written as: merge into the checkpoint that it was made from"
+    )]
     MergeFp8 {
         /// The tensor.
         tensor: String,

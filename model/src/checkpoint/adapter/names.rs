@@ -78,7 +78,8 @@ mod tests {
         assert_eq!((name.module.as_str(), name.side), ("model.visual.merger.linear_fc1", Side::B));
         assert_eq!(name.stored_module, name.module);
         assert_eq!(read_name(&name_adapter_tensor("lm_head", 'A')).unwrap().module, "lm_head");
-        for other in ["base_model.model.lm_head.weight", "a.lora_magnitude_vector.weight", "a.lora_B.bias", "lora_A.weight"]
+        for other in
+            ["base_model.model.lm_head.weight", "a.lora_magnitude_vector.weight", "a.lora_B.bias", "lora_A.weight"]
         {
             assert_eq!(read_name(other), None, "{other}");
         }

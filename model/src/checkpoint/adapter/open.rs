@@ -1,7 +1,7 @@
 //! Reading an adapter's folder, and comparing it with the model.
 
 use super::names::{AdapterName, Side, read_name};
-use super::{ADAPTER_WEIGHTS, Adapter, AdapterConfig, AdapterError, LoraPair, is_adaptable};
+use super::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, Adapter, AdapterConfig, AdapterError, LoraPair, is_adaptable};
 use crate::Result;
 use crate::checkpoint::convert::{Float, convert};
 use crate::checkpoint::header::{TensorEntry, read_header};
@@ -98,11 +98,7 @@ fn no_module(dir: &Path, left: Vec<String>, all: usize) -> AdapterError {
 }
 
 /// The two matrices of each module.
-fn read_pairs(
-    file: &MappedFile,
-    matrices: Vec<Matrix>,
-    config: &AdapterConfig,
-) -> Result<BTreeMap<String, LoraPair>> {
+fn read_pairs(file: &MappedFile, matrices: Vec<Matrix>, config: &AdapterConfig) -> Result<BTreeMap<String, LoraPair>> {
     let mut sides: [BTreeMap<String, Matrix>; 2] = Default::default();
     for matrix in matrices {
         let side = &mut sides[usize::from(matrix.name.side == Side::B)];
@@ -118,16 +114,15 @@ fn read_pairs(
         }
     }
     let [mut a_side, b_side] = sides;
-    let half = |module: &str, missing| AdapterError::Half {
-        file: file.path().to_owned(),
-        module: module.to_owned(),
-        missing,
-    };
+    let half =
+        |module: &str, missing| AdapterError::Half { file: file.path().to_owned(), module: module.to_owned(), missing };
+    let settings = file.path().with_file_name(ADAPTER_CONFIG);
+    let pattern = |source| AdapterError::Pattern { file: settings.clone(), source };
     let mut pairs = BTreeMap::new();
     for (module, b) in b_side {
         let a = a_side.remove(&module).ok_or_else(|| half(&module, "lora_A"))?;
         let ([rank, inputs], [outputs, columns]) = (size(file, &a)?, size(file, &b)?);
-        let (expected, scale) = config.rank_and_scale(&a.name.stored_module, file.path())?;
+        let (expected, scale) = config.rank_and_scale(&a.name.stored_module).map_err(pattern)?;
         if [rank, columns] != [expected; 2] {
             let file = file.path().to_owned();
             return Err(AdapterError::Ranks { file, module, a: rank, b: columns, expected }.into());

@@ -3,6 +3,7 @@
 //! The test quantises fixtures by its own f64 code (nearest of the 127 magnitudes, found by looking at all of them) and
 //! dequantises by it; the crate has a table and f32.
 
+mod adapter;
 mod errors;
 mod values;
 

@@ -9,6 +9,7 @@ use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::layers::{Dropout, Linear, Lora};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What an adapter adds to a model.
@@ -57,21 +58,22 @@ pub fn attach<B: FusedOps>(model: Qwen3Vl<B>, config: &LoraConfig) -> Result<(Qw
     let mut model = freeze(model)?;
     let mut modules = Vec::new();
     model.visit_adaptable(&mut |name, _| modules.push(name.to_owned()));
-    let chosen = choose(&config.targets, &modules)?;
+    let settings = config.to_adapter();
+    let chosen = choose(&config.targets, &modules)?.into_iter();
+    let chosen = chosen.map(|name| settings.rank_and_scale(&name).map(|sizes| (name, sizes)));
+    let chosen = chosen.collect::<Result<BTreeMap<_, _>, _>>()?;
     let frozen = model.num_params();
     let pass = model.dropout_pass().clone();
     let mut adapted = Vec::new();
     model.visit_adaptable(&mut |name, layer| {
-        if !chosen.contains(name) {
-            return;
-        }
+        let Some(&(rank, scale)) = chosen.get(name) else { return };
         let [outputs, inputs] = layer.weight.lazy_shape().dims();
-        let a = draw(config.seed, name, config.rank * inputs, inputs);
-        let b = vec![0.0; outputs * config.rank];
+        let a = draw(config.seed, name, rank * inputs, inputs);
+        let b = vec![0.0; outputs * rank];
         let dropout =
             Dropout { probability: config.dropout, seed: dropout_seed(config.seed, name), pass: pass.clone() };
-        put(name, layer, (a, b), (config.rank, config.scale()), dropout);
-        adapted.push(LoraModule { name: name.to_owned(), rank: config.rank, inputs, outputs });
+        put(name, layer, (a, b), (rank, scale), dropout);
+        adapted.push(LoraModule { name: name.to_owned(), rank, inputs, outputs });
     });
     Ok((model, LoraReport { trainable: count(&adapted), frozen, modules: adapted }))
 }

@@ -25,6 +25,12 @@ pub struct LoraConfig {
     pub seed: u64,
     /// The base model's folder or Hugging Face id, for who loads the adapter.
     pub base_model: Option<String>,
+    /// Ranks of layers whose names end in what these regular expressions describe.
+    #[serde(default)]
+    pub rank_pattern: Vec<(String, usize)>,
+    /// The same for alpha.
+    #[serde(default)]
+    pub alpha_pattern: Vec<(String, f64)>,
 }
 
 impl LoraConfig {
@@ -38,7 +44,16 @@ impl LoraConfig {
             rank_stabilized: false,
             seed: 0,
             base_model: None,
+            rank_pattern: Vec::new(),
+            alpha_pattern: Vec::new(),
         }
+    }
+
+    /// The settings of an adapter that was read: to train it on, and save it again.
+    pub fn from_adapter(adapter: &AdapterConfig, seed: u64) -> Self {
+        let AdapterConfig { rank, alpha, dropout, rank_stabilized, targets, base_model, rank_pattern, alpha_pattern } =
+            adapter.clone();
+        Self { rank, alpha, dropout, targets, rank_stabilized, seed, base_model, rank_pattern, alpha_pattern }
     }
 
     /// Adapts `targets` in place of the decoder's layers.
@@ -47,22 +62,17 @@ impl LoraConfig {
         self
     }
 
-    /// What the product of the matrices is multiplied with.
-    pub fn scale(&self) -> f64 {
-        let rank = self.rank as f64;
-        self.alpha / if self.rank_stabilized { rank.sqrt() } else { rank }
-    }
-
     /// Refuses what no adapter can be made with.
     ///
     /// # Errors
     /// [`LoraError::Rank`], [`LoraError::Alpha`], [`LoraError::Dropout`].
     pub fn check(&self) -> Result<(), LoraError> {
-        if self.rank == 0 {
+        if self.rank_pattern.iter().map(|(_, rank)| rank).chain([&self.rank]).any(|&rank| rank == 0) {
             return Err(LoraError::Rank);
         }
-        if !(self.alpha.is_finite() && self.alpha >= 0.0) {
-            return Err(LoraError::Alpha { found: self.alpha });
+        let mut alphas = self.alpha_pattern.iter().map(|(_, alpha)| *alpha).chain([self.alpha]);
+        if let Some(found) = alphas.find(|alpha| !(alpha.is_finite() && *alpha >= 0.0)) {
+            return Err(LoraError::Alpha { found });
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(LoraError::Dropout { found: self.dropout });
@@ -71,16 +81,16 @@ impl LoraConfig {
     }
 
     /// The settings as PEFT's file has them.
-    pub(super) fn to_adapter(&self, targets: AdapterTargets) -> AdapterConfig {
+    pub(super) fn to_adapter(&self) -> AdapterConfig {
         AdapterConfig {
             rank: self.rank,
             alpha: self.alpha,
             dropout: self.dropout,
             rank_stabilized: self.rank_stabilized,
-            targets,
+            targets: self.targets.clone(),
             base_model: self.base_model.clone(),
-            rank_pattern: Vec::new(),
-            alpha_pattern: Vec::new(),
+            rank_pattern: self.rank_pattern.clone(),
+            alpha_pattern: self.alpha_pattern.clone(),
         }
     }
 }

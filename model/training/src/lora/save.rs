@@ -1,6 +1,6 @@
 //! Adapters in PEFT's files.
 
-use super::targets::PATCHES;
+use super::targets::{PATCHES, choose};
 use super::{LoraConfig, LoraError};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, TensorData};
@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 /// Writes `adapter_config.json` and `adapter_model.safetensors` into the folder `dir`, which is made if need be, so that
 /// PEFT loads them: `PeftModel.from_pretrained(base, dir)`. Each file is whole or not there; the settings come last.
 ///
-/// With `all-linear` the settings name the layers that have an adapter.
+/// With `all-linear`, and with targets that don't match the layers that have an adapter, the settings name these layers.
 ///
 /// # Errors
 /// [`LoraError::NotAttached`], [`LoraError::OtherRank`], [`LoraError::Exists`] where the folder has an adapter,
@@ -32,17 +32,19 @@ pub fn save_adapter<B: Backend>(
     if matrices.is_empty() {
         return Err(LoraError::NotAttached);
     }
+    let mut settings = config.to_adapter();
     for (module, [a, _]) in &matrices {
-        if a.shape[0] != config.rank {
-            let module = module.clone();
-            return Err(LoraError::OtherRank { module, found: a.shape[0], expected: config.rank });
+        let (expected, _) = settings.rank_and_scale(module)?;
+        if a.shape[0] != expected {
+            return Err(LoraError::OtherRank { module: module.clone(), found: a.shape[0], expected });
         }
     }
-    let targets = match &config.targets {
-        AdapterTargets::AllLinear => AdapterTargets::Names(matrices.keys().cloned().collect()),
-        named => named.clone(),
-    };
-    let settings = config.to_adapter(targets).to_json();
+    let modules: Vec<String> = matrices.keys().cloned().collect();
+    let named = !matches!(config.targets, AdapterTargets::AllLinear)
+        && choose(&config.targets, &modules).is_ok_and(|chosen| chosen.len() == modules.len());
+    if !named {
+        settings.targets = AdapterTargets::Names(modules);
+    }
     let weights = write_tensors(matrices, &model.config().vision);
     let write = |source| LoraError::Write { path: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(write)?;
@@ -53,7 +55,7 @@ pub fn save_adapter<B: Backend>(
         }
     }
     put_file(&weights_path, &weights)?;
-    put_file(&settings_path, settings.as_bytes())
+    put_file(&settings_path, settings.to_json().as_bytes())
 }
 
 /// The safetensors file's bytes.
@@ -87,7 +89,7 @@ fn stored_shapes(module: &str, [a, b]: [&TensorData; 2], vision: &VisionConfig) 
 /// Writes a file under a temporary name and gives it its own, which must be free.
 fn put_file(path: &Path, bytes: &[u8]) -> Result<(), LoraError> {
     let failed = |source| LoraError::Write { path: path.to_owned(), source };
-    let mut file = NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
+    let mut file = start_file(path.parent().unwrap_or(Path::new("."))).map_err(failed)?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     match file.persist_noclobber(path) {
         Ok(_) => Ok(()),
@@ -96,4 +98,16 @@ fn put_file(path: &Path, bytes: &[u8]) -> Result<(), LoraError> {
         }
         Err(error) => Err(failed(error.error)),
     }
+}
+
+/// A file that gets another name once it is whole; as readable as any other file, which a temporary one is not.
+fn start_file(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".adapter-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
 }
