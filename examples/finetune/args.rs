@@ -6,7 +6,7 @@
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use kiln_examples::backend::Dtype;
-use kiln_examples::model::ModelArgs;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// How much of the model trains.
@@ -34,7 +34,7 @@ pub enum ScheduleKind {
 pub struct FinetuneArgs {
     /// Which checkpoint.
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub model: BaseArgs,
     /// Which data.
     #[command(flatten)]
     pub data: DataArgs,
@@ -50,6 +50,22 @@ pub struct FinetuneArgs {
     /// Where it runs.
     #[command(flatten)]
     pub machine: MachineArgs,
+}
+
+/// What it begins with.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Model")]
+pub struct BaseArgs {
+    /// Folder of a Qwen3-VL checkpoint, or its Hugging Face id (Qwen/Qwen3-VL-2B-Instruct), which is downloaded once.
+    /// Without it, a small checkpoint inside the program, of random weights
+    #[arg(long, value_name = "FOLDER|ID")]
+    pub model: Option<OsString>,
+    /// Branch, tag or commit of a Hugging Face id
+    #[arg(long, value_name = "NAME")]
+    pub revision: Option<String>,
+    /// Download nothing: use what was downloaded before
+    #[arg(long)]
+    pub offline: bool,
 }
 
 /// Which conversations.

@@ -8,10 +8,33 @@ use qwen3_vl_train::data::{BadRecords, Conversations, EncodeOptions, Encoder, Lo
 use qwen3_vl_train::run::{RunError, TrainingData};
 use std::path::{Path, PathBuf};
 
-/// The conversations inside the program, and their pictures.
-const FILES: [(&str, &[u8]); 2] = [
-    ("train.jsonl", include_bytes!("../assets/finetune/train.jsonl")),
-    ("picture.png", include_bytes!("../assets/picture.png")),
+/// Name and bytes of a file of the data set inside the program.
+macro_rules! asset {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../assets/finetune/", $name)))
+    };
+}
+
+/// The data set inside the program: questions about coloured shapes.
+const FILES: [(&str, &[u8]); 18] = [
+    asset!("train.jsonl"),
+    asset!("eval.jsonl"),
+    asset!("red-circle.png"),
+    asset!("red-square.png"),
+    asset!("red-triangle.png"),
+    asset!("green-circle.png"),
+    asset!("green-square.png"),
+    asset!("green-triangle.png"),
+    asset!("blue-circle.png"),
+    asset!("blue-square.png"),
+    asset!("blue-triangle.png"),
+    asset!("yellow-circle.png"),
+    asset!("yellow-square.png"),
+    asset!("yellow-triangle.png"),
+    asset!("eval-red-circle.png"),
+    asset!("eval-green-square.png"),
+    asset!("eval-blue-triangle.png"),
+    asset!("eval-yellow-circle.png"),
 ];
 
 /// Opened files.
@@ -25,19 +48,24 @@ pub struct Data {
 /// # Errors
 /// [`Error::Run`] for files that cannot be read, or have no record.
 pub fn open(recipe: &mut DataRecipe) -> Result<Data, Error> {
-    let own = if recipe.files.is_empty() { vec![unpack()?] } else { recipe.files.clone() };
+    let (mut files, mut evaluation) = (recipe.files.clone(), recipe.evaluation_file.clone());
+    if files.is_empty() {
+        let dir = unpack()?;
+        files.push(dir.join("train.jsonl"));
+        evaluation.get_or_insert(dir.join("eval.jsonl"));
+    }
     let options = ReadOptions { media_root: recipe.media_root.clone(), ..ReadOptions::default() };
     let open =
         |files: &[PathBuf]| Conversations::open(files, &options).map_err(|error| Error::from(RunError::from(error)));
-    let train = open(&own)?;
-    let evaluation = recipe.evaluation_file.clone().map(|file| open(&[file])).transpose()?;
+    let train = open(&files)?;
+    let evaluation = evaluation.map(|file| open(&[file])).transpose()?;
     let print = |data: &Conversations| format!("{:016x}", data.fingerprint());
     recipe.fingerprint = print(&train);
     recipe.evaluation_fingerprint = evaluation.as_ref().map(print);
     Ok(Data { train, evaluation })
 }
 
-/// Writes the conversations inside the program to a folder that goes away when it ends.
+/// Writes the data set inside the program to a folder that goes away when it ends.
 fn unpack() -> Result<PathBuf, Error> {
     let dir = scratch::open()?.join("data");
     let failed = |path: &Path, source| Error::File { path: path.to_owned(), source };
@@ -46,7 +74,7 @@ fn unpack() -> Result<PathBuf, Error> {
         let path = dir.join(name);
         std::fs::write(&path, bytes).map_err(|error| failed(&path, error))?;
     }
-    Ok(dir.join(FILES[0].0))
+    Ok(dir)
 }
 
 /// What makes samples of records.

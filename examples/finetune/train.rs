@@ -41,8 +41,13 @@ pub fn run(args: &FinetuneArgs) -> Result<(), Error> {
 
 fn train(args: &FinetuneArgs, place: &backend::Place) -> Result<(), Error> {
     let mut recipe = Recipe::new(args, resume::read_recipe(args)?.as_ref())?;
-    let model = ModelArgs { model: recipe.model.path.clone().map(Into::into), ..args.model.clone() };
-    let files = model.open()?;
+    let base = ModelArgs {
+        model: recipe.model.path.clone().map(Into::into),
+        revision: args.model.revision.clone(),
+        offline: args.model.offline,
+        adapter: None, // that of a run is not merged into the weights
+    };
+    let files = base.open()?;
     let data = data::open(&mut recipe.data)?;
     let encoder = data::encoder(&recipe.data, Qwen3VlProcessor::load(&files.dir)?)?;
     if args.data.check {
