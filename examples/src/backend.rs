@@ -227,6 +227,14 @@ impl Place {
         })
     }
 
+    /// Runs `work` in a thread pool of the size asked for.
+    ///
+    /// # Errors
+    /// [`Error::NoCard`], [`Error::Threads`], and those of `work`.
+    pub fn install<T: Send>(&self, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+        self.start_pool()?.install(work)
+    }
+
     /// Threads as asked for, where the options fit the backend.
     fn start_pool(&self) -> Result<rayon::ThreadPool, Error> {
         if self.gpu_memory.is_some() && !self.backend.is_card() {

@@ -1,5 +1,8 @@
 //! What can go wrong in a program.
 
+use qwen3_vl_train::data::DataError;
+use qwen3_vl_train::lora::LoraError;
+use qwen3_vl_train::run::RunError;
 use std::path::PathBuf;
 
 /// A failure that ends a program.
@@ -9,6 +12,29 @@ pub enum Error {
     /// The model, its files or its inputs.
     #[error(transparent)]
     Model(#[from] qwen3_vl_burn::Error),
+    /// A training run.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Options of `finetune` that contradict each other.
+    #[error("{reason}")]
+    Finetune {
+        /// Which, and why.
+        reason: String,
+    },
+    /// `finetune --check` has found what cannot be trained on.
+    #[error("{bad} of {records} records cannot be trained on")]
+    BadRecords {
+        /// How many.
+        bad: usize,
+        /// Of how many.
+        records: usize,
+    },
+    /// Ctrl-C has ended a training run.
+    #[error("interrupted; {kept}")]
+    Interrupted {
+        /// What there is of it, and how it goes on.
+        kept: String,
+    },
     /// A file or folder.
     #[error("{}: {source}", path.display())]
     File {
@@ -167,7 +193,7 @@ pub enum Error {
 
 impl Error {
     /// The exit status for scripts: 2 for wrong options, 3 for pictures, videos and prompts that cannot be used, 4 for
-    /// an answer without the boxes that were asked for, 1 for everything else.
+    /// an answer without the boxes that were asked for, 130 for a run that Ctrl-C has ended, 1 for everything else.
     pub fn exit_code(&self) -> u8 {
         use qwen3_vl_burn::Error::{Card, Checkpoint, Generate, Image, Input, Optimization, Prompt, Streaming};
         use qwen3_vl_burn::error::{CardError, CheckpointError, GenerateError, ImageError, PrefetchError, PromptError};
@@ -194,9 +220,37 @@ impl Error {
             )) => 1,
             Self::Model(Image(_) | Input(_) | Prompt(_)) => 3,
             Self::NoPrompt | Self::PromptEncoding { .. } => 3,
+            Self::Run(error) => run_code(error),
+            Self::Finetune { .. } => 2,
+            Self::BadRecords { .. } => 3,
+            Self::Interrupted { .. } => 130,
             Self::NothingFound { .. } | Self::NothingReadable { .. } => 4,
             _ => 1,
         }
+    }
+}
+
+/// The exit status of a training run: 2 for options and folders, 3 for data.
+fn run_code(error: &RunError) -> u8 {
+    match error {
+        RunError::Option { .. } | RunError::Parameters(_) | RunError::Plan(_) => 2,
+        RunError::Lora(LoraError::Model(error)) => match error {
+            qwen3_vl_burn::Error::Adapter(_) => 2,
+            _ => 1,
+        },
+        RunError::Lora(LoraError::Write { .. }) => 1,
+        RunError::Lora(_) => 2,
+        RunError::NotARun { .. } | RunError::Exists { .. } | RunError::NothingToResume { .. } => 2,
+        RunError::InUse { .. } | RunError::Changed { .. } => 2,
+        RunError::Data(DataError::Option { .. } | DataError::Batch { .. }) => 2,
+        RunError::Data(_) => 3,
+        _ => 1,
+    }
+}
+
+impl From<LoraError> for Error {
+    fn from(error: LoraError) -> Self {
+        Self::Run(error.into())
     }
 }
 

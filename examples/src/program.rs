@@ -11,7 +11,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::{Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// The crates whose warnings are shown.
-const OURS: [&str; 5] = ["kiln_kernels", "burn_kiln", "burn_kiln_fusion", "qwen3_vl_burn", "kiln_examples"];
+const OURS: [&str; 6] =
+    ["kiln_kernels", "burn_kiln", "burn_kiln_fusion", "qwen3_vl_burn", "qwen3_vl_train", "kiln_examples"];
 
 /// Runs a program on the arguments of its command line; its exit status tells scripts what was wrong
 /// ([`Error::exit_code`]). As [`run_checks`] otherwise.

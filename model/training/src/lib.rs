@@ -7,3 +7,7 @@
 
 pub mod data;
 pub mod lora;
+pub mod optim;
+pub mod parameters;
+pub mod run;
+pub mod step;

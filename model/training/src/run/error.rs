@@ -1,0 +1,122 @@
+//! What can go wrong in a run.
+
+use crate::data::DataError;
+use crate::lora::LoraError;
+use crate::optim::StateError;
+use crate::parameters::ParameterError;
+use crate::step::{PlanError, StepError};
+use std::path::PathBuf;
+
+/// A value that a run has, and that it should go on with instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Which value: a path into the manifest (`optimizer.learning_rate`).
+    pub name: String,
+    /// What the run began with.
+    pub was: String,
+    /// What it should go on with.
+    pub is: String,
+}
+
+/// A failure of a run. Its last checkpoint is usable after each of them.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// A folder that holds something else.
+    #[error("{} is not empty and no run's folder (it has no {manifest}): nothing in it is touched; name another folder", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+        /// The file that marks one.
+        manifest: &'static str,
+    },
+    /// A folder with a run, where a new one was asked for.
+    #[error("{} has a run already, at step {step}: resume it, or name another folder", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+        /// Its last checkpoint.
+        step: u64,
+    },
+    /// Nothing to go on from.
+    #[error("{} has no checkpoint to resume from: start a run there without resuming", path.display())]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process works in it.
+    #[error("{} is in use by another run: wait for it, or name another folder", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A run that should go on with something else than it began with.
+    #[error(
+        "the run in {} cannot go on: {}; resume it with what it began with, or start another in a new folder",
+        path.display(), list(differences)
+    )]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+        /// One at least.
+        differences: Vec<Difference>,
+    },
+    /// A file of a run that is damaged.
+    #[error("{} cannot be used: {reason}; remove its folder to go on from the checkpoint before it", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file that cannot be written: the disk is full, mostly.
+    #[error("cannot write {}: {source}; what was saved before is whole", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// An option out of range.
+    #[error("{name} is {value}, but must be {expected}")]
+    Option {
+        /// Which.
+        name: &'static str,
+        /// What it was.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// A step that cannot be taken: a loss or a gradient that is no number, mostly. The model is as it was before.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// A memory limit in which no step fits.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// What should train.
+    #[error(transparent)]
+    Parameters(#[from] ParameterError),
+    /// The optimiser's state in a checkpoint.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The adapter.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+}
+
+fn list(differences: &[Difference]) -> String {
+    let one =
+        |difference: &Difference| format!("{} was {} and is now {}", difference.name, difference.was, difference.is);
+    differences.iter().map(one).collect::<Vec<_>>().join(", ")
+}
