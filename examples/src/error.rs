@@ -1,5 +1,6 @@
 //! What can go wrong in a program.
 
+use qwen3_vl_train::step::StepError;
 use std::path::PathBuf;
 
 /// A failure that ends a program.
@@ -9,6 +10,9 @@ pub enum Error {
     /// The model, its files or its inputs.
     #[error(transparent)]
     Model(#[from] qwen3_vl_burn::Error),
+    /// A step of training.
+    #[error(transparent)]
+    Step(#[from] StepError),
     /// A file or folder.
     #[error("{}: {source}", path.display())]
     File {
@@ -62,6 +66,12 @@ pub enum Error {
     /// A folder without cases.
     #[error("{} has no case: expected CASE.safetensors beside model.safetensors", path.display())]
     NoCases {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// `verify --train` without a case that has a loss.
+    #[error("{} has no case to train on: expected CASE.safetensors with labels and expect.loss", path.display())]
+    NoTraining {
         /// The folder.
         path: PathBuf,
     },
