@@ -161,7 +161,7 @@ impl Worst {
             if norm.max(expected) < LEAST_NORM { 0.0 } else { (norm - expected).abs() / expected.max(LEAST_NORM) }
         };
         // Not a number is the worst.
-        if !(error <= self.error) {
+        if error.is_nan() || error > self.error {
             (self.error, self.name) = (if error.is_nan() { f64::INFINITY } else { error }, name.to_owned());
         }
         Ok(())

@@ -54,13 +54,11 @@ struct Setting {
     share: Option<f64>,
 }
 
-const SETTINGS: [Setting; 6] = [
-    Setting { targets: &["all"], dtype: DType::F32, batches: 1, share: None },
+const SETTINGS: [Setting; 4] = [
     Setting { targets: &["all"], dtype: DType::F32, batches: 1, share: Some(0.5) },
     Setting { targets: &["all"], dtype: DType::F32, batches: 2, share: Some(0.0) },
     Setting { targets: &["all"], dtype: DType::BF16, batches: 1, share: Some(0.3) },
     Setting { targets: &["merger", "*.layers.7.*"], dtype: DType::F32, batches: 1, share: Some(0.0) },
-    Setting { targets: &["*.layers.6.*", "*.layers.7.*"], dtype: DType::BF16, batches: 1, share: None },
 ];
 
 fn load(dir: &std::path::Path, setting: Setting) -> Model {
@@ -134,7 +132,7 @@ fn measure(setting: Setting) {
         println!("peak {} MiB, planned {} MiB: {:.2}", peak >> 20, plan.total >> 20, peak as f64 / plan.total as f64);
         assert!(peak <= plan.total, "{peak}, planned {}", plan.total);
         // A plan that is far too large would refuse what fits.
-        assert!(peak * 3 >= plan.total, "{peak}, planned {}", plan.total);
+        assert!(peak * 2 >= plan.total, "{peak}, planned {}", plan.total);
     }
 }
 
