@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use kiln_examples::backend::Place;
-use kiln_examples::verify::{check_checkpoint, check_processor, check_techniques, has_processor_cases};
+use kiln_examples::verify::{check_checkpoint, check_processor, check_techniques, check_training, has_processor_cases};
 use kiln_examples::{Error, program, say};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +26,10 @@ struct Arguments {
     /// Check every technique: all of them, none, each left out, each alone. Kiln's backends only
     #[arg(long)]
     techniques: bool,
+    /// Check training: the loss, gradients and their norms of each case that has them, with every layer's tape kept and
+    /// with every layer computed twice
+    #[arg(long, conflicts_with = "techniques")]
+    train: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -46,7 +50,11 @@ fn run(arguments: Arguments) -> Result<usize, Error> {
     } else if dir.is_dir() && !dir.join("config.json").is_file() {
         return Err(Error::NothingToVerify { path: dir.clone() });
     }
-    if arguments.techniques {
+    if arguments.train {
+        let report = check_training(dir, &arguments.place)?;
+        say!("{report}")?;
+        failed += report.failed();
+    } else if arguments.techniques {
         check_techniques(dir, adapter, &arguments.place, |name, report| {
             let verdict = if report.failed() == 0 {
                 "passes".to_owned()

@@ -3,6 +3,7 @@
 use qwen3_vl_train::data::DataError;
 use qwen3_vl_train::lora::LoraError;
 use qwen3_vl_train::run::RunError;
+use qwen3_vl_train::step::StepError;
 use std::path::PathBuf;
 
 /// A failure that ends a program.
@@ -35,6 +36,9 @@ pub enum Error {
         /// What there is of it, and how it goes on.
         kept: String,
     },
+    /// A step of training.
+    #[error(transparent)]
+    Step(#[from] StepError),
     /// A file or folder.
     #[error("{}: {source}", path.display())]
     File {
@@ -96,6 +100,12 @@ pub enum Error {
     /// A folder without cases.
     #[error("{} has no case: expected CASE.safetensors beside model.safetensors", path.display())]
     NoCases {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// `verify --train` without a case that has a loss.
+    #[error("{} has no case to train on: expected CASE.safetensors with labels and expect.loss", path.display())]
+    NoTraining {
         /// The folder.
         path: PathBuf,
     },

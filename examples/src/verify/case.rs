@@ -4,7 +4,7 @@ use crate::Error;
 use qwen3_vl_burn::ModelInputs;
 use qwen3_vl_burn::processor::{Grid, ProcessedImages};
 use safetensors::{Dtype, SafeTensors};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A case of a folder.
@@ -51,6 +51,17 @@ impl Case {
 
     pub(super) fn error(&self, reason: impl Into<String>) -> Error {
         Error::Case { path: self.path.clone(), reason: reason.into() }
+    }
+
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of tensors that begin with `prefix`, without it.
+    pub(super) fn names(&self, prefix: &str) -> Result<BTreeSet<String>, Error> {
+        let file = SafeTensors::deserialize(&self.bytes).map_err(|error| self.error(error.to_string()))?;
+        Ok(file.names().iter().filter_map(|name| name.strip_prefix(prefix)).map(str::to_owned).collect())
     }
 
     /// The bytes of a tensor of this dtype; `None` where there is no such tensor.

@@ -219,7 +219,7 @@ fn errors<'a>(found: &'a [f32], expected: &'a [f32]) -> impl Iterator<Item = f64
 }
 
 /// Largest error relative to the largest expected value; infinite for another length, and where one is no number.
-fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
+pub(super) fn relative_error(found: &[f32], expected: &[f32]) -> f64 {
     if found.len() != expected.len() || found.iter().any(|x| !x.is_finite()) {
         return f64::INFINITY;
     }

@@ -9,6 +9,7 @@ mod processor;
 mod routing;
 mod table;
 mod tokenizer;
+mod training;
 
 pub use case::{Case, list_cases};
 pub use check::{Checks, Precision};
@@ -16,3 +17,4 @@ pub use checkpoint::{check_checkpoint, check_techniques};
 pub use processor::{check_processor, has_processor_cases};
 pub use routing::{Flip, Router, Routing, compare_routing};
 pub use table::{Report, Row, Verdict};
+pub use training::check_training;

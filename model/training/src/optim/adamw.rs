@@ -1,5 +1,6 @@
 //! AdamW over all parameters that train.
 
+use super::moments::Moments;
 use super::record::{AdamWRecord, MomentsRecord};
 use crate::parameters::Trainable;
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
@@ -30,17 +31,6 @@ impl Default for AdamWConfig {
     fn default() -> Self {
         Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
     }
-}
-
-/// What is kept of a parameter between steps. Tensors are f32.
-#[derive(Debug, Clone)]
-pub(super) struct Moments<B: Backend> {
-    pub moment_1: B::FloatTensorPrimitive,
-    pub moment_2: B::FloatTensorPrimitive,
-    /// The parameter itself, where it is held in fewer bits: an update may be smaller than what those can tell.
-    pub master: Option<B::FloatTensorPrimitive>,
-    /// Steps that it took: a parameter without a gradient takes none, as in PyTorch.
-    pub step: u64,
 }
 
 /// AdamW (Loshchilov and Hutter 2019), as PyTorch computes it, by [`TrainingOps::adamw_step`].

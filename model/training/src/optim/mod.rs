@@ -2,6 +2,7 @@
 
 mod adamw;
 mod clip;
+mod moments;
 mod record;
 mod schedule;
 mod state_file;

@@ -1,9 +1,8 @@
 //! The optimiser's state as data on the host.
 
-use super::adamw::Moments;
 use burn::record::{PrecisionSettings, Record};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, TensorData, read_sync};
+use burn::tensor::{TensorData, read_sync};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,26 +43,5 @@ pub(super) fn read<B: Backend>(tensor: &B::FloatTensorPrimitive) -> TensorData {
     match read_sync(B::float_into_data(tensor.clone())) {
         Ok(data) => data,
         Err(error) => panic!("the optimiser's state cannot be read: {error:?}"),
-    }
-}
-
-impl<B: Backend> Moments<B> {
-    pub(super) fn to_record(&self) -> MomentsRecord {
-        MomentsRecord {
-            moment_1: read::<B>(&self.moment_1),
-            moment_2: read::<B>(&self.moment_2),
-            master: self.master.as_ref().map(read::<B>),
-            step: self.step,
-        }
-    }
-
-    pub(super) fn load(record: MomentsRecord, device: &B::Device) -> Self {
-        let put = |data: TensorData| B::float_from_data(data.convert_dtype(DType::F32), device);
-        Self {
-            moment_1: put(record.moment_1),
-            moment_2: put(record.moment_2),
-            master: record.master.map(put),
-            step: record.step,
-        }
     }
 }

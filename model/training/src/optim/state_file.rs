@@ -10,7 +10,7 @@
 //! The names are PyTorch's. What is written is read bit for bit.
 
 use super::AdamW;
-use super::adamw::Moments;
+use super::moments::Moments;
 use super::record::read;
 use burn::tensor::backend::Backend;
 use burn::tensor::{Bytes, DType, TensorData, TensorMetadata};

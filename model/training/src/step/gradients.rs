@@ -1,10 +1,12 @@
 //! Gradients of a step, summed over its micro-batches.
 
 use crate::data::Source;
-use burn::module::ParamId;
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn_autodiff::Autodiff;
 use burn_optim::GradientsParams;
+use qwen3_vl_burn::checkpoint_name;
 use std::marker::PhantomData;
 
 /// What a batch adds to the loss of its step.
@@ -52,6 +54,12 @@ impl<B: Backend> Gradients<B> {
         self.params.get::<B, D>(id)
     }
 
+    /// Calls `look` with the name, as checkpoints have it, and the gradient in f32 of each parameter of `module` that has
+    /// one.
+    pub fn for_each<M: Module<Autodiff<B>>>(&self, module: &M, look: impl FnMut(&str, TensorData)) {
+        module.visit(&mut Reader { gradients: self, path: Vec::new(), look });
+    }
+
     /// Adds to the gradient of a parameter.
     pub fn add<const D: usize>(&mut self, id: ParamId, grad: Tensor<B, D>) {
         let sum = match self.params.remove::<B, D>(id) {
@@ -72,5 +80,28 @@ impl<B: Backend> Gradients<B> {
             Some(sum) => sum.cast(DType::F32),
         };
         self.params.register(id, sum.select_assign(0, ids, grad.cast(DType::F32), IndexingUpdateOp::Add));
+    }
+}
+
+/// Reads the gradients of a module's parameters.
+struct Reader<'a, B: Backend, F> {
+    gradients: &'a Gradients<B>,
+    path: Vec<String>,
+    look: F,
+}
+
+impl<B: Backend, F: FnMut(&str, TensorData)> ModuleVisitor<Autodiff<B>> for Reader<'_, B, F> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        if let Some(grad) = self.gradients.get::<D>(param.id) {
+            (self.look)(&checkpoint_name(&self.path.join(".")), grad.cast(DType::F32).into_data());
+        }
     }
 }

@@ -1,11 +1,9 @@
 //! Final norm, head and cross entropy, both ways at once.
 
-use super::evaluate::evaluate;
 use super::inputs::{Inputs, upload};
 use super::tape::{Collect, backward, leaf};
 use super::{BatchLoss, Gradients};
-use crate::data::{Batch, IGNORED, Sample, Source};
-use burn::module::AutodiffModule;
+use crate::data::IGNORED;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
 use burn_autodiff::Autodiff;
@@ -98,14 +96,4 @@ pub(super) fn differentiate_loss<B: TrainingOps>(
 /// A scalar on the host.
 pub(super) fn read<B: Backend>(scalar: Tensor<B, 1>) -> f64 {
     scalar.cast(DType::F32).into_data().iter::<f64>().next().unwrap_or(f64::NAN)
-}
-
-/// The records whose loss is no number; all of the batch where each alone has one.
-pub(super) fn find_bad_records<B: TrainingOps>(model: &Qwen3Vl<Autodiff<B>>, batch: &Batch) -> Vec<Source> {
-    let model = model.valid();
-    let alone = |sample: &Sample| evaluate(&model, &Batch { samples: vec![sample.clone()] });
-    let is_bad = |sample: &&Sample| alone(sample).is_ok_and(|loss| loss.targets > 0 && !loss.sum.is_finite());
-    let sources = |samples: Vec<&Sample>| samples.into_iter().map(|sample| sample.source.clone()).collect();
-    let bad: Vec<&Sample> = batch.samples.iter().filter(is_bad).collect();
-    if bad.is_empty() { sources(batch.samples.iter().collect()) } else { sources(bad) }
 }

@@ -16,22 +16,24 @@
 //! `i + 1` of its own sample. The sum over all targets is divided by a count that the caller gives: with that of all
 //! micro-batches of a step (HF's `num_items_in_batch`), accumulated gradients are those of the mean over all of them.
 
+mod decoder;
 mod error;
 mod evaluate;
-mod forward;
+mod features;
 mod gradients;
 mod inputs;
 mod layer;
 mod layer_plan;
 mod loss;
 mod memory;
+mod pass;
 mod tape;
 mod trains;
 mod vision;
 
 pub use error::StepError;
 pub use evaluate::evaluate;
-pub use forward::differentiate;
 pub use gradients::{BatchLoss, Gradients};
 pub use layer_plan::{Keep, LayerPlan};
 pub use memory::{BatchSize, MemoryPlan, PlanError, PlanRequest, PlanRow};
+pub use pass::differentiate;

@@ -1,25 +1,18 @@
 //! The vision tower in both directions.
 
-use super::forward::FeatureGrads;
+use super::features::{FeatureGrads, Features};
 use super::inputs::{Pictures, upload};
 use super::layer::{Saved, Task, advance, retreat};
 use super::tape::{Collect, backward};
 use super::trains::{Wanted, trains};
 use super::{Gradients, Keep, LayerPlan};
 use burn::module::AutodiffModule;
-use burn::tensor::backend::Backend;
 use burn::tensor::{Tensor, TensorData};
 use burn_autodiff::Autodiff;
 use burn_kiln_fusion::{AttentionOptions, KernelConfig, Rotary, TrainingOps};
 use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::processor::Grid;
 use qwen3_vl_burn::vision::VisionContext;
-
-/// What the decoder gets from the tower: a row for each visual row of the batch.
-pub(super) struct Features<B: Backend> {
-    pub features: Tensor<B, 2>,
-    pub deepstack: Vec<Tensor<B, 2>>,
-}
 
 /// The tower over the pictures of one batch.
 pub(super) struct Tower<'a, B: TrainingOps> {

@@ -8,7 +8,7 @@ use qwen3_vl_train::step::{Gradients, Keep, LayerPlan, StepError, differentiate}
 
 fn refuse(change: impl FnOnce(&mut Batch), count: usize) -> StepError {
     let model = load("tiny-dense");
-    let mut batch = Batch { samples: vec![text_sample(&[1, 2, 3], 1), text_sample(&[4, 5, 6], 2)] };
+    let mut batch = Batch { samples: vec![text_sample(&[101, 102, 103], 1), text_sample(&[104, 105, 106], 2)] };
     change(&mut batch);
     let plan = LayerPlan::uniform(model.config(), Keep::Tape);
     differentiate(&model, &batch, count, &plan, &mut Gradients::new()).unwrap_err()
@@ -31,7 +31,7 @@ fn bad_batches_are_typed_errors() {
 #[test]
 fn another_models_plan_is_an_error() {
     let model = load("tiny-dense");
-    let batch = Batch { samples: vec![text_sample(&[1, 2, 3], 1)] };
+    let batch = Batch { samples: vec![text_sample(&[101, 102, 103], 1)] };
     let mut plan = LayerPlan::uniform(model.config(), Keep::Tape);
     plan.text.pop();
     let error = differentiate(&model, &batch, 2, &plan, &mut Gradients::new()).unwrap_err();
@@ -53,9 +53,9 @@ fn a_loss_that_is_no_number_names_its_record() {
     embedding.weight = weight.map(|table| {
         let [_, hidden] = table.dims();
         let bad = burn::tensor::Tensor::full([1, hidden], f32::NAN, &table.device());
-        table.slice_assign([5..6, 0..hidden], bad).detach().require_grad()
+        table.slice_assign([105..106, 0..hidden], bad).detach().require_grad()
     });
-    let batch = Batch { samples: vec![text_sample(&[1, 2, 3], 1), text_sample(&[4, 5, 6], 2)] };
+    let batch = Batch { samples: vec![text_sample(&[101, 102, 103], 1), text_sample(&[104, 105, 106], 2)] };
     let plan = LayerPlan::uniform(model.config(), Keep::Tape);
     let error = differentiate(&model, &batch, 4, &plan, &mut Gradients::new()).unwrap_err();
     let StepError::Loss { loss, sources } = &error else { panic!("{error}") };

@@ -1,11 +1,10 @@
 //! Gradients by name, and how far two sets of them are from each other.
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::DType;
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use burn_kiln::Kiln;
-use qwen3_vl_burn::{LoadOptions, Qwen3Vl, checkpoint_name};
+use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use qwen3_vl_train::step::Gradients;
 use std::collections::BTreeMap;
 
@@ -25,31 +24,11 @@ pub fn load_as(checkpoint: &str, dtype: Option<DType>) -> Model {
 
 /// Each parameter's gradient by its name in checkpoints; parameters without one are left out.
 pub fn by_name(model: &Model, gradients: &Gradients<Inner>) -> BTreeMap<String, Vec<f32>> {
-    struct Reader<'a> {
-        path: Vec<String>,
-        gradients: &'a Gradients<Inner>,
-        found: BTreeMap<String, Vec<f32>>,
-    }
-    impl ModuleVisitor<Autodiff<Inner>> for Reader<'_> {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<Inner>, D>>) {
-            if let Some(grad) = self.gradients.get::<D>(param.id) {
-                assert_eq!(grad.shape(), param.lazy_shape());
-                let values = grad.cast(DType::F32).into_data().to_vec().unwrap();
-                self.found.insert(checkpoint_name(&self.path.join(".")), values);
-            }
-        }
-    }
-    let mut reader = Reader { path: Vec::new(), gradients, found: BTreeMap::new() };
-    model.visit(&mut reader);
-    reader.found
+    let mut found = BTreeMap::new();
+    gradients.for_each(model, |name, grad| {
+        found.insert(name.to_owned(), grad.to_vec().unwrap());
+    });
+    found
 }
 
 /// The largest difference, relative to the largest value of its tensor.

@@ -127,7 +127,8 @@ fn extra_gradients(layer: &LayerSizes, request: &PlanRequest) -> u64 {
     let fresh = if request.accumulates { trained.trained } else { 0 };
     // Stacks of experts are written one expert at a time, which copies a stack that is shared.
     let stacks = if layer.sparse { F32 * trained.elements } else { 0 };
-    fresh + stacks + F32 * trained.rounded
+    // A weight in fewer bits is converted for the product with the gradient.
+    fresh + stacks + F32 * (trained.rounded + trained.narrow)
 }
 
 /// Bytes of the loss: rows, logits of a chunk and, where the head trains, its gradient by chunks.
@@ -143,8 +144,10 @@ pub(super) fn loss(sizes: &ModelSizes, request: &PlanRequest, chunk: usize) -> u
         (true, false) => u64::from(request.accumulates),
         (true, true) => 2,
     };
+    // Its gradient before it is rounded, and the head converted to f32 for the product with the gradient.
     let rounded = if head_trains && sizes.all.rounded > 0 { head } else { 0 };
-    F32 * (rows + LOGIT_ARRAYS * chunk * vocab + tables * head + rounded)
+    let converted = if sizes.all.narrow > 0 { head } else { 0 };
+    F32 * (rows + LOGIT_ARRAYS * chunk * vocab + tables * head + rounded + converted)
 }
 
 /// Bytes of gradients of all parameters.

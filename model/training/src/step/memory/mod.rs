@@ -11,8 +11,9 @@
 //! keep it as the budget allows: the decoder's from the last one back, as those are the first to be done with theirs,
 //! then the tower's.
 //!
-//! Sizes are those of the default compositions: a backend with kernels of its own takes less. To the sum of what is
-//! computed here comes an allowance for the allocator ([`ALLOWANCE`]).
+//! Sizes are those of the default compositions: a backend with kernels of its own takes less. What a pool makes of them
+//! comes to that: sizes are rounded up ([`ALLOWANCE`]), and what one part of a step has freed does not serve the next,
+//! whose sizes are others, but stays ([`POOL_CAP`]).
 
 mod batch;
 mod cost;
@@ -33,8 +34,11 @@ use qwen3_vl_burn::Qwen3Vl;
 use timeline::Timeline;
 
 /// What is added to activations and temporaries: size classes of Kiln's pool are up to a quarter larger than what is
-/// asked for, and free blocks of one class do not serve another.
+/// asked for.
 const ALLOWANCE: f64 = 0.25;
+
+/// The most that Kiln's pool holds in free blocks, bytes (`kiln_kernels::memory::Pool::default_cap`).
+const POOL_CAP: u64 = 1 << 30;
 
 /// Positions whose logits exist at one time: the first of these that fits the budget.
 const CHUNKS: [usize; 6] = [512, 256, 128, 64, 32, 16];

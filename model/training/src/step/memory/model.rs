@@ -24,6 +24,8 @@ pub(super) struct ParameterSizes {
     pub largest: u64,
     /// Elements of those of adapters.
     pub adapters: u64,
+    /// Elements of the largest that is not f32.
+    pub narrow: u64,
 }
 
 impl ParameterSizes {
@@ -53,6 +55,9 @@ impl<B: Backend> ModuleVisitor<Autodiff<B>> for Measure {
         let elements = tensor.shape().num_elements() as u64;
         let bytes = elements * tensor.dtype().size() as u64;
         sizes.weights += bytes;
+        if tensor.dtype() != DType::F32 {
+            sizes.narrow = sizes.narrow.max(elements);
+        }
         if tensor.is_require_grad() {
             sizes.elements += elements;
             sizes.trained += bytes;

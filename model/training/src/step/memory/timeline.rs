@@ -3,12 +3,23 @@
 use super::cost::{self, LayerCost};
 use super::model::ModelSizes;
 use super::table::PlanRow;
-use super::{ALLOWANCE, PlanRequest};
+use super::{ALLOWANCE, POOL_CAP, PlanRequest};
 use crate::step::{Keep, LayerPlan};
+
+/// Parts of a step, whose temporaries have sizes of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Forward,
+    Loss,
+    Decoder,
+    Tower,
+    Update,
+}
 
 /// One moment of a step: what there is beside weights, gradients and moments.
 #[derive(Debug, Clone)]
 struct Moment {
+    phase: Phase,
     /// What happens.
     name: String,
     /// What layers keep, bytes.
@@ -31,12 +42,14 @@ pub(super) struct Timeline {
     moments: [u64; 2],
     /// The largest moment.
     largest: Moment,
+    /// What a pool holds of the other phases' temporaries.
+    held: u64,
 }
 
 impl Timeline {
     pub fn run(sizes: &ModelSizes, request: &PlanRequest, plan: &LayerPlan) -> Self {
         let mut moments = Vec::new();
-        let mut push = |name: String, kept, working| moments.push(Moment { name, kept, working });
+        let mut push = |phase, name: String, kept, working| moments.push(Moment { phase, name, kept, working });
         let hidden = 4 * (request.batch.tokens * sizes.text.hidden_size) as u64;
         let mergers = LayerCost::mergers(sizes, request);
         let mut kept = if sizes.mergers { mergers.tape } else { 0 };
@@ -64,16 +77,16 @@ impl Timeline {
             let (recorded, keep) = (sizes.blocks[index].recorded, plan.vision[index]);
             after_blocks.push(kept);
             kept += stays(recorded, keep, cost);
-            push(format!("block {index}"), kept, features + runs(recorded, keep, cost) + mergers.plain);
+            push(Phase::Forward, format!("block {index}"), kept, features + runs(recorded, keep, cost) + mergers.plain);
         }
         let mut after_layers = Vec::new();
         for (index, cost) in layers.iter().enumerate() {
             let (recorded, keep) = (sizes.layers[index].recorded, plan.text[index]);
             after_layers.push(kept);
             kept += stays(recorded, keep, cost);
-            push(format!("layer {index}"), kept, features + hidden + runs(recorded, keep, cost));
+            push(Phase::Forward, format!("layer {index}"), kept, features + hidden + runs(recorded, keep, cost));
         }
-        push("loss".to_owned(), kept, features + 2 * hidden + cost::loss(sizes, request, plan.loss_chunk));
+        push(Phase::Loss, "loss".to_owned(), kept, features + 2 * hidden + cost::loss(sizes, request, plan.loss_chunk));
         // Gradients of the features are there from the layers that they were added to until the tower takes them.
         let wanted = if sizes.mergers { features } else { 0 };
         let again = |keep: Keep, cost: &LayerCost| match keep {
@@ -83,24 +96,36 @@ impl Timeline {
         for (index, cost) in layers.iter().enumerate().filter(|(index, _)| sizes.layers[*index].recorded) {
             let keep = plan.text[index];
             let kept = after_layers[index] + stays(true, keep, cost);
-            push(format!("layer {index} in reverse"), kept, wanted + 2 * hidden + again(keep, cost));
+            push(Phase::Decoder, format!("layer {index} in reverse"), kept, wanted + 2 * hidden + again(keep, cost));
         }
         for (index, cost) in blocks.iter().enumerate().filter(|(index, _)| sizes.blocks[*index].recorded) {
             let keep = plan.vision[index];
             let kept = after_blocks[index] + stays(true, keep, cost);
-            push(format!("block {index} in reverse"), kept, wanted + mergers.backward + again(keep, cost));
+            push(
+                Phase::Tower,
+                format!("block {index} in reverse"),
+                kept,
+                wanted + mergers.backward + again(keep, cost),
+            );
         }
         for moment in &mut moments {
             let allowed = |bytes: u64| (bytes as f64 * (1.0 + ALLOWANCE)) as u64;
             (moment.kept, moment.working) = (allowed(moment.kept), allowed(moment.working));
         }
-        moments.push(Moment { name: "update".to_owned(), kept: 0, working: cost::update(sizes) });
-        let first = Moment { name: String::new(), kept: 0, working: 0 };
-        let largest = moments.into_iter().fold(first, |a, b| if b.bytes() > a.bytes() { b } else { a });
+        let update = Moment { phase: Phase::Update, name: "update".to_owned(), kept: 0, working: cost::update(sizes) };
+        moments.push(update.clone());
+        let largest = moments.iter().fold(&update, |a, b| if b.bytes() > a.bytes() { b } else { a }).clone();
+        // A forward pass has no sizes that its reverse has not.
+        let others = [Phase::Loss, Phase::Decoder, Phase::Tower, Phase::Update];
+        let most = |phase: Phase| {
+            moments.iter().filter(|moment| moment.phase == phase).map(|moment| moment.working).max().unwrap_or(0)
+        };
+        let held: u64 = others.into_iter().filter(|&phase| phase != largest.phase).map(most).sum();
         Self {
             weights: sizes.all.weights,
             gradients: cost::gradients(sizes, request),
             moments: cost::moments(sizes),
+            held: held.min(POOL_CAP),
             largest,
         }
     }
@@ -111,7 +136,7 @@ impl Timeline {
     }
 
     pub fn rows(&self) -> Vec<PlanRow> {
-        let Moment { name, kept, working } = &self.largest;
+        let Moment { name, kept, working, .. } = &self.largest;
         let row = |name: &str, bytes| PlanRow { name: name.to_owned(), bytes };
         let [moments, masters] = self.moments;
         [
@@ -121,6 +146,7 @@ impl Timeline {
             row("f32 copies of weights", masters),
             row("kept by layers", *kept),
             row(&format!("working memory ({name})"), *working),
+            row("free blocks of other sizes", self.held),
         ]
         .into_iter()
         .filter(|row| row.bytes > 0)

@@ -1,12 +1,10 @@
-//! Both directions of a pass.
+//! The decoder in both directions.
 
+use super::features::{FeatureGrads, Features};
 use super::inputs::{Inputs, upload};
 use super::layer::{Saved, Task, advance, retreat};
-use super::loss::{LossPass, LossTask, differentiate_loss, find_bad_records};
 use super::trains::{Wanted, trains};
-use super::vision::{Features, Tower};
-use super::{BatchLoss, Gradients, LayerPlan, StepError};
-use crate::data::Batch;
+use super::{Gradients, LayerPlan};
 use burn::module::AutodiffModule;
 use burn::tensor::Tensor;
 use burn_autodiff::Autodiff;
@@ -14,75 +12,8 @@ use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, Rotary, Trainin
 use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::text::LayerContext;
 
-/// Adds the gradients of a batch to `gradients`, and tells its loss. The sum over its targets is divided by `count`:
-/// the number of targets of all micro-batches of the step, so that what is accumulated is the gradient of their mean.
-///
-/// What trains is what requires a gradient in `model`. A batch without a target adds nothing.
-///
-/// # Errors
-/// [`StepError`]. After one, `gradients` may have those of some parameters and must not be used.
-pub fn differentiate<B: TrainingOps>(
-    model: &Qwen3Vl<Autodiff<B>>,
-    batch: &Batch,
-    count: usize,
-    plan: &LayerPlan,
-    gradients: &mut Gradients<B>,
-) -> Result<BatchLoss, StepError> {
-    check(model, count, plan)?;
-    let inputs = Inputs::new(batch, model.config())?;
-    gradients.sources.extend(batch.samples.iter().map(|sample| sample.source.clone()));
-    if inputs.targets.is_empty() {
-        return Ok(BatchLoss { sum: 0.0, targets: 0 });
-    }
-    B::scope(model.kernel_config(), || run(model, batch, inputs, count, plan, gradients))
-}
-
-fn check<B: TrainingOps>(model: &Qwen3Vl<Autodiff<B>>, count: usize, plan: &LayerPlan) -> Result<(), StepError> {
-    if model.streaming().is_some() {
-        return Err(StepError::Streamed);
-    }
-    if count == 0 {
-        return Err(StepError::NoTargets);
-    }
-    let (vision, text) = (model.visual.blocks.len(), model.language_model.layers.len());
-    let (planned_vision, planned_text) = (plan.vision.len(), plan.text.len());
-    if (planned_vision, planned_text) != (vision, text) {
-        return Err(StepError::Plan { planned_vision, planned_text, vision, text });
-    }
-    Ok(())
-}
-
-/// Forward and reverse.
-fn run<B: TrainingOps>(
-    model: &Qwen3Vl<Autodiff<B>>,
-    batch: &Batch,
-    mut inputs: Inputs,
-    count: usize,
-    plan: &LayerPlan,
-    gradients: &mut Gradients<B>,
-) -> Result<BatchLoss, StepError> {
-    let wanted = Wanted::new(model, inputs.pictures.is_some());
-    let mut tower = inputs.pictures.take().map(|pictures| Tower::new(model, pictures, &wanted, plan));
-    let features = tower.as_mut().map(Tower::forward);
-    let text = Decoder::new(model, &inputs, &wanted, plan);
-    let (hidden, saved) = text.forward(features);
-    let hidden_wanted = wanted.layers.last().is_some_and(|&wanted| wanted);
-    let task = LossTask { count, chunk: plan.loss_chunk, hidden_wanted };
-    let LossPass { loss, hidden } = differentiate_loss(model, hidden, &inputs, task, gradients);
-    if !loss.sum.is_finite() {
-        return Err(StepError::Loss { loss: loss.mean(), sources: find_bad_records(model, batch) });
-    }
-    if let Some(grad) = hidden {
-        let features = text.reverse(saved, grad, gradients);
-        if let Some(tower) = tower {
-            tower.reverse(features, gradients);
-        }
-    }
-    Ok(loss)
-}
-
 /// The decoder over one batch.
-struct Decoder<'a, B: TrainingOps> {
+pub(super) struct Decoder<'a, B: TrainingOps> {
     model: &'a Qwen3Vl<Autodiff<B>>,
     inputs: &'a Inputs,
     wanted: &'a Wanted,
@@ -90,14 +21,8 @@ struct Decoder<'a, B: TrainingOps> {
     rotary: Rotary<B>,
 }
 
-/// Gradients of the features that the tower gave, where they are wanted.
-pub(super) struct FeatureGrads<B: TrainingOps> {
-    pub features: Option<Tensor<B, 2>>,
-    pub deepstack: Vec<Option<Tensor<B, 2>>>,
-}
-
 impl<'a, B: TrainingOps> Decoder<'a, B> {
-    fn new(model: &'a Qwen3Vl<Autodiff<B>>, inputs: &'a Inputs, wanted: &'a Wanted, plan: &'a LayerPlan) -> Self {
+    pub fn new(model: &'a Qwen3Vl<Autodiff<B>>, inputs: &'a Inputs, wanted: &'a Wanted, plan: &'a LayerPlan) -> Self {
         let text = &model.language_model;
         let rotary = text.rotary.forward::<B>(&inputs.positions, &inputs.lengths, &model.device());
         Self { model, inputs, wanted, plan, rotary }
@@ -130,7 +55,7 @@ impl<'a, B: TrainingOps> Decoder<'a, B> {
 
     /// The rows behind the last layer, and what is kept.
     #[allow(clippy::type_complexity)] // a list beside a tensor
-    fn forward(&self, features: Option<Features<B>>) -> (Tensor<B, 3>, Vec<Saved<B, 3, 3>>) {
+    pub fn forward(&self, features: Option<Features<B>>) -> (Tensor<B, 3>, Vec<Saved<B, 3, 3>>) {
         let text = &self.model.language_model;
         let device = self.model.device();
         let ids = upload::<B>(self.inputs.ids.clone(), &device).unsqueeze();
@@ -156,7 +81,7 @@ impl<'a, B: TrainingOps> Decoder<'a, B> {
     }
 
     /// Back to the embedding; `grad` is that of the rows behind the last layer.
-    fn reverse(
+    pub fn reverse(
         &self,
         mut saved: Vec<Saved<B, 3, 3>>,
         mut grad: Tensor<B, 3>,
