@@ -6,3 +6,5 @@
 //! ```
 
 pub mod data;
+#[cfg(feature = "distributed")]
+pub mod distributed;
