@@ -8,3 +8,6 @@
 pub mod data;
 #[cfg(feature = "distributed")]
 pub mod distributed;
+pub mod optim;
+pub mod parameters;
+pub mod step;

@@ -26,10 +26,12 @@
 //! - Nothing is encrypted and nobody is authenticated: for networks that you trust.
 
 mod error;
+mod exchange;
 mod group;
 mod options;
 mod orchestrator;
 
 pub use error::DistributedError;
+pub use exchange::sum_gradients;
 pub use group::Group;
 pub use options::{HostPort, NodeOptions};
