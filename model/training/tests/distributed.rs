@@ -1,9 +1,18 @@
 //! Several processes on this machine: each node is this test program once more.
 #![cfg(feature = "distributed")]
 
+#[path = "fixture/mod.rs"]
+mod fixture;
+
 use burn::tensor::Tensor;
+use burn_autodiff::Autodiff;
 use burn_flex::Flex;
-use qwen3_vl_train::distributed::{DistributedError, Group, NodeOptions};
+use fixture::Case;
+use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
+use qwen3_vl_train::data::Batch;
+use qwen3_vl_train::distributed::{DistributedError, Group, NodeOptions, sum_gradients};
+use qwen3_vl_train::optim::clip_gradients;
+use qwen3_vl_train::step::{BatchLoss, Gradients, Keep, LayerPlan, differentiate};
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -69,6 +78,13 @@ fn node() {
             }
             println!("node says {:?}", group.gather(&[index as f32, 7.0]).unwrap());
         }
+        "gradients" => {
+            let case = ["text", "image"][index as usize];
+            let (model, mut gradients, loss) = run_step(vec![case], 1);
+            let loss = sum_gradients(&mut group, &model, &mut gradients, loss).unwrap();
+            let norm = clip_gradients(&model, &mut gradients, None).unwrap();
+            println!("node says {} {norm}", loss.mean());
+        }
         "agree" => {
             let error = group.agree(if index == 1 { 5 } else { 6 }, "the data").unwrap_err();
             println!("node says {error}");
@@ -133,6 +149,31 @@ fn sums_across_network_namespaces() {
     names.iter().for_each(|name| ip(&format!("netns del {name}")));
     for output in outputs {
         assert_eq!(said(&output), expected_sums(2), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Gradients of a fixture's cases in one batch.
+fn run_step(cases: Vec<&str>, count: usize) -> (Qwen3Vl<Autodiff<Flex>>, Gradients<Flex>, BatchLoss) {
+    let dir = fixture::folder("tiny-dense");
+    let model = Qwen3Vl::<Autodiff<Flex>>::load(dir, &Default::default(), LoadOptions::default()).unwrap();
+    let samples = cases.into_iter().zip(1..).map(|(case, record)| Case::open("tiny-dense", case).sample(record));
+    let batch = Batch { samples: samples.collect() };
+    let plan = LayerPlan::uniform(model.config(), Keep::Tape);
+    let mut gradients = Gradients::new();
+    let loss = differentiate(&model, &batch, count, &plan, &mut gradients).unwrap();
+    (model, gradients, loss)
+}
+
+#[test]
+fn gradients_of_two_nodes_are_those_of_one_batch() {
+    let all = run("gradients", 2);
+    let targets = ["text", "image"].map(|case| Case::open("tiny-dense", case).batch().targets()).iter().sum();
+    let (model, mut gradients, loss) = run_step(vec!["text", "image"], targets);
+    let expected = [loss.mean(), clip_gradients(&model, &mut gradients, None).unwrap()];
+    assert_eq!(all[0], all[1], "the same bits on both nodes");
+    let found: Vec<f64> = all[0][0].split(' ').map(|number| number.parse().unwrap()).collect();
+    for (found, expected) in found.into_iter().zip(expected) {
+        assert!((found - expected).abs() <= 1e-6 * expected, "{found}, expected {expected}");
     }
 }
 

@@ -91,7 +91,8 @@ impl<B: Backend> ModuleVisitor<Autodiff<B>> for Restore<'_, B> {
             return;
         }
         if let Some(sum) = self.sums.pop_front() {
-            self.gradients.params.register(param.id, sum.reshape(value.shape()) * self.factor);
+            let grad: Tensor<B, D> = sum.reshape(value.shape());
+            self.gradients.params.register(param.id, grad * self.factor);
         }
     }
 }
