@@ -28,7 +28,7 @@ struct Arguments {
     techniques: bool,
     /// Check training: the loss, gradients and their norms of each case that has them, with every layer's tape kept and
     /// with every layer computed twice
-    #[arg(long, conflicts_with = "techniques")]
+    #[arg(long, conflicts_with_all = ["techniques", "adapter"])]
     train: bool,
     #[command(flatten)]
     place: Place,

@@ -6,6 +6,8 @@
 //! ```
 
 pub mod data;
+#[cfg(feature = "distributed")]
+pub mod distributed;
 pub mod lora;
 pub mod optim;
 pub mod parameters;
