@@ -26,8 +26,9 @@ const RENAMED: [(&str, &str, &str); 4] = [
     (".mlp.Sparse.", ".mlp.", "as above"),
 ];
 
-/// The checkpoint's name of the parameter at `path`.
-fn checkpoint_name(path: &str) -> String {
+/// The checkpoint's name of the parameter at `path` in a [`Qwen3Vl`](crate::Qwen3Vl): the names of modules from a
+/// visitor, joined by dots.
+pub fn checkpoint_name(path: &str) -> String {
     RENAMED.iter().fold(path.to_owned(), |name, (module, stored, _reason)| {
         if module.starts_with('.') {
             name.replacen(module, stored, 1)

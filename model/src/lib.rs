@@ -29,6 +29,7 @@ pub use chat::{Chat, Reply};
 pub use checkpoint::Checkpoint;
 pub use config::Qwen3VlConfig;
 pub use error::{Error, Result};
+pub use fill::checkpoint_name;
 pub use inputs::{InputError, InputLayout, ModelInputs};
 pub use load::LoadOptions;
 pub use optimized::{apply_low_level_optimizations, undo_low_level_optimizations};

@@ -61,4 +61,9 @@ impl VisionConfig {
     pub fn position_grid_side(&self) -> usize {
         self.num_position_embeddings.isqrt()
     }
+
+    /// The DeepStack feature that is taken after block `block`, if one is.
+    pub fn tap_after(&self, block: usize) -> Option<usize> {
+        self.deepstack_visual_indexes.iter().position(|&tapped| tapped == block)
+    }
 }

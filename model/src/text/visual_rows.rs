@@ -40,8 +40,13 @@ impl VisualRows {
     }
 
     /// Adds the runs of a prompt whose first row is row `start` of the whole.
-    pub(crate) fn append(&mut self, other: &Self, start: usize) {
+    pub fn append(&mut self, other: &Self, start: usize) {
         self.runs.extend(other.runs.iter().map(|run| Run { start: start + run.start, length: run.length }));
+    }
+
+    /// Indices of the visual rows, in order.
+    pub fn indices(&self) -> impl Iterator<Item = usize> + '_ {
+        self.runs.iter().flat_map(|run| run.start..run.start + run.length)
     }
 
     /// Puts the features in the place of the visual rows.

@@ -20,4 +20,4 @@ pub use attention::VisionAttention;
 pub use block::{VisionBlock, VisionMlp};
 pub use merger::PatchMerger;
 pub use patch_embed::PatchEmbed;
-pub use tower::{VisionModel, VisionOutput};
+pub use tower::{VisionContext, VisionModel, VisionOutput};

@@ -11,7 +11,7 @@ use crate::streaming::{PartKind, StreamedWeights, Use};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
-use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig};
+use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, Rotary};
 use std::sync::Arc;
 
 /// The vision tower.
@@ -45,6 +45,15 @@ pub struct VisionOutput<B: Backend> {
     pub features: Tensor<B, 2>,
     /// DeepStack features of each tapped block, shaped like `features`: feature `i` is added after decoder layer `i`.
     pub deepstack: Vec<Tensor<B, 2>>,
+}
+
+/// What all blocks of a pass over the tower share.
+#[derive(Debug, Clone)]
+pub struct VisionContext<B: FusedOps> {
+    /// Angles of the patches.
+    pub rotary: Rotary<B>,
+    /// Where the frames end.
+    pub attention: AttentionOptions<B>,
 }
 
 impl VisionConfig {
@@ -109,23 +118,35 @@ impl<B: FusedOps> VisionModel<B> {
     /// # Panics
     /// When the rows don't fit the grids; [`ModelInputs::validate`](crate::ModelInputs::validate) checks them.
     pub fn forward(&self, patches: Tensor<B, 2>, grids: &[Grid], config: &KernelConfig) -> Result<VisionOutput<B>> {
-        let VisionConfig { spatial_merge_size: merge, .. } = *self.config;
         let device = patches.device();
-        let side = self.config.position_grid_side();
-        let positions = interpolate_positions(&self.pos_embed, grids, side, merge, &device, config);
-        let rotary = make_rotary(grids, self.config.head_dim(), merge, &device);
-        let segments = Some(list_frame_ends(grids));
-        let options = AttentionOptions { segments, kv_dtype: Some(self.kv_dtype), ..Default::default() };
-        let mut x = self.patch_embed.forward(patches.unsqueeze(), positions, config);
+        let VisionContext { rotary, attention } = self.context(grids, &device);
+        let mut x = self.embed(patches, grids, config);
         let mut deepstack = Vec::with_capacity(self.config.deepstack_visual_indexes.len());
         for index in 0..self.depth() {
-            x = self.block(index, &device)?.forward(x, &rotary, &options, config);
-            if let Some(tap) = self.config.deepstack_visual_indexes.iter().position(|&tapped| tapped == index) {
+            x = self.block(index, &device)?.forward(x, &rotary, &attention, config);
+            if let Some(tap) = self.config.tap_after(index) {
                 deepstack.push(self.tap(tap, &device)?.forward(x.clone(), config));
             }
         }
         let features = self.last_merger(&device)?.forward(x, config);
         Ok(VisionOutput { features, deepstack })
+    }
+
+    /// The rows that the first block gets: patches embedded, positions added.
+    ///
+    /// # Shapes
+    /// `patches` as [`VisionModel::forward`] takes them, output `[1, patches, hidden]`.
+    pub fn embed(&self, patches: Tensor<B, 2>, grids: &[Grid], config: &KernelConfig) -> Tensor<B, 3> {
+        let (side, merge) = (self.config.position_grid_side(), self.config.spatial_merge_size);
+        let positions = interpolate_positions(&self.pos_embed, grids, side, merge, &patches.device(), config);
+        self.patch_embed.forward(patches.unsqueeze(), positions, config)
+    }
+
+    /// What every block needs to know of the pictures.
+    pub fn context(&self, grids: &[Grid], device: &B::Device) -> VisionContext<B> {
+        let rotary = make_rotary(grids, self.config.head_dim(), self.config.spatial_merge_size, device);
+        let (segments, kv_dtype) = (Some(list_frame_ends(grids)), Some(self.kv_dtype));
+        VisionContext { rotary, attention: AttentionOptions { segments, kv_dtype, ..Default::default() } }
     }
 }
 

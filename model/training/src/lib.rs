@@ -6,3 +6,6 @@
 //! ```
 
 pub mod data;
+pub mod optim;
+pub mod parameters;
+pub mod step;

@@ -2,4 +2,4 @@
 
 mod sample;
 
-pub use sample::{Batch, Sample, Source};
+pub use sample::{Batch, IGNORED, Sample, Source};

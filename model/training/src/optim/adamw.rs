@@ -1,0 +1,183 @@
+//! AdamW over all parameters that train.
+
+use super::record::{AdamWRecord, MomentsRecord};
+use crate::parameters::Trainable;
+use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor, TensorPrimitive};
+use burn_autodiff::Autodiff;
+use burn_kiln_fusion::{AdamWOptions, AdamWState, KernelConfig, TrainingOps};
+use burn_optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The constants of AdamW. The defaults are PyTorch's.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdamWConfig {
+    /// Decay of the first moment.
+    pub beta_1: f64,
+    /// Decay of the second moment.
+    pub beta_2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay of matrices that have none of their own ([`AdamW::with_parameters`]).
+    pub weight_decay: f64,
+}
+
+impl Default for AdamWConfig {
+    fn default() -> Self {
+        Self { beta_1: 0.9, beta_2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// What is kept of a parameter between steps. Tensors are f32.
+#[derive(Debug, Clone)]
+pub(super) struct Moments<B: Backend> {
+    pub moment_1: B::FloatTensorPrimitive,
+    pub moment_2: B::FloatTensorPrimitive,
+    /// The parameter itself, where it is held in fewer bits: an update may be smaller than what those can tell.
+    pub master: Option<B::FloatTensorPrimitive>,
+    /// Steps that it took: a parameter without a gradient takes none, as in PyTorch.
+    pub step: u64,
+}
+
+/// AdamW (Loshchilov and Hutter 2019), as PyTorch computes it, by [`TrainingOps::adamw_step`].
+///
+/// Moments are f32; a parameter of another type has an f32 copy that is updated in its place, and is rounded from it.
+/// A parameter takes a step when it has a gradient.
+#[derive(Debug, Clone)]
+pub struct AdamW<B: Backend> {
+    pub(super) config: AdamWConfig,
+    pub(super) parameters: HashMap<ParamId, Trainable>,
+    pub(super) moments: HashMap<ParamId, Moments<B>>,
+    kernels: Arc<KernelConfig>,
+}
+
+impl<B: Backend> AdamW<B> {
+    /// Without moments. `kernels`: what the step's kernel may use, as the model's (`Qwen3Vl::kernel_config`).
+    pub fn new(config: AdamWConfig, kernels: &KernelConfig) -> Self {
+        let kernels = Arc::new(kernels.clone());
+        Self { config, parameters: HashMap::new(), moments: HashMap::new(), kernels }
+    }
+
+    /// Gives parameters their own learning rates and weight decays, and their names in
+    /// [saved](AdamW::save) state.
+    pub fn with_parameters(mut self, trainables: &[Trainable]) -> Self {
+        self.parameters = trainables.iter().map(|trainable| (trainable.parameter.id, trainable.clone())).collect();
+        self
+    }
+
+    /// The options of a parameter's step number `step`.
+    fn options(&self, id: ParamId, rank: usize, learning_rate: f64, step: u64) -> AdamWOptions {
+        let AdamWConfig { beta_1, beta_2, epsilon, weight_decay } = self.config;
+        let (rate, weight_decay) = match self.parameters.get(&id) {
+            Some(own) => (own.rate, own.weight_decay),
+            None => (1.0, if rank > 1 { weight_decay } else { 0.0 }),
+        };
+        AdamWOptions { learning_rate: learning_rate * rate, beta_1, beta_2, epsilon, weight_decay, step }
+    }
+}
+
+impl<B: TrainingOps> AdamW<B> {
+    /// One parameter's step.
+    fn update<const D: usize>(
+        &mut self,
+        id: ParamId,
+        parameter: Tensor<B, D>,
+        grad: Tensor<B, D>,
+        learning_rate: f64,
+    ) -> Tensor<B, D> {
+        let stored = parameter.dtype();
+        let zeros = || Tensor::<B, D>::zeros(parameter.shape(), (&parameter.device(), DType::F32));
+        let (moment_1, moment_2, master, step) = match self.moments.remove(&id) {
+            Some(Moments { moment_1, moment_2, master, step }) => (lift(moment_1), lift(moment_2), master, step + 1),
+            None => (zeros(), zeros(), None, 1),
+        };
+        let options = self.options(id, D, learning_rate, step);
+        let rounded = stored != DType::F32;
+        let exact = match master {
+            Some(master) => {
+                drop(parameter);
+                lift(master)
+            }
+            None => parameter.cast(DType::F32),
+        };
+        let state = AdamWState { moment_1, moment_2 };
+        let (exact, state) = B::adamw_step(exact, grad.cast(DType::F32), state, options, &self.kernels);
+        let parameter = if rounded { exact.clone().cast(stored) } else { exact.clone() };
+        let master = rounded.then(|| lower(exact));
+        let (moment_1, moment_2) = (lower(state.moment_1), lower(state.moment_2));
+        self.moments.insert(id, Moments { moment_1, moment_2, master, step });
+        parameter
+    }
+}
+
+fn lift<B: Backend, const D: usize>(primitive: B::FloatTensorPrimitive) -> Tensor<B, D> {
+    Tensor::from_primitive(TensorPrimitive::Float(primitive))
+}
+
+fn lower<B: Backend, const D: usize>(tensor: Tensor<B, D>) -> B::FloatTensorPrimitive {
+    tensor.into_primitive().tensor()
+}
+
+/// Updates each parameter that has a gradient.
+struct Updater<'a, B: Backend, G> {
+    optimizer: &'a mut AdamW<B>,
+    learning_rate: f64,
+    take: G,
+}
+
+/// Where a parameter's gradient comes from.
+trait Take<B: Backend> {
+    fn take<const D: usize>(&mut self, id: ParamId) -> Option<Tensor<B, D>>;
+}
+
+impl<B: Backend> Take<B> for GradientsParams {
+    fn take<const D: usize>(&mut self, id: ParamId) -> Option<Tensor<B, D>> {
+        self.remove(id)
+    }
+}
+
+impl<B: Backend> Take<B> for MultiGradientsParams {
+    fn take<const D: usize>(&mut self, id: ParamId) -> Option<Tensor<B, D>> {
+        self.remove(id).map(|(grad, _)| grad)
+    }
+}
+
+impl<B: TrainingOps, G: Take<B>> ModuleMapper<Autodiff<B>> for Updater<'_, B, G> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<Autodiff<B>, D>>) -> Param<Tensor<Autodiff<B>, D>> {
+        let Some(grad) = self.take.take::<D>(param.id) else { return param };
+        let (id, tensor, mapper) = param.consume();
+        let trains = tensor.is_require_grad();
+        let updated = self.optimizer.update(id, tensor.inner(), grad, self.learning_rate);
+        Param::from_mapped_value(id, Tensor::from_inner(updated).set_require_grad(trains), mapper)
+    }
+}
+
+impl<B: TrainingOps, M: AutodiffModule<Autodiff<B>>> Optimizer<M, Autodiff<B>> for AdamW<B> {
+    type Record = AdamWRecord;
+
+    fn step(&mut self, learning_rate: LearningRate, module: M, grads: GradientsParams) -> M {
+        module.map(&mut Updater { optimizer: self, learning_rate, take: grads })
+    }
+
+    fn step_multi(&mut self, learning_rate: LearningRate, module: M, grads: MultiGradientsParams) -> M {
+        module.map(&mut Updater { optimizer: self, learning_rate, take: grads })
+    }
+
+    fn to_record(&self) -> AdamWRecord {
+        AdamWRecord {
+            moments: self.moments.iter().map(|(id, moments)| (id.serialize(), moments.to_record())).collect(),
+        }
+    }
+
+    fn load_record(mut self, record: AdamWRecord) -> Self {
+        let device = B::Device::default();
+        let load =
+            |(id, moments): (String, MomentsRecord)| (ParamId::deserialize(&id), Moments::load(moments, &device));
+        self.moments = record.moments.into_iter().map(load).collect();
+        self
+    }
+}

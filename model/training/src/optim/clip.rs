@@ -1,0 +1,78 @@
+//! The norm of all gradients together, and clipping by it, as PyTorch's `clip_grad_norm_`.
+//!
+//! `norm = √ Σ g²` over all parameters; where it is above a limit, all are multiplied by `limit / (norm + 1e-6)`.
+
+use crate::step::{Gradients, StepError};
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::backend::Backend;
+use burn::tensor::{DType, Tensor};
+use burn_autodiff::Autodiff;
+
+/// Elements that are squared at a time: 16 MiB in f32. Their sum is f32, and that of the pieces f64: more of them would
+/// lose digits, and fewer need more calls.
+const PIECE: usize = 1 << 22;
+
+/// What PyTorch adds to the norm that it divides by.
+const EPSILON: f64 = 1e-6;
+
+/// The norm of the gradients of `model`'s parameters, which are scaled down to `limit` where it is larger.
+///
+/// # Errors
+/// [`StepError::GradientNorm`] where it is no number; then nothing is scaled.
+pub fn clip_gradients<B: Backend, M: Module<Autodiff<B>>>(
+    model: &M,
+    gradients: &mut Gradients<B>,
+    limit: Option<f64>,
+) -> Result<f64, StepError> {
+    let mut squares = Squares { gradients, sums: Vec::new() };
+    model.visit(&mut squares);
+    let norm = total(squares.sums).sqrt();
+    if !norm.is_finite() {
+        return Err(StepError::GradientNorm { norm, sources: gradients.sources.clone() });
+    }
+    match limit.map(|limit| limit / (norm + EPSILON)) {
+        Some(factor) if factor < 1.0 => model.visit(&mut Scale { gradients, factor }),
+        _ => {}
+    }
+    Ok(norm)
+}
+
+/// The sum of scalars that are still on the device, in f64.
+fn total<B: Backend>(sums: Vec<Tensor<B, 1>>) -> f64 {
+    if sums.is_empty() {
+        return 0.0;
+    }
+    Tensor::cat(sums, 0).into_data().iter::<f64>().sum()
+}
+
+/// The sum of squares of each gradient, by pieces.
+struct Squares<'a, B: Backend> {
+    gradients: &'a Gradients<B>,
+    sums: Vec<Tensor<B, 1>>,
+}
+
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for Squares<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let Some(grad) = self.gradients.get::<D>(param.id) else { return };
+        let length = grad.shape().num_elements();
+        let flat = grad.reshape([length]);
+        for start in (0..length).step_by(PIECE) {
+            let piece = flat.clone().narrow(0, start, PIECE.min(length - start)).cast(DType::F32);
+            self.sums.push((piece.clone() * piece).sum());
+        }
+    }
+}
+
+/// Multiplies each gradient.
+struct Scale<'a, B: Backend> {
+    gradients: &'a mut Gradients<B>,
+    factor: f64,
+}
+
+impl<B: Backend> ModuleVisitor<Autodiff<B>> for Scale<'_, B> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        if let Some(grad) = self.gradients.params.remove::<B, D>(param.id) {
+            self.gradients.params.register(param.id, grad * self.factor);
+        }
+    }
+}

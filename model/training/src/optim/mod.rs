@@ -1,0 +1,13 @@
+//! From gradients to new parameters: clipping, AdamW, learning rates over time.
+
+mod adamw;
+mod clip;
+mod record;
+mod schedule;
+mod state_file;
+
+pub use adamw::{AdamW, AdamWConfig};
+pub use clip::clip_gradients;
+pub use record::{AdamWRecord, MomentsRecord};
+pub use schedule::{Decay, Schedule};
+pub use state_file::StateError;
