@@ -1,6 +1,6 @@
 //! The error of the whole crate: one variant for each part of it, each holding that part's own typed error.
 
-pub use crate::checkpoint::CheckpointError;
+pub use crate::checkpoint::{AdapterError, CheckpointError};
 pub use crate::config::ConfigError;
 pub use crate::generate::GenerateError;
 pub use crate::grounding::GroundingError;
@@ -28,6 +28,9 @@ pub enum Error {
     /// The checkpoint's files are missing, damaged, or do not belong to the configuration.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// An adapter cannot be read, or doesn't fit the model.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// An `OptimizationConfig` with values out of range, or one that cannot be read.
     #[error(transparent)]
     Optimization(#[from] burn_kiln::ConfigError),

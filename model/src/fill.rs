@@ -26,7 +26,7 @@ const RENAMED: [(&str, &str, &str); 4] = [
     (".mlp.Sparse.", ".mlp.", "as above"),
 ];
 
-/// The checkpoint's name of the parameter at `path` in a [`Qwen3Vl`](crate::Qwen3Vl): the names of modules from a
+/// The checkpoint's name of the parameter or layer at `path` in a [`Qwen3Vl`](crate::Qwen3Vl): the names of modules from a
 /// visitor, joined by dots.
 pub fn checkpoint_name(path: &str) -> String {
     RENAMED.iter().fold(path.to_owned(), |name, (module, stored, _reason)| {

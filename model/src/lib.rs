@@ -1,5 +1,6 @@
 //! Qwen3-VL for Burn: images and text in, text out.
 
+mod adapted;
 mod chat;
 pub mod checkpoint;
 pub mod config;

@@ -4,7 +4,10 @@
 //! of lazy parameters made, and each parameter given its tensor: one at a time, and, where the backend takes the mapped
 //! bytes as they are, without a copy.
 
-use crate::checkpoint::{Checkpoint, EMBEDDING, LoadProgress, LoadStep, NoProgress, expected_tensors, find_adapter};
+use crate::checkpoint::{
+    Adapter, AdapterError, Checkpoint, EMBEDDING, ExpectedTensor, LoadProgress, LoadStep, NoProgress, expected_tensors,
+    find_adapter,
+};
 use crate::config::Qwen3VlConfig;
 use crate::fill::WeightSource;
 use crate::streaming::Limits;
@@ -13,7 +16,8 @@ use burn::tensor::DType;
 use burn_kiln::OptimizationConfig;
 use burn_kiln_fusion::FusedOps;
 use kiln_kernels::prefetch::Keep;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How a checkpoint is loaded.
 pub struct LoadOptions<'a> {
@@ -33,6 +37,8 @@ pub struct LoadOptions<'a> {
     pub read_ahead: bool,
     /// What is kept of the layers that were used; the default, unless it is compared with something.
     pub keep: Keep,
+    /// Folder of a PEFT adapter that is merged into the weights; see [`crate::checkpoint::Adapter`].
+    pub adapter: Option<PathBuf>,
 }
 
 impl Default for LoadOptions<'_> {
@@ -44,6 +50,7 @@ impl Default for LoadOptions<'_> {
             gpu_memory: None,
             read_ahead: true,
             keep: Keep::default(),
+            adapter: None,
         }
     }
 }
@@ -64,6 +71,13 @@ impl<'a> LoadOptions<'a> {
     /// At most `bytes` of weights on a card; see [`crate::streaming`].
     pub fn with_gpu_memory(mut self, bytes: u64) -> Self {
         self.gpu_memory = Some(bytes);
+        self
+    }
+
+    /// Merges the PEFT adapter in the folder `dir` into the weights as they are loaded: `W + s·B·A` in f32, rounded once to
+    /// what the weight is held in. The model is then as fast as without it.
+    pub fn with_adapter(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.adapter = Some(dir.into());
         self
     }
 
@@ -92,14 +106,16 @@ impl<B: FusedOps> Qwen3Vl<B> {
     /// write are read ([`Checkpoint::arranged_for`]), and surplus tensors passed over ([`Checkpoint::check`]).
     ///
     /// # Errors
-    /// [`ConfigError`](crate::config::ConfigError) and [`CheckpointError`](crate::checkpoint::CheckpointError); among
+    /// [`AdapterError`] of an adapter; [`ConfigError`](crate::config::ConfigError) and
+    /// [`CheckpointError`](crate::checkpoint::CheckpointError); among
     /// the latter `BackendDtype` for a dtype that the backend has not. With a memory limit,
     /// [`PrefetchError`](kiln_kernels::prefetch::PrefetchError) where it is too small, saying what would do; with a
     /// limit of a card's, [`CardError`](crate::streaming::CardError) too.
     pub fn load(dir: impl AsRef<Path>, device: &B::Device, options: LoadOptions<'_>) -> Result<Self> {
-        if find_adapter(dir.as_ref())? {
+        if find_adapter(dir.as_ref())? && options.adapter.is_none() {
             // HF would load it on top.
-            tracing::warn!(dir = %dir.as_ref().display(), "the folder has a PEFT adapter too: it is not loaded");
+            let dir = dir.as_ref().display();
+            tracing::warn!(%dir, "the folder has a PEFT adapter too: it is not loaded, unless it is given as one (--adapter)");
         }
         let config = Qwen3VlConfig::from_dir(dir.as_ref())?;
         let checkpoint = Checkpoint::open(dir)?;
@@ -123,8 +139,12 @@ impl<B: FusedOps> Qwen3Vl<B> {
         checkpoint.untie_distinct_head(&mut config)?;
         let expected = expected_tensors(&config);
         checkpoint.check(&expected)?;
+        let checkpoint = match &options.adapter {
+            Some(dir) => checkpoint.with_adapter(open_adapter(dir, &expected, &options)?),
+            None => checkpoint,
+        };
         let total = expected.iter().map(|tensor| checkpoint.stored_len(&tensor.name)).sum::<Result<u64>>()?;
-        let LoadOptions { dtype, mut progress, memory_limit, gpu_memory, read_ahead, keep } = options;
+        let LoadOptions { dtype, mut progress, memory_limit, gpu_memory, read_ahead, keep, .. } = options;
         let mut done = 0;
         let mut tell = |name: &str| {
             done += checkpoint.stored_len(name)?;
@@ -143,4 +163,16 @@ impl<B: FusedOps> Qwen3Vl<B> {
         };
         Ok(model.with_cache_dtype(cache_dtype))
     }
+}
+
+/// The adapter in `dir`, for a model of these tensors.
+fn open_adapter(dir: &Path, expected: &[ExpectedTensor], options: &LoadOptions<'_>) -> Result<Arc<Adapter>> {
+    let adapter = Adapter::open(dir)?;
+    adapter.check(expected)?;
+    // Its rows may be read from the files.
+    let limited = options.memory_limit.is_some() || options.gpu_memory.is_some();
+    if limited && adapter.pair("lm_head").is_some() {
+        return Err(AdapterError::LimitedHead { dir: dir.to_owned() }.into());
+    }
+    Ok(Arc::new(adapter))
 }

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::Qwen3VlConfig;
 use crate::inputs::ModelInputs;
-use crate::layers::{Linear, LinearConfig};
+use crate::layers::{DropoutPass, Linear, LinearConfig};
 use crate::prepared::PreparedPrompt;
 use crate::processor::Grid;
 use crate::streaming::{StreamReport, StreamedWeights};
@@ -45,6 +45,9 @@ pub struct Qwen3Vl<B: Backend> {
     /// In what keys and values are kept.
     #[module(skip)]
     cache_dtype: DType,
+    /// In which pass the dropout of its adapters is.
+    #[module(skip)]
+    dropout_pass: DropoutPass,
 }
 
 /// The positions of a prompt whose logits are wanted.
@@ -70,6 +73,7 @@ impl Qwen3VlConfig {
             config: Arc::new(self.clone()),
             kernels: Arc::new(KernelConfig::default()),
             cache_dtype: DType::F32,
+            dropout_pass: DropoutPass::default(),
         }
     }
 }
@@ -107,6 +111,15 @@ impl<B: Backend> Qwen3Vl<B> {
         self.cache_dtype = dtype;
         self.visual.kv_dtype = dtype;
         self
+    }
+
+    /// In which pass the dropout of its adapters is: [`DropoutPass::begin`] starts one. Without, nothing is dropped.
+    pub fn dropout_pass(&self) -> &DropoutPass {
+        &self.dropout_pass
+    }
+
+    pub(crate) fn set_dropout_pass(&mut self, pass: DropoutPass) {
+        self.dropout_pass = pass;
     }
 
     /// How a model with a [memory limit](crate::LoadOptions::with_memory_limit) gets on; `None` where all weights are

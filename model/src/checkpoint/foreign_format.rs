@@ -36,8 +36,8 @@ impl fmt::Display for ForeignFormat {
                  base_layer. or lora_), which is not supported: merge it (PEFT: merge_and_unload) and save the result",
             ),
             Self::Adapter => f.write_str(
-                "a PEFT adapter (adapter_config.json) without the weights of its base model, which is not supported: \
-                 merge it into that model (PEFT: merge_and_unload), save the result, and use its folder",
+                "a PEFT adapter (adapter_config.json) without the weights of its base model: give the folder of the base \
+                 model, and this one as its adapter (--model BASE --adapter THIS; in code LoadOptions::with_adapter)",
             ),
         }
     }

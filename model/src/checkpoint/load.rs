@@ -54,6 +54,9 @@ impl Checkpoint {
             }
             .into());
         }
+        if let Some(pair) = self.pair_of(name) {
+            return self.merged_data(bytes, (name, pair), target);
+        }
         let source = bytes.stored(name)?;
         if entry.dtype == Dtype::F8_E4M3 {
             let (_, to) = self.conversion(name, target)?;
@@ -116,7 +119,9 @@ impl Checkpoint {
             return Ok(assembly.shape.iter().product::<usize>() * to.size());
         }
         let entry = self.entry(name)?;
-        let as_it_lies = entry.dtype != Dtype::F8_E4M3 && from == to && entry.range.start.is_multiple_of(from.size());
+        let as_it_lies = entry.dtype != Dtype::F8_E4M3
+            && self.pair_of(name).is_none()
+            && from == to && entry.range.start.is_multiple_of(from.size());
         Ok(if as_it_lies { 0 } else { entry.shape.iter().product::<usize>() * to.size() })
     }
 

@@ -36,6 +36,10 @@ mod shards;
 mod stored;
 
 pub(crate) use adapter::find_adapter;
+pub use adapter::{
+    ADAPTER_WEIGHTS, Adapter, AdapterConfig, AdapterError, AdapterTargets, LoraPair, Pattern, PatternError, is_adaptable,
+    name_adapter_tensor,
+};
 pub use error::CheckpointError;
 pub(crate) use expected::{EMBEDDING, HEAD};
 pub use expected::{ExpectedTensor, expected_tensors};
@@ -57,6 +61,7 @@ use safetensors::Dtype;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// An opened checkpoint: its files mapped, its tensors known by name.
 ///
@@ -73,6 +78,8 @@ pub struct Checkpoint {
     assemblies: BTreeMap<String, Assembly>,
     /// How FP8 weights are scaled, if there are any.
     fp8: Option<Fp8Config>,
+    /// What is merged into its matrices as they are loaded.
+    adapter: Option<Arc<Adapter>>,
 }
 
 /// Where a tensor is.
@@ -97,6 +104,18 @@ impl Checkpoint {
     pub fn with_quantization(mut self, quantization: Option<Fp8Config>) -> Self {
         self.fp8 = quantization;
         self
+    }
+
+    /// The same checkpoint, into whose matrices `adapter` is merged as they are loaded: `W + s·B·A`, in f32 and rounded
+    /// once. [`Adapter::check`] must have found that it fits; tensors by rows and bytes don't have it.
+    pub(crate) fn with_adapter(mut self, adapter: Arc<Adapter>) -> Self {
+        self.adapter = Some(adapter);
+        self
+    }
+
+    /// What is merged into the tensor `name`.
+    fn pair_of(&self, name: &str) -> Option<&LoraPair> {
+        self.adapter.as_ref()?.pair_of(name)
     }
 
     /// The folder.

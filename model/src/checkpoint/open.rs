@@ -35,7 +35,7 @@ impl Checkpoint {
     }
 
     fn empty(dir: PathBuf) -> Self {
-        Self { dir, files: Vec::new(), entries: BTreeMap::new(), assemblies: BTreeMap::new(), fp8: None }
+        Self { dir, files: Vec::new(), entries: BTreeMap::new(), assemblies: BTreeMap::new(), fp8: None, adapter: None }
     }
 
     fn open_shards(dir: PathBuf, index_path: PathBuf) -> Result<Self, CheckpointError> {

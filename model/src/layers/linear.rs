@@ -1,11 +1,11 @@
-//! `y = x·Wᵀ + b`.
+//! `y = x·Wᵀ + b`, with or without an adapter.
 
-use super::{PackedSlot, WEIGHT_INITIALIZER};
+use super::{Lora, PackedSlot, WEIGHT_INITIALIZER};
 use burn::config::Config;
 use burn::module::{Initializer, Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{Epilogue, FusedOps, KernelConfig, Weight};
+use burn_kiln_fusion::{Epilogue, FusedOps, KernelConfig, LinearWeights, Weight};
 
 /// Sizes of a [`Linear`] layer.
 #[derive(Config, Debug)]
@@ -26,11 +26,12 @@ impl LinearConfig {
             weight: WEIGHT_INITIALIZER.init([self.d_output, self.d_input], device),
             bias: self.bias.then(|| Initializer::Zeros.init([self.d_output], device)),
             packed: PackedSlot::empty(),
+            lora: None,
         }
     }
 }
 
-/// `y = x·Wᵀ + b`, with `W` in the checkpoint's layout.
+/// `y = x·Wᵀ + b`, with `W` in the checkpoint's layout, and what an adapter adds where there is one.
 #[derive(Module, Debug)]
 pub struct Linear<B: Backend> {
     /// `[d_output, d_input]`; unlike `burn::nn::Linear`, not transposed, so that checkpoints load without a copy.
@@ -38,18 +39,20 @@ pub struct Linear<B: Backend> {
     /// `[d_output]`.
     pub bias: Option<Param<Tensor<B, 1>>>,
     packed: PackedSlot<B>,
+    /// An adapter beside the weight.
+    pub lora: Option<Lora<B>>,
 }
 
 impl<B: FusedOps> Linear<B> {
-    /// `x·Wᵀ + b`.
+    /// `x·Wᵀ + b`, and what the adapter adds.
     ///
     /// # Shapes
     /// `x` `[.., d_input]`, output `[.., d_output]`.
     pub fn forward<const D: usize>(&self, x: Tensor<B, D>, config: &KernelConfig) -> Tensor<B, D> {
-        <B as FusedOps>::linear(x, &self.weight(), Epilogue::bias(self.bias()), config)
+        self.run(x, None, config)
     }
 
-    /// `x·Wᵀ + b + residual`.
+    /// `x·Wᵀ + b + residual`, and what the adapter adds.
     ///
     /// # Shapes
     /// `x` `[.., d_input]`, `residual` and output `[.., d_output]`.
@@ -59,13 +62,47 @@ impl<B: FusedOps> Linear<B> {
         residual: Tensor<B, D>,
         config: &KernelConfig,
     ) -> Tensor<B, D> {
-        let epilogue = Epilogue { bias: self.bias(), activation: None, residual: Some(residual) };
-        <B as FusedOps>::linear(x, &self.weight(), epilogue, config)
+        self.run(x, Some(residual), config)
     }
 
-    /// The weight as the fused ops take it: packed where [`Linear::pack`] was called.
+    fn run<const D: usize>(
+        &self,
+        x: Tensor<B, D>,
+        residual: Option<Tensor<B, D>>,
+        config: &KernelConfig,
+    ) -> Tensor<B, D> {
+        let epilogue = Epilogue { bias: self.bias(), activation: None, residual };
+        match &self.lora {
+            None => <B as FusedOps>::linear(x, &self.weight(), epilogue, config),
+            Some(lora) => {
+                let base = <B as FusedOps>::linear(x.clone(), &self.weight(), epilogue, config);
+                lora.add(x, base, config)
+            }
+        }
+    }
+
+    /// Adds the adapter to the weight, `W + s·B·A` in f32 and rounded once to what the weight is held in, and takes it
+    /// away. A packed weight is unpacked. Nothing happens without an adapter.
+    pub fn merge(&mut self) {
+        let Some(lora) = self.lora.take() else { return };
+        self.unpack();
+        let delta = lora.delta();
+        let weight = self.weight.clone();
+        self.weight = weight.map(|weight| {
+            let (dtype, trains) = (weight.dtype(), weight.is_require_grad());
+            let merged = weight.cast(DType::F32) + delta;
+            merged.cast(dtype).detach().set_require_grad(trains)
+        });
+    }
+
+    /// The weight as the fused ops take it, without its adapter: packed where [`Linear::pack`] was called.
     pub fn weight(&self) -> Weight<B> {
         self.packed.weight(&self.weight)
+    }
+
+    /// What the fused ops take that know no adapter. `None` where there is one: then [`Linear::forward`] must run.
+    pub(crate) fn plain(&self) -> Option<LinearWeights<B>> {
+        self.lora.is_none().then(|| LinearWeights { weight: self.weight(), bias: self.bias() })
     }
 
     /// The bias, `[d_output]`.
@@ -106,6 +143,7 @@ mod tests {
             weight: Param::from_tensor(weight),
             bias: Some(Param::from_tensor(bias)),
             packed: burn::module::EmptyRecord,
+            lora: None,
         };
         (layer.load_record(record), Tensor::from_floats([[1.0, 0.0, -1.0]], &device))
     }

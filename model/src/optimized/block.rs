@@ -1,6 +1,6 @@
 //! What packing needs to know of a block: its weights, and how to make it on another backend.
 
-use crate::layers::{Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, RmsNorm, RmsNormConfig};
+use crate::layers::{Embedding, LayerNorm, LayerNormConfig, Linear, LinearConfig, Lora, RmsNorm, RmsNormConfig};
 use burn::module::Module;
 use burn::tensor::backend::Backend;
 use burn_kiln_fusion::{FusedOps, KernelConfig};
@@ -77,7 +77,10 @@ impl<B: Backend> Block<B> for Linear<B> {
 
     fn init_like<T: Backend<Device = B::Device>>(&self) -> Linear<T> {
         let [d_output, d_input] = self.weight.lazy_shape().dims();
-        LinearConfig::new(d_input, d_output).with_bias(self.bias.is_some()).init(&self.weight.lazy_device())
+        let config = LinearConfig::new(d_input, d_output).with_bias(self.bias.is_some());
+        let mut like = config.init(&self.weight.lazy_device());
+        like.lora = self.lora.as_ref().map(Lora::init_like);
+        like
     }
 
     fn visit_weights(&mut self, visit: &mut dyn FnMut(&str, WeightMut<'_, B>)) {

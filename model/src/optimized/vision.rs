@@ -58,9 +58,22 @@ impl<B: Backend> Block<B> for Qwen3Vl<B> {
 
     fn init_like<T: Backend<Device = B::Device>>(&self) -> Qwen3Vl<T> {
         let mut like = self.config().init(&self.device());
-        if let Some(stream) = self.stream() {
-            stream.thin_out(&mut like);
+        match self.stream() {
+            Some(stream) => stream.thin_out(&mut like),
+            // By their own sizes: they may have adapters.
+            None => {
+                like.visual.patch_embed.proj = self.visual.patch_embed.proj.init_like();
+                like.visual.blocks = self.visual.blocks.iter().map(Block::init_like).collect();
+                let mergers = like.visual.deepstack_merger_list.iter_mut().chain([&mut like.visual.merger]);
+                let own = self.visual.deepstack_merger_list.iter().chain([&self.visual.merger]);
+                for (like, own) in mergers.zip(own) {
+                    like.linear_fc1 = own.linear_fc1.init_like();
+                    like.linear_fc2 = own.linear_fc2.init_like();
+                }
+                like.language_model.layers = self.language_model.layers.iter().map(Block::init_like).collect();
+            }
         }
+        like.set_dropout_pass(self.dropout_pass().clone());
         like.with_cache_dtype(self.cache_dtype()).with_kernel_config(self.kernel_config().clone())
     }
 

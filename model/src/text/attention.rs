@@ -6,7 +6,7 @@ use crate::layers::{Linear, LinearConfig, RmsNorm, RmsNormConfig};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{FusedOps, HeadNorms, KvCache, LinearWeights, RotaryInputs};
+use burn_kiln_fusion::{FusedOps, HeadNorms, KvCache, RotaryInputs};
 
 /// Causal grouped-query attention with RMS norms on the heads of queries and keys, and rotary positions.
 #[derive(Module, Debug)]
@@ -58,9 +58,14 @@ impl<B: FusedOps> TextAttention<B> {
         caches: Vec<&mut KvCache<B>>,
     ) -> Tensor<B, 3> {
         let config = context.kernels;
-        let layers = [&self.q_proj, &self.k_proj, &self.v_proj]
-            .map(|layer| LinearWeights { weight: layer.weight(), bias: layer.bias() });
-        let [q, k, v] = B::norm_linears(x, &norm.norm(), layers, config);
+        let layers = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let [q, k, v] = match layers.map(Linear::plain) {
+            [Some(q), Some(k), Some(v)] => B::norm_linears(x, &norm.norm(), [q, k, v], config),
+            _ => {
+                let normed = norm.forward(x, config);
+                layers.map(|layer| layer.forward(normed.clone(), config))
+            }
+        };
         let inputs = RotaryInputs {
             q,
             k,

@@ -42,10 +42,16 @@ impl<B: FusedOps> GatedMlp<B> {
         norm: &RmsNorm<B>,
         config: &KernelConfig,
     ) -> Tensor<B, 3> {
-        let weights =
-            GatedMlpWeights { gate: self.gate_proj.weight(), up: self.up_proj.weight(), down: self.down_proj.weight() };
+        let layers = [&self.gate_proj, &self.up_proj, &self.down_proj];
+        if layers.iter().any(|layer| layer.lora.is_some()) {
+            let AddNorm { sum, normed } = B::add_norm(x, residual, norm.weight.val(), norm.epsilon, config);
+            let gate = self.gate_proj.forward(normed.clone(), config);
+            let up = self.up_proj.forward(normed, config);
+            return self.down_proj.forward_residual(B::silu(gate, config) * up, sum, config);
+        }
+        let [gate, up, down] = layers.map(Linear::weight);
         let norm = RmsWeights { gamma: norm.weight.val(), epsilon: norm.epsilon };
-        B::add_norm_mlp_gated(x, residual, &norm, &weights, config)
+        B::add_norm_mlp_gated(x, residual, &norm, &GatedMlpWeights { gate, up, down }, config)
     }
 }
 

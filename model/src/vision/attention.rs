@@ -43,7 +43,10 @@ impl<B: FusedOps> VisionAttention<B> {
         config: &KernelConfig,
     ) -> Tensor<B, 3> {
         let [_, patches, hidden] = x.dims();
-        let qkv = B::norm_linear(x.clone(), &norm.norm(), &self.qkv.weight(), self.qkv.bias(), config);
+        let qkv = match self.qkv.plain() {
+            Some(qkv) => B::norm_linear(x.clone(), &norm.norm(), &qkv.weight, qkv.bias, config),
+            None => self.qkv.forward(norm.forward(x.clone(), config), config),
+        };
         // [batch, patches, 3 · hidden] -> three views [batch, patches, hidden]
         let rows = |i: usize| qkv.clone().narrow(2, i * hidden, hidden);
         let inputs = RotaryInputs {

@@ -2,11 +2,11 @@
 
 use super::VisionAttention;
 use crate::config::{HiddenAct, VisionConfig};
-use crate::layers::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use crate::layers::{LayerNorm, LayerNormConfig, Linear, LinearConfig, run_plain_mlp};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{Activation, AttentionOptions, FusedOps, KernelConfig, PlainMlpWeights, Rotary};
+use burn_kiln_fusion::{Activation, AttentionOptions, FusedOps, KernelConfig, Rotary};
 
 /// `fc2(activation(fc1(x)))`.
 #[derive(Module, Debug)]
@@ -37,18 +37,12 @@ impl<B: FusedOps> VisionMlp<B> {
     /// # Shapes
     /// `x`, `residual` and output `[batch, patches, hidden]`.
     pub fn forward(&self, x: Tensor<B, 3>, residual: Tensor<B, 3>, config: &KernelConfig) -> Tensor<B, 3> {
-        let weights = PlainMlpWeights {
-            fc1: self.linear_fc1.weight(),
-            fc1_bias: self.linear_fc1.bias(),
-            fc2: self.linear_fc2.weight(),
-            fc2_bias: self.linear_fc2.bias(),
-            activation: match self.activation {
-                HiddenAct::Silu => Activation::Silu,
-                HiddenAct::GeluTanh => Activation::GeluTanh,
-                HiddenAct::Gelu => Activation::GeluErf,
-            },
+        let activation = match self.activation {
+            HiddenAct::Silu => Activation::Silu,
+            HiddenAct::GeluTanh => Activation::GeluTanh,
+            HiddenAct::Gelu => Activation::GeluErf,
         };
-        B::mlp_plain(x, &weights, Some(residual), config)
+        run_plain_mlp(x, [&self.linear_fc1, &self.linear_fc2], activation, Some(residual), config)
     }
 }
 

@@ -1,11 +1,11 @@
 //! From the patches of one token to a row of the text decoder's width.
 
 use crate::config::VisionConfig;
-use crate::layers::{LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use crate::layers::{LayerNorm, LayerNormConfig, Linear, LinearConfig, run_plain_mlp};
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn_kiln_fusion::{Activation, FusedOps, KernelConfig, PlainMlpWeights};
+use burn_kiln_fusion::{Activation, FusedOps, KernelConfig};
 
 /// A layer norm and a two-layer MLP with erf GELU on the patches of one token side by side.
 ///
@@ -53,13 +53,6 @@ impl<B: FusedOps> PatchMerger<B> {
         } else {
             self.norm.forward(x, config).reshape(shape)
         };
-        let weights = PlainMlpWeights {
-            fc1: self.linear_fc1.weight(),
-            fc1_bias: self.linear_fc1.bias(),
-            fc2: self.linear_fc2.weight(),
-            fc2_bias: self.linear_fc2.bias(),
-            activation: Activation::GeluErf,
-        };
-        B::mlp_plain(joined, &weights, None, config)
+        run_plain_mlp(joined, [&self.linear_fc1, &self.linear_fc2], Activation::GeluErf, None, config)
     }
 }

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod data;
+pub mod lora;
 pub mod optim;
 pub mod parameters;
 pub mod step;
