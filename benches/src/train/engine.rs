@@ -3,7 +3,6 @@
 use super::Result;
 use super::args::{Args, Recipe};
 use super::workload::{CLIP, LEARNING_RATE};
-use burn::tensor::DType;
 use burn_autodiff::Autodiff;
 use burn_kiln_fusion::TrainingOps;
 use burn_optim::Optimizer;
@@ -12,7 +11,7 @@ use qwen3_vl_train::data::Batch;
 use qwen3_vl_train::lora::{LoraConfig, attach};
 use qwen3_vl_train::optim::{AdamW, AdamWConfig, clip_gradients};
 use qwen3_vl_train::parameters::Selection;
-use qwen3_vl_train::step::{Gradients, Keep, LayerPlan, differentiate};
+use qwen3_vl_train::step::{BatchSize, Gradients, Keep, LayerPlan, MemoryPlan, PlanRequest, differentiate};
 use std::path::Path;
 use std::time::Instant;
 
@@ -28,7 +27,7 @@ pub struct Step {
 /// A model that trains on one sample.
 pub trait Trainer {
     /// What it is.
-    fn facts(&self) -> String;
+    fn facts(&self) -> Vec<String>;
     /// One step.
     fn step(&mut self) -> Result<Step>;
 }
@@ -40,7 +39,7 @@ pub struct Engine<B: TrainingOps> {
     optimizer: AdamW<B>,
     batch: Batch,
     plan: LayerPlan,
-    facts: String,
+    facts: Vec<String>,
 }
 
 impl<B: TrainingOps> Engine<B> {
@@ -62,20 +61,30 @@ impl<B: TrainingOps> Engine<B> {
                 (model, report.to_string())
             }
         };
-        let keep = if args.checkpointing { Keep::Input } else { Keep::Tape };
-        let plan = LayerPlan::uniform(model.config(), keep);
+        let budget = args.memory_limit.map(|limit| limit.as_u64());
+        let size = BatchSize::of(&batch);
+        let memory = MemoryPlan::new(&model, PlanRequest { batch: size, accumulates: false, budget })?;
+        let mut facts = vec![format!("{} {}, {facts}", type_name::<B>(), args.dtype.name())];
+        let plan = if args.checkpointing {
+            LayerPlan::uniform(model.config(), Keep::Input)
+        } else {
+            facts.push(format!("{} planned {:.2} GiB", type_name::<B>(), memory.total as f64 / (1u64 << 30) as f64));
+            memory.layers
+        };
         let optimizer = AdamW::new(AdamWConfig::default(), model.kernel_config());
-        let facts = format!("{} {}, {facts}", std::any::type_name::<B>(), type_name(args.dtype.burn()));
         Ok(Self { model: Some(model), optimizer, batch, plan, facts })
     }
 }
 
-fn type_name(dtype: DType) -> &'static str {
-    if dtype == DType::BF16 { "bf16" } else { "f32" }
+/// The backend's name without its modules.
+fn type_name<B>() -> String {
+    let name = std::any::type_name::<B>();
+    let parts = name.split('<').map(|part| part.rsplit("::").next().unwrap_or(part));
+    parts.collect::<Vec<_>>().join("<")
 }
 
 impl<B: TrainingOps> Trainer for Engine<B> {
-    fn facts(&self) -> String {
+    fn facts(&self) -> Vec<String> {
         self.facts.clone()
     }
 

@@ -35,7 +35,7 @@ pub fn serve(worker: Worker, args: &Args) -> Result<()> {
             writeln!(out, "{reply}")?;
             Ok(out.flush()?)
         };
-        say(json!({ "ready": true, "facts": [trainer.facts()] }))?;
+        say(json!({ "ready": true, "facts": trainer.facts() }))?;
         for line in std::io::stdin().lock().lines() {
             let reply = answer(&mut *trainer, &line?);
             say(reply.unwrap_or_else(|error| json!({ "error": error.to_string() })))?;

@@ -42,7 +42,8 @@ impl Workload {
         let side = (args.image_px as usize).div_ceil(unit) * vision.spatial_merge_size;
         let picture = if side > 0 { (side / vision.spatial_merge_size).pow(2) + 2 } else { 0 };
         let text = (args.tokens as usize).checked_sub(picture).filter(|&text| text > 1);
-        let text = text.ok_or_else(|| format!("a picture of {} px has {picture} tokens: --tokens must be more", args.image_px))?;
+        let text = text
+            .ok_or_else(|| format!("a picture of {} px has {picture} tokens: --tokens must be more", args.image_px))?;
         let marks = [config.vision_start_token_id, config.image_token_id, config.vision_end_token_id];
         let ids = marks.into_iter().min().unwrap_or(1).min(config.video_token_id).clamp(1, 10_000);
         let (merge, patch_dim) = (vision.spatial_merge_size, vision.patch_dim());
