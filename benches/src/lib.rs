@@ -25,6 +25,7 @@
 //! summary/       what the figures have to show
 //! planning/      products with and without plans
 //! gpu/           kernels on a card
+//! train/         steps of training against PyTorch and plain Burn
 //! sm61/          a decoder layer on a Pascal card, on paper, and weights that are sent to it
 //! cachegrind/     naive, tiled and blocked loops for a cache simulator
 //! ```
@@ -52,3 +53,4 @@ pub mod sm61;
 pub mod summary;
 pub mod table;
 pub mod torch;
+pub mod train;

@@ -56,6 +56,13 @@ fn find<'a>(info: &'a str, field: &str) -> Option<&'a str> {
     Some(line.split_once(':')?.1.trim())
 }
 
+/// The most resident memory of this process so far, mapped files included; `None` where the system does not tell.
+pub fn peak_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

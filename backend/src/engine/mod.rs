@@ -257,7 +257,9 @@ pub trait Engine: FusedOps {
     }
 
     /// `Σ x²`, `[1]`, f32.
-    fn try_sum_of_squares(x: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {}
+    fn try_sum_of_squares(x: &FloatTensor<Self>, config: &KernelConfig) -> Option<FloatTensor<Self>> {
+        None
+    }
 
     // Backward passes of linear layers and of what is made of them.
 

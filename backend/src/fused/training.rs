@@ -1,9 +1,14 @@
 //! [`TrainingOps`] on `Kiln<B>`: forwards and backward passes that reach a kernel. Those of linear layers and MLPs are the
 //! default compositions of parts (products, gradients of activations and biases), which reach kernels here.
 
-use super::{attention, gradients, layers, linear_backward, loss, moe, mlp};
+use super::{attention, gradients, layers, linear_backward, loss, mlp, moe};
 use crate::{Engine, Kiln};
-use burn_kiln_fusion::{Activation, ActivationGrads, AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward, AttentionGrads, AttentionInputs, AttentionOptions, DifferentiatedLoss, KernelConfig, LayerNormForward, LossForward, LossGrads, LossInputs, LossOptions, MoeGrads, MoeInputGrads, MoeOptions, MoeWeights, NormGrads, RmsNormForward, RmsWeights, Rotary, RowGrads, SiluMulGrads, TrainingOps, Weight, GatedMlpForward, GatedMlpWeights};
+use burn_kiln_fusion::{
+    Activation, ActivationGrads, AdamWOptions, AdamWState, AddNormForward, AddNormGrads, AttentionForward,
+    AttentionGrads, AttentionInputs, AttentionOptions, DifferentiatedLoss, GatedMlpForward, GatedMlpWeights,
+    KernelConfig, LayerNormForward, LossForward, LossGrads, LossInputs, LossOptions, MoeGrads, MoeInputGrads,
+    MoeOptions, MoeWeights, NormGrads, RmsNormForward, RmsWeights, Rotary, RowGrads, SiluMulGrads, TrainingOps, Weight,
+};
 use burn_tensor::{Int, Tensor};
 
 impl<B: Engine> TrainingOps for Kiln<B> {

@@ -3,7 +3,11 @@
 use burn::tensor::{DType, Distribution, Int, Tensor, activation};
 use burn_flex::Flex;
 use burn_kiln::{Kiln, OptimizationConfig};
-use burn_kiln_fusion::{Activation, AdamWOptions, AdamWState, AddNormForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps, GatedMlpForward, GatedMlpWeights, HeadNorms, LinearWeights, LossInputs, LossOptions, MoeOptions, MoeWeights, Norm, NormKind, PlainMlpWeights, QueryKey, Rotary, RotaryInputs, TrainingOps, Weight};
+use burn_kiln_fusion::{
+    Activation, AdamWOptions, AdamWState, AddNormForward, AttentionInputs, AttentionOptions, Epilogue, FusedOps,
+    GatedMlpForward, GatedMlpWeights, HeadNorms, LinearWeights, LossInputs, LossOptions, MoeOptions, MoeWeights, Norm,
+    NormKind, PlainMlpWeights, QueryKey, Rotary, RotaryInputs, TrainingOps, Weight,
+};
 use kiln_kernels::memory::{Pool, PooledBytes};
 use kiln_kernels::planning::{forget_plans, plan_file};
 

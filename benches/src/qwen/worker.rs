@@ -87,14 +87,7 @@ fn answer(runner: &mut dyn Runner, workload: &Workload, line: &str) -> Result<Va
             runner.configure(request["config"].as_str().unwrap_or_default())?;
             Ok(json!({}))
         }
-        "peak" => Ok(json!({ "bytes": peak_bytes() })),
+        "peak" => Ok(json!({ "bytes": crate::machine::peak_bytes() })),
         other => Err(format!("unknown request `{other}`").into()),
     }
-}
-
-/// The most resident memory of this process so far, mapped files included; `None` where the system does not tell.
-fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
