@@ -55,7 +55,8 @@ impl Adapter {
             }
         }
         if !left.is_empty() || all == 0 {
-            return Err(no_module(dir, left, all).into());
+            let count = left.len();
+            return Err(no_module(dir, left, [count, all]).into());
         }
         let pairs = read_pairs(&file, matrices, &config)?;
         Ok(Self { dir: dir.to_owned(), config, pairs })
@@ -77,7 +78,9 @@ impl Adapter {
         let strangers = self.pairs.keys().filter(|module| !weights.contains_key(module.as_str()));
         let strangers: Vec<String> = strangers.cloned().collect();
         if !strangers.is_empty() {
-            return Err(no_module(&self.dir, strangers, self.pairs.len()));
+            // Two tensors each.
+            let counts = [2 * strangers.len(), 2 * self.pairs.len()];
+            return Err(no_module(&self.dir, strangers, counts));
         }
         for (module, pair) in &self.pairs {
             let weight = weights.get(module.as_str()).copied().unwrap_or_default();
@@ -91,10 +94,11 @@ impl Adapter {
     }
 }
 
-fn no_module(dir: &Path, left: Vec<String>, all: usize) -> AdapterError {
-    let count = left.len();
-    let examples = left.into_iter().take(NAMED).map(|name| format!("`{name}`")).collect();
-    AdapterError::NoModule { dir: dir.to_owned(), left: count, all, examples, expected: MODULES }
+/// The error for tensors without a module: their names, or those of the modules that they are for; how many they are,
+/// and how many there are.
+fn no_module(dir: &Path, names: Vec<String>, [left, all]: [usize; 2]) -> AdapterError {
+    let examples = names.into_iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    AdapterError::NoModule { dir: dir.to_owned(), left, all, examples, expected: MODULES }
 }
 
 /// The two matrices of each module.
