@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for step in 1..=5 {
         let mut gradients = Gradients::new();
         let loss = differentiate(&model, &batch, batch.targets(), &plan, &mut gradients)?;
-        clip_gradients(&model, &mut gradients, Some(1.0))?;
+        clip_gradients(&model, &mut gradients, Some(1.0), model.kernel_config())?;
         model = optimizer.step(1e-3, model, gradients.params);
         println!("step {step}: loss {:.4}", loss.mean());
     }

@@ -93,7 +93,7 @@ impl<B: TrainingOps> Trainer for Engine<B> {
         let start = Instant::now();
         let mut gradients = Gradients::new();
         let loss = differentiate(&model, &self.batch, self.batch.targets(), &self.plan, &mut gradients)?;
-        clip_gradients(&model, &mut gradients, Some(CLIP))?;
+        clip_gradients(&model, &mut gradients, Some(CLIP), model.kernel_config())?;
         self.model = Some(self.optimizer.step(LEARNING_RATE, model, gradients.params));
         Ok(Step { seconds: start.elapsed().as_secs_f64(), loss: loss.mean() })
     }

@@ -82,7 +82,7 @@ fn node() {
             let case = ["text", "image"][index as usize];
             let (model, mut gradients, loss) = run_step(vec![case], 1);
             let loss = sum_gradients(&mut group, &model, &mut gradients, loss).unwrap();
-            let norm = clip_gradients(&model, &mut gradients, None).unwrap();
+            let norm = clip_gradients(&model, &mut gradients, None, model.kernel_config()).unwrap();
             println!("node says {} {norm}", loss.mean());
         }
         "agree" => {
@@ -169,7 +169,7 @@ fn gradients_of_two_nodes_are_those_of_one_batch() {
     let all = run("gradients", 2);
     let targets = ["text", "image"].map(|case| Case::open("tiny-dense", case).batch().targets()).iter().sum();
     let (model, mut gradients, loss) = run_step(vec!["text", "image"], targets);
-    let expected = [loss.mean(), clip_gradients(&model, &mut gradients, None).unwrap()];
+    let expected = [loss.mean(), clip_gradients(&model, &mut gradients, None, model.kernel_config()).unwrap()];
     assert_eq!(all[0], all[1], "the same bits on both nodes");
     let found: Vec<f64> = all[0][0].split(' ').map(|number| number.parse().unwrap()).collect();
     for (found, expected) in found.into_iter().zip(expected) {

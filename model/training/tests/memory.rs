@@ -123,7 +123,7 @@ fn measure(setting: Setting) {
             differentiate(&model, &batch, count, &plan.layers, &mut gradients).unwrap();
         }
         println!("step {step}: gradients at {} MiB", (status("VmHWM:").saturating_sub(before)) >> 20);
-        clip_gradients(&model, &mut gradients, Some(1.0)).unwrap();
+        clip_gradients(&model, &mut gradients, Some(1.0), model.kernel_config()).unwrap();
         model = optimizer.step(1e-4, model, gradients.params);
         println!("step {step}: done at {} MiB", (status("VmHWM:").saturating_sub(before)) >> 20);
     }

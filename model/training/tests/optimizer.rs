@@ -212,16 +212,16 @@ fn clipping_is_pytorchs() {
         gradients.get::<2>(layer.weight.id).unwrap().into_data().to_vec().unwrap()
     };
     for limit in [None, Some(norm + 1.0)] {
-        let found = clip_gradients(&layer, &mut gradients, limit).unwrap();
+        let found = clip_gradients(&layer, &mut gradients, limit, &KernelConfig::default()).unwrap();
         assert!((found - norm).abs() < 1e-6 * norm, "{found} {norm}");
         assert_eq!(read(&gradients), weight);
     }
-    clip_gradients(&layer, &mut gradients, Some(0.5)).unwrap();
+    clip_gradients(&layer, &mut gradients, Some(0.5), &KernelConfig::default()).unwrap();
     for (found, before) in read(&gradients).iter().zip(&weight) {
         let expected = f64::from(*before) * 0.5 / (norm + 1e-6);
         assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} {expected}");
     }
-    let after = clip_gradients(&layer, &mut gradients, None).unwrap();
+    let after = clip_gradients(&layer, &mut gradients, None, &KernelConfig::default()).unwrap();
     assert!((after - 0.5).abs() < 1e-5, "{after}");
 }
 
@@ -238,7 +238,7 @@ fn train(dtype: DType, steps: usize, keep: Keep) -> Vec<f64> {
     for _ in 0..steps {
         let mut gradients = Gradients::new();
         let loss = differentiate(&model, &batch, batch.targets(), &plan, &mut gradients).unwrap();
-        clip_gradients(&model, &mut gradients, Some(1.0)).unwrap();
+        clip_gradients(&model, &mut gradients, Some(1.0), model.kernel_config()).unwrap();
         model = optimizer.step(schedule.step(), model, gradients.params);
         losses.push(loss.mean());
     }

@@ -5,7 +5,7 @@ use super::record::{AdamWRecord, MomentsRecord};
 use crate::parameters::Trainable;
 use burn::module::{AutodiffModule, ModuleMapper, Param, ParamId};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor, TensorPrimitive};
+use burn::tensor::{Tensor, TensorPrimitive};
 use burn_autodiff::Autodiff;
 use burn_kiln_fusion::{AdamWOptions, AdamWState, KernelConfig, TrainingOps};
 use burn_optim::{GradientsParams, LearningRate, MultiGradientsParams, Optimizer};
@@ -66,7 +66,15 @@ impl<B: Backend> AdamW<B> {
             Some(own) => (own.rate, own.weight_decay),
             None => (1.0, if rank > 1 { weight_decay } else { 0.0 }),
         };
-        AdamWOptions { learning_rate: learning_rate * rate, beta_1, beta_2, epsilon, weight_decay, step }
+        AdamWOptions {
+            learning_rate: learning_rate * rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            weight_decay,
+            step,
+            grad_scale: 1.0,
+        }
     }
 }
 
@@ -79,26 +87,17 @@ impl<B: TrainingOps> AdamW<B> {
         grad: Tensor<B, D>,
         learning_rate: f64,
     ) -> Tensor<B, D> {
-        let stored = parameter.dtype();
-        let zeros = || Tensor::<B, D>::zeros(parameter.shape(), (&parameter.device(), DType::F32));
-        let (moment_1, moment_2, master, step) = match self.moments.remove(&id) {
-            Some(Moments { moment_1, moment_2, master, step }) => (lift(moment_1), lift(moment_2), master, step + 1),
-            None => (zeros(), zeros(), None, 1),
+        let (state, step) = match self.moments.remove(&id) {
+            Some(Moments { moment_1, moment_2, master, step }) => {
+                let state = AdamWState { moment_1: lift(moment_1), moment_2: lift(moment_2), master: master.map(lift) };
+                (state, step + 1)
+            }
+            None => (AdamWState::new(&parameter), 1),
         };
         let options = self.options(id, D, learning_rate, step);
-        let rounded = stored != DType::F32;
-        let exact = match master {
-            Some(master) => {
-                drop(parameter);
-                lift(master)
-            }
-            None => parameter.cast(DType::F32),
-        };
-        let state = AdamWState { moment_1, moment_2 };
-        let (exact, state) = B::adamw_step(exact, grad.cast(DType::F32), state, options, &self.kernels);
-        let parameter = if rounded { exact.clone().cast(stored) } else { exact.clone() };
-        let master = rounded.then(|| lower(exact));
-        let (moment_1, moment_2) = (lower(state.moment_1), lower(state.moment_2));
+        let (parameter, state) = B::adamw_step(parameter, grad, state, options, &self.kernels);
+        let AdamWState { moment_1, moment_2, master } = state;
+        let (moment_1, moment_2, master) = (lower(moment_1), lower(moment_2), master.map(lower));
         self.moments.insert(id, Moments { moment_1, moment_2, master, step });
         parameter
     }

@@ -4,27 +4,26 @@
 
 use crate::step::{Gradients, StepError};
 use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, Tensor};
 use burn_autodiff::Autodiff;
-
-/// Elements that are squared at a time: 16 MiB in f32. Their sum is f32, and that of the pieces f64: more of them would
-/// lose digits, and fewer need more calls.
-const PIECE: usize = 1 << 22;
+use burn_kiln_fusion::{KernelConfig, TrainingOps};
 
 /// What PyTorch adds to the norm that it divides by.
 const EPSILON: f64 = 1e-6;
 
-/// The norm of the gradients of `model`'s parameters, which are scaled down to `limit` where it is larger.
+/// The norm of the gradients of `model`'s parameters, which are scaled down to `limit` where it is larger. `kernels`:
+/// what the sums may use, as the model's (`Qwen3Vl::kernel_config`).
 ///
 /// # Errors
 /// [`StepError::GradientNorm`] where it is no number; then nothing is scaled.
-pub fn clip_gradients<B: Backend, M: Module<Autodiff<B>>>(
+pub fn clip_gradients<B: TrainingOps, M: Module<Autodiff<B>>>(
     model: &M,
     gradients: &mut Gradients<B>,
     limit: Option<f64>,
+    kernels: &KernelConfig,
 ) -> Result<f64, StepError> {
-    let mut squares = Squares { gradients, sums: Vec::new() };
+    let mut squares = Squares { gradients, kernels, sums: Vec::new() };
     model.visit(&mut squares);
     let norm = total(squares.sums).sqrt();
     if !norm.is_finite() {
@@ -45,21 +44,17 @@ fn total<B: Backend>(sums: Vec<Tensor<B, 1>>) -> f64 {
     Tensor::cat(sums, 0).into_data().iter::<f64>().sum()
 }
 
-/// The sum of squares of each gradient, by pieces.
+/// The sum of squares of each gradient.
 struct Squares<'a, B: Backend> {
     gradients: &'a Gradients<B>,
+    kernels: &'a KernelConfig,
     sums: Vec<Tensor<B, 1>>,
 }
 
-impl<B: Backend> ModuleVisitor<Autodiff<B>> for Squares<'_, B> {
+impl<B: TrainingOps> ModuleVisitor<Autodiff<B>> for Squares<'_, B> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
         let Some(grad) = self.gradients.get::<D>(param.id) else { return };
-        let length = grad.shape().num_elements();
-        let flat = grad.reshape([length]);
-        for start in (0..length).step_by(PIECE) {
-            let piece = flat.clone().narrow(0, start, PIECE.min(length - start)).cast(DType::F32);
-            self.sums.push((piece.clone() * piece).sum());
-        }
+        self.sums.push(B::sum_of_squares(grad, self.kernels));
     }
 }
 

@@ -273,7 +273,8 @@ impl<B: TrainingOps> Trainer<B> {
         if tokens == 0 {
             return Ok(None);
         }
-        let gradient_norm = clip_gradients(self.model(), &mut gradients, self.options.clip)?;
+        let gradient_norm =
+            clip_gradients(self.model(), &mut gradients, self.options.clip, self.model().kernel_config())?;
         let learning_rate = self.schedule.at(usize::try_from(self.state.step).unwrap_or(usize::MAX));
         let model = self.model.take().expect(THERE);
         self.model = Some(self.optimizer.step(learning_rate, model, gradients.params));

@@ -6,7 +6,7 @@ use super::layer::{Saved, Task, advance, retreat};
 use super::trains::{Wanted, trains};
 use super::{Gradients, LayerPlan};
 use burn::module::AutodiffModule;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use burn_autodiff::Autodiff;
 use burn_kiln_fusion::{AttentionOptions, FusedOps, KernelConfig, Rotary, TrainingOps};
 use qwen3_vl_burn::Qwen3Vl;
@@ -128,7 +128,8 @@ impl<'a, B: TrainingOps> Decoder<'a, B> {
             ids = rows.iter().map(|&row| ids[row as usize]).collect();
             grad = grad.select(0, upload(rows, &device));
         }
-        gradients.add_rows(weight.id, weight.lazy_shape()[0], upload(ids, &device), grad);
+        let ids = upload(ids, &device).unsqueeze();
+        gradients.add_rows(weight, ids, grad.cast(DType::F32).unsqueeze(), self.config());
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::data::Source;
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::backend::Backend;
-use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_autodiff::Autodiff;
+use burn_kiln_fusion::{KernelConfig, TrainingOps, Weight};
 use burn_optim::GradientsParams;
 use qwen3_vl_burn::checkpoint_name;
 use std::marker::PhantomData;
@@ -69,17 +70,25 @@ impl<B: Backend> Gradients<B> {
         self.params.register(id, sum);
     }
 
-    /// Adds `grad` to rows `ids` of the gradient of a table `[rows, hidden]`, which is f32 from then on. There is no
+    /// Adds `grad` to rows `ids` of the gradient of `table` `[rows, hidden]`, which is f32 from then on. There is no
     /// second table.
     ///
     /// # Shapes
-    /// `ids` `[n]`, `grad` `[n, hidden]`.
-    pub(super) fn add_rows(&mut self, id: ParamId, rows: usize, ids: Tensor<B, 1, Int>, grad: Tensor<B, 2>) {
-        let sum = match self.params.remove::<B, 2>(id) {
-            None => Tensor::zeros([rows, grad.dims()[1]], (&grad.device(), DType::F32)),
-            Some(sum) => sum.cast(DType::F32),
+    /// `ids` `[1, n]`, `grad` `[1, n, hidden]`, f32.
+    pub(super) fn add_rows(
+        &mut self,
+        table: &Param<Tensor<Autodiff<B>, 2>>,
+        ids: Tensor<B, 2, Int>,
+        grad: Tensor<B, 3>,
+        config: &KernelConfig,
+    ) where
+        B: TrainingOps,
+    {
+        let sum = match self.params.remove::<B, 2>(table.id) {
+            None => TrainingOps::embedding_backward(&Weight::Plain(table.val().inner()), ids, grad, config),
+            Some(sum) => B::add_embedding_backward(sum.cast(DType::F32), ids, grad, config),
         };
-        self.params.register(id, sum.select_assign(0, ids, grad.cast(DType::F32), IndexingUpdateOp::Add));
+        self.params.register(table.id, sum);
     }
 }
 

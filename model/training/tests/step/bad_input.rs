@@ -71,6 +71,6 @@ fn a_gradient_that_is_no_number_is_an_error() {
     gradients.sources.push(source(7));
     let norm = &model.language_model.norm.weight;
     gradients.add(norm.id, norm.val().inner() * f32::INFINITY);
-    let error = clip_gradients(&model, &mut gradients, Some(1.0)).unwrap_err();
+    let error = clip_gradients(&model, &mut gradients, Some(1.0), model.kernel_config()).unwrap_err();
     assert!(matches!(&error, StepError::GradientNorm { sources, .. } if *sources == [source(7)]), "{error}");
 }
