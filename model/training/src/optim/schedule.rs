@@ -115,7 +115,9 @@ mod tests {
     #[test]
     fn it_goes_on_where_it_was() {
         let mut schedule = Schedule::new(1.0, 2, 8, Decay::Cosine);
-        (0..3).for_each(|_| drop(schedule.step()));
+        for _ in 0..3 {
+            schedule.step();
+        }
         let record = schedule.to_record::<burn_flex::Flex>();
         let mut resumed = Schedule::new(1.0, 2, 8, Decay::Cosine).load_record::<burn_flex::Flex>(record);
         assert_eq!(resumed.step(), schedule.step());
