@@ -280,7 +280,7 @@ fn heads_by_chunks_with_their_gradients() {
                 for every in [1, 3, 100] {
                     let case = HeadCase::new(sizes, |i| i % every == 0 && (every < 100 || i > 0));
                     let share = 0.5;
-                    let (loss, sums, hidden, weight) = case.expect(share.into());
+                    let (loss, sums, hidden, weight) = case.expect(share);
                     let what = (&config.simd.isa, sizes, chunk, every);
                     for trained in [false, true] {
                         let (mut dh, mut dw) = (vec![f32::NAN; hidden.len()], vec![f32::NAN; weight.len()]);

@@ -60,9 +60,11 @@ pub(super) fn moe_input_backward<B: Engine>(
     }
 }
 
+/// Gradients of the tokens and of the router, and those of the experts.
+type Differentiated<B> = (MoeInputGrads<Kiln<B>>, Option<[FloatTensor<B>; 2]>);
+
 /// The gradients of the tokens and of the router, and those of the experts where they train; none where the engine
 /// declines. The router is a linear layer of its own.
-#[allow(clippy::type_complexity)]
 fn differentiate<B: Engine>(
     x: &Tensor<Kiln<B>, 2>,
     weights: &MoeWeights<Kiln<B>>,
@@ -70,7 +72,7 @@ fn differentiate<B: Engine>(
     grad: &Tensor<Kiln<B>, 2>,
     experts_train: bool,
     config: &KernelConfig,
-) -> Option<(MoeInputGrads<Kiln<B>>, Option<[FloatTensor<B>; 2]>)> {
+) -> Option<Differentiated<B>> {
     if !FusedGroup::Moe.is_on(&config.fusion) || x.dims()[0] == 0 {
         return None;
     }

@@ -61,9 +61,11 @@ pub fn moe_input_backward<B: TrainingOps>(
     grad: Tensor<B, 2>,
     config: &KernelConfig,
 ) -> MoeInputGrads<B> {
-    let sink: Option<fn(usize, Tensor<B, 2>, Tensor<B, 2>)> = None;
-    differentiate(x, weights, options, grad, sink, config)
+    differentiate(x, weights, options, grad, None::<Sink<B>>, config)
 }
+
+/// What takes the gradients of an expert's matrices.
+type Sink<B> = fn(usize, Tensor<B, 2>, Tensor<B, 2>);
 
 /// The gradients of the tokens and of the router; those of each chosen expert, of gate and up and of down, go to
 /// `sink`.
