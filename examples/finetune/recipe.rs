@@ -202,6 +202,8 @@ fn from_adapter(adapter: AdapterConfig) -> LoraConfig {
         dropout: adapter.dropout,
         targets: adapter.targets,
         rank_stabilized: adapter.rank_stabilized,
+        rank_pattern: adapter.rank_pattern,
+        alpha_pattern: adapter.alpha_pattern,
         seed: 0,
         base_model: None,
     }
