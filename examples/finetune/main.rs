@@ -9,7 +9,7 @@ mod train;
 
 use args::FinetuneArgs;
 use clap::Parser;
-use kiln_examples::{Error, program};
+use kiln_examples::program;
 use std::process::ExitCode;
 
 /// Fine-tune Qwen3-VL on your own conversations

@@ -181,7 +181,7 @@ fn lora(args: &FinetuneArgs, before: Option<&Recipe>, shown: bool) -> Result<Opt
     }
     let mut lora = match (before.and_then(|before| before.lora.clone()), &given.adapter) {
         (Some(lora), _) => lora,
-        (None, Some(dir)) => from_adapter(AdapterConfig::from_dir(dir).map_err(LoraError::from)?),
+        (None, Some(dir)) => LoraConfig::from_adapter(&AdapterConfig::from_dir(dir).map_err(LoraError::from)?, 0),
         (None, None) => LoraConfig { dropout: 0.05, ..LoraConfig::new(8, 32.0) },
     };
     lora.rank = given.lora_rank.unwrap_or(lora.rank);
@@ -193,18 +193,6 @@ fn lora(args: &FinetuneArgs, before: Option<&Recipe>, shown: bool) -> Result<Opt
     }
     lora.check()?;
     Ok(Some(lora))
-}
-
-fn from_adapter(adapter: AdapterConfig) -> LoraConfig {
-    LoraConfig {
-        rank: adapter.rank,
-        alpha: adapter.alpha,
-        dropout: adapter.dropout,
-        targets: adapter.targets,
-        rank_stabilized: adapter.rank_stabilized,
-        seed: 0,
-        base_model: None,
-    }
 }
 
 /// Ends of names, unless it is one regular expression.

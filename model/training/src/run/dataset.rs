@@ -77,57 +77,49 @@ impl TrainingData {
 
     /// The largest that a batch can be, whatever the order of the records.
     pub(super) fn largest_batch(&self, limit: BatchLimit) -> BatchSize {
-        let lengths = &self.lengths;
-        let column = |of: &dyn Fn(usize) -> Option<usize>| (0..lengths.len()).filter_map(of).collect::<Vec<_>>();
-        let tokens = column(&|record| lengths.tokens(record));
-        let targets = column(&|record| lengths.targets(record));
-        let patches = column(&|record| lengths.patches(record));
-        let most = |counts: &[usize]| match limit {
-            BatchLimit::Records(records) => {
-                let mut counts = counts.to_vec();
-                counts.sort_unstable_by(|a, b| b.cmp(a));
-                counts.iter().take(records).sum()
-            }
-            // As dense as the densest record.
-            BatchLimit::Tokens(limit) => {
-                let densest = counts.iter().zip(&tokens).map(|(&count, &tokens)| count as f64 / tokens.max(1) as f64);
-                let bound = densest.fold(0.0, f64::max) * limit as f64;
-                (bound.ceil() as usize).min(counts.iter().sum())
-            }
-        };
-        let longest = tokens.iter().copied().max().unwrap_or(0);
-        let frame = patches.iter().copied().max().unwrap_or(0);
-        BatchSize { tokens: most(&tokens), longest, patches: most(&patches), frame, targets: most(&targets) }
+        find_largest(&self.lengths, limit)
     }
+}
+
+fn find_largest(lengths: &Lengths, limit: BatchLimit) -> BatchSize {
+    let column = |of: &dyn Fn(usize) -> Option<usize>| (0..lengths.len()).filter_map(of).collect::<Vec<_>>();
+    let tokens = column(&|record| lengths.tokens(record));
+    let targets = column(&|record| lengths.targets(record));
+    let patches = column(&|record| lengths.patches(record));
+    let most = |counts: &[usize]| match limit {
+        BatchLimit::Records(records) => {
+            let mut counts = counts.to_vec();
+            counts.sort_unstable_by(|a, b| b.cmp(a));
+            counts.iter().take(records).sum()
+        }
+        // As dense as the densest record.
+        BatchLimit::Tokens(limit) => {
+            let densest = counts.iter().zip(&tokens).map(|(&count, &tokens)| count as f64 / tokens.max(1) as f64);
+            let bound = densest.fold(0.0, f64::max) * limit as f64;
+            (bound.ceil() as usize).min(counts.iter().sum())
+        }
+    };
+    let longest = tokens.iter().copied().max().unwrap_or(0);
+    let frame = patches.iter().copied().max().unwrap_or(0);
+    BatchSize { tokens: most(&tokens), longest, patches: most(&patches), frame, targets: most(&targets) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::options::TrainOptions;
     use super::*;
-    use qwen3_vl_burn::Qwen3VlProcessor;
 
     #[test]
     fn no_batch_is_larger_than_the_largest() {
-        let processor =
-            Qwen3VlProcessor::load(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny")).unwrap();
-        let data = TrainingData {
-            dataset: Arc::new(burn::data::dataset::InMemDataset::new(Vec::new())),
-            encoder: Arc::new(Encoder::new(processor, Default::default()).unwrap()),
-            lengths: Lengths::new((1..=40).map(|tokens| (10 + (7 * tokens) % 31, tokens % 5))),
-            loader: LoaderOptions::default(),
-        };
+        let lengths = Lengths::new((1..=40).map(|tokens| (10 + (7 * tokens) % 31, tokens % 5)));
         for limit in [BatchLimit::Records(3), BatchLimit::Records(99), BatchLimit::Tokens(64)] {
             let options = TrainOptions { batch: limit, ..TrainOptions::default() };
-            let largest = data.largest_batch(limit);
+            let largest = find_largest(&lengths, limit);
             for epoch in 0..5 {
-                let plan = data.plan(&options.plan(), epoch).unwrap();
+                let plan = BatchPlan::new(&lengths, &options.plan(), epoch).unwrap();
                 for batch in plan.iter() {
-                    let sum = |of: &dyn Fn(usize) -> Option<usize>| {
-                        batch.iter().map(|&record| of(record).unwrap()).sum::<usize>()
-                    };
-                    let (tokens, targets) =
-                        (sum(&|record| data.lengths.tokens(record)), sum(&|record| data.lengths.targets(record)));
+                    let tokens: usize = batch.iter().map(|&record| lengths.tokens(record).unwrap()).sum();
+                    let targets: usize = batch.iter().map(|&record| lengths.targets(record).unwrap()).sum();
                     assert!(tokens <= largest.tokens && targets <= largest.targets, "{limit:?} {largest:?}");
                 }
             }
