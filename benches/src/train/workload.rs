@@ -69,7 +69,7 @@ impl Workload {
             labels.push(i64::from(id));
         }
         let inputs = ModelInputs { input_ids: ids, images, ..ModelInputs::default() };
-        let source = Source { file: Arc::new(PathBuf::from("bench")), record: 1 };
+        let source = Source { file: Arc::new(PathBuf::from("bench")), record: 1, line: 1 };
         Batch { samples: vec![Sample { inputs, labels, source }] }
     }
 

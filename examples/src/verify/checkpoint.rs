@@ -7,8 +7,8 @@ use burn_kiln::OptimizationConfig;
 use burn_kiln::config::Technique;
 use burn_kiln_fusion::FusedOps;
 use burn_tensor::DType;
-use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::processor::ImageProcessor;
+use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use std::path::Path;
 
 /// The most memory that the weights in f32 may take, bytes, to which those of a mixture of experts in bf16 are

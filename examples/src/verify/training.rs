@@ -78,7 +78,7 @@ fn check_case<B: TrainingOps>(
 ) -> Result<(), Error> {
     let Some(expected) = case.floats("expect.loss")?.and_then(|loss| loss.first().copied()) else { return Ok(()) };
     let labels = case.integers("labels")?.ok_or_else(|| case.error("a loss, but no labels"))?;
-    let source = Source { file: Arc::new(case.path().to_owned()), record: 1 };
+    let source = Source { file: Arc::new(case.path().to_owned()), record: 1, line: 1 };
     let batch = Batch { samples: vec![Sample { inputs: case.inputs()?, labels, source }] };
     let plan = LayerPlan::uniform(model.config(), keep);
     let mut gradients = Gradients::new();

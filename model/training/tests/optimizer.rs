@@ -8,6 +8,7 @@ use burn::tensor::{DType, Tensor};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use burn_kiln::Kiln;
+use burn_kiln_fusion::KernelConfig;
 use burn_optim::lr_scheduler::LrScheduler;
 use burn_optim::{GradientsParams, Optimizer};
 use fixture::{Case, folder, text_sample};
