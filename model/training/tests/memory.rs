@@ -41,7 +41,13 @@ fn batch() -> Batch {
     let pixel_values = (0..grid.patches() * 1536).map(|i| (i % 255) as f32 / 127.0 - 1.0).collect();
     let images = ProcessedImages { pixel_values, grids: vec![grid] };
     let inputs = ModelInputs { input_ids, images, ..ModelInputs::default() };
-    Batch { samples: vec![Sample { inputs, labels, source: Source { file: Arc::new(PathBuf::from("a")), record: 1 } }] }
+    Batch {
+        samples: vec![Sample {
+            inputs,
+            labels,
+            source: Source { file: Arc::new(PathBuf::from("a")), record: 1, line: 1 },
+        }],
+    }
 }
 
 /// What is measured: what trains, in which type, how many batches a step, and a budget as a share of what lies between
