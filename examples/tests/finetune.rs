@@ -238,8 +238,8 @@ fn statuses_tell_what_was_wrong() {
 fn a_loss_that_is_no_number_ends_the_run() {
     let data = write_data();
     let (file, out) = (path(&data, "data.jsonl"), path(&data, "out"));
-    let wild = ["--lr", "1e38", "--warmup", "2", "--steps", "9", "--save-every", "1", "--clip", "0", "--train", "full"];
-    let (status, said) = fail(&short(&file, &out, &wild));
+    let wild = ["--parts", "text=1e38,merger", "--warmup", "2", "--steps", "9", "--save-every", "1", "--clip", "0"];
+    let (status, said) = fail(&short(&file, &out, &[&wild[..], &["--train", "full"]].concat()));
     assert_eq!(status, 1, "{said}");
     assert!(said.contains("data.jsonl:"), "{said}");
     assert!(checkpoints(&out).iter().all(|name| name.starts_with("step-")), "{:?}", checkpoints(&out));
