@@ -54,8 +54,8 @@ pub fn write_drawing(path: &Path, picture: &RgbImage) -> Result<(), Error> {
 
 /// What the system says, without the name of a temporary file, which means nothing to anybody.
 fn describe(error: &std::io::Error) -> String {
-    let inner = error.get_ref().and_then(|inner| inner.source());
-    inner.map_or_else(|| error.to_string(), ToString::to_string)
+    let text = error.to_string();
+    text.split(" at path ").next().unwrap_or(&text).to_owned()
 }
 
 /// A file that gets another name once it is whole; as readable as any other file, which a temporary one is not.

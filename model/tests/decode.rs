@@ -274,14 +274,14 @@ fn errors_name_the_file_and_its_kind() {
         text.strip_prefix(&format!("{}: ", path.display())).unwrap_or_else(|| panic!("{text}")).to_owned()
     };
     for (content, kind) in [
-        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIC (HEIF)"),
-        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "AVIF"),
-        (b"<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\"/>", "SVG"),
-        (b"%PDF-1.4", "PDF"),
-        (b"\xFF\x0A\0\0", "JPEG XL"),
+        (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "a HEIC (HEIF)"),
+        (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", "an AVIF"),
+        (b"<?xml version=\"1.0\"?><svg xmlns=\"http://www.w3.org/2000/svg\"/>", "an SVG"),
+        (b"%PDF-1.4", "a PDF"),
+        (b"\xFF\x0A\0\0", "a JPEG XL"),
     ] {
         let text = refuse(content);
-        assert!(text.starts_with(&format!("a {kind} file cannot be read as a picture")), "{text}");
+        assert!(text.starts_with(&format!("{kind} file cannot be read as a picture")), "{text}");
         assert!(text.contains("PNG"), "{text}");
     }
     assert!(refuse(b"abc").starts_with("3 bytes are no PNG"));

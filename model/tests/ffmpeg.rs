@@ -20,6 +20,9 @@ static ONE: Mutex<()> = Mutex::new(());
 /// What `ffprobe` says of two-by-one frames; `P` and `F` stand for the counts of packets and frames.
 const PROBE: &str = r#"{"streams":[{"width":2,"height":1,"r_frame_rate":"10/1","avg_frame_rate":"10/1","nb_read_packets":"P","nb_read_frames":"F"}]}"#;
 
+/// How a Matroska file begins: what programs are asked about is no text.
+const VIDEO: &[u8] = b"\x1a\x45\xdf\xa3";
+
 /// Stand-ins for FFmpeg's programs and a file for them.
 struct Fake {
     folder: tempfile::TempDir,
@@ -32,7 +35,7 @@ impl Fake {
     fn new(ffprobe: &str, ffmpeg: &str) -> Self {
         let guard = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("video.mp4"), "not looked at").unwrap();
+        fs::write(folder.path().join("video.mp4"), VIDEO).unwrap();
         let write = |name: &str, script: &str| {
             let path = folder.path().join(name);
             fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -107,7 +110,7 @@ fn names_are_no_options_and_no_protocols() {
         Fake::counting("4", "4", &format!("printf '%s\\n' \"$@\" > \"$(dirname \"$0\")/arguments\"\n{}", pipe(4)));
     for name in ["-y", "concat:a|b", "http:x", "a'b $(touch x);%03d.mp4"] {
         let path = fake.path(name);
-        fs::write(&path, "x").unwrap();
+        fs::write(&path, VIDEO).unwrap();
         open(&path, &fake.tools, &VideoOptions::default()).unwrap();
         let arguments = fs::read_to_string(fake.path("arguments")).unwrap();
         let arguments: Vec<&str> = arguments.lines().collect();
@@ -140,7 +143,7 @@ fn a_missing_program_is_named() {
 fn an_empty_path_has_no_program() {
     if std::env::var_os("KILN_TEST_EMPTY_PATH").is_some() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("video.mp4"), "x").unwrap();
+        fs::write(folder.path().join("video.mp4"), VIDEO).unwrap();
         let found = open(&folder.path().join("video.mp4"), &VideoTools::default(), &VideoOptions::default());
         let error = found.unwrap_err();
         assert!(

@@ -20,6 +20,7 @@ const VISION: [u32; 4] = [3, 4, 5, 6];
 const FIRST: u32 = 7;
 
 /// Writes a checkpoint that answers every prompt with `words`, each one token, and then ends.
+#[allow(dead_code)] // as below
 pub fn write(dir: &Path, words: &[&str]) {
     write_chain(dir, words, END);
 }

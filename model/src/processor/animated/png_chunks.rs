@@ -137,12 +137,14 @@ pub(super) fn count_row_bytes(data: &[u8], limits: &DecodeLimits) -> Result<usiz
         _ => 1,
     };
     let bits = u64::from(field(8).min(16)) * channels;
-    let count = |width: u64, height: u64| if width == 0 { 0 } else { height * ((width * bits).div_ceil(8) + 1) };
+    let count =
+        |width: u64, height: u64| if width == 0 { 0 } else { height.saturating_mul((width * bits).div_ceil(8) + 1) };
     let (width, height) = (u64::from(width), u64::from(height));
     let bytes = match field(12) {
         0 => count(width, height),
         _ => ADAM7.iter().fold(0, |sum, [x, y, dx, dy]| {
-            sum + count(width.saturating_sub(*x).div_ceil(*dx), height.saturating_sub(*y).div_ceil(*dy))
+            let pass = count(width.saturating_sub(*x).div_ceil(*dx), height.saturating_sub(*y).div_ceil(*dy));
+            u64::saturating_add(sum, pass)
         }),
     };
     limits.check(width as u32, height as u32, bytes)?;
