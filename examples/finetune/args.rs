@@ -50,6 +50,9 @@ pub struct FinetuneArgs {
     /// Where it runs.
     #[command(flatten)]
     pub machine: MachineArgs,
+    /// With whom.
+    #[command(flatten)]
+    pub nodes: NodeArgs,
 }
 
 /// What it begins with.
@@ -214,6 +217,29 @@ pub struct MachineArgs {
     /// what suits this machine
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// The other machines.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Several machines (feature `distributed`)")]
+pub struct NodeArgs {
+    /// The number of this process among those that train together, from 0. Each takes its share of the batches of a
+    /// step, so --accumulate is a multiple of --nodes; each has its own --out, and the same data and options
+    #[arg(long, value_name = "I", requires_all = ["nodes", "orchestrator"])]
+    pub node: Option<u32>,
+    /// How many there are
+    #[arg(long, value_name = "N", requires = "node")]
+    pub nodes: Option<u32>,
+    /// Where all of them reach node 0; it uses that port and the next one
+    #[arg(long, value_name = "HOST:PORT", requires = "node")]
+    pub orchestrator: Option<String>,
+    /// Where the others reach this one, at that port and the next one [default: this machine, two ports for each node
+    /// above the orchestrator's]
+    #[arg(long, value_name = "HOST:PORT", requires = "node")]
+    pub listen: Option<String>,
+    /// Seconds to wait for the others in a step before they count as lost
+    #[arg(long, value_name = "S", requires = "node", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub node_timeout: u32,
 }
 
 /// A count, so that a wrong one is blamed on its option.

@@ -2,6 +2,7 @@
 
 mod args;
 mod data;
+mod nodes;
 mod recipe;
 mod report;
 mod resume;

@@ -97,6 +97,19 @@ impl Recipe {
         let deterministic = args.machine.deterministic || before.is_some_and(|before| before.deterministic);
         Ok(Self { model, data, lora, adapter, selection, options, deterministic })
     }
+
+    /// What must be the same on all nodes that train together, as text: all but where files are.
+    #[cfg_attr(not(feature = "distributed"), expect(dead_code))]
+    pub fn shared(&self) -> String {
+        let mut same = self.clone();
+        same.model.path = None;
+        same.adapter = None;
+        (same.data.files, same.data.evaluation_file, same.data.media_root) = (Vec::new(), None, None);
+        if let Some(lora) = &mut same.lora {
+            lora.base_model = None;
+        }
+        serde_json::to_string(&same).unwrap_or_default()
+    }
 }
 
 fn options(args: &FinetuneArgs, before: Option<&TrainOptions>, shown: bool) -> TrainOptions {

@@ -3,7 +3,7 @@
 use crate::args::FinetuneArgs;
 use crate::recipe::Recipe;
 use crate::resume::Place;
-use crate::{data, report, resume};
+use crate::{data, nodes, report, resume};
 use burn_autodiff::Autodiff;
 use burn_flex::Flex;
 use burn_kiln::{Kiln, OptimizationConfig};
@@ -76,6 +76,7 @@ fn train(args: &FinetuneArgs, place: &backend::Place) -> Result<(), Error> {
         Some(Place { folder, checkpoint: None }) => trainer.with_folder(folder, output.clone())?,
         None => trainer,
     };
+    trainer = nodes::join(trainer, &args.nodes, &recipe)?;
     report::begin(&trainer, &recipe, records);
     note!("{}", trainer.plan_memory(args.machine.memory_limit.map(|limit| limit.as_u64()))?);
     let summary = Interrupt::install()?.watch(|cancel| trainer.run(&mut progress_bar(), &cancel))?;

@@ -251,9 +251,21 @@ fn run_code(error: &RunError) -> u8 {
         RunError::Lora(LoraError::Write { .. }) => 1,
         RunError::Lora(_) => 2,
         RunError::NotARun { .. } | RunError::Exists { .. } | RunError::NothingToResume { .. } => 2,
+        #[cfg(feature = "distributed")]
+        RunError::Nodes(error) => nodes_code(error),
         RunError::InUse { .. } | RunError::Changed { .. } => 2,
         RunError::Data(DataError::Option { .. } | DataError::Batch { .. }) => 2,
         RunError::Data(_) => 3,
+        _ => 1,
+    }
+}
+
+/// 2 for what was given wrongly, 1 for what others do.
+#[cfg(feature = "distributed")]
+fn nodes_code(error: &qwen3_vl_train::distributed::DistributedError) -> u8 {
+    use qwen3_vl_train::distributed::DistributedError::{Address, Disagreement, Index, Port};
+    match error {
+        Address { .. } | Index { .. } | Port { .. } | Disagreement { .. } => 2,
         _ => 1,
     }
 }

@@ -10,7 +10,7 @@ use burn_flex::Flex;
 use fixture::Case;
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use qwen3_vl_train::data::Batch;
-use qwen3_vl_train::distributed::{DistributedError, Group, NodeOptions, sum_gradients};
+use qwen3_vl_train::distributed::{DistributedError, Group, NodeOptions, StepNews, sum_gradients};
 use qwen3_vl_train::optim::clip_gradients;
 use qwen3_vl_train::step::{BatchLoss, Gradients, Keep, LayerPlan, differentiate};
 use std::net::TcpListener;
@@ -70,7 +70,7 @@ fn node() {
     let mut group = Group::<Flex>::join(options, device).unwrap();
     match words[0] {
         "sums" => {
-            group.agree(0x1234_5678_9abc_def0, "settings").unwrap();
+            group.agree("one text", "settings").unwrap();
             for round in 0..20 {
                 let values = [1.0 + index as f32, round as f32, 0.1];
                 let sum = group.sum(Tensor::from_floats(values, &device)).unwrap();
@@ -80,13 +80,15 @@ fn node() {
         }
         "gradients" => {
             let case = ["text", "image"][index as usize];
-            let (model, mut gradients, loss) = run_step(vec![case], 1);
-            let loss = sum_gradients(&mut group, &model, &mut gradients, loss).unwrap();
+            let (model, mut gradients, loss) = run_step(vec![case], count_targets());
+            let news = StepNews { loss, ends: index == 1 };
+            let StepNews { loss, ends } = sum_gradients(&mut group, &model, &mut gradients, news).unwrap();
+            assert!(ends, "node 1 is asked to end");
             let norm = clip_gradients(&model, &mut gradients, None, model.kernel_config()).unwrap();
             println!("node says {} {norm}", loss.mean());
         }
         "agree" => {
-            let error = group.agree(if index == 1 { 5 } else { 6 }, "the data").unwrap_err();
+            let error = group.agree(if index == 1 { "five" } else { "six" }, "the data").unwrap_err();
             println!("node says {error}");
         }
         "lost" => {
@@ -164,11 +166,14 @@ fn run_step(cases: Vec<&str>, count: usize) -> (Qwen3Vl<Autodiff<Flex>>, Gradien
     (model, gradients, loss)
 }
 
+fn count_targets() -> usize {
+    ["text", "image"].map(|case| Case::open("tiny-dense", case).batch().targets()).iter().sum()
+}
+
 #[test]
 fn gradients_of_two_nodes_are_those_of_one_batch() {
     let all = run("gradients", 2);
-    let targets = ["text", "image"].map(|case| Case::open("tiny-dense", case).batch().targets()).iter().sum();
-    let (model, mut gradients, loss) = run_step(vec!["text", "image"], targets);
+    let (model, mut gradients, loss) = run_step(vec!["text", "image"], count_targets());
     let expected = [loss.mean(), clip_gradients(&model, &mut gradients, None, model.kernel_config()).unwrap()];
     assert_eq!(all[0], all[1], "the same bits on both nodes");
     let found: Vec<f64> = all[0][0].split(' ').map(|number| number.parse().unwrap()).collect();

@@ -212,6 +212,13 @@ impl Shared {
             }
             if step <= state.first.saturating_add(self.ahead) {
                 let records = self.plan.get(step)?;
+                if records.is_empty() {
+                    // Another node's.
+                    state.batches.push_back(Vec::new());
+                    state.next = (step + 1, 0);
+                    self.changed.notify_all();
+                    continue;
+                }
                 if place == 0 {
                     state.batches.push_back(records.iter().map(|_| None).collect());
                 }

@@ -11,11 +11,21 @@ use std::collections::VecDeque;
 /// Elements that travel together: many small parameters in one round, a large one in few.
 const BUCKET: usize = 1 << 24;
 
-/// Replaces the gradients of this node by those of the mean over the targets of all nodes, and tells the loss of all.
+/// What is known of a step beside its gradients.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepNews {
+    /// Of this node's batches; of all nodes' when it comes back.
+    pub loss: BatchLoss,
+    /// Whether this node is asked to end; whether any is.
+    pub ends: bool,
+}
+
+/// Replaces the gradients of this node by their sum over all nodes, and tells the loss of all, and whether one of them is
+/// asked to end: all end after the same step.
 ///
-/// They must be of a sum, not of a mean: [`differentiate`](crate::step::differentiate) with a `count` of 1. What trains
-/// is what requires a gradient in `model`, the same on all nodes; a parameter without a gradient here counts as 0.
-/// A step for which no node has a target gives zeros.
+/// Each node's are of its own batches, divided by the targets of all nodes
+/// ([`differentiate`](crate::step::differentiate)'s `count`). What trains is what requires a gradient in `model`, the
+/// same on all nodes; a parameter without a gradient here counts as 0.
 ///
 /// # Errors
 /// As [`Group::sum`]; the gradients are of no more use then.
@@ -23,9 +33,9 @@ pub fn sum_gradients<B: Backend, M: Module<Autodiff<B>>>(
     group: &mut Group<B>,
     model: &M,
     gradients: &mut Gradients<B>,
-    loss: BatchLoss,
-) -> Result<BatchLoss, DistributedError> {
-    let loss = sum_loss(group, loss)?;
+    news: StepNews,
+) -> Result<StepNews, DistributedError> {
+    let news = share_news(group, news)?;
     let mut flat = Flatten { gradients, all: VecDeque::new() };
     model.visit(&mut flat);
     let mut all = flat.all;
@@ -41,20 +51,20 @@ pub fn sum_gradients<B: Backend, M: Module<Autodiff<B>>>(
         let sum = group.sum(Tensor::cat(bucket, 0))?;
         sums.extend(sum.split_with_sizes(lengths, 0));
     }
-    let factor = 1.0 / loss.targets.max(1) as f64;
-    model.visit(&mut Restore { gradients, sums, factor });
-    Ok(loss)
+    model.visit(&mut Restore { gradients, sums });
+    Ok(news)
 }
 
 /// Sum of losses and number of targets, in pieces that f32 holds.
-fn sum_loss<B: Backend>(group: &mut Group<B>, loss: BatchLoss) -> Result<BatchLoss, DistributedError> {
+fn share_news<B: Backend>(group: &mut Group<B>, news: StepNews) -> Result<StepNews, DistributedError> {
+    let StepNews { loss, ends } = news;
     let high = loss.sum as f32;
     let low = (loss.sum - f64::from(high)) as f32;
     let [thousands, ones] = [loss.targets >> 12, loss.targets & 0xfff].map(|part| part as f32);
-    let all = group.gather(&[high, low, thousands, ones])?;
+    let all = group.gather(&[high, low, thousands, ones, f32::from(u8::from(ends))])?;
     let sum = all.iter().map(|node| f64::from(node[0]) + f64::from(node[1])).sum();
     let targets = all.iter().map(|node| ((node[2] as usize) << 12) + node[3] as usize).sum();
-    Ok(BatchLoss { sum, targets })
+    Ok(StepNews { loss: BatchLoss { sum, targets }, ends: all.iter().any(|node| node[4] != 0.0) })
 }
 
 /// The gradients of what trains, one after the other.
@@ -81,7 +91,6 @@ impl<B: Backend> ModuleVisitor<Autodiff<B>> for Flatten<'_, B> {
 struct Restore<'a, B: Backend> {
     gradients: &'a mut Gradients<B>,
     sums: VecDeque<Tensor<B, 1>>,
-    factor: f64,
 }
 
 impl<B: Backend> ModuleVisitor<Autodiff<B>> for Restore<'_, B> {
@@ -92,7 +101,7 @@ impl<B: Backend> ModuleVisitor<Autodiff<B>> for Restore<'_, B> {
         }
         if let Some(sum) = self.sums.pop_front() {
             let grad: Tensor<B, D> = sum.reshape(value.shape());
-            self.gradients.params.register(param.id, grad * self.factor);
+            self.gradients.params.register(param.id, grad);
         }
     }
 }

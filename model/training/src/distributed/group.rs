@@ -74,11 +74,12 @@ impl<B: Backend> Group<B> {
         Ok(all.chunks(values.len().max(1)).map(<[f32]>::to_vec).collect())
     }
 
-    /// Checks that all nodes have the same `fingerprint`, of `what`.
+    /// Checks that all nodes have the same `text`, which says `what`: its length and CRC-32 go around.
     ///
     /// # Errors
     /// [`DistributedError::Disagreement`], which names the first node that differs; as [`Group::sum`].
-    pub fn agree(&mut self, fingerprint: u64, what: &'static str) -> Result<(), DistributedError> {
+    pub fn agree(&mut self, text: &str, what: &'static str) -> Result<(), DistributedError> {
+        let fingerprint = (text.len() as u64) << 32 | u64::from(crc32fast::hash(text.as_bytes()));
         // Pieces of 16 bits: f32 holds them exactly.
         let pieces: [f32; 4] = std::array::from_fn(|i| f32::from((fingerprint >> (16 * i)) as u16));
         let all = self.gather(&pieces)?;

@@ -32,6 +32,6 @@ mod options;
 mod orchestrator;
 
 pub use error::DistributedError;
-pub use exchange::sum_gradients;
+pub use exchange::{StepNews, sum_gradients};
 pub use group::Group;
 pub use options::{HostPort, NodeOptions};

@@ -30,6 +30,10 @@ pub enum RunError {
         /// The file that marks one.
         manifest: &'static str,
     },
+    /// Several nodes that cannot go on together.
+    #[cfg(feature = "distributed")]
+    #[error(transparent)]
+    Nodes(#[from] crate::distributed::DistributedError),
     /// A folder with a run, where a new one was asked for.
     #[error("{} has a run already, at step {step}: resume it, or name another folder", path.display())]
     Exists {

@@ -22,6 +22,8 @@ use super::recording::Recording;
 use super::save::{Output, read_checkpoint};
 use super::state::RunState;
 use crate::data::{BatchPlan, DataError, Loaded};
+#[cfg(feature = "distributed")]
+use crate::distributed::{Group, StepNews, sum_gradients};
 use crate::optim::{AdamW, Schedule, clip_gradients};
 use crate::parameters::{Selection, Trainable};
 use crate::step::{BatchLoss, Gradients, Keep, LayerPlan, MemoryPlan, PlanRequest, differentiate, evaluate};
@@ -52,6 +54,11 @@ pub struct Trainer<B: TrainingOps> {
     /// The number of the last step.
     last: u64,
     recording: Option<Recording>,
+    /// The other nodes, where there are any.
+    #[cfg(feature = "distributed")]
+    group: Option<Group<B>>,
+    /// Whether the run is to be broken off after the step at hand, here or on another node.
+    ends: bool,
 }
 
 /// How a run has ended.
@@ -107,6 +114,9 @@ impl<B: TrainingOps> Trainer<B> {
             state: RunState::default(),
             last,
             recording: None,
+            #[cfg(feature = "distributed")]
+            group: None,
+            ends: false,
         })
     }
 
@@ -114,6 +124,20 @@ impl<B: TrainingOps> Trainer<B> {
     pub fn with_evaluation(mut self, data: TrainingData) -> Self {
         self.evaluation = Some(data);
         self
+    }
+
+    /// Trains together with other nodes: each takes its share of the batches of a step, and all take the same steps.
+    ///
+    /// # Errors
+    /// [`RunError::Option`] where the batches of a step cannot be shared out evenly.
+    #[cfg(feature = "distributed")]
+    pub fn with_group(mut self, group: Group<B>) -> Result<Self, RunError> {
+        if !self.options.accumulate.is_multiple_of(group.options().nodes as usize) {
+            let value = self.options.accumulate.to_string();
+            return Err(RunError::Option { name: "accumulate", value, expected: "a multiple of the number of nodes" });
+        }
+        self.group = Some(group);
+        Ok(self)
     }
 
     /// Plans the memory of a step of the largest batch, and keeps to it: layers that don't fit into `budget` bytes, weights
@@ -188,12 +212,25 @@ impl<B: TrainingOps> Trainer<B> {
     /// # Errors
     /// [`RunError::Step`] for a loss or a gradient that is no number, with the records: the model is as it was before the
     /// step. [`RunError::Data`] for a bad record. [`RunError::Write`] for a full disk: what was saved before is whole.
+    /// `RunError::Nodes` where another node is lost: what was trained so far is saved.
     pub fn run(&mut self, observer: &mut dyn RunObserver, cancel: &CancelToken) -> Result<RunSummary, RunError> {
         let began = Instant::now();
         let mut losses = Vec::new();
-        while !self.state.ended && !cancel.is_cancelled() {
-            self.run_epoch(observer, cancel, &mut losses)?;
+        let mut result = Ok(());
+        while result.is_ok() && !self.state.ended && !self.is_broken_off(cancel) {
+            result = self.run_epoch(observer, cancel, &mut losses);
         }
+        #[cfg(feature = "distributed")]
+        let result = match result {
+            Err(error @ RunError::Nodes(_)) => {
+                if let (Some(recording), Some(model)) = (&mut self.recording, &self.model) {
+                    recording.save(&self.state, (model, &self.optimizer), self.options.keep, observer)?;
+                }
+                Err(error)
+            }
+            other => other,
+        };
+        result?;
         let model = self.model.as_ref().expect(THERE);
         if let Some(recording) = &mut self.recording {
             recording.finish(&self.state, (model, &self.optimizer), self.options.keep, observer)?;
@@ -219,13 +256,13 @@ impl<B: TrainingOps> Trainer<B> {
         losses: &mut Vec<f64>,
     ) -> Result<(), RunError> {
         let plan = self.data.plan(&self.options.plan(), self.state.epoch)?;
-        let mut loader = self.data.load(&plan, self.state.batch)?.peekable();
-        while !self.state.ended && !cancel.is_cancelled() {
+        let mut loader = self.data.load(&self.own_share(&plan), self.state.batch)?.peekable();
+        while !self.state.ended && !self.is_broken_off(cancel) {
             let end = (self.state.batch + self.options.accumulate).min(plan.len());
             // A batch whose records are all bad is passed over by the loader.
             let batches =
                 std::iter::from_fn(|| loader.next_if(|loaded| !loaded.as_ref().is_ok_and(|loaded| loaded.step >= end)));
-            let metrics = self.take_step(&plan, end, batches)?;
+            let metrics = self.take_step(&plan, end, batches, cancel)?;
             self.state.batch = end;
             let epoch_ends = end == plan.len();
             if epoch_ends {
@@ -250,27 +287,30 @@ impl<B: TrainingOps> Trainer<B> {
         plan: &BatchPlan,
         end: usize,
         batches: impl Iterator<Item = Result<Loaded, DataError>>,
+        cancel: &CancelToken,
     ) -> Result<Option<StepMetrics>, RunError> {
         let began = Instant::now();
         let range = self.state.batch..end;
         let epoch = self.state.epoch as f64 + end as f64 / plan.len() as f64;
         // All batches of the step are one mean. Their records are counted before they are there: one batch at a time is
         // in memory.
+        let (first, passes) = (range.start, range.len() as u64);
         let count = self.data.targets(plan, range);
         let mut gradients = Gradients::new();
         let (mut loss, mut tokens) = (BatchLoss { sum: 0.0, targets: 0 }, 0);
         for loaded in batches {
-            let batch = loaded?.batch;
+            let Loaded { step, batch, .. } = loaded?;
             let model = self.model();
-            let pass = model.dropout_pass().begin(self.state.passes);
+            let pass = model.dropout_pass().begin(self.state.passes + (step - first) as u64);
             let of_batch = differentiate(model, &batch, count, &self.layers, &mut gradients)?;
             drop(pass);
             loss.sum += of_batch.sum;
             loss.targets += of_batch.targets;
             tokens += batch.tokens();
-            self.state.passes += 1;
         }
-        if tokens == 0 {
+        let loss = self.exchange(&mut gradients, loss, cancel)?;
+        self.state.passes += passes;
+        if loss.targets == 0 {
             return Ok(None);
         }
         let gradient_norm =
@@ -292,6 +332,43 @@ impl<B: TrainingOps> Trainer<B> {
             memory_bytes: memory::anonymous().unwrap_or(0),
             eval_loss: None,
         }))
+    }
+
+    /// The part of a plan whose batches are computed here.
+    fn own_share(&self, plan: &Arc<BatchPlan>) -> Arc<BatchPlan> {
+        #[cfg(feature = "distributed")]
+        if let Some(group) = &self.group {
+            let (index, nodes) = (group.options().index as usize, group.options().nodes as usize);
+            return Arc::new(plan.share(index, nodes, self.options.accumulate));
+        }
+        plan.clone()
+    }
+
+    /// Sums gradients and loss over all nodes; without others they are what they are.
+    #[cfg_attr(not(feature = "distributed"), expect(unused_variables))]
+    fn exchange(
+        &mut self,
+        gradients: &mut Gradients<B>,
+        loss: BatchLoss,
+        cancel: &CancelToken,
+    ) -> Result<BatchLoss, RunError> {
+        #[cfg(feature = "distributed")]
+        if let (Some(group), Some(model)) = (&mut self.group, &self.model) {
+            let news = StepNews { loss, ends: cancel.is_cancelled() };
+            let StepNews { loss, ends } = sum_gradients(group, model, gradients, news)?;
+            self.ends = ends;
+            return Ok(loss);
+        }
+        Ok(loss)
+    }
+
+    /// Whether the run is to be broken off: by `cancel`, and with other nodes, where they have heard of it.
+    fn is_broken_off(&self, cancel: &CancelToken) -> bool {
+        #[cfg(feature = "distributed")]
+        if self.group.is_some() {
+            return self.ends;
+        }
+        self.ends || cancel.is_cancelled()
     }
 
     /// Evaluates, saves and tells, where it is time.
