@@ -117,6 +117,10 @@ fn read_size(text: &str) -> Result<ByteSize, String> {
     match text.parse::<ByteSize>() {
         Ok(size) if size.as_u64() < u64::MAX => Ok(size),
         Ok(_) => Err("expected less than 16 EiB".to_owned()),
+        // A number without a unit that no u64 holds.
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err("expected less than 16 EiB".to_owned())
+        }
         Err(error) => Err(error),
     }
 }
