@@ -34,7 +34,10 @@ pub fn join<B: burn_kiln_fusion::TrainingOps>(
     };
     let mut group = Group::join(options, trainer.model().device()).map_err(failed)?;
     note!("node {index} of {nodes} waits for the others at {orchestrator}");
-    group.agree(&recipe.shared(), "what is trained, on which data, or where it goes on").map_err(failed)?;
+    let state = trainer.state();
+    let place = format!("step {}, epoch {}, batch {}, pass {}", state.step, state.epoch, state.batch, state.passes);
+    group.agree(&recipe.shared(), "what is trained, or on which data").map_err(failed)?;
+    group.agree(&place, "the step that it goes on from").map_err(failed)?;
     Ok(trainer.with_group(group)?)
 }
 

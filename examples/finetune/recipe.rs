@@ -18,7 +18,8 @@ use std::path::PathBuf;
 const ADAPTERS: &str = "*.lora.*";
 
 /// What may be otherwise when a run goes on: where files are, and what changes no step.
-pub const FREE: [&str; 9] = [
+pub const FREE: [&str; 10] = [
+    "memory_limit",
     "model.path",
     "lora.base_model",
     "data.files",
@@ -43,6 +44,9 @@ pub struct Recipe {
     pub selection: Selection,
     pub options: TrainOptions,
     pub deterministic: bool,
+    /// Bytes that a step may take: it says which layers are computed twice.
+    #[serde(default)]
+    pub memory_limit: Option<u64>,
 }
 
 /// The checkpoint that it begins with.
@@ -95,7 +99,9 @@ impl Recipe {
         let selection = selection(args, before.map(|before| &before.selection), lora.is_some(), shown)?;
         let adapter = args.trained.adapter.clone().or_else(|| before.and_then(|before| before.adapter.clone()));
         let deterministic = args.machine.deterministic || before.is_some_and(|before| before.deterministic);
-        Ok(Self { model, data, lora, adapter, selection, options, deterministic })
+        let memory_limit = args.machine.memory_limit.map(|limit| limit.as_u64());
+        let memory_limit = memory_limit.or_else(|| before.and_then(|before| before.memory_limit));
+        Ok(Self { model, data, lora, adapter, selection, options, deterministic, memory_limit })
     }
 
     /// What must be the same on all nodes that train together, as text: all but where files are.
@@ -103,7 +109,7 @@ impl Recipe {
     pub fn shared(&self) -> String {
         let mut same = self.clone();
         same.model.path = None;
-        same.adapter = None;
+        (same.adapter, same.memory_limit) = (None, None);
         (same.data.files, same.data.evaluation_file, same.data.media_root) = (Vec::new(), None, None);
         if let Some(lora) = &mut same.lora {
             lora.base_model = None;

@@ -31,6 +31,16 @@ pub fn run(args: &FinetuneArgs) -> Result<(), Error> {
             reason: "--data needs --out FOLDER, where the result is kept, or --check".into(),
         });
     }
+    for (given, option, needs) in [
+        (args.run.patience.is_some() && args.data.eval.is_none() && !args.run.resume, "--patience", "--eval FILE"),
+        (args.run.eval_every.is_some() && args.data.eval.is_none() && !args.run.resume, "--eval-every", "--eval FILE"),
+        (args.run.save_every.is_some() && args.run.out.is_none(), "--save-every", "--out FOLDER"),
+        (args.run.keep.is_some() && args.run.out.is_none(), "--keep", "--out FOLDER"),
+    ] {
+        if given && !args.data.check {
+            return Err(Error::Finetune { reason: format!("{option} needs {needs}: without it, it does nothing") });
+        }
+    }
     let place = backend::Place {
         threads: args.machine.threads,
         config: args.machine.config.clone(),
@@ -78,7 +88,7 @@ fn train(args: &FinetuneArgs, place: &backend::Place) -> Result<(), Error> {
     };
     trainer = nodes::join(trainer, &args.nodes, &recipe)?;
     report::begin(&trainer, &recipe, records);
-    note!("{}", trainer.plan_memory(args.machine.memory_limit.map(|limit| limit.as_u64()))?);
+    note!("{}", trainer.plan_memory(recipe.memory_limit)?);
     let summary = Interrupt::install()?.watch(|cancel| trainer.run(&mut progress_bar(), &cancel))?;
     let out = args.run.out.as_deref();
     report::end(&summary, out, &output, recipe.model.path.as_deref());

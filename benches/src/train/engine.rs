@@ -3,8 +3,9 @@
 use super::Result;
 use super::args::{Args, Recipe};
 use super::workload::{CLIP, LEARNING_RATE};
+use crate::qwen::args::Dtype;
 use burn_autodiff::Autodiff;
-use burn_kiln_fusion::TrainingOps;
+use burn_kiln_fusion::{KernelConfig, TrainingOps};
 use burn_optim::Optimizer;
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use qwen3_vl_train::data::Batch;
@@ -49,7 +50,9 @@ impl<B: TrainingOps> Engine<B> {
     /// Its own.
     pub fn load(args: &Args, dir: &Path, batch: Batch) -> Result<Self> {
         let options = LoadOptions::default().with_dtype(args.dtype.burn());
-        let model = Qwen3Vl::<Autodiff<B>>::load(dir, &Default::default(), options)?;
+        let mut kernels = KernelConfig::default();
+        kernels.simd.bf16_products = args.dtype == Dtype::Bf16;
+        let model = Qwen3Vl::<Autodiff<B>>::load(dir, &Default::default(), options)?.with_kernel_config(kernels);
         let (model, facts) = match args.recipe {
             Recipe::Full => {
                 let (model, trainables) = Selection::all(LEARNING_RATE).apply(model)?;

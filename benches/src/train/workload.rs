@@ -4,13 +4,10 @@
 use super::args::Args;
 use qwen3_vl_burn::processor::{Grid, ProcessedImages};
 use qwen3_vl_burn::{ModelInputs, Qwen3VlConfig};
-use qwen3_vl_train::data::{Batch, Sample, Source};
+use qwen3_vl_train::data::{Batch, IGNORED, Sample, Source};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Targets of this value count nothing.
-const IGNORED: i64 = -100;
 
 /// Learning rate of every step.
 pub const LEARNING_RATE: f64 = 1e-5;

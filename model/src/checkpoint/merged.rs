@@ -112,6 +112,8 @@ impl MergedCheckpoint {
                 return Err(error);
             }
             written.map_err(|error| failed(&path, io::Error::other(error.to_string())))?;
+            // On the disk before its folder has its name.
+            fs::File::open(&path).and_then(|file| file.sync_all()).map_err(|error| failed(&path, error))?;
         }
         let files = checkpoint.files.len();
         if files > 1 || checkpoint.files.iter().any(|file| file.name() != SINGLE_NAME) {

@@ -21,8 +21,8 @@ const CHUNK: usize = 64 * RUN;
 /// Bytes ahead of which elements are prefetched.
 const AHEAD: usize = 8 << 10;
 
-/// `Σ x²`. A square is f32: an element beyond 1.8·10¹⁹ makes the sum infinite, one below 10⁻²³ counts nothing. NaN
-/// stays NaN.
+/// `Σ x²`. A run's sum is f32: from elements of about 5.7·10¹⁷ on, √(3.4·10³⁸ / 1024), it may be infinite, and with it
+/// the whole; one below 10⁻²³ counts nothing. NaN stays NaN.
 pub fn sum_of_squares(launch: Launch, x: Floats<'_>) -> f64 {
     let chunks: Vec<AtomicU64> = (0..x.len().div_ceil(CHUNK)).map(|_| AtomicU64::new(0)).collect();
     by_dtype!((x: Floats) => sum_chunks(launch, Source::new(x), &chunks));

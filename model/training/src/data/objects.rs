@@ -135,7 +135,8 @@ fn write_box(objects: &Objects, index: usize, sizes: &[(usize, usize)]) -> Resul
         if !(-slack..=side + slack).contains(&number) {
             return Err(wrong(index, numbers, format!("{number} lies outside of the {name}, 0 to {side}")));
         }
-        Ok((number / side * SIDE).round_ties_even().clamp(0.0, SIDE))
+        // `+ 0.0`: what rounds to -0 is 0.
+        Ok((number / side * SIDE).round_ties_even().clamp(0.0, SIDE) + 0.0)
     };
     let mut places: Vec<f64> = numbers.iter().enumerate().map(place).collect::<Result<_, _>>()?;
     if let [x1, y1, x2, y2] = places[..] {

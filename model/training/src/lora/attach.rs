@@ -62,6 +62,15 @@ pub fn attach<B: FusedOps>(model: Qwen3Vl<B>, config: &LoraConfig) -> Result<(Qw
     let chosen = choose(&config.targets, &modules)?.into_iter();
     let chosen = chosen.map(|name| settings.rank_and_scale(&name).map(|sizes| (name, sizes)));
     let chosen = chosen.collect::<Result<BTreeMap<_, _>, _>>()?;
+    let mut sizes = BTreeMap::new();
+    model.visit_adaptable(&mut |name, layer| drop(sizes.insert(name.to_owned(), layer.weight.lazy_shape().dims())));
+    for (layer, &(rank, _)) in &chosen {
+        let [outputs, inputs] = sizes.get(layer).copied().unwrap_or_default();
+        // Beyond that, the matrices have more numbers than the weight: nothing is won, and far beyond, no memory holds them.
+        if rank > inputs.max(outputs) {
+            return Err(LoraError::RankTooLarge { rank, layer: layer.clone(), inputs, outputs });
+        }
+    }
     let frozen = model.num_params();
     let pass = model.dropout_pass().clone();
     let mut adapted = Vec::new();

@@ -10,6 +10,20 @@ pub enum LoraError {
     /// Rank 0.
     #[error("the rank of LoRA is 0: it must be 1 at least, usually 8 to 64")]
     Rank,
+    /// A rank that makes the matrices larger than the layer.
+    #[error(
+        "the rank of LoRA is {rank}, and `{layer}` is {inputs} by {outputs}: take a rank of at most the larger of these, usually 8 to 64"
+    )]
+    RankTooLarge {
+        /// As given.
+        rank: usize,
+        /// The layer.
+        layer: String,
+        /// Length of a row of its input.
+        inputs: usize,
+        /// Length of a row of its output.
+        outputs: usize,
+    },
     /// A negative or infinite factor.
     #[error("alpha of LoRA is {found}: it must be a number from 0 up, usually once or twice the rank")]
     Alpha {

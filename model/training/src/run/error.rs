@@ -30,6 +30,12 @@ pub enum RunError {
         /// The file that marks one.
         manifest: &'static str,
     },
+    /// Records that were sound when they were measured, and none of which can be read.
+    #[error("epoch {epoch} had no step: none of its records could be read; the warnings say why")]
+    NothingLeft {
+        /// Its number, from 1.
+        epoch: u64,
+    },
     /// Several nodes that cannot go on together.
     #[cfg(feature = "distributed")]
     #[error(transparent)]

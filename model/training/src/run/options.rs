@@ -110,6 +110,10 @@ impl TrainOptions {
                 return refuse(name, value.to_string(), "from 0 to below 1");
             }
         }
+        if self.optimizer.weight_decay != 0.0 {
+            let value = self.optimizer.weight_decay.to_string();
+            return refuse("optimizer.weight_decay", value, "0: the selection has the weight decay of what trains");
+        }
         if !(epsilon.is_finite() && epsilon > 0.0) {
             return refuse("epsilon", epsilon.to_string(), "a number above 0");
         }

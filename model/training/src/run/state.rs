@@ -52,7 +52,7 @@ mod exact {
 impl RunState {
     /// Takes note of an evaluation behind the step; tells whether it is the best.
     pub(super) fn evaluate(&mut self, loss: f64) -> bool {
-        let best = self.best.is_none_or(|best| loss < best.loss);
+        let best = loss.is_finite() && self.best.is_none_or(|best| loss < best.loss);
         if best {
             self.best = Some(Best { step: self.step, loss });
             self.evaluations_since = 0;
@@ -70,6 +70,7 @@ mod tests {
     #[test]
     fn the_best_evaluation_is_known() {
         let mut state = RunState { step: 3, ..Default::default() };
+        assert!(!state.clone().evaluate(f64::NAN), "no number is no best");
         assert!(state.evaluate(2.0) && !state.evaluate(2.0) && !state.evaluate(f64::NAN));
         assert_eq!((state.best, state.evaluations_since), (Some(Best { step: 3, loss: 2.0 }), 2));
         assert!(state.evaluate(1.5));

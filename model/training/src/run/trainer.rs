@@ -17,7 +17,7 @@ use super::event::{RunEvent, RunObserver};
 use super::folder::RunFolder;
 use super::memory;
 use super::metrics::StepMetrics;
-use super::options::{RunLength, TrainOptions};
+use super::options::{BatchLimit, RunLength, TrainOptions};
 use super::recording::Recording;
 use super::save::{Output, read_checkpoint};
 use super::state::RunState;
@@ -224,7 +224,10 @@ impl<B: TrainingOps> Trainer<B> {
         let result = match result {
             Err(error @ RunError::Nodes(_)) => {
                 if let (Some(recording), Some(model)) = (&mut self.recording, &self.model) {
-                    recording.save(&self.state, (model, &self.optimizer), self.options.keep, observer)?;
+                    let saved = recording.save(&self.state, (model, &self.optimizer), self.options.keep, observer);
+                    if let Err(unsaved) = saved {
+                        tracing::error!("what was trained is not saved: {unsaved}");
+                    }
                 }
                 Err(error)
             }
@@ -256,12 +259,18 @@ impl<B: TrainingOps> Trainer<B> {
         losses: &mut Vec<f64>,
     ) -> Result<(), RunError> {
         let plan = self.data.plan(&self.options.plan(), self.state.epoch)?;
-        let mut loader = self.data.load(&self.own_share(&plan), self.state.batch)?.peekable();
+        let share = self.own_share(&plan);
+        let mut loader = self.data.load(&share, self.state.batch)?.peekable();
+        let (before, first) = (self.state.step, self.state.batch);
         while !self.state.ended && !self.is_broken_off(cancel) {
             let end = (self.state.batch + self.options.accumulate).min(plan.len());
-            // A batch whose records are all bad is passed over by the loader.
+            // A batch whose records are all bad is passed over by the loader. No more are taken than there are, so that
+            // a bad record of the next step does not spoil this one.
+            let own =
+                (self.state.batch..end).filter(|&batch| share.get(batch).is_some_and(|own| !own.is_empty())).count();
             let batches =
                 std::iter::from_fn(|| loader.next_if(|loaded| !loaded.as_ref().is_ok_and(|loaded| loaded.step >= end)));
+            let batches = batches.take(own);
             let metrics = self.take_step(&plan, end, batches, cancel)?;
             self.state.batch = end;
             let epoch_ends = end == plan.len();
@@ -273,6 +282,9 @@ impl<B: TrainingOps> Trainer<B> {
             if let Some(metrics) = metrics {
                 losses.push(metrics.loss);
                 self.finish_step(metrics, epoch_ends, observer)?;
+            }
+            if epoch_ends && !self.state.ended && self.state.step == before && first == 0 {
+                return Err(RunError::NothingLeft { epoch: self.state.epoch });
             }
             if epoch_ends {
                 break;
@@ -433,6 +445,10 @@ fn count_steps(data: &TrainingData, options: &TrainOptions) -> Result<u64, RunEr
     let plan = |epoch| Ok::<_, RunError>(data.plan(&options.plan(), epoch)?);
     match options.length {
         RunLength::Steps(steps) => plan(0).map(|_| steps),
+        RunLength::Epochs(epochs) if matches!(options.batch, BatchLimit::Records(_)) => {
+            // As many records a batch in each epoch.
+            Ok(epochs.saturating_mul(plan(0)?.len().div_ceil(options.accumulate) as u64))
+        }
         RunLength::Epochs(epochs) => {
             let steps = |plan: Arc<BatchPlan>| plan.len().div_ceil(options.accumulate) as u64;
             (0..epochs).map(|epoch| plan(epoch).map(steps)).sum()
