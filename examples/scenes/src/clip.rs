@@ -39,7 +39,7 @@ const TRIES: usize = 24;
 impl Clip {
     /// A random video; `None` where none was found in some tries.
     pub(crate) fn compose(rng: &mut impl Rng, options: &Options) -> Option<Self> {
-        let options = Options { things: 1..=3.min(*options.things.end()).max(1), ..options.clone() };
+        let options = Options { things: 1..=(*options.things.end()).min(3), ..options.clone() };
         (0..TRIES).find_map(|_| Self::try_compose(rng, &options))
     }
 

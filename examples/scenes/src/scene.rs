@@ -14,7 +14,7 @@ use crate::place::Place;
 use crate::split::Split;
 use crate::subject::{Mix, Room, Subject};
 use crate::task::Task;
-use crate::thing::{Bounds, Thing, held_out};
+use crate::thing::{Bounds, Kind, Thing, held_out};
 
 /// Boxes share at most this part of the smaller one; written text shares nothing.
 const LARGEST_OVERLAP: f32 = 0.2;
@@ -83,19 +83,18 @@ impl Scene {
     }
 
     fn draw_empty(rng: &mut impl Rng, options: &Options) -> Self {
-        let width = draw_side(rng, options);
-        let height = if rng.random_bool(options.oblong) { draw_side(rng, options) } else { width };
+        let width = options.draw_side(rng);
+        let height = if rng.random_bool(options.oblong) { options.draw_side(rng) } else { width };
         let damage = Damage::draw(rng, options.damage);
         Self { width, height, background: Background::draw(rng, damage.grey), things: Vec::new(), damage }
     }
 
     fn try_compose(rng: &mut impl Rng, mix: Mix, task: Task, options: &Options) -> Self {
         let mut scene = Self::draw_empty(rng, options);
-        let fewest =
-            if matches!(task, Task::Relation) { 2.max(*options.things.start()) } else { *options.things.start() };
         let things = match task {
             Task::Identify => 1,
-            _ => rng.random_range(fewest..=fewest.max(*options.things.end())),
+            Task::Relation => options.draw_count(rng, 2),
+            _ => options.draw_count(rng, 1),
         };
         let room = Room { width: scene.width, side: scene.width.min(scene.height), things, grey: scene.damage.grey };
         let mut last: Option<Subject> = None;
@@ -119,8 +118,8 @@ impl Scene {
     /// Puts a subject where it is allowed, seen, and inside of the picture. `None` where no place was found, or the
     /// text is there already.
     pub(crate) fn find_room(&self, rng: &mut impl Rng, subject: &Subject, split: Split) -> Option<Thing> {
-        let text = matches!(subject.kind, crate::thing::Kind::Word { .. } | crate::thing::Kind::Number { .. });
-        let drawn = matches!(subject.kind, crate::thing::Kind::Art { .. } | crate::thing::Kind::Unknown);
+        let text = matches!(subject.kind, Kind::Word { .. } | Kind::Number { .. });
+        let drawn = matches!(subject.kind, Kind::Art { .. } | Kind::Unknown);
         let contrast = if drawn { CONTRAST.1 } else { CONTRAST.0 };
         let again = text && self.things.iter().any(|thing| thing.noun == subject.noun);
         if again || subject.sprite.width == 0 || self.background.contrast(subject.shade) < contrast {
@@ -172,12 +171,6 @@ impl Scene {
     pub fn is_held_out(&self) -> bool {
         self.things.iter().any(Thing::is_held_out)
     }
-}
-
-fn draw_side(rng: &mut impl Rng, options: &Options) -> u32 {
-    let multiple = options.multiple.max(1);
-    let (low, high) = (options.sides.start().div_ceil(multiple).max(1), options.sides.end() / multiple);
-    rng.random_range(low..=high.max(low)) * multiple
 }
 
 /// Where a box of `length` begins so that its middle is in third `third` of `side`, and all of it inside. `None` where

@@ -191,6 +191,22 @@ fn pictures_have_the_sides_that_were_asked_for() {
 }
 
 #[test]
+fn options_beyond_their_limits_are_taken_as_the_nearest() {
+    for split in [Split::Train, Split::Combinations] {
+        let tiny = Options { sides: 1..=2, things: 0..=1000, multiple: 0, ..options(split) };
+        let huge = Options { sides: u32::MAX..=0, things: 9..=2, multiple: u32::MAX, ..options(split) };
+        for sample in Samples::new(0, tiny).take(60) {
+            for scene in &sample.scenes {
+                assert_eq!((scene.width, scene.height), (64, 64));
+                assert!(scene.things.len() <= 5);
+            }
+        }
+        let sample = Sample::draw(0, &huge);
+        assert_eq!(sample.scenes[0].width, 2048);
+    }
+}
+
+#[test]
 fn the_art_that_is_built_in_has_two_styles_for_each_thing() {
     let art = Art::embedded();
     let known = &art.table().known;

@@ -50,13 +50,13 @@ pub struct DrawArgs {
     #[arg(long)]
     art: Option<std::path::PathBuf>,
     /// At most so many things in a scene.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=5))]
     things: usize,
     /// The shortest side of pictures in pixels.
-    #[arg(long, default_value_t = 96)]
+    #[arg(long, default_value_t = 96, value_parser = clap::value_parser!(u32).range(64..=2048))]
     shortest: u32,
     /// The longest side of pictures in pixels.
-    #[arg(long, default_value_t = 224)]
+    #[arg(long, default_value_t = 224, value_parser = clap::value_parser!(u32).range(64..=2048))]
     longest: u32,
 }
 
@@ -80,7 +80,7 @@ impl DrawArgs {
                 SplitName::Seeds => Split::Seeds,
                 SplitName::Combinations => Split::Combinations,
             },
-            things: 1..=self.things.max(1),
+            things: 1..=self.things,
             sides: self.shortest..=self.longest,
             ..Options::default()
         };
