@@ -58,7 +58,7 @@ impl Table {
     pub fn parse(json: &[u8]) -> Result<Self, SceneError> {
         let table: Self = serde_json::from_slice(json).map_err(SceneError::Table)?;
         let wrong = |what: String| Err(SceneError::BadTable(what));
-        if !(16..=LARGEST_CELL).contains(&table.cell) || table.cell % 2 != 0 {
+        if !(16..=LARGEST_CELL).contains(&table.cell) || !table.cell.is_multiple_of(2) {
             return wrong(format!("cells of {} pixels; expected an even number of 16 to {LARGEST_CELL}", table.cell));
         }
         if table.known.is_empty() || table.styles.is_empty() || table.codes().count() > MOST_THINGS {

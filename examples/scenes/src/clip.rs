@@ -3,9 +3,9 @@
 use rand::Rng;
 use rand::seq::IndexedRandom;
 
-use crate::ask::pick;
 use crate::expected::{Dialogue, Expected};
 use crate::grammar::sentence;
+use crate::naming::pick;
 use crate::options::Options;
 use crate::phrasing;
 use crate::scene::Scene;

@@ -44,7 +44,7 @@ impl Damage {
                 // A grey picture stays grey.
                 let moves = if self.grey { [r; 3] } else { [r, g, b] };
                 for (value, random) in pixel.0.iter_mut().zip(moves) {
-                    let moved = i32::from(*value) + (i32::from(random) * (2 * reach + 1) >> 8) - reach;
+                    let moved = i32::from(*value) + ((i32::from(random) * (2 * reach + 1)) >> 8) - reach;
                     *value = moved.clamp(0, 255) as u8;
                 }
             }

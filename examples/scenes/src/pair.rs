@@ -2,9 +2,9 @@
 
 use rand::Rng;
 
-use crate::ask::pick;
 use crate::expected::{Dialogue, Expected};
 use crate::grammar::{indefinite, sentence};
+use crate::naming::pick;
 use crate::options::Options;
 use crate::phrasing;
 use crate::scene::Scene;

@@ -194,7 +194,7 @@ fn pictures_have_the_sides_that_were_asked_for() {
 fn options_beyond_their_limits_are_taken_as_the_nearest() {
     for split in [Split::Train, Split::Combinations] {
         let tiny = Options { sides: 1..=2, things: 0..=1000, multiple: 0, ..options(split) };
-        let huge = Options { sides: u32::MAX..=0, things: 9..=2, multiple: u32::MAX, ..options(split) };
+        let huge = Options { sides: u32::MAX..=u32::MAX, things: 9..=9, multiple: u32::MAX, ..options(split) };
         for sample in Samples::new(0, tiny).take(60) {
             for scene in &sample.scenes {
                 assert_eq!((scene.width, scene.height), (64, 64));

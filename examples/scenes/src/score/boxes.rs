@@ -29,8 +29,12 @@ fn read(answer: &str) -> Option<Vec<Object>> {
 
 /// Scores boxes, or points, whose labels must be right too.
 pub fn score(answer: &str, expected: &[Located], points: bool) -> Score {
-    let nothing =
-        |located: &Located| ThingScore { name: located.label.clone(), named: false, placed: false, iou: Some(0.0) };
+    let nothing = |located: &Located| ThingScore {
+        name: located.label.clone(),
+        named: false,
+        placed: false,
+        iou: (!points).then_some(0.0),
+    };
     let mut things: Vec<ThingScore> = expected.iter().map(nothing).collect();
     let Some(objects) = read(answer) else {
         // "There is no cat." is how an empty list is said.
@@ -57,8 +61,12 @@ pub fn score(answer: &str, expected: &[Located], points: bool) -> Score {
     for (fits, number, at) in pairs {
         if !taken[at] && !given[number] {
             (taken[at], given[number]) = (true, true);
-            things[number] =
-                ThingScore { named: true, placed: fits >= RIGHT_IOU, iou: Some(fits), ..things[number].clone() };
+            things[number] = ThingScore {
+                named: true,
+                placed: fits >= RIGHT_IOU,
+                iou: (!points).then_some(fits),
+                ..things[number].clone()
+            };
         }
     }
     let invented = taken.iter().filter(|taken| !**taken).count();

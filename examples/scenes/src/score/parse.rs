@@ -1,6 +1,6 @@
 //! Reads captions and lists of the grammar.
 
-use crate::ask::NOTHING;
+use crate::caption::NOTHING;
 use crate::expected::Claim;
 use crate::grammar::NUMBERS;
 use crate::place::Place;
