@@ -1,7 +1,7 @@
 //! Drawn scenes with exact answers: pictures of named things, shapes and words, questions about them, and a scorer.
 //!
 //! Everything comes from a seed and [`Options`]: the same seed gives the same bytes. [`Samples`] is the endless
-//! iterator that a training loop reads; [`Sample::record`] is a line of a data set for others.
+//! iterator that a training loop reads; [`Sample::line`] is a line of a data set for others.
 //!
 //! ```
 //! use kiln_scenes::{Options, Samples, score};

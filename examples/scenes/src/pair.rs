@@ -41,19 +41,19 @@ impl Pair {
         let one = indefinite(&thing.phrases().0);
         let unique = first.things.iter().filter(|other| other.noun == thing.noun).count() == 1;
         let only = (unique && !thing.is_text()).then(|| thing.noun.clone());
-        match rng.random_range(0..4) {
-            0 => Some(Self {
+        match rng.random_range(0..10) {
+            0..4 => Some(Self {
                 scenes: [first, second],
                 difference: "The two pictures are the same.".to_owned(),
                 only_in: None,
                 same: true,
             }),
-            1 => {
+            4 | 5 => {
                 let difference = format!("{} is gone.", sentence(&name).trim_end_matches('.'));
                 second.things.remove(changed);
                 Some(Self { scenes: [first, second], difference, only_in: only.map(|noun| (noun, 0)), same: false })
             }
-            2 => {
+            6 | 7 => {
                 let difference = format!("{} was added.", sentence(&one).trim_end_matches('.'));
                 let mut before = second.clone();
                 before.things.remove(changed);

@@ -2,15 +2,18 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::clip::Clip;
-use crate::expected::Dialogue;
+use crate::colour::Colour;
+use crate::expected::{Dialogue, Expected};
 use crate::options::Options;
 use crate::pair::Pair;
+use crate::place::Place;
 use crate::scene::{Scene, stream};
 use crate::split::Split;
 use crate::task::Task;
+use crate::thing::Kind;
 
 /// Scenes are tried so often for a task before the scene is described instead.
 const TRIES: usize = 24;
@@ -65,44 +68,87 @@ impl Sample {
     }
 
     /// A line of a data set in the `messages` form. `paths` are those of the pictures, as the file names them.
-    pub fn record(&self, paths: &[String]) -> Value {
-        let marks = if self.is_video() { "<video>".to_owned() } else { "<image>".repeat(self.scenes.len()) };
-        let mut record = json!({
-            "messages": [
-                {"role": "user", "content": format!("{marks}{}", self.dialogue.question)},
-                {"role": "assistant", "content": self.dialogue.answer},
+    pub fn line(&self, paths: &[String]) -> String {
+        let mark = if self.is_video() { "<video>".to_owned() } else { "<image>".repeat(self.scenes.len()) };
+        let question = format!("{mark}{}", self.dialogue.question);
+        let line = Line {
+            messages: [
+                Message { role: "user", content: &question },
+                Message { role: "assistant", content: &self.dialogue.answer },
             ],
-            "meta": {
-                "seed": self.seed,
-                "split": self.split,
-                "task": self.task,
-                "expected": self.dialogue.expected,
-                "scenes": self.scenes.iter().map(describe).collect::<Vec<_>>(),
+            images: (!self.is_video()).then_some(paths),
+            videos: self.is_video().then_some([paths]),
+            meta: Meta {
+                seed: self.seed,
+                split: self.split,
+                task: self.task,
+                expected: &self.dialogue.expected,
+                scenes: self.scenes.iter().map(SceneMeta::of).collect(),
             },
-        });
-        if self.is_video() {
-            record["videos"] = json!([paths]);
-        } else {
-            record["images"] = json!(paths);
-        }
-        record
+        };
+        serde_json::to_string(&line).expect("it has no maps whose keys are not texts")
     }
 }
 
+/// A line of a data set. Structs, as the order of a JSON map's keys depends on features of `serde_json`.
+#[derive(Serialize)]
+struct Line<'a> {
+    messages: [Message<'a>; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    videos: Option<[&'a [String]; 1]>,
+    meta: Meta<'a>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct Meta<'a> {
+    seed: u64,
+    split: Split,
+    task: Task,
+    expected: &'a Expected,
+    scenes: Vec<SceneMeta<'a>>,
+}
+
 /// What a scene shows, for programs.
-fn describe(scene: &Scene) -> Value {
-    let things = scene.things.iter().map(|thing| {
-        json!({
-            "name": thing.noun,
-            "phrase": thing.phrases().0,
-            "kind": thing.kind,
-            "colour": thing.colour,
-            "place": thing.place,
-            "box": [thing.bounds.left, thing.bounds.top, thing.bounds.right, thing.bounds.bottom],
-            "held_out": thing.is_held_out(),
-        })
-    });
-    json!({"width": scene.width, "height": scene.height, "things": things.collect::<Vec<_>>()})
+#[derive(Serialize)]
+struct SceneMeta<'a> {
+    width: u32,
+    height: u32,
+    things: Vec<ThingMeta<'a>>,
+}
+
+#[derive(Serialize)]
+struct ThingMeta<'a> {
+    name: &'a str,
+    phrase: String,
+    kind: &'a Kind,
+    colour: Option<Colour>,
+    place: Place,
+    /// Left, top, right and bottom in pixels.
+    r#box: [i32; 4],
+    held_out: bool,
+}
+
+impl<'a> SceneMeta<'a> {
+    fn of(scene: &'a Scene) -> Self {
+        let things = scene.things.iter().map(|thing| ThingMeta {
+            name: &thing.noun,
+            phrase: thing.phrases().0,
+            kind: &thing.kind,
+            colour: thing.colour,
+            place: thing.place,
+            r#box: [thing.bounds.left, thing.bounds.top, thing.bounds.right, thing.bounds.bottom],
+            held_out: thing.is_held_out(),
+        });
+        Self { width: scene.width, height: scene.height, things: things.collect() }
+    }
 }
 
 /// A task, each as often as its weight says; describing where no weight is positive.

@@ -12,7 +12,7 @@ fn options(split: Split) -> Options {
 }
 
 fn bytes(sample: &Sample) -> (Vec<Vec<u8>>, String) {
-    (sample.scenes.iter().map(|scene| scene.render().into_raw()).collect(), sample.record(&[]).to_string())
+    (sample.scenes.iter().map(|scene| scene.render().into_raw()).collect(), sample.line(&[]))
 }
 
 #[test]
@@ -156,6 +156,9 @@ fn answers_cant_be_guessed_from_the_task() {
     };
     let yes = ask(Task::Exists).filter(|dialogue| dialogue.expected == Expected::YesNo { yes: true }).count();
     assert!((110..=190).contains(&yes), "{yes} of 300");
+    let same = ask(Task::Compare).filter(|dialogue| matches!(dialogue.expected, Expected::YesNo { .. }));
+    let (same, differ): (Vec<_>, Vec<_>) = same.partition(|dialogue| dialogue.answer.starts_with("Yes"));
+    assert!(same.len() >= 25 && differ.len() >= 25, "{} and {}", same.len(), differ.len());
     let none = ask(Task::Choose).filter(|dialogue| dialogue.answer == "None of these.").count();
     assert!((90..=180).contains(&none), "{none} of 300");
     let mut counts = [0; 6];

@@ -45,7 +45,7 @@ pub fn write(args: &WriteArgs) -> Result<(), SceneError> {
             write_png(&args.out.join(&path), &scene.render().into())?;
             paths.push(path);
         }
-        lines.push_str(&sample.record(&paths).to_string());
+        lines.push_str(&sample.line(&paths));
         lines.push('\n');
     }
     write_file(&args.out.join("scenes.jsonl"), lines.as_bytes())
