@@ -63,7 +63,9 @@ pub fn attach<B: FusedOps>(model: Qwen3Vl<B>, config: &LoraConfig) -> Result<(Qw
     let chosen = chosen.map(|name| settings.rank_and_scale(&name).map(|sizes| (name, sizes)));
     let chosen = chosen.collect::<Result<BTreeMap<_, _>, _>>()?;
     let mut sizes = BTreeMap::new();
-    model.visit_adaptable(&mut |name, layer| drop(sizes.insert(name.to_owned(), layer.weight.lazy_shape().dims())));
+    model.visit_adaptable(&mut |name, layer| {
+        sizes.insert(name.to_owned(), layer.weight.lazy_shape().dims());
+    });
     for (layer, &(rank, _)) in &chosen {
         let [outputs, inputs] = sizes.get(layer).copied().unwrap_or_default();
         // Beyond that, the matrices have more numbers than the weight: nothing is won, and far beyond, no memory holds them.
