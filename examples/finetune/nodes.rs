@@ -32,6 +32,11 @@ pub fn join<B: burn_kiln_fusion::TrainingOps>(
         listen: args.listen.as_deref().map(str::parse::<HostPort>).transpose().map_err(failed)?,
         timeout: Duration::from_secs(u64::from(args.node_timeout)),
     };
+    if !recipe.options.accumulate.is_multiple_of(nodes.max(1) as usize) {
+        let accumulate = recipe.options.accumulate;
+        let reason = format!("--accumulate is {accumulate}: it must be a multiple of --nodes, {nodes}");
+        return Err(Error::Finetune { reason });
+    }
     let mut group = Group::join(options, trainer.model().device()).map_err(failed)?;
     note!("node {index} of {nodes} waits for the others at {orchestrator}");
     let state = trainer.state();

@@ -250,7 +250,10 @@ fn run_code(error: &RunError) -> u8 {
         },
         RunError::Lora(LoraError::Write { .. }) => 1,
         RunError::Lora(_) => 2,
-        RunError::NotARun { .. } | RunError::Exists { .. } | RunError::NothingToResume { .. } => 2,
+        RunError::NotARun { .. }
+        | RunError::Occupied { .. }
+        | RunError::Exists { .. }
+        | RunError::NothingToResume { .. } => 2,
         #[cfg(feature = "distributed")]
         RunError::Nodes(error) => nodes_code(error),
         RunError::InUse { .. } | RunError::Changed { .. } => 2,

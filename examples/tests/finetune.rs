@@ -245,7 +245,10 @@ fn a_loss_that_is_no_number_ends_the_run() {
     let last = losses(&out).len();
     assert!(last > 0, "the first steps are taken: {said}");
     assert_eq!(checkpoints(&out).last().unwrap(), &format!("step-{last:08}"));
-    succeed(&["--out", &out, "--resume", "--steps", &last.to_string()]);
+    // What is kept can be gone on from, to the same end.
+    let (status, again) = fail(&["--out", &out, "--resume"]);
+    assert!(status == 1 && again.contains("data.jsonl:"), "{again}");
+    assert_eq!(checkpoints(&out).last().unwrap(), &format!("step-{last:08}"));
 }
 
 #[cfg(unix)]

@@ -61,6 +61,11 @@ impl Checkpoint {
             merged.copy_from_slice(bytemuck::cast_slice(&base[..]));
             let sums = merger.add(first, merged);
             sums.expect("a pair was compared with the weight's shape when its adapter was read");
+            let base: &[f32] = bytemuck::cast_slice(&base[..]);
+            let spoilt = base.iter().zip(&*merged).position(|(base, sum)| base.is_finite() && !sum.is_finite());
+            if let Some(index) = spoilt {
+                return Err(lost(OutOfRange { index, value: merged[index] }).into());
+            }
             let rounded = convert(bytemuck::cast_slice(merged), Float::F32, to).map_err(lost)?;
             memory.as_mut_slice()[at(to.size())].copy_from_slice(&rounded);
         }

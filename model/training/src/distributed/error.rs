@@ -1,6 +1,5 @@
 //! What can go wrong between nodes.
 
-use super::HostPort;
 use std::time::Duration;
 
 /// Training over several nodes that cannot start, or cannot go on.
@@ -32,7 +31,7 @@ pub enum DistributedError {
     #[error("no way to the orchestrator {address}: {source}")]
     Unreachable {
         /// Its address.
-        address: HostPort,
+        address: String,
         /// Why.
         source: std::io::Error,
     },
@@ -48,7 +47,7 @@ pub enum DistributedError {
         /// How many there are.
         nodes: u32,
         /// The orchestrator's address.
-        address: HostPort,
+        address: String,
         /// The round, from 0.
         round: u64,
         /// How long it waited.

@@ -116,7 +116,7 @@ impl<B: Backend> Group<B> {
             Err(RecvTimeoutError::Timeout) => Err(DistributedError::Silent {
                 index: options.index,
                 nodes: options.nodes,
-                address: options.orchestrator.clone(),
+                address: options.orchestrator.to_string(),
                 round,
                 timeout: options.timeout,
             }),

@@ -80,7 +80,7 @@ impl NodeOptions {
         if let Some(listen) = &self.listen {
             return Ok(listen.clone());
         }
-        let unreachable = |source| DistributedError::Unreachable { address: self.orchestrator.clone(), source };
+        let unreachable = |source| DistributedError::Unreachable { address: self.orchestrator.to_string(), source };
         // Nothing is sent: connecting a datagram socket only looks up the way, and with it the own address.
         let own = |bind: &str| {
             let socket = UdpSocket::bind((bind, 0))?;

@@ -5,7 +5,10 @@ use crate::lora::LoraError;
 use crate::optim::StateError;
 use crate::parameters::ParameterError;
 use crate::step::{PlanError, StepError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The file that says what a run began with, and marks its folder.
+pub(super) const MANIFEST: &str = "run.json";
 
 /// A value that a run has, and that it should go on with instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,14 @@ pub enum RunError {
         /// Its number, from 1.
         epoch: u64,
     },
+    /// Weights that have become no numbers.
+    #[error(
+        "`{name}` is no number any more (NaN or infinite), so nothing is saved of it: take a smaller learning rate"
+    )]
+    Weights {
+        /// The first such parameter.
+        name: String,
+    },
     /// Several nodes that cannot go on together.
     #[cfg(feature = "distributed")]
     #[error(transparent)]
@@ -47,6 +58,14 @@ pub enum RunError {
         path: PathBuf,
         /// Its last checkpoint.
         step: u64,
+    },
+    /// A folder with more than a run leaves before its first checkpoint.
+    #[error("{} has `{name}` in it, which a new run would replace: nothing is touched; name another folder", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+        /// What is there.
+        name: String,
     },
     /// Nothing to go on from.
     #[error("{} has no checkpoint to resume from: start a run there without resuming", path.display())]
@@ -72,7 +91,7 @@ pub enum RunError {
         differences: Vec<Difference>,
     },
     /// A file of a run that is damaged.
-    #[error("{} cannot be used: {reason}; remove its folder to go on from the checkpoint before it", path.display())]
+    #[error("{} cannot be used: {reason}{}", path.display(), advise(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -129,4 +148,12 @@ fn list(differences: &[Difference]) -> String {
     let one =
         |difference: &Difference| format!("{} was {} and is now {}", difference.name, difference.was, difference.is);
     differences.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// What to do about a damaged file.
+fn advise(path: &Path) -> &'static str {
+    match path.file_name().is_some_and(|name| name == MANIFEST) {
+        true => "; it says what the run began with: put it back, or start another run in a new folder",
+        false => "; remove its folder to go on from the checkpoint before it",
+    }
 }

@@ -10,7 +10,7 @@
 //! A folder below is made under a name that begins with `.writing-`, its files are synced, and it is renamed: what has
 //! its name is whole. What a process that was killed has left under such a name is removed by the next.
 
-use super::error::RunError;
+use super::error::{MANIFEST, RunError};
 use super::manifest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,8 +18,6 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Marks a run's folder.
-pub const MANIFEST: &str = "run.json";
 const CHECKPOINTS: &str = "checkpoints";
 const STEP: &str = "step-";
 /// Begins the name of what is being written.
@@ -52,6 +50,9 @@ impl RunFolder {
                 }
                 if let Some((step, _)) = list_checkpoints(path)?.pop().filter(|_| is_run) {
                     return Err(RunError::Exists { path: path.to_owned(), step });
+                }
+                if is_run {
+                    check_unused(path, manifest)?;
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -198,6 +199,26 @@ fn read_file(path: &Path) -> Result<Vec<u8>, RunError> {
         }
         Err(source) => Err(RunError::Read { path: manifest, source }),
     }
+}
+
+/// Refuses a folder whose manifest is another program's, and one in which there is more than a run leaves that ended
+/// before its first checkpoint: what is there would be replaced.
+fn check_unused(path: &Path, manifest: &impl Serialize) -> Result<(), RunError> {
+    let keys = |bytes: &[u8]| match serde_json::from_slice(bytes) {
+        Ok(serde_json::Value::Object(fields)) => fields.keys().cloned().collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    if keys(&read_file(path)?) != keys(&manifest::to_bytes(manifest)) {
+        return Err(RunError::Occupied { path: path.to_owned(), name: MANIFEST.to_owned() });
+    }
+    let entries = std::fs::read_dir(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
+    for name in entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()) {
+        let left = [LOCK, MANIFEST, CHECKPOINTS, "metrics.csv", "loss.svg"].contains(&name.as_str());
+        if !left && !name.starts_with(WRITING) && !name.starts_with(".tmp") {
+            return Err(RunError::Occupied { path: path.to_owned(), name });
+        }
+    }
+    Ok(())
 }
 
 fn list_checkpoints(path: &Path) -> Result<Vec<(u64, PathBuf)>, RunError> {

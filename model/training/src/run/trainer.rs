@@ -27,12 +27,13 @@ use crate::distributed::{Group, StepNews, sum_gradients};
 use crate::optim::{AdamW, Schedule, clip_gradients};
 use crate::parameters::{Selection, Trainable};
 use crate::step::{BatchLoss, Gradients, Keep, LayerPlan, MemoryPlan, PlanRequest, differentiate, evaluate};
-use burn::module::AutodiffModule;
+use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
+use burn::tensor::Tensor;
 use burn_autodiff::Autodiff;
-use burn_kiln_fusion::TrainingOps;
+use burn_kiln_fusion::{KernelConfig, TrainingOps};
 use burn_optim::Optimizer;
-use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::generate::CancelToken;
+use qwen3_vl_burn::{Qwen3Vl, checkpoint_name};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -236,6 +237,7 @@ impl<B: TrainingOps> Trainer<B> {
         result?;
         let model = self.model.as_ref().expect(THERE);
         if let Some(recording) = &mut self.recording {
+            check_weights(model)?;
             recording.finish(&self.state, (model, &self.optimizer), self.options.keep, observer)?;
         }
         let tail = losses.len().div_ceil(10);
@@ -406,6 +408,9 @@ impl<B: TrainingOps> Trainer<B> {
         let model = self.model.as_ref().expect(THERE);
         if let Some(recording) = &mut self.recording {
             recording.push(metrics)?;
+            if best || step.is_multiple_of(self.options.save_every) {
+                check_weights(model)?;
+            }
             if best {
                 recording.write_result(model)?;
             }
@@ -437,6 +442,41 @@ impl<B: TrainingOps> Trainer<B> {
 
     fn epochs_are_done(&self) -> bool {
         matches!(self.options.length, RunLength::Epochs(epochs) if self.state.epoch >= epochs)
+    }
+}
+
+/// Refuses weights that train and have become no numbers: a loss tells of them one step later.
+fn check_weights<B: TrainingOps>(model: &Qwen3Vl<Autodiff<B>>) -> Result<(), RunError> {
+    let mut check = WeightCheck { kernels: model.kernel_config(), path: Vec::new(), bad: None };
+    model.visit(&mut check);
+    check.bad.map_or(Ok(()), |path| Err(RunError::Weights { name: checkpoint_name(&path) }))
+}
+
+/// Looks for a trained parameter whose sum of squares is no number.
+struct WeightCheck<'a> {
+    kernels: &'a KernelConfig,
+    path: Vec<String>,
+    bad: Option<String>,
+}
+
+impl<B: TrainingOps> ModuleVisitor<Autodiff<B>> for WeightCheck<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
+        let value = param.val();
+        if self.bad.is_some() || !value.is_require_grad() {
+            return;
+        }
+        let sum = B::sum_of_squares(value.inner(), self.kernels).into_data().iter::<f32>().next();
+        if !sum.is_some_and(f32::is_finite) {
+            self.bad = Some(self.path.join("."));
+        }
     }
 }
 
