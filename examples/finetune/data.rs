@@ -59,7 +59,6 @@ pub fn open(recipe: &mut DataRecipe) -> Result<Data, Error> {
         |files: &[PathBuf]| Conversations::open(files, &options).map_err(|error| Error::from(RunError::from(error)));
     let train = open(&files)?;
     let evaluation = evaluation.map(|file| open(&[file])).transpose()?;
-    let print = |data: &Conversations| format!("{:016x}", data.fingerprint());
     recipe.fingerprint = print(&train);
     recipe.evaluation_fingerprint = evaluation.as_ref().map(print);
     Ok(Data { train, evaluation })
@@ -125,4 +124,9 @@ pub fn report(data: &Data, encoder: &Encoder) -> Result<(), Error> {
         say!("{name} data\n{report}")?;
     }
     if bad > 0 { Err(Error::BadRecords { bad, records }) } else { Ok(()) }
+}
+
+/// The fingerprint of data as `run.json` has it.
+fn print(data: &Conversations) -> String {
+    format!("{:016x}", data.fingerprint())
 }

@@ -244,10 +244,8 @@ impl Error {
 fn run_code(error: &RunError) -> u8 {
     match error {
         RunError::Option { .. } | RunError::Parameters(_) | RunError::Plan(_) => 2,
-        RunError::Lora(LoraError::Model(error)) => match error {
-            qwen3_vl_burn::Error::Adapter(_) => 2,
-            _ => 1,
-        },
+        RunError::Lora(LoraError::Model(qwen3_vl_burn::Error::Adapter(_))) => 2,
+        RunError::Lora(LoraError::Model(_)) => 1,
         RunError::Lora(LoraError::Write { .. }) => 1,
         RunError::Lora(_) => 2,
         RunError::NotARun { .. }

@@ -5,7 +5,7 @@ use burn_autodiff::checkpoint::strategy::{BalancedCheckpointing, CheckpointStrat
 use burn_flex::Flex;
 use burn_kiln_fusion::conformance::Sampler;
 use burn_kiln_fusion::{Epilogue, FusedOps, GatedMlpWeights, KernelConfig, MoeOptions, MoeWeights, Weight, compose};
-use burn_tensor::{DType, Tensor, TensorData};
+use burn_tensor::{DType, Int, Tensor, TensorData};
 
 type Tape<C> = Autodiff<Flex, C>;
 type Plain = Autodiff<Flex>;
@@ -159,4 +159,26 @@ fn the_composition_of_a_mixture_differentiates_on_the_tape() {
     // The node was held against the reference by the conformance checks.
     let composed = differentiate(compose::moe::moe(x.clone(), &weights, options, &config));
     assert_same(&composed, &differentiate(FusedOps::moe(x.clone(), &weights, options, &config)));
+}
+
+/// Tapes that end on other threads free nothing of this one's, though its nodes are held by nobody while an op is recorded
+/// and its leaves were used before.
+#[test]
+fn tapes_of_several_threads_leave_each_other_alone() {
+    let work = |seed: u64| {
+        let table = draw::<NoCheckpointing, 2>(seed, [7, 3]).require_grad();
+        for _ in 0..300 {
+            let ids = Tensor::<Tape<NoCheckpointing>, 2, Int>::from_data([[1, 4, 1]], &Default::default());
+            let config = KernelConfig::default();
+            let rows = FusedOps::embedding(&Weight::Plain(table.clone()), ids, &config);
+            let out = FusedOps::silu(FusedOps::silu(rows, &config), &config);
+            let grads = out.sum().backward();
+            assert!(table.grad(&grads).is_some(), "thread {seed}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            scope.spawn(move || work(seed));
+        }
+    });
 }

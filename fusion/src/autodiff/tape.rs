@@ -97,13 +97,15 @@ where
     N: Node<B, P>,
 {
     let output = output.into_primitive().tensor();
-    let parents = parents.map(|parent| parent.node);
+    let nodes = parents.each_ref().map(|parent| parent.node.clone());
     let scoped = Scoped::<N>(PhantomData);
     // Compute bound: the state is kept, not computed again, since the fused forward gives it for free.
-    let taped = match Backward::<B, P>::prepare::<C>(scoped, parents).compute_bound().stateful() {
+    let taped = match Backward::<B, P>::prepare::<C>(scoped, nodes).compute_bound().stateful() {
         OpsKind::Tracked(tracked) => tracked.finish((node, Arc::new(config.clone())), output),
         OpsKind::UnTracked(untracked) => untracked.finish(output),
     };
+    // Not before: a tape that ends on another thread frees nodes that nobody holds and nothing has come from yet.
+    drop(parents);
     Tensor::from_primitive(TensorPrimitive::Float(taped))
 }
 

@@ -47,11 +47,14 @@ const PICTURES: &str = "preprocessor_config.json";
 /// The file of settings for videos.
 const VIDEOS: &str = "video_preprocessor_config.json";
 
+/// Settings, and the name of their file.
+type Found = (&'static str, Map<String, Value>);
+
 /// Reads both settings from the folder of a checkpoint; absent files mean the released values.
 pub(super) fn read_folder(folder: &Path) -> Result<(PreprocessorConfig, VideoConfig), ImageError> {
     let joint = read_object(&folder.join(JOINT))?.unwrap_or_default();
     warn_of_flat(&joint);
-    let find = |key: &str, files: &[&'static str]| -> Result<Option<(&'static str, Map<String, Value>)>, ImageError> {
+    let find = |key: &str, files: &[&'static str]| -> Result<Option<Found>, ImageError> {
         if let Some(nested) = joint.get(key).filter(|nested| !nested.is_null()) {
             warn_of_unread(folder, key, files);
             let source = || serde_json::Error::custom(format!("`{key}` is {nested:.80}, expected an object"));

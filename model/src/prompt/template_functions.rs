@@ -222,10 +222,12 @@ fn indent_lines(size: &Size, text: &str, width: usize, first: bool, blank: bool)
     Ok(indented)
 }
 
+/// The arguments of `wordwrap`: width, whether long words are broken, the mark between lines, whether hyphens break.
+type WrapArguments<'a> = (Option<usize>, Option<bool>, Option<Cow<'a, str>>, Option<bool>, Kwargs);
+
 /// Jinja's `wordwrap`.
 fn wrap_words(size: &Size, text: &str, arguments: &[Value]) -> Result<String, Error> {
-    let (width, long, mark, hyphens, named): (Option<usize>, Option<bool>, Option<Cow<'_, str>>, Option<bool>, Kwargs) =
-        from_args(arguments)?;
+    let (width, long, mark, hyphens, named): WrapArguments<'_> = from_args(arguments)?;
     let width = width.or(named.get("width")?).unwrap_or(79);
     let long_words = long.or(named.get("break_long_words")?).unwrap_or(true);
     let named_mark: Option<Cow<'_, str>> = named.get("wrapstring")?;
