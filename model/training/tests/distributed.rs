@@ -16,6 +16,7 @@ use qwen3_vl_train::step::{BatchLoss, Gradients, Keep, LayerPlan, differentiate}
 use std::net::TcpListener;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const NODE: &str = "KILN_TEST_NODE";
@@ -51,11 +52,23 @@ fn said(output: &Output) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_prefix("node says ")).map(str::to_owned).collect()
 }
 
+/// What all nodes say. burn-collective may miss a wake-up on a busy machine, which ends in the error that says so: once
+/// more then.
 fn run(what: &str, nodes: u32) -> Vec<Vec<String>> {
-    let port = free_ports(2 + 2 * nodes as u16);
-    let children: Vec<Child> = (0..nodes).map(|index| start(what, index, nodes, port)).collect();
-    let outputs = children.into_iter().map(|child| child.wait_with_output().unwrap());
-    outputs.map(|output| said(&output)).collect()
+    // One group at a time: the machine may have few cores.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..4 {
+        let port = free_ports(2 + 2 * nodes as u16);
+        let children: Vec<Child> = (0..nodes).map(|index| start(what, index, nodes, port)).collect();
+        let outputs: Vec<Output> = children.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
+        let has = |bytes: &[u8], text: &str| String::from_utf8_lossy(bytes).contains(text);
+        let missed = outputs.iter().any(|output| has(&output.stderr, "Silent {") || has(&output.stdout, " waited "));
+        if !missed {
+            return outputs.iter().map(said).collect();
+        }
+    }
+    panic!("four times a node did not hear of the others in time");
 }
 
 /// What each node does; nothing where this is no node.
@@ -64,14 +77,14 @@ fn node() {
     let Ok(task) = std::env::var(NODE) else { return };
     let words: Vec<&str> = task.split(' ').collect();
     let [index, nodes] = [1, 2].map(|i| words[i].parse::<u32>().unwrap());
-    let timeout = Duration::from_secs(if words[0] == "lost" { 5 } else { 60 });
+    let timeout = Duration::from_secs(if words[0] == "lost" { 5 } else { 20 });
     let options = NodeOptions { index, nodes, orchestrator: words[3].parse().unwrap(), listen: None, timeout };
     let device = Default::default();
     let mut group = Group::<Flex>::join(options, device).unwrap();
     match words[0] {
         "sums" => {
             group.agree("one text", "settings").unwrap();
-            for round in 0..20 {
+            for round in 0..6 {
                 let values = [1.0 + index as f32, round as f32, 0.1];
                 let sum = group.sum(Tensor::from_floats(values, &device)).unwrap();
                 println!("node says {:?}", sum.into_data().to_vec::<f32>().unwrap());
@@ -111,7 +124,7 @@ fn expected_sums(nodes: u32) -> Vec<String> {
     let ones = (1..=nodes).sum::<u32>() as f32;
     let mut tenths = 0.1f32;
     (1..nodes).for_each(|_| tenths += 0.1);
-    let mut lines: Vec<String> = (0..20).map(|round| format!("{:?}", [ones, (nodes * round) as f32, tenths])).collect();
+    let mut lines: Vec<String> = (0..6).map(|round| format!("{:?}", [ones, (nodes * round) as f32, tenths])).collect();
     lines.push(format!("{:?}", (0..nodes).map(|i| vec![i as f32, 7.0]).collect::<Vec<_>>()));
     lines
 }
