@@ -148,10 +148,12 @@ impl TrainOptions {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut TrainOptions);
+
     #[test]
     fn values_out_of_range_are_named() {
         TrainOptions::default().validate().unwrap();
-        let wrong: [(&str, fn(&mut TrainOptions)); 6] = [
+        let wrong: [(&str, Change); 6] = [
             ("length", |options| options.length = RunLength::Steps(0)),
             ("batch", |options| options.batch = BatchLimit::Tokens(0)),
             ("keep", |options| options.keep = 0),
