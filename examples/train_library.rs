@@ -1,5 +1,5 @@
-//! Training in a program of one's own: a data set made in memory, an adapter, a few steps; and the same loop by hand, on
-//! Burn's `Dataset` and `Optimizer`.
+//! Training in a program of one's own: a data set made in memory, an adapter, a few steps; and the same loop by hand,
+//! on Burn's `Dataset` and `Optimizer`.
 //!
 //! ```sh
 //! cargo run --release --example train_library

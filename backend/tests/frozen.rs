@@ -1,5 +1,5 @@
-//! Frozen weights have no gradients: nodes ask for the gradients of their inputs alone. A file, and so a process, of its
-//! own: routes are counted for the process.
+//! Frozen weights have no gradients: nodes ask for the gradients of their inputs alone. A file, and so a process, of
+//! its own: routes are counted for the process.
 
 use burn::tensor::{Distribution, Int, Tensor};
 use burn_autodiff::Autodiff;

@@ -8,8 +8,8 @@ use qwen3_vl_train::run::Trainer;
 /// Lets a run take its steps together with those of other nodes, once it is certain that they are of the same recipe.
 ///
 /// # Errors
-/// [`Error::Run`] for addresses that cannot be used, nodes that are not there, and nodes that differ; [`Error::Finetune`]
-/// where the program was built without this.
+/// [`Error::Run`] for addresses that cannot be used, nodes that are not there, and nodes that differ;
+/// [`Error::Finetune`] where the program was built without this.
 #[cfg(feature = "distributed")]
 pub fn join<B: burn_kiln_fusion::TrainingOps>(
     trainer: Trainer<B>,

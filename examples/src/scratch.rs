@@ -36,7 +36,8 @@ pub fn remove_with_it(folder: &Path) {
     *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
 }
 
-/// Removes the folder with all that is in it, and an unfinished one. Whatever cannot be removed stays: the program ends.
+/// Removes the folder with all that is in it, and an unfinished one. Whatever cannot be removed stays: the program
+/// ends.
 pub fn remove() {
     drop(lock().take());
     if let Some(folder) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {

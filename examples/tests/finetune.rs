@@ -233,8 +233,8 @@ fn statuses_tell_what_was_wrong() {
     succeed(&short(&missing, &out, &["--skip-bad", "--steps", "1"]));
 }
 
-/// A rate without end makes weights that are no numbers: the next step's loss tells, or the check before they are saved.
-/// Nothing of them is kept.
+/// A rate without end makes weights that are no numbers: the next step's loss tells, or the check before they are
+/// saved. Nothing of them is kept.
 #[test]
 fn a_loss_that_is_no_number_ends_the_run() {
     let data = write_data();

@@ -161,8 +161,8 @@ fn the_composition_of_a_mixture_differentiates_on_the_tape() {
     assert_same(&composed, &differentiate(FusedOps::moe(x.clone(), &weights, options, &config)));
 }
 
-/// Tapes that end on other threads free nothing of this one's, though its nodes are held by nobody while an op is recorded
-/// and its leaves were used before.
+/// Tapes that end on other threads free nothing of this one's, though its nodes are held by nobody while an op is
+/// recorded and its leaves were used before.
 #[test]
 fn tapes_of_several_threads_leave_each_other_alone() {
     let work = |seed: u64| {

@@ -74,8 +74,8 @@ impl<'a> LoadOptions<'a> {
         self
     }
 
-    /// Merges the PEFT adapter in the folder `dir` into the weights as they are loaded: `W + s·B·A` in f32, rounded once to
-    /// what the weight is held in. The model is then as fast as without it.
+    /// Merges the PEFT adapter in the folder `dir` into the weights as they are loaded: `W + s·B·A` in f32, rounded
+    /// once to what the weight is held in. The model is then as fast as without it.
     pub fn with_adapter(mut self, dir: impl Into<PathBuf>) -> Self {
         self.adapter = Some(dir.into());
         self

@@ -1,5 +1,5 @@
-//! [`TrainingOps`] on `Kiln<B>`: forwards and backward passes that reach a kernel. Those of linear layers and MLPs are the
-//! default compositions of parts (products, gradients of activations and biases), which reach kernels here.
+//! [`TrainingOps`] on `Kiln<B>`: forwards and backward passes that reach a kernel. Those of linear layers and MLPs are
+//! the default compositions of parts (products, gradients of activations and biases), which reach kernels here.
 
 use super::{attention, gradients, layers, linear_backward, loss, mlp, moe};
 use crate::{Engine, Kiln};

@@ -1,5 +1,5 @@
-//! The sample that every engine trains on. Its numbers follow from formulas, so that engines in other languages make the
-//! same.
+//! The sample that every engine trains on. Its numbers follow from formulas, so that engines in other languages make
+//! the same.
 
 use super::args::Args;
 use qwen3_vl_burn::processor::{Grid, ProcessedImages};

@@ -16,8 +16,8 @@ pub struct Options {
     pub art: Arc<Art>,
     /// What may be drawn.
     pub split: Split,
-    /// Sides of pictures in pixels, each a multiple of [`Self::multiple`]; 64 to 2048, others are taken as the nearest of
-    /// these.
+    /// Sides of pictures in pixels, each a multiple of [`Self::multiple`]; 64 to 2048, others are taken as the nearest
+    /// of these.
     pub sides: RangeInclusive<u32>,
     /// What sides are a multiple of; Qwen3-VL's merged patches have 32 pixels a side.
     pub multiple: u32,

@@ -25,7 +25,8 @@ pub fn attention_rotary<B: FusedOps>(
         Some(norms) => B::qk_norm_rope(QueryKey { q, k }, norms, rotary, config),
         None => QueryKey { q: B::rope(q, rotary, config), k: B::rope(k, rotary, config) },
     };
-    // One attention of segments, where each sequence sees itself alone: no operand is cut, and no gradient put together.
+    // One attention of segments, where each sequence sees itself alone: no operand is cut, and no gradient put
+    // together.
     let packs = caches.is_empty() && options.mask.is_none() && options.bias.is_none() && options.segments.is_none();
     let mut caches = caches.into_iter().map(Some).chain(iter::repeat_with(|| None));
     let attend = |inputs, cache| <B as FusedOps>::attention(inputs, options, cache, config);

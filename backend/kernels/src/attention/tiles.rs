@@ -53,8 +53,8 @@ impl Tiles {
     /// rows · (3 d + 2 dv) · 4    ≤ 3/8 · L2          Q and the result's gradient in both forms, and dQ
     /// ```
     ///
-    /// Sums of keys' gradients are read and written once for the rows of a tile, those of queries once for its keys: 4 %
-    /// of the time with 48 of them, 1 % with 144.
+    /// Sums of keys' gradients are read and written once for the rows of a tile, those of queries once for its keys: 4
+    /// % of the time with 48 of them, 1 % with 144.
     pub fn derive_backward(caches: Caches, d: usize, dv: usize) -> Self {
         const FLOAT: usize = size_of::<f32>();
         let panel = caches.l1d / 2 / (FLOAT * MAX_PANEL_ROWS);

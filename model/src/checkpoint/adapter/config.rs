@@ -51,8 +51,9 @@ impl AdapterConfig {
     /// Reads the settings in the folder of an adapter.
     ///
     /// # Errors
-    /// [`AdapterError`] for a file that is not there, that is no JSON or not a LoRA adapter's, for settings out of range,
-    /// and for what is not supported: DoRA, biases, saved modules, and whatever else changes what an adapter computes.
+    /// [`AdapterError`] for a file that is not there, that is no JSON or not a LoRA adapter's, for settings out of
+    /// range, and for what is not supported: DoRA, biases, saved modules, and whatever else changes what an adapter
+    /// computes.
     pub fn from_dir(dir: impl AsRef<Path>) -> Result<Self, AdapterError> {
         let file = dir.as_ref().join(ADAPTER_CONFIG);
         let failed = |source| AdapterError::Read { file: file.clone(), source };

@@ -70,7 +70,8 @@ pub enum AdapterError {
         /// The file.
         file: PathBuf,
     },
-    /// A tensor that is no matrix of a LoRA module, or has no element: what a trainer saves that didn't gather its parts.
+    /// A tensor that is no matrix of a LoRA module, or has no element: what a trainer saves that didn't gather its
+    /// parts.
     #[error("{}: tensor `{tensor}` has shape {found:?}, expected {expected} (1-D or empty tensors come of ZeRO-3 without gathering: save the adapter again)", file.display())]
     Tensor {
         /// The file.

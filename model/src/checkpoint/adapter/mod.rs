@@ -6,9 +6,9 @@
 //! W + s·B·A        s = alpha / rank, with rsLoRA alpha / √rank
 //! ```
 //!
-//! Names are read as those of checkpoints are: of training on the text model alone (`base_model.model.model.layers.3..`),
-//! of older HF versions, of wrappers. What is not plain LoRA (DoRA, biases, saved modules, experts, embeddings) is an
-//! error that names it: leaving it out would be another model.
+//! Names are read as those of checkpoints are: of training on the text model alone
+//! (`base_model.model.model.layers.3..`), of older HF versions, of wrappers. What is not plain LoRA (DoRA, biases,
+//! saved modules, experts, embeddings) is an error that names it: leaving it out would be another model.
 
 mod config;
 mod error;

@@ -1,8 +1,8 @@
 //! Where the records of a file begin and end, so that a file of any size is read one record at a time.
 //!
-//! The first byte that is no blank tells the format: `{` is JSONL, a record for each line that isn't blank; `[` is a JSON
-//! array, whose elements are found by following brackets and strings, and read whole only when they are asked for. A file
-//! is gone through once, in pieces; 24 bytes a record are kept.
+//! The first byte that is no blank tells the format: `{` is JSONL, a record for each line that isn't blank; `[` is a
+//! JSON array, whose elements are found by following brackets and strings, and read whole only when they are asked for.
+//! A file is gone through once, in pieces; 24 bytes a record are kept.
 
 use std::io::Read;
 use std::path::Path;

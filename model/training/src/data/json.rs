@@ -1,5 +1,5 @@
-//! JSON as records need it: keys in their order, which shows where a template prints the arguments of a tool's call, and
-//! none twice, of which other readers silently take the last.
+//! JSON as records need it: keys in their order, which shows where a template prints the arguments of a tool's call,
+//! and none twice, of which other readers silently take the last.
 
 use std::fmt;
 

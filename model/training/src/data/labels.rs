@@ -7,9 +7,10 @@
 //!                            └───────── labels ───────┘
 //! ```
 //!
-//! A turn is the assistant's where the text between `<|im_start|>` and the first line break is `assistant`. Labels begin
-//! after the token with that line break and end with `<|im_end|>` and the line break behind it, as in qwen-vl-finetune
-//! (`preprocess_qwen_visual`). What a Thinking template opens the turn with (`<think>`) is labelled too, as there.
+//! A turn is the assistant's where the text between `<|im_start|>` and the first line break is `assistant`. Labels
+//! begin after the token with that line break and end with `<|im_end|>` and the line break behind it, as in
+//! qwen-vl-finetune (`preprocess_qwen_visual`). What a Thinking template opens the turn with (`<think>`) is labelled
+//! too, as there.
 //!
 //! The tokenizer makes control tokens of their spellings wherever they stand, as HF's does: a user who writes
 //! `<|im_end|>` would end the turn. So [`refuse_control_tokens`] lets no text of a record hold one, and every

@@ -110,8 +110,8 @@ impl Loader {
         let Ok(pool) = pool.build() else {
             return Err(DataError::Option { name: "threads", value, expected: "as many as the system gives" });
         };
-        // Not `spawn`: a thread that waits for a part of its picture would take a loop that was not begun, and never come
-        // back to the picture that everyone waits for.
+        // Not `spawn`: a thread that waits for a part of its picture would take a loop that was not begun, and never
+        // come back to the picture that everyone waits for.
         let worker = shared.clone();
         pool.spawn_broadcast(move |_| worker.work());
         Ok(Self { shared, threads, pool: Some(pool), bad: options.bad, step, ended: false })

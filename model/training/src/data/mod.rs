@@ -20,10 +20,10 @@
 //! | `conversation` of `human`, `assistant` | ShareGPT as ms-swift has it |
 //! | `query`, `response`, `history` | ms-swift |
 //!
-//! - Roles: `system`; `user` or `human`; `assistant` or `gpt`; `tool` or `observation`; `function_call` is a turn of the
-//!   assistant.
-//! - `<image>` and `<video>` in what others than the assistant say, and parts of a list without a source, take the files
-//!   in order; there are as many of them as files. Text around them stays as it is; in `value` of the user it is
+//! - Roles: `system`; `user` or `human`; `assistant` or `gpt`; `tool` or `observation`; `function_call` is a turn of
+//!   the assistant.
+//! - `<image>` and `<video>` in what others than the assistant say, and parts of a list without a source, take the
+//!   files in order; there are as many of them as files. Text around them stays as it is; in `value` of the user it is
 //!   trimmed, as qwen-vl-finetune does.
 //! - A file is a path (relative to the data file's folder, or to [`ReadOptions::media_root`]), a `data:` URI, or an
 //!   object with one and with options (`max_pixels`, ..); a video may be a list of frames.

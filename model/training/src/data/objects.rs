@@ -4,8 +4,9 @@
 //! "objects": {"ref": ["dog"], "bbox": [[331.5, 761.4, 853.5, 1594.8]], "bbox_type": "real", "image_id": [0]}
 //! ```
 //!
-//! A box is written as Qwen3-VL writes `bbox_2d`: `[x1, y1, x2, y2]`, whole thousandths of the picture's sides (`round(x
-//! / width * 1000)`, ties to even as Python's `round`), its corners in order. Source: ms-swift, "Custom dataset".
+//! A box is written as Qwen3-VL writes `bbox_2d`: `[x1, y1, x2, y2]`, whole thousandths of the picture's sides
+//! (`round(x / width * 1000)`, ties to even as Python's `round`), its corners in order. Source: ms-swift, "Custom
+//! dataset".
 
 use std::borrow::Cow;
 

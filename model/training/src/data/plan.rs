@@ -92,8 +92,8 @@ impl BatchPlan {
         Ok(Self { batches })
     }
 
-    /// The share of node `index` of several, which take the batches of each step, `accumulate` of them, in turn: those of
-    /// the others have no records here.
+    /// The share of node `index` of several, which take the batches of each step, `accumulate` of them, in turn: those
+    /// of the others have no records here.
     pub fn share(&self, index: usize, nodes: usize, accumulate: usize) -> Self {
         let own = |batch: usize| batch % accumulate % nodes == index;
         let take = |(batch, records): (usize, &Vec<usize>)| if own(batch) { records.clone() } else { Vec::new() };

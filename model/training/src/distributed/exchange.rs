@@ -20,8 +20,8 @@ pub struct StepNews {
     pub ends: bool,
 }
 
-/// Replaces the gradients of this node by their sum over all nodes, and tells the loss of all, and whether one of them is
-/// asked to end: all end after the same step.
+/// Replaces the gradients of this node by their sum over all nodes, and tells the loss of all, and whether one of them
+/// is asked to end: all end after the same step.
 ///
 /// Each node's are of its own batches, divided by the targets of all nodes
 /// ([`differentiate`](crate::step::differentiate)'s `count`). What trains is what requires a gradient in `model`, the

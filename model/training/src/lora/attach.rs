@@ -68,7 +68,8 @@ pub fn attach<B: FusedOps>(model: Qwen3Vl<B>, config: &LoraConfig) -> Result<(Qw
     });
     for (layer, &(rank, _)) in &chosen {
         let [outputs, inputs] = sizes.get(layer).copied().unwrap_or_default();
-        // Beyond that, the matrices have more numbers than the weight: nothing is won, and far beyond, no memory holds them.
+        // Beyond that, the matrices have more numbers than the weight: nothing is won, and far beyond, no memory holds
+        // them.
         if rank > inputs.max(outputs) {
             return Err(LoraError::RankTooLarge { rank, layer: layer.clone(), inputs, outputs });
         }

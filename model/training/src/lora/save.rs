@@ -14,8 +14,9 @@ use std::io::Write;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// Writes `adapter_config.json` and `adapter_model.safetensors` into the folder `dir`, which is made if need be, so that
-/// PEFT loads them: `PeftModel.from_pretrained(base, dir)`. Each file is whole or not there; the settings come last.
+/// Writes `adapter_config.json` and `adapter_model.safetensors` into the folder `dir`, which is made if need be, so
+/// that PEFT loads them: `PeftModel.from_pretrained(base, dir)`. Each file is whole or not there; the settings come
+/// last.
 ///
 /// Where targets are names, the settings have these; otherwise the names of all layers that have an adapter.
 ///

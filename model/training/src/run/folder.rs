@@ -35,8 +35,8 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the folder of a new run, with its manifest. An empty folder may be there, or that of a run that ended before
-    /// its first checkpoint.
+    /// Makes the folder of a new run, with its manifest. An empty folder may be there, or that of a run that ended
+    /// before its first checkpoint.
     ///
     /// # Errors
     /// [`RunError::NotARun`], [`RunError::Exists`], [`RunError::InUse`], [`RunError::Write`].

@@ -141,8 +141,8 @@ impl<B: TrainingOps> Trainer<B> {
         Ok(self)
     }
 
-    /// Plans the memory of a step of the largest batch, and keeps to it: layers that don't fit into `budget` bytes, weights
-    /// included, are computed twice. Without a plan every layer keeps what its backward needs.
+    /// Plans the memory of a step of the largest batch, and keeps to it: layers that don't fit into `budget` bytes,
+    /// weights included, are computed twice. Without a plan every layer keeps what its backward needs.
     ///
     /// # Errors
     /// [`RunError::Plan`] for a budget in which no step fits.
@@ -211,9 +211,9 @@ impl<B: TrainingOps> Trainer<B> {
     /// folder.
     ///
     /// # Errors
-    /// [`RunError::Step`] for a loss or a gradient that is no number, with the records: the model is as it was before the
-    /// step. [`RunError::Data`] for a bad record. [`RunError::Write`] for a full disk: what was saved before is whole.
-    /// `RunError::Nodes` where another node is lost: what was trained so far is saved.
+    /// [`RunError::Step`] for a loss or a gradient that is no number, with the records: the model is as it was before
+    /// the step. [`RunError::Data`] for a bad record. [`RunError::Write`] for a full disk: what was saved before is
+    /// whole. `RunError::Nodes` where another node is lost: what was trained so far is saved.
     pub fn run(&mut self, observer: &mut dyn RunObserver, cancel: &CancelToken) -> Result<RunSummary, RunError> {
         let began = Instant::now();
         let mut losses = Vec::new();

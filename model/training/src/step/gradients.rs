@@ -55,8 +55,8 @@ impl<B: Backend> Gradients<B> {
         self.params.get::<B, D>(id)
     }
 
-    /// Calls `look` with the name, as checkpoints have it, and the gradient in f32 of each parameter of `module` that has
-    /// one.
+    /// Calls `look` with the name, as checkpoints have it, and the gradient in f32 of each parameter of `module` that
+    /// has one.
     pub fn for_each<M: Module<Autodiff<B>>>(&self, module: &M, look: impl FnMut(&str, TensorData)) {
         module.visit(&mut Reader { gradients: self, path: Vec::new(), look });
     }

@@ -33,8 +33,8 @@ fn a_report_counts_everything() {
     let report = check(&data, &encoder, &mut |done| told.push(done)).unwrap();
     assert_eq!(told, [7]);
     assert_eq!((report.records, report.sound, report.bad), (7, 3, 4));
-    // <|im_start|>user\n hi <|im_end|>\n <|im_start|>assistant\n x <|im_end|>\n with a token a byte: 6 + 2 + 2 + 11 + 1 + 2.
-    // Pictures of 4 and 6 tokens between two marks each.
+    // <|im_start|>user\n hi <|im_end|>\n <|im_start|>assistant\n x <|im_end|>\n with a token a byte: 6 + 2 + 2 + 11 + 1
+    // + 2. Pictures of 4 and 6 tokens between two marks each.
     let (first, second, third) = (24, 21 + 6 + 2, 21 + 6 + 8 + 3);
     assert_eq!((report.tokens.min, report.tokens.median, report.tokens.max), (first, second, third));
     assert_eq!(report.tokens.total, first + second + third);

@@ -13,8 +13,8 @@ fn run(model: &Model, case: &Case, plan: &LayerPlan) -> (f64, BTreeMap<String, V
     (loss.sum, by_name(model, &gradients))
 }
 
-/// A layer without a tape runs in other kernels than one with a tape: its output is rounded otherwise, relative `2⁻²⁴` an
-/// op. The most that came of it is 4.9e-6, of ten layers.
+/// A layer without a tape runs in other kernels than one with a tape: its output is rounded otherwise, relative `2⁻²⁴`
+/// an op. The most that came of it is 4.9e-6, of ten layers.
 const TOLERANCE: f64 = 1e-5;
 
 #[test]

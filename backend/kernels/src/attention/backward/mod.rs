@@ -20,10 +20,10 @@
 //!   that sums of dK and dV are read and written once for many rows; with a causal order from the first row on that
 //!   sees the keys.
 //! - Segments are problems of their own: what lies beside one in a packed sequence is never touched.
-//! - Where there are too few (sequence, head, segment) for the threads, two kinds of blocks take their place (blocks.rs):
-//!   some queries against all keys for dq, all queries against some keys for dk and dv. Scores are computed twice then.
-//!   Tiles are the same and sums have the same order, so that **results do not depend on the number of threads**, bit
-//!   for bit, and no two threads write one row.
+//! - Where there are too few (sequence, head, segment) for the threads, two kinds of blocks take their place
+//!   (blocks.rs): some queries against all keys for dq, all queries against some keys for dk and dv. Scores are
+//!   computed twice then. Tiles are the same and sums have the same order, so that **results do not depend on the
+//!   number of threads**, bit for bit, and no two threads write one row.
 //!
 //! A soft cap multiplies dS by `1 - tanh²`. A query that sees no key has gradients of 0. NaN and infinities propagate
 //! as in the formulas; where a tile is computed although a query does not see a key of it, an infinite or NaN value,

@@ -1,6 +1,7 @@
 //! Bytes of one layer: what it keeps, and what it takes while it runs.
 //!
-//! Floats a row of a decoder layer of width `h`, queries `q = heads · head_dim`, keys `k = kv_heads · head_dim`, MLP `i`:
+//! Floats a row of a decoder layer of width `h`, queries `q = heads · head_dim`, keys `k = kv_heads · head_dim`, MLP
+//! `i`:
 //!
 //! | kept | by |
 //! | --- | --- |
