@@ -5,7 +5,7 @@
 //! the page cache is smaller than what a pass reads in a cycle. LRU: whole layers in as many buffers as fit, the one
 //! used the longest time ago evicted.
 
-use burn_kiln_fusion::FusedOps;
+use burn_kiln_fusion::{FusedOps, TrainingOps};
 use bytesize::ByteSize;
 use clap::Parser;
 use kiln_examples::backend::{Place, Program};
@@ -88,7 +88,7 @@ struct Measure<'a>(&'a Arguments);
 impl Program for Measure<'_> {
     type Out = ();
 
-    fn run<B: FusedOps>(self) -> Result<(), Error> {
+    fn run<B: TrainingOps>(self) -> Result<(), Error> {
         let arguments = self.0;
         let dir = &arguments.model;
         let checkpoint = Checkpoint::open(dir)?;

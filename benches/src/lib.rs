@@ -23,6 +23,7 @@
 //! report.rs      a whole run as text
 //! pieces.rs      several runs as one
 //! summary/       what the figures have to show
+//! program.rs     how programs with engines of their own processes begin
 //! planning/      products with and without plans
 //! gpu/           kernels on a card
 //! train/         steps of training against PyTorch and plain Burn
@@ -43,6 +44,7 @@ pub mod operands;
 pub mod peaks;
 pub mod pieces;
 pub mod planning;
+pub mod program;
 pub mod qwen;
 pub mod report;
 pub mod roofline;

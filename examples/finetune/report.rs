@@ -49,7 +49,8 @@ pub fn end(summary: &RunSummary, out: Option<&Path>, output: &Output, model: Opt
         return;
     }
     let result = result.display();
-    let base = model.map(|model| format!("--model {model} ")).unwrap_or_default();
+    // An adapter of the checkpoint inside the program names no base: its folder in the repository serves.
+    let base = format!("--model {} ", model.unwrap_or("examples/assets/tiny"));
     match output {
         Output::Adapter(_) => note!("the adapter is in {result}: describe {base}--adapter {result}"),
         Output::Weights { .. } => note!("the model is in {result}: describe --model {result}"),

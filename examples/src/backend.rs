@@ -4,7 +4,7 @@ use crate::Error;
 use crate::threads::start_pool;
 use burn_flex::Flex;
 use burn_kiln::{Engine, Kiln, OptimizationConfig};
-use burn_kiln_fusion::{FusedOps, TrainingOps};
+use burn_kiln_fusion::TrainingOps;
 #[cfg(feature = "ndarray")]
 use burn_ndarray::NdArray;
 use burn_tensor::DType;
@@ -130,7 +130,7 @@ pub trait Program: Send {
     /// What it returns.
     type Out: Send;
     /// Runs on `B`'s default device.
-    fn run<B: FusedOps>(self) -> Result<Self::Out, Error>;
+    fn run<B: TrainingOps>(self) -> Result<Self::Out, Error>;
 }
 
 /// A program that any backend with Kiln's kernels can run.
@@ -139,14 +139,6 @@ pub trait KilnProgram: Send {
     type Out: Send;
     /// Runs on the default device of `Kiln<B>`.
     fn run<B: Engine>(self) -> Result<Self::Out, Error>;
-}
-
-/// A program that any backend that trains can run, on `Autodiff<B>`.
-pub trait TrainingProgram: Send {
-    /// What it returns.
-    type Out: Send;
-    /// Runs on `B`'s default device.
-    fn run<B: TrainingOps>(self) -> Result<Self::Out, Error>;
 }
 
 /// Runs on the backend that `kiln` decorates.
@@ -203,28 +195,6 @@ impl Place {
     /// # Errors
     /// [`Error::NoCard`], [`Error::NotBuiltIn`], [`Error::Threads`], and those of `program`.
     pub fn run<P: Program>(&self, program: P) -> Result<P::Out, Error> {
-        self.start_pool()?.install(|| match self.backend {
-            Backend::Kiln => program.run::<Kiln<Flex>>(),
-            #[cfg(feature = "flex")]
-            Backend::Flex => program.run::<Flex>(),
-            #[cfg(feature = "ndarray")]
-            Backend::Ndarray => program.run::<NdArray>(),
-            #[cfg(feature = "ndarray")]
-            Backend::KilnNdarray => program.run::<Kiln<NdArray>>(),
-            #[cfg(feature = "wgpu")]
-            Backend::Wgpu => program.run::<burn_kiln::gpu::KilnWgpu>(),
-            #[cfg(feature = "cuda")]
-            Backend::Cuda => program.run::<burn_kiln::gpu::KilnCuda>(),
-            #[allow(unreachable_patterns)] // where all are built in
-            other => Err(other.not_built_in()),
-        })
-    }
-
-    /// The same for a program that trains.
-    ///
-    /// # Errors
-    /// Those of [`Place::run`].
-    pub fn run_training<P: TrainingProgram>(&self, program: P) -> Result<P::Out, Error> {
         self.start_pool()?.install(|| match self.backend {
             Backend::Kiln => program.run::<Kiln<Flex>>(),
             #[cfg(feature = "flex")]

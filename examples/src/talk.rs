@@ -6,7 +6,7 @@
 use crate::Error;
 use crate::backend::{Place, Program};
 use crate::model::{Files, Loaded};
-use burn_kiln_fusion::FusedOps;
+use burn_kiln_fusion::{FusedOps, TrainingOps};
 use qwen3_vl_burn::generate::{GenerateOptions, GenerationConfig};
 use qwen3_vl_burn::prompt::{AnswerPiece, Message, RenderOptions};
 use qwen3_vl_burn::streaming::StreamReport;
@@ -110,7 +110,7 @@ struct Conversing<'a> {
 impl Program for Conversing<'_> {
     type Out = ();
 
-    fn run<B: FusedOps>(self) -> Result<(), Error> {
+    fn run<B: TrainingOps>(self) -> Result<(), Error> {
         let Loaded { model, processor, generation, time } = Loaded::<B>::load(self.files, self.place)?;
         let mut chat = Chat::new(&model, &processor).with_render_options(self.render);
         (self.program)(Opened {

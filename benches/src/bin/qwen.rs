@@ -1,37 +1,21 @@
 //! A whole Qwen3-VL against the machine's limit and other engines: `qwen --help`.
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use kiln_benches::machine::Machine;
+use kiln_benches::program;
 use kiln_benches::qwen::args::{Args, Backend, Make};
 use kiln_benches::qwen::session::Session;
 use kiln_benches::qwen::{Result, ablate, plot, report, worker};
 use qwen3_vl_burn::Qwen3VlConfig;
 use qwen3_vl_burn::checkpoint::{RandomOptions, progress_bar, write_random_with};
 use qwen3_vl_burn::config::{ReleasedSize, TextConfig, VisionConfig};
-use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(worker) = args.worker {
-        // Who asks reads lines of JSON, errors too.
-        if let Err(error) = worker::serve(worker, &args) {
-            println!("{}", json!({ "error": error.to_string() }));
-            return ExitCode::FAILURE;
-        }
-        return ExitCode::SUCCESS;
-    }
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("qwen: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main("qwen", args.worker, |worker| worker::serve(worker, &args), || run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -49,9 +33,7 @@ fn run(args: &Args) -> Result<()> {
         }
         (None, None) => return Err("--checkpoint or --make is needed".into()),
     };
-    let style = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {msg}");
-    let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.enable_steady_tick(Duration::from_millis(500));
+    let bar = program::start_spinner();
     let mut tell = |what: &str| bar.set_message(what.to_owned());
     let machine = Machine::detect();
     let (table, plot) = if args.ablate {

@@ -1,36 +1,20 @@
 //! Steps of training against PyTorch and plain Burn: `train --help`.
 
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use kiln_benches::machine::Machine;
+use kiln_benches::program;
 use kiln_benches::train::args::Args;
 use kiln_benches::train::{Result, report, session, worker};
 use qwen3_vl_burn::Qwen3VlConfig;
 use qwen3_vl_burn::checkpoint::{RandomOptions, progress_bar, write_random_with};
 use qwen3_vl_burn::config::ReleasedSize;
-use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(worker) = args.worker {
-        // Who asks reads lines of JSON, errors too.
-        if let Err(error) = worker::serve(worker, &args) {
-            println!("{}", json!({ "error": error.to_string() }));
-            return ExitCode::FAILURE;
-        }
-        return ExitCode::SUCCESS;
-    }
-    match run(&args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("train: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    program::main("train", args.worker, |worker| worker::serve(worker, &args), || run(&args))
 }
 
 fn run(args: &Args) -> Result<()> {
@@ -43,9 +27,7 @@ fn run(args: &Args) -> Result<()> {
             folder.path().to_owned()
         }
     };
-    let style = ProgressStyle::with_template("{spinner} [{elapsed_precise}] {msg}");
-    let bar = ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    bar.enable_steady_tick(Duration::from_millis(500));
+    let bar = program::start_spinner();
     let rows = session::run(args, &dir, &mut |what| bar.set_message(what.to_owned()))?;
     bar.finish_and_clear();
     if args.json {

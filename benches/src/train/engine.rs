@@ -10,7 +10,7 @@ use burn_optim::Optimizer;
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use qwen3_vl_train::data::Batch;
 use qwen3_vl_train::lora::{LoraConfig, attach};
-use qwen3_vl_train::optim::{AdamW, AdamWConfig, clip_gradients};
+use qwen3_vl_train::optim::{AdamW, AdamWConfig, measure_gradients};
 use qwen3_vl_train::parameters::Selection;
 use qwen3_vl_train::step::{BatchSize, Gradients, Keep, LayerPlan, MemoryPlan, PlanRequest, differentiate};
 use std::path::Path;
@@ -96,8 +96,9 @@ impl<B: TrainingOps> Trainer for Engine<B> {
         let start = Instant::now();
         let mut gradients = Gradients::new();
         let loss = differentiate(&model, &self.batch, self.batch.targets(), &self.plan, &mut gradients)?;
-        clip_gradients(&model, &mut gradients, Some(CLIP), model.kernel_config())?;
-        self.model = Some(self.optimizer.step(LEARNING_RATE, model, gradients.params));
+        let clip = measure_gradients(&model, &gradients, Some(CLIP), model.kernel_config())?;
+        self.model =
+            Some(self.optimizer.with_gradient_factor(clip.factor).step(LEARNING_RATE, model, gradients.params));
         Ok(Step { seconds: start.elapsed().as_secs_f64(), loss: loss.mean() })
     }
 }

@@ -5,7 +5,7 @@ use crate::backend::{Place, Program};
 use crate::{Error, say};
 use burn_kiln::OptimizationConfig;
 use burn_kiln::config::Technique;
-use burn_kiln_fusion::FusedOps;
+use burn_kiln_fusion::TrainingOps;
 use burn_tensor::DType;
 use qwen3_vl_burn::processor::ImageProcessor;
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
@@ -61,7 +61,7 @@ struct Verify<'a> {
 impl Program for Verify<'_> {
     type Out = Report;
 
-    fn run<B: FusedOps>(self) -> Result<Report, Error> {
+    fn run<B: TrainingOps>(self) -> Result<Report, Error> {
         let Self { dir, adapter, place } = self;
         let adapted = |options: LoadOptions<'static>| match adapter {
             Some(adapter) => options.with_adapter(adapter),

@@ -2,7 +2,7 @@
 
 use super::check::relative_error;
 use super::{Case, Precision, Report, Row, Verdict, list_cases};
-use crate::backend::{Place, TrainingProgram};
+use crate::backend::{Place, Program};
 use crate::{Error, say};
 use burn_autodiff::Autodiff;
 use burn_kiln_fusion::TrainingOps;
@@ -35,7 +35,7 @@ const LEAST_NORM: f64 = 1e-9;
 /// [`Error::NoTraining`] where no case has a loss, [`Error::NoCases`], [`Error::File`], [`Error::Case`],
 /// [`Error::Step`], and [`Error::Model`] for a checkpoint that cannot be loaded; a wrong number is a row of the report.
 pub fn check_training(dir: &Path, place: &Place) -> Result<Report, Error> {
-    place.run_training(Train { dir, place })
+    place.run(Train { dir, place })
 }
 
 struct Train<'a> {
@@ -43,7 +43,7 @@ struct Train<'a> {
     place: &'a Place,
 }
 
-impl TrainingProgram for Train<'_> {
+impl Program for Train<'_> {
     type Out = Report;
 
     fn run<B: TrainingOps>(self) -> Result<Report, Error> {

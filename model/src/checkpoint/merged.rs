@@ -8,6 +8,7 @@
 //!
 //! All of it is written into a folder beside its place, which gets its name when everything is there.
 
+use super::companions::copy_companions;
 use super::index::{INDEX_NAME, SINGLE_NAME};
 use super::{Adapter, AdapterError, Checkpoint, CheckpointError, Entry, LoadProgress, LoadStep, expected_tensors};
 use crate::Result;
@@ -22,9 +23,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
-
-/// Endings of the files that are copied: settings, tokenizers, templates, and what people wrote.
-const COPIED: [&str; 6] = ["json", "jinja", "txt", "model", "gz", "md"];
 
 /// A merge that can be done: everything was checked, and nothing is written yet.
 #[derive(Debug)]
@@ -121,7 +119,7 @@ impl MergedCheckpoint {
             let path = staging.path().join(INDEX_NAME);
             fs::write(&path, format!("{index:#}\n")).map_err(|error| failed(&path, error))?;
         }
-        copy_others(checkpoint.dir(), staging.path())?;
+        copy_companions(checkpoint.dir(), staging.path())?;
         let report =
             MergeReport { merged: adapter.pairs().count(), tensors: checkpoint.entries.len(), bytes: total, files };
         if out.symlink_metadata().is_ok() {
@@ -153,24 +151,6 @@ fn make_staging(out: &Path) -> io::Result<TempDir> {
         builder.permissions(fs::Permissions::from_mode(0o777));
     }
     builder.tempdir_in(parent)
-}
-
-/// Copies what is no weight: settings, tokenizer, template, licence.
-fn copy_others(from: &Path, to: &Path) -> Result<(), CheckpointError> {
-    for entry in fs::read_dir(from).map_err(|error| failed(from, error))? {
-        let path = entry.map_err(|error| failed(from, error))?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let wanted = COPIED.contains(&ending) || name.starts_with("LICENSE");
-        let other = name.ends_with(".index.json") || name.starts_with("adapter_");
-        // A link of the Hub's cache leads to a file.
-        if wanted && !other && path.is_file() {
-            let target = to.join(name);
-            let bytes = fs::read(&path).map_err(|error| failed(&target, error))?;
-            fs::write(&target, bytes).map_err(|error| failed(&target, error))?;
-        }
-    }
-    Ok(())
 }
 
 /// Who is told how much is written, and what went wrong.

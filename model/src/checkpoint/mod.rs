@@ -13,6 +13,7 @@
 pub(crate) mod adapter;
 mod arrange;
 mod assembly;
+mod companions;
 mod convert;
 mod error;
 mod expected;
@@ -41,6 +42,7 @@ pub use adapter::{
     ADAPTER_WEIGHTS, Adapter, AdapterConfig, AdapterError, AdapterTargets, LoraPair, Pattern, PatternError,
     is_adaptable, name_adapter_tensor,
 };
+pub use companions::copy_companions;
 pub use error::CheckpointError;
 pub(crate) use expected::{EMBEDDING, HEAD};
 pub use expected::{ExpectedTensor, expected_tensors};

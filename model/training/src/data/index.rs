@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use super::DataError;
+use crate::fnv;
 
 /// Bytes that are read at one time.
 const PIECE: usize = 1 << 16;
@@ -118,13 +119,13 @@ struct Scan {
 impl Default for Scan {
     fn default() -> Self {
         let (state, spans) = (State::default(), Vec::new());
-        Self { state, spans, begin: None, end: 0, offset: 0, line: 1, column: 1, fingerprint: 0xcbf2_9ce4_8422_2325 }
+        Self { state, spans, begin: None, end: 0, offset: 0, line: 1, column: 1, fingerprint: fnv::OFFSET }
     }
 }
 
 impl Scan {
     fn take(&mut self, byte: u8) -> Result<(), Fault> {
-        self.fingerprint = (self.fingerprint ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        self.fingerprint = fnv::add(self.fingerprint, byte);
         let blank = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         match &mut self.state {
             State::Beginning => self.begin(byte, blank)?,

@@ -2,6 +2,7 @@
 
 use super::targets::choose;
 use super::{LoraConfig, LoraError};
+use crate::fnv;
 use burn::module::{Module, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_kiln_fusion::FusedOps;
@@ -145,11 +146,7 @@ pub(super) fn dropout_seed(seed: u64, name: &str) -> u64 {
     hash(seed, name)
 }
 
-/// FNV-1a (Fowler, Noll and Vo), from a seed: the same on every machine and in every version.
+/// Of a seed and a name.
 fn hash(seed: u64, name: &str) -> u64 {
-    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(PRIME);
-    let seeded = seed.to_le_bytes().iter().fold(OFFSET, step);
-    name.as_bytes().iter().fold(seeded, step)
+    seed.to_le_bytes().into_iter().chain(name.bytes()).fold(fnv::OFFSET, fnv::add)
 }

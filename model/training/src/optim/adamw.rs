@@ -43,19 +43,27 @@ pub struct AdamW<B: Backend> {
     pub(super) parameters: HashMap<ParamId, Trainable>,
     pub(super) moments: HashMap<ParamId, Moments<B>>,
     kernels: Arc<KernelConfig>,
+    /// What the next step multiplies gradients with.
+    gradient_factor: f64,
 }
 
 impl<B: Backend> AdamW<B> {
     /// Without moments. `kernels`: what the step's kernel may use, as the model's (`Qwen3Vl::kernel_config`).
     pub fn new(config: AdamWConfig, kernels: &KernelConfig) -> Self {
         let kernels = Arc::new(kernels.clone());
-        Self { config, parameters: HashMap::new(), moments: HashMap::new(), kernels }
+        Self { config, parameters: HashMap::new(), moments: HashMap::new(), kernels, gradient_factor: 1.0 }
     }
 
     /// Gives parameters their own learning rates and weight decays, and their names in
     /// [saved](AdamW::save) state.
     pub fn with_parameters(mut self, trainables: &[Trainable]) -> Self {
         self.parameters = trainables.iter().map(|trainable| (trainable.parameter.id, trainable.clone())).collect();
+        self
+    }
+
+    /// Multiplies the gradients of the next step alone with `factor`, as clipping does, while they are used.
+    pub fn with_gradient_factor(&mut self, factor: f64) -> &mut Self {
+        self.gradient_factor = factor;
         self
     }
 
@@ -73,7 +81,7 @@ impl<B: Backend> AdamW<B> {
             epsilon,
             weight_decay,
             step,
-            grad_scale: 1.0,
+            grad_scale: self.gradient_factor,
         }
     }
 }
@@ -149,11 +157,15 @@ impl<B: TrainingOps, M: AutodiffModule<Autodiff<B>>> Optimizer<M, Autodiff<B>> f
     type Record = AdamWRecord;
 
     fn step(&mut self, learning_rate: LearningRate, module: M, grads: GradientsParams) -> M {
-        module.map(&mut Updater { optimizer: self, learning_rate, take: grads })
+        let updated = module.map(&mut Updater { optimizer: self, learning_rate, take: grads });
+        self.gradient_factor = 1.0;
+        updated
     }
 
     fn step_multi(&mut self, learning_rate: LearningRate, module: M, grads: MultiGradientsParams) -> M {
-        module.map(&mut Updater { optimizer: self, learning_rate, take: grads })
+        let updated = module.map(&mut Updater { optimizer: self, learning_rate, take: grads });
+        self.gradient_factor = 1.0;
+        updated
     }
 
     fn to_record(&self) -> AdamWRecord {

@@ -12,8 +12,39 @@ use burn_kiln_fusion::{KernelConfig, TrainingOps};
 /// What PyTorch adds to the norm that it divides by.
 const EPSILON: f64 = 1e-6;
 
-/// The norm of the gradients of `model`'s parameters, which are scaled down to `limit` where it is larger. `kernels`:
+/// The norm of all gradients, and what clipping multiplies them with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradientNorm {
+    /// `√ Σ g²`.
+    pub norm: f64,
+    /// At most 1.
+    pub factor: f64,
+}
+
+/// The norm of the gradients of `model`'s parameters, and the factor that brings it down to `limit`, for
+/// [`AdamW::with_gradient_factor`](super::AdamW::with_gradient_factor): so clipping takes no pass of its own. `kernels`:
 /// what the sums may use, as the model's (`Qwen3Vl::kernel_config`).
+///
+/// # Errors
+/// [`StepError::GradientNorm`] where it is no number.
+pub fn measure_gradients<B: TrainingOps, M: Module<Autodiff<B>>>(
+    model: &M,
+    gradients: &Gradients<B>,
+    limit: Option<f64>,
+    kernels: &KernelConfig,
+) -> Result<GradientNorm, StepError> {
+    let mut squares = Squares { gradients, kernels, sums: Vec::new() };
+    model.visit(&mut squares);
+    let norm = total(squares.sums).sqrt();
+    if !norm.is_finite() {
+        return Err(StepError::GradientNorm { norm, sources: gradients.sources.clone() });
+    }
+    let factor = limit.map_or(1.0, |limit| (limit / (norm + EPSILON)).min(1.0));
+    Ok(GradientNorm { norm, factor })
+}
+
+/// The norm of the gradients of `model`'s parameters, which are scaled down to `limit` where it is larger, for an
+/// optimiser that takes no factor. Otherwise as [`measure_gradients`].
 ///
 /// # Errors
 /// [`StepError::GradientNorm`] where it is no number; then nothing is scaled.
@@ -23,15 +54,9 @@ pub fn clip_gradients<B: TrainingOps, M: Module<Autodiff<B>>>(
     limit: Option<f64>,
     kernels: &KernelConfig,
 ) -> Result<f64, StepError> {
-    let mut squares = Squares { gradients, kernels, sums: Vec::new() };
-    model.visit(&mut squares);
-    let norm = total(squares.sums).sqrt();
-    if !norm.is_finite() {
-        return Err(StepError::GradientNorm { norm, sources: gradients.sources.clone() });
-    }
-    match limit.map(|limit| limit / (norm + EPSILON)) {
-        Some(factor) if factor < 1.0 => model.visit(&mut Scale { gradients, factor }),
-        _ => {}
+    let GradientNorm { norm, factor } = measure_gradients(model, gradients, limit, kernels)?;
+    if factor < 1.0 {
+        model.visit(&mut Scale { gradients, factor });
     }
     Ok(norm)
 }

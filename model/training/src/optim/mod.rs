@@ -8,7 +8,7 @@ mod schedule;
 mod state_file;
 
 pub use adamw::{AdamW, AdamWConfig};
-pub use clip::clip_gradients;
+pub use clip::{GradientNorm, clip_gradients, measure_gradients};
 pub use record::{AdamWRecord, MomentsRecord};
 pub use schedule::{Decay, Schedule};
 pub use state_file::StateError;

@@ -17,6 +17,7 @@ mod recording;
 mod save;
 mod state;
 mod trainer;
+mod weight_check;
 mod weights;
 
 pub use dataset::TrainingData;

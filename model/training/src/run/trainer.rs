@@ -21,19 +21,19 @@ use super::options::{BatchLimit, RunLength, TrainOptions};
 use super::recording::Recording;
 use super::save::{Output, read_checkpoint};
 use super::state::RunState;
+use super::weight_check::check_weights;
 use crate::data::{BatchPlan, DataError, Loaded};
 #[cfg(feature = "distributed")]
 use crate::distributed::{Group, StepNews, sum_gradients};
-use crate::optim::{AdamW, Schedule, clip_gradients};
+use crate::optim::{AdamW, GradientNorm, Schedule, measure_gradients};
 use crate::parameters::{Selection, Trainable};
 use crate::step::{BatchLoss, Gradients, Keep, LayerPlan, MemoryPlan, PlanRequest, differentiate, evaluate};
-use burn::module::{AutodiffModule, Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::module::AutodiffModule;
 use burn_autodiff::Autodiff;
-use burn_kiln_fusion::{KernelConfig, TrainingOps};
+use burn_kiln_fusion::TrainingOps;
 use burn_optim::Optimizer;
+use qwen3_vl_burn::Qwen3Vl;
 use qwen3_vl_burn::generate::CancelToken;
-use qwen3_vl_burn::{Qwen3Vl, checkpoint_name};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -327,11 +327,11 @@ impl<B: TrainingOps> Trainer<B> {
         if loss.targets == 0 {
             return Ok(None);
         }
-        let gradient_norm =
-            clip_gradients(self.model(), &mut gradients, self.options.clip, self.model().kernel_config())?;
+        let kernels = self.model().kernel_config();
+        let GradientNorm { norm, factor } = measure_gradients(self.model(), &gradients, self.options.clip, kernels)?;
         let learning_rate = self.schedule.at(usize::try_from(self.state.step).unwrap_or(usize::MAX));
         let model = self.model.take().expect(THERE);
-        self.model = Some(self.optimizer.step(learning_rate, model, gradients.params));
+        self.model = Some(self.optimizer.with_gradient_factor(factor).step(learning_rate, model, gradients.params));
         self.state.step += 1;
         self.state.tokens += tokens as u64;
         Ok(Some(StepMetrics {
@@ -339,7 +339,7 @@ impl<B: TrainingOps> Trainer<B> {
             epoch,
             loss: loss.mean(),
             learning_rate,
-            gradient_norm,
+            gradient_norm: norm,
             tokens,
             targets: loss.targets,
             tokens_per_second: tokens as f64 / began.elapsed().as_secs_f64().max(1e-9),
@@ -442,41 +442,6 @@ impl<B: TrainingOps> Trainer<B> {
 
     fn epochs_are_done(&self) -> bool {
         matches!(self.options.length, RunLength::Epochs(epochs) if self.state.epoch >= epochs)
-    }
-}
-
-/// Refuses weights that train and have become no numbers: a loss tells of them one step later.
-fn check_weights<B: TrainingOps>(model: &Qwen3Vl<Autodiff<B>>) -> Result<(), RunError> {
-    let mut check = WeightCheck { kernels: model.kernel_config(), path: Vec::new(), bad: None };
-    model.visit(&mut check);
-    check.bad.map_or(Ok(()), |path| Err(RunError::Weights { name: checkpoint_name(&path) }))
-}
-
-/// Looks for a trained parameter whose sum of squares is no number.
-struct WeightCheck<'a> {
-    kernels: &'a KernelConfig,
-    path: Vec<String>,
-    bad: Option<String>,
-}
-
-impl<B: TrainingOps> ModuleVisitor<Autodiff<B>> for WeightCheck<'_> {
-    fn enter_module(&mut self, name: &str, _: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.path.pop();
-    }
-
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<Autodiff<B>, D>>) {
-        let value = param.val();
-        if self.bad.is_some() || !value.is_require_grad() {
-            return;
-        }
-        let sum = B::sum_of_squares(value.inner(), self.kernels).into_data().iter::<f32>().next();
-        if !sum.is_some_and(f32::is_finite) {
-            self.bad = Some(self.path.join("."));
-        }
     }
 }
 

@@ -5,21 +5,16 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor, TensorMetadata, read_sync};
 use burn_autodiff::Autodiff;
+use qwen3_vl_burn::checkpoint::{CheckpointError, copy_companions};
 use qwen3_vl_burn::{Qwen3Vl, checkpoint_name};
 use safetensors::tensor::{Dtype, View};
+use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The parameter that is a convolution's kernel in checkpoints.
 const PATCHES: &str = "model.visual.patch_embed.proj.weight";
-/// What a checkpoint has beside its weights.
-const COMPANIONS: [&str; 3] = ["json", "jinja", "txt"];
-/// Files of these ends are about weights, or belong to an adapter or to a run.
-const PASSED_OVER: [&str; 3] = [".index.json", "adapter_config.json", "state.json"];
-/// The largest companion: a tokenizer has 11 MB.
-const MAX_COMPANION: u64 = 64 << 20;
-
 /// Writes all weights of `model` into `dir` as `model.safetensors`, in the types that they are held in, and beside them
 /// the configuration, the tokenizer and the settings of the checkpoint `base`.
 ///
@@ -37,40 +32,47 @@ pub fn write_weights<B: Backend>(model: &Qwen3Vl<Autodiff<B>>, base: &Path, dir:
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let written = safetensors::serialize_to_file(collector.tensors, Some(metadata), &path);
     written.map_err(|error| RunError::Write { path, source: std::io::Error::other(error.to_string()) })?;
-    copy_companions(model, base, dir)
+    write_companions(model, base, dir)
 }
 
-fn copy_companions<B: Backend>(model: &Qwen3Vl<Autodiff<B>>, base: &Path, dir: &Path) -> Result<(), RunError> {
-    let failed = |source| RunError::Read { path: base.to_owned(), source };
-    for entry in std::fs::read_dir(base).map_err(failed)? {
-        let from = entry.map_err(failed)?.path();
-        let name = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let wanted = COMPANIONS.iter().any(|end| from.extension().is_some_and(|extension| extension == *end));
-        let size = std::fs::metadata(&from).map_or(0, |metadata| metadata.len());
-        if wanted && size <= MAX_COMPANION && !PASSED_OVER.iter().any(|end| name.ends_with(end)) {
-            copy(&from, &dir.join(&name))?;
-        }
-    }
-    // Weights that were FP8 are not any more.
-    if model.config().quantization.is_none() && is_quantized(&dir.join("config.json"))? {
-        let path = dir.join("config.json");
-        let text = model.config().to_hf_json().to_string();
-        std::fs::write(&path, text).map_err(|source| RunError::Write { path, source })?;
-    }
+fn write_companions<B: Backend>(model: &Qwen3Vl<Autodiff<B>>, base: &Path, dir: &Path) -> Result<(), RunError> {
+    copy_companions(base, dir).map_err(|error| match error {
+        CheckpointError::Write { path, source } => RunError::Write { path, source },
+        other => RunError::Write { path: dir.to_owned(), source: std::io::Error::other(other) },
+    })?;
+    let path = dir.join("config.json");
+    let bytes = std::fs::read(&path).map_err(|source| RunError::Read { path: path.clone(), source })?;
+    let mut config: Value = super::manifest::from_bytes(&path, &bytes)?;
+    let dtype = match model.language_model.embed_tokens.weight.val().dtype() {
+        DType::BF16 => "bfloat16",
+        DType::F16 => "float16",
+        _ => "float32",
+    };
+    // Weights that were FP8 are not any more, and those that were loaded in another type are written in it.
+    let quantized = config.get("quantization_config").is_some_and(|value| !value.is_null());
+    let text = match (quantized, set_dtype(&mut config, dtype)) {
+        (true, _) => model.config().to_hf_json(),
+        (false, true) => config.to_string(),
+        (false, false) => return Ok(()),
+    };
+    std::fs::write(&path, text).map_err(|source| RunError::Write { path, source })?;
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> Result<PathBuf, RunError> {
-    // Not `fs::copy`: a checkpoint that is read-only would make files that are.
-    let bytes = std::fs::read(from).map_err(|source| RunError::Read { path: from.to_owned(), source })?;
-    std::fs::write(to, bytes).map_err(|source| RunError::Write { path: to.to_owned(), source })?;
-    Ok(to.to_owned())
-}
-
-fn is_quantized(path: &Path) -> Result<bool, RunError> {
-    let bytes = std::fs::read(path).map_err(|source| RunError::Read { path: path.to_owned(), source })?;
-    let config: serde_json::Value = super::manifest::from_bytes(path, &bytes)?;
-    Ok(config.get("quantization_config").is_some_and(|value| !value.is_null()))
+/// Corrects the type that a configuration says that weights have, at any depth; tells whether it was another.
+fn set_dtype(config: &mut Value, dtype: &str) -> bool {
+    let Value::Object(fields) = config else { return false };
+    let mut changed = false;
+    for (name, value) in fields {
+        match (name.as_str(), &*value) {
+            ("dtype" | "torch_dtype", Value::String(said)) if said != dtype => {
+                *value = dtype.into();
+                changed = true;
+            }
+            _ => changed |= set_dtype(value, dtype),
+        }
+    }
+    changed
 }
 
 /// Collects every parameter under its name in checkpoints.

@@ -14,7 +14,8 @@
 //! | `2h`, the sum and its norm | residual addition, MLP |
 //! | `2i`, both products | MLP |
 //!
-//! With adapters in the MLP, activation and product are kept too, `2i`. Of a mixture of experts that trains, the MLP
+//! With adapters in the MLP, activation and product are kept too, `2i`; an adapter with dropout keeps its mask, what
+//! that leaves, and the product with `A`. Of a mixture of experts that trains, the MLP
 //! keeps its input alone; where only what is below it trains, its products are recorded for each expert of a token.
 //!
 //! Of a block of the tower of width `h`, MLP `i`: `10h + i + heads` (input, queries, keys and values twice, attention's
@@ -79,7 +80,7 @@ impl LayerCost {
             }
             _ => (if adapters { 4 * i } else { 2 * i }, i),
         };
-        let tape = rows * (attention + 2 * h + kept + 1) + layer.frozen_experts;
+        let tape = rows * (attention + 2 * h + kept + layer.dropped + 1) + layer.frozen_experts;
         let backward = (rows * (MLP_ARRAYS * inner + STREAM_ARRAYS * h)).max(scores + rows * STREAM_ARRAYS * (q + h));
         Self {
             input: F32 * rows * h,
@@ -99,7 +100,7 @@ impl LayerCost {
         let backward = (rows * (MLP_ARRAYS * i + STREAM_ARRAYS * h)).max(scores + rows * 2 * STREAM_ARRAYS * h);
         Self {
             input: F32 * rows * h,
-            tape: F32 * rows * (10 * h + kept + heads + 2),
+            tape: F32 * rows * (10 * h + kept + layer.dropped + heads + 2),
             plain: F32 * (rows * (6 * h + 2 * i) + scores / 2),
             backward: F32 * backward + extra_gradients(layer, request),
         }

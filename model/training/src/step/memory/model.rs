@@ -7,6 +7,8 @@ use burn::tensor::backend::Backend;
 use burn::tensor::{DType, Tensor};
 use burn_autodiff::Autodiff;
 use qwen3_vl_burn::config::{TextConfig, VisionConfig};
+use qwen3_vl_burn::layers::Linear;
+use qwen3_vl_burn::text::Mlp;
 use qwen3_vl_burn::{Qwen3Vl, Qwen3VlConfig};
 
 /// Parameters of a module, bytes and elements.
@@ -82,6 +84,15 @@ pub(super) struct LayerSizes {
     pub frozen_experts: u64,
     /// Whether it has experts.
     pub sparse: bool,
+    /// Floats a row that adapters with dropout keep: of each the mask, what it leaves, and the product with `A`, twice.
+    pub dropped: u64,
+}
+
+/// Floats a row that the adapters of these layers keep for dropout.
+fn dropped<'a, B: Backend>(layers: impl IntoIterator<Item = &'a Linear<Autodiff<B>>>) -> u64 {
+    let adapters = layers.into_iter().filter_map(|layer| layer.lora.as_ref());
+    let dropping = adapters.filter(|lora| lora.dropout.probability > 0.0);
+    dropping.map(|lora| 2 * lora.a.lazy_shape().dims::<2>().iter().sum::<usize>() as u64).sum()
 }
 
 /// What the plan needs to know of a model.
@@ -126,11 +137,12 @@ impl ModelSizes {
             recorded: wanted.blocks[index] || (pictures && trains::<B, _>(block)),
             frozen_experts: 0,
             sparse: false,
+            dropped: dropped([&block.attn.qkv, &block.attn.proj, &block.mlp.linear_fc1, &block.mlp.linear_fc2]),
         });
         let layers = decoder.layers.iter().enumerate().map(|(index, layer)| {
             let experts = match &layer.mlp {
-                qwen3_vl_burn::text::Mlp::Sparse(mlp) => Some(&mlp.experts),
-                qwen3_vl_burn::text::Mlp::Dense(_) => None,
+                Mlp::Sparse(mlp) => Some(&mlp.experts),
+                Mlp::Dense(_) => None,
             };
             let frozen = experts.filter(|experts| !trains::<B, _>(*experts)).map_or(0, |experts| {
                 (experts.gate_up_proj.lazy_shape().num_elements() + experts.down_proj.lazy_shape().num_elements())
@@ -141,6 +153,15 @@ impl ModelSizes {
                 recorded: wanted.layers[index] || trains::<B, _>(layer),
                 frozen_experts: frozen,
                 sparse: experts.is_some(),
+                dropped: {
+                    let attention = &layer.self_attn;
+                    let projections = [&attention.q_proj, &attention.k_proj, &attention.v_proj, &attention.o_proj];
+                    let mlp = match &layer.mlp {
+                        Mlp::Dense(mlp) => vec![&mlp.gate_proj, &mlp.up_proj, &mlp.down_proj],
+                        Mlp::Sparse(_) => Vec::new(),
+                    };
+                    dropped(projections.into_iter().chain(mlp))
+                },
             }
         });
         let table = (text.vocab_size * text.hidden_size) as u64;
