@@ -15,7 +15,7 @@ use fixture::{Case, folder, text_sample};
 use qwen3_vl_burn::layers::{Linear, LinearConfig};
 use qwen3_vl_burn::{LoadOptions, Qwen3Vl};
 use qwen3_vl_train::data::Batch;
-use qwen3_vl_train::optim::{AdamW, AdamWConfig, Decay, Schedule, StateError, clip_gradients};
+use qwen3_vl_train::optim::{AdamW, AdamWConfig, Decay, Schedule, StateError, clip_gradients, measure_gradients};
 use qwen3_vl_train::parameters::{Rule, Selection, Target, list_parameters};
 use qwen3_vl_train::step::{Gradients, Keep, LayerPlan, differentiate};
 
@@ -224,6 +224,32 @@ fn clipping_is_pytorchs() {
     }
     let after = clip_gradients(&layer, &mut gradients, None, &KernelConfig::default()).unwrap();
     assert!((after - 0.5).abs() < 1e-5, "{after}");
+}
+
+/// A factor is of one step alone: the one behind it takes its gradients as they are.
+#[test]
+fn a_step_clips_while_it_uses_gradients() {
+    let mut layer = layer(DType::F32);
+    let mut oracle = Oracle::new(&numbers(3, 35));
+    let mut optimizer = AdamW::<Inner>::new(AdamWConfig::default(), &KernelConfig::default());
+    for (seed, limit) in [(4, Some(0.05)), (6, None), (8, Some(1e9))] {
+        let (weight, _, params) = gradients(&layer, seed);
+        let mut gradients = Gradients::<Inner>::new();
+        gradients.params = params;
+        let clip = measure_gradients(&layer, &gradients, limit, &KernelConfig::default()).unwrap();
+        assert_eq!(clip.factor < 1.0, limit == Some(0.05), "{clip:?}");
+        let factor = limit.map_or(1.0, |limit| (limit / (clip.norm + 1e-6)).min(1.0));
+        let clipped: Vec<f32> = weight.iter().map(|&x| (f64::from(x) * factor) as f32).collect();
+        oracle.step(&clipped, 0.1, 0.0);
+        if clip.factor < 1.0 {
+            optimizer.with_gradient_factor(clip.factor);
+        }
+        layer = optimizer.step(0.1, layer, gradients.params);
+        let found: Vec<f32> = layer.weight.val().into_data().to_vec().unwrap();
+        for (found, expected) in found.iter().zip(&oracle.parameter) {
+            assert!((f64::from(*found) - expected).abs() < 1e-5, "{limit:?}: {found} {expected}");
+        }
+    }
 }
 
 /// Steps on one batch; the loss of each.

@@ -130,3 +130,18 @@ impl<B: Backend> View for Stored<B> {
         self.shape.iter().product::<usize>() * self.tensor.dtype().size()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_configuration_says_how_weights_are_written() {
+        let mut config = json!({"torch_dtype": "bfloat16", "text_config": {"dtype": "bfloat16", "dtypes": "bfloat16"}});
+        assert!(set_dtype(&mut config, "float32"));
+        let expected = json!({"torch_dtype": "float32", "text_config": {"dtype": "float32", "dtypes": "bfloat16"}});
+        assert_eq!(config, expected);
+        assert!(!set_dtype(&mut config, "float32"));
+    }
+}
