@@ -1,6 +1,6 @@
 //! A unit of few rows: tiles of keys read in their own layout.
 
-use super::decode_products::{PaddedRows, ScoredTile, WeightedTile, add_values, scores};
+use super::decode_products::{PaddedRows, ScoredTile, WeightedTile, add_values, arrange, arrange_back, scores};
 use super::decode_softmax::{RowOfTile, Running, finish_scores};
 use super::packing::{TileRows, pad_columns};
 use super::problem::Problem;
@@ -51,9 +51,14 @@ impl<S: Storage> Kernel for DecodeUnit<'_, S> {
             unsafe { self.run_tile(isa, keys.clone(), &visible[..rows], buffers) };
             first = keys.end;
         }
-        if unit.partial.is_none() {
-            // SAFETY: the buffers were laid out for these rows.
-            unsafe { unit.write(isa, buffers.running) };
+        // SAFETY: the buffers were laid out for these rows.
+        unsafe {
+            for row in 0..rows {
+                arrange_back::<I, S>(buffers.running.out.add(row * buffers.running.columns), unit.problem.dv);
+            }
+            if unit.partial.is_none() {
+                unit.write(isa, buffers.running);
+            }
         }
         // Kept until here for the addresses.
         let _ = scratch.as_mut_ptr();
@@ -88,7 +93,7 @@ impl<S: Storage> DecodeUnit<'_, S> {
         )
     }
 
-    /// Q, scaled, as f32, padded with zeros.
+    /// Q, scaled, as f32, padded with zeros, in the order of [`arrange`].
     ///
     /// # Safety
     /// `to` is writable for `rows` rows.
@@ -109,6 +114,8 @@ impl<S: Storage> DecodeUnit<'_, S> {
                 // whole number of registers.
                 unsafe { isa.store(to.data.add(row * to.stride + at), x) };
             }
+            // SAFETY: the row was just written.
+            unsafe { arrange::<I, S>(isa, to.data.add(row * to.stride), d) };
         }
     }
 

@@ -186,6 +186,22 @@ impl Isa for Avx512 {
         unsafe { _mm512_reduce_add_ps(a) }
     }
     #[inline(always)]
+    fn reduce_add_each(self, rows: &[__m512; 16]) -> __m512 {
+        unsafe {
+            // Four registers at a time: lanes of each quarter are the sums of theirs.
+            let mut fours = [_mm512_setzero_ps(); 4];
+            for (four, rows) in fours.iter_mut().zip(rows.chunks_exact(4)) {
+                let add_two = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                let (a, b) = (add_two(rows[0], rows[1]), add_two(rows[2], rows[3]));
+                // [a0 a1 b0 b1] + [a2 a3 b2 b3]
+                *four = _mm512_add_ps(_mm512_shuffle_ps::<0b01_00_01_00>(a, b), _mm512_shuffle_ps::<0b11_10_11_10>(a, b));
+            }
+            let add_quarters =
+                |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
+            add_quarters(add_quarters(fours[0], fours[1]), add_quarters(fours[2], fours[3]))
+        }
+    }
+    #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
     }

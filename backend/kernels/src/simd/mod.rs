@@ -174,6 +174,16 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn select(self, mask: Self::M, yes: Self::V, no: Self::V) -> Self::V;
     /// Sum of the lanes, pairwise.
     fn reduce_add(self, a: Self::V) -> f32;
+    /// Lane `i` is the sum of the lanes of register `i`, of the first `LANES`.
+    #[inline(always)]
+    fn reduce_add_each(self, rows: &[Self::V; 16]) -> Self::V {
+        let mut sums = [0.0; 16];
+        for (sum, &row) in sums.iter_mut().zip(&rows[..Self::LANES]) {
+            *sum = self.reduce_add(row);
+        }
+        // SAFETY: the array holds a whole register.
+        unsafe { self.load(sums.as_ptr()) }
+    }
     /// Largest lane; unspecified when one is NaN.
     fn reduce_max(self, a: Self::V) -> f32;
     /// Transposes the square of the first `LANES` registers: lane `j` of register `i` becomes lane `i` of register `j`.
