@@ -3,9 +3,11 @@
 use crate::cachegrind::Loops;
 use crate::case::{Case, Dtype, Op, Shapes};
 use crate::isa::{Isa, parse_isa};
+use crate::state::{State, Wait};
 use clap::{Parser, ValueEnum};
-use kiln_kernels::Caches;
+use kiln_kernels::{Caches, Cores};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Measures Kiln's CPU kernels against this machine's limits and against plain Flex, the gemm crate, candle and
 /// PyTorch.
@@ -29,7 +31,8 @@ pub struct Args {
     /// hold PyTorch, oneDNN and MKL to AVX2 too. By default the one of KILN_ISA, else the best.
     #[arg(long, value_name = "TIER", value_parser = parse_isa)]
     pub isa: Option<Isa>,
-    /// Threads of every engine, or several numbers to run one after the other; by default all, then 1.
+    /// Threads of every engine, or several numbers to run one after the other; by default one for each physical core,
+    /// then 1.
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = parse_threads)]
     pub threads: Vec<usize>,
     /// Only shapes whose words are all in this, for example "m512 k2048" or "64M"; see --list.
@@ -50,6 +53,14 @@ pub struct Args {
     /// fewer.
     #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
     pub seconds: f64,
+    /// Measures until each engine has its rounds in each of these states of the cores: alone, shared with a busy
+    /// hyperthread each, or partly. Without it, samples are taken as they come, and what was measured in which state is
+    /// told apart.
+    #[arg(long, value_name = "STATE", value_enum, value_delimiter = ',')]
+    pub state: Vec<State>,
+    /// The most time that a case takes for --state; what is missing then is measured in whatever state there is.
+    #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = parse_seconds, requires = "state")]
+    pub patience: f64,
     /// Interpreter with PyTorch; by default KILN_PYTHON, else python3.
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
@@ -124,14 +135,20 @@ impl Args {
             .collect()
     }
 
-    /// Numbers of threads to run with: all and 1, or all alone where it is quick.
+    /// Numbers of threads to run with: one for each physical core and 1, or the former alone where it is quick.
     pub fn thread_counts(&self) -> Vec<usize> {
-        let all = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        let all = Cores::detect().count;
         match self.threads.as_slice() {
             [] if self.quick || all == 1 => vec![all],
             [] => vec![all, 1],
             threads => threads.to_vec(),
         }
+    }
+
+    /// What samples wait for.
+    pub fn wait(&self) -> Option<Wait> {
+        let (states, patience) = (self.state.clone(), Duration::from_secs_f64(self.patience));
+        (!states.is_empty()).then_some(Wait { states, patience })
     }
 
     /// The interpreter.
@@ -168,6 +185,15 @@ mod tests {
         {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn states_can_be_waited_for() {
+        let args = parse("--state alone,shared --patience 5").expect("valid");
+        let wait = Wait { states: vec![State::Alone, State::Shared], patience: Duration::from_secs(5) };
+        assert_eq!(args.wait(), Some(wait));
+        assert_eq!(parse("").expect("valid").wait(), None);
+        assert!(parse("--state mixed").is_err() && parse("--patience 5").is_err());
     }
 
     #[test]

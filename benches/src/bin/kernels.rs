@@ -60,6 +60,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
         let mut session =
             Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds), earlier.as_ref())?;
+        session.wait_for(args.wait());
         session.torch = start_torch(args, isa, threads);
         report.facts.push(session.torch.describe());
         explain_torch(&cases, &mut session, &mut report);

@@ -3,6 +3,7 @@
 use crate::qwen::args::Dtype;
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
+use kiln_kernels::Cores;
 use std::path::PathBuf;
 
 /// Measures steps of training (forward, backward, clipping, AdamW): Kiln against PyTorch (HF transformers, peft) and
@@ -47,7 +48,7 @@ pub struct Args {
     /// Rounds of each pair; the first, which warms up, is not counted
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub rounds: u32,
-    /// Threads of every engine; all cores if not given
+    /// Threads of every engine; one for each physical core if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
     /// Peers to run; all that are there if none is named
@@ -120,8 +121,7 @@ impl Worker {
 impl Args {
     /// Threads of every engine.
     pub fn thread_count(&self) -> usize {
-        let all = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        self.threads.map_or(all, |threads| threads as usize)
+        self.threads.map_or_else(|| Cores::detect().count, |threads| threads as usize)
     }
 
     /// Whether `peer` is to run.
