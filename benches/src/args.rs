@@ -2,6 +2,7 @@
 
 use crate::cachegrind::Loops;
 use crate::case::{Case, Dtype, Op, Shapes};
+use crate::engines::Peer;
 use crate::isa::{Isa, parse_isa};
 use crate::state::{State, Wait};
 use clap::{Parser, ValueEnum};
@@ -15,6 +16,10 @@ use std::time::Duration;
 /// First the machine's peaks are measured (multiply-adds in registers, bandwidth of caches and memory), then each shape
 /// by every engine in turn (A B A B); figures are medians in GFLOP/s or GB/s, ratios are medians of the rounds' ratios,
 /// above 1 where Kiln is ahead. Peers that are not there are named with the reason.
+///
+/// Before and after each sample the cores are gauged: whether a thread has one of its own or shares it with a busy
+/// hyperthread, of this machine or of a stranger's. Figures, limits and ratios are of samples in one state. Engines are
+/// held to as many cores as they have threads.
 ///
 /// Build with `--features peers` for candle, and with `--features x86-v4` for the gemm crate's (and so Flex's) AVX-512
 /// kernels; a build without the latter holds both to AVX2.
@@ -64,6 +69,9 @@ pub struct Args {
     /// Interpreter with PyTorch; by default KILN_PYTHON, else python3.
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
+    /// Peers to measure; all that are there when none is named. Those of this process are slow in bf16.
+    #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
+    pub peers: Vec<Peer>,
     /// Leaves PyTorch out.
     #[arg(long)]
     pub no_torch: bool,
@@ -145,6 +153,11 @@ impl Args {
         }
     }
 
+    /// Who is measured beside Kiln.
+    pub fn peers(&self) -> Vec<Peer> {
+        if self.peers.is_empty() { Peer::ALL.into() } else { self.peers.clone() }
+    }
+
     /// What samples wait for.
     pub fn wait(&self) -> Option<Wait> {
         let (states, patience) = (self.state.clone(), Duration::from_secs_f64(self.patience));
@@ -188,11 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn states_can_be_waited_for() {
+    fn states_and_peers_are_chosen() {
         let args = parse("--state alone,shared --patience 5").expect("valid");
         let wait = Wait { states: vec![State::Alone, State::Shared], patience: Duration::from_secs(5) };
         assert_eq!(args.wait(), Some(wait));
         assert_eq!(parse("").expect("valid").wait(), None);
+        assert_eq!(parse("--peers torch").expect("valid").peers(), [Peer::Torch]);
+        assert_eq!(parse("").expect("valid").peers(), Peer::ALL);
         assert!(parse("--state mixed").is_err() && parse("--patience 5").is_err());
     }
 

@@ -2,7 +2,7 @@
 
 use crate::affinity::hold_to_cores;
 use crate::case::{Case, Op, Shape};
-use crate::engines::{self, KILN, KILN_PACKED, Place};
+use crate::engines::{self, KILN, KILN_PACKED, Peer, Place};
 use crate::gauges::{self, Gauge, Reading};
 use crate::isa::Isa;
 use crate::measure::{Effort, Engine, interleave_by_state};
@@ -38,6 +38,8 @@ pub struct Session {
     pub peaks: Peaks,
     /// PyTorch, if it is there.
     pub torch: Torch,
+    /// Who is measured beside Kiln.
+    pub peers: Vec<Peer>,
 }
 
 /// Kiln's configuration for an instruction set and, in place of the detected ones, caches: the sizes of blocks and
@@ -83,7 +85,7 @@ impl Session {
         let memory = kept.unwrap_or_else(|| Rc::new(RefCell::new(Memory::new(&pool))));
         let peaks = Peaks::measure(isa.tier, &pool, &mut memory.borrow_mut(), &mut meter);
         let (one, torch) = (start_pool(1)?, Torch::absent("not asked for"));
-        Ok(Self { isa, caches, pool, one, effort, meter, memory: Some(memory), peaks, torch })
+        Ok(Self { isa, caches, pool, one, effort, meter, memory: Some(memory), peaks, torch, peers: Peer::ALL.into() })
     }
 
     /// The same on peaks that are known, without gauges beside the engines, of the cores' state neither.
@@ -94,7 +96,7 @@ impl Session {
         let (pool, one) = (start_pool(peaks.threads)?, start_pool(1)?);
         let torch = Torch::absent("not asked for");
         let meter = Meter::absent();
-        Ok(Self { isa, caches: None, pool, one, effort, meter, memory: None, peaks, torch })
+        Ok(Self { isa, caches: None, pool, one, effort, meter, memory: None, peaks, torch, peers: Peer::ALL.into() })
     }
 
     /// Takes samples until there are enough of some states.
@@ -109,8 +111,9 @@ impl Session {
             pool: Arc::clone(pool),
             config: Arc::new(configure(self.isa, self.caches, pool.current_num_threads(), case)),
         };
-        let (mut engines, mut missing) = engines::prepare(case, &operands, &place(&self.pool), &place(&self.one));
-        if case.op != Op::Scaling {
+        let (mut engines, mut missing) =
+            engines::prepare(case, &operands, &place(&self.pool), &place(&self.one), &self.peers);
+        if case.op != Op::Scaling && self.peers.contains(&Peer::Torch) {
             let (torch, absent) = self.torch.prepare(case);
             engines.extend(torch);
             missing.extend(absent);

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 ///
 /// Every engine is a process of its own and gets the same prompt: one picture and some text. Kiln and one peer at a
 /// time run in turn (A B A B); figures are medians, ratios are medians of the rounds' ratios, above 1 where Kiln is
-/// ahead. Peers that are not there are named with the reason.
+/// ahead, over the rounds in which the cores were in about the same state for both (alone, or shared with a busy
+/// hyperthread, gauged each 80 ms). Peers that are not there are named with the reason.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "qwen")]
 pub struct Args {

@@ -20,7 +20,7 @@ mod watch;
 mod width;
 
 pub use meter::{Meter, Wait};
-pub use watch::{Span, WATCH_EVERY, Watch};
+pub use watch::{Span, WATCH_EVERY, Watch, part_alone, ratio_of_near};
 pub use width::{Widths, measure_widths};
 
 use serde::{Deserialize, Serialize};
