@@ -6,7 +6,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kiln_benches::case::{Case, Dtype, Op, Shape, Unit};
-use kiln_benches::engines::{self, FLEX, KILN, KILN_PACKED, Place};
+use kiln_benches::engines::{self, FLEX, KILN, KILN_PACKED, Peer, Place};
 use kiln_benches::isa::Isa;
 use kiln_benches::operands::Operands;
 use kiln_benches::session::configure;
@@ -46,7 +46,7 @@ fn bench_all(criterion: &mut Criterion) {
             Unit::Gflops => Throughput::Elements(case.flop() as u64),
             Unit::Gbytes => Throughput::Bytes(case.bytes() as u64),
         });
-        let (engines, _) = engines::prepare(&case, &operands, &place, &place);
+        let (engines, _) = engines::prepare(&case, &operands, &place, &place, &[Peer::Flex]);
         for mut engine in engines {
             // Flex in bf16 takes a second a call for some of these, and nothing of ours could make it slower.
             let is_ours = [KILN, KILN_PACKED].contains(&engine.name());

@@ -2,10 +2,13 @@
 
 use crate::cachegrind::Loops;
 use crate::case::{Case, Dtype, Op, Shapes};
+use crate::engines::Peer;
 use crate::isa::{Isa, parse_isa};
+use crate::state::{State, Wait};
 use clap::{Parser, ValueEnum};
-use kiln_kernels::Caches;
+use kiln_kernels::{Caches, Cores};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Measures Kiln's CPU kernels against this machine's limits and against plain Flex, the gemm crate, candle and
 /// PyTorch.
@@ -13,6 +16,10 @@ use std::path::PathBuf;
 /// First the machine's peaks are measured (multiply-adds in registers, bandwidth of caches and memory), then each shape
 /// by every engine in turn (A B A B); figures are medians in GFLOP/s or GB/s, ratios are medians of the rounds' ratios,
 /// above 1 where Kiln is ahead. Peers that are not there are named with the reason.
+///
+/// Before and after each sample the cores are gauged: whether a thread has one of its own or shares it with a busy
+/// hyperthread, of this machine or of a stranger's. Figures, limits and ratios are of samples in one state. Engines are
+/// held to as many cores as they have threads.
 ///
 /// Build with `--features peers` for candle, and with `--features x86-v4` for the gemm crate's (and so Flex's) AVX-512
 /// kernels; a build without the latter holds both to AVX2.
@@ -29,7 +36,8 @@ pub struct Args {
     /// hold PyTorch, oneDNN and MKL to AVX2 too. By default the one of KILN_ISA, else the best.
     #[arg(long, value_name = "TIER", value_parser = parse_isa)]
     pub isa: Option<Isa>,
-    /// Threads of every engine, or several numbers to run one after the other; by default all, then 1.
+    /// Threads of every engine, or several numbers to run one after the other; by default one for each physical core,
+    /// then 1.
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = parse_threads)]
     pub threads: Vec<usize>,
     /// Only shapes whose words are all in this, for example "m512 k2048" or "64M"; see --list.
@@ -50,9 +58,20 @@ pub struct Args {
     /// fewer.
     #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
     pub seconds: f64,
+    /// Measures until each engine has its rounds in each of these states of the cores: alone, shared with a busy
+    /// hyperthread each, or partly. Without it, samples are taken as they come, and what was measured in which state is
+    /// told apart.
+    #[arg(long, value_name = "STATE", value_enum, value_delimiter = ',')]
+    pub state: Vec<State>,
+    /// The most time that a case takes for --state; what is missing then is measured in whatever state there is.
+    #[arg(long, value_name = "S", default_value_t = 30.0, value_parser = parse_seconds, requires = "state")]
+    pub patience: f64,
     /// Interpreter with PyTorch; by default KILN_PYTHON, else python3.
     #[arg(long, value_name = "PATH")]
     pub python: Option<PathBuf>,
+    /// Peers to measure; all that are there when none is named. Those of this process are slow in bf16.
+    #[arg(long, value_name = "NAME", value_enum, value_delimiter = ',')]
+    pub peers: Vec<Peer>,
     /// Leaves PyTorch out.
     #[arg(long)]
     pub no_torch: bool,
@@ -124,14 +143,25 @@ impl Args {
             .collect()
     }
 
-    /// Numbers of threads to run with: all and 1, or all alone where it is quick.
+    /// Numbers of threads to run with: one for each physical core and 1, or the former alone where it is quick.
     pub fn thread_counts(&self) -> Vec<usize> {
-        let all = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+        let all = Cores::detect().count;
         match self.threads.as_slice() {
             [] if self.quick || all == 1 => vec![all],
             [] => vec![all, 1],
             threads => threads.to_vec(),
         }
+    }
+
+    /// Who is measured beside Kiln.
+    pub fn peers(&self) -> Vec<Peer> {
+        if self.peers.is_empty() { Peer::ALL.into() } else { self.peers.clone() }
+    }
+
+    /// What samples wait for.
+    pub fn wait(&self) -> Option<Wait> {
+        let (states, patience) = (self.state.clone(), Duration::from_secs_f64(self.patience));
+        (!states.is_empty()).then_some(Wait { states, patience })
     }
 
     /// The interpreter.
@@ -168,6 +198,17 @@ mod tests {
         {
             assert!(parse(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn states_and_peers_are_chosen() {
+        let args = parse("--state alone,shared --patience 5").expect("valid");
+        let wait = Wait { states: vec![State::Alone, State::Shared], patience: Duration::from_secs(5) };
+        assert_eq!(args.wait(), Some(wait));
+        assert_eq!(parse("").expect("valid").wait(), None);
+        assert_eq!(parse("--peers torch").expect("valid").peers(), [Peer::Torch]);
+        assert_eq!(parse("").expect("valid").peers(), Peer::ALL);
+        assert!(parse("--state mixed").is_err() && parse("--patience 5").is_err());
     }
 
     #[test]

@@ -5,12 +5,15 @@
 //! - Arithmetic: the limit is the highest rate of the run and of the row's rounds. Noise only lowers it.
 //! - Bandwidth: the limit is the median over the rounds, and the percent of it that Kiln reaches the median of the
 //!   rounds' ratios.
+//!
+//! Each state of the cores has its own.
 
 use crate::case::{Case, Op, Unit};
 use crate::isa::Isa;
-use crate::measure::{Engine, Failure, Samples, median};
+use crate::measure::{Engine, Failure, Sample, Samples, median};
 use crate::peaks::{Arithmetic, CachedCopy, Memory, Peaks, Way, copy_in_cache};
 use crate::roofline::{Limit, limit};
+use crate::state::State;
 use rayon::ThreadPool;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -99,20 +102,22 @@ impl Engine for Gauge {
 pub struct Reading {
     /// What it measured.
     pub quantity: Quantity,
-    /// GFLOP/s or GB/s, one for each round.
-    pub rates: Vec<f64>,
+    /// 10⁹ FLOP or bytes of a call.
+    pub work: f64,
+    /// Its samples.
+    pub samples: Vec<Sample>,
 }
 
 impl Reading {
-    /// The rates behind the samples of a gauge.
-    pub fn new(gauge: &Gauge, samples: &Samples) -> Self {
-        let work = gauge.work();
-        let rates = samples.as_ref().map(|seconds| seconds.iter().map(|seconds| work / seconds).collect());
-        Self { quantity: gauge.quantity, rates: rates.unwrap_or_default() }
+    /// The samples of a gauge.
+    pub fn new(gauge: &Gauge, samples: Samples) -> Self {
+        Self { quantity: gauge.quantity, work: gauge.work(), samples: samples.unwrap_or_default() }
     }
 
-    fn median(&self) -> f64 {
-        median(&self.rates).unwrap_or(0.0)
+    /// GFLOP/s or GB/s of each round in `state`.
+    fn rates(&self, state: State) -> Vec<(usize, f64)> {
+        let within = self.samples.iter().filter(|sample| sample.state == state);
+        within.map(|sample| (sample.round, self.work / sample.seconds)).collect()
     }
 }
 
@@ -121,40 +126,52 @@ impl Reading {
 pub struct MeasuredLimit {
     /// The limit.
     pub limit: Limit,
-    /// The limits of the rounds, in the case's unit; `None` where one limit holds for all.
-    pub rounds: Option<Vec<f64>>,
+    /// Rounds and their limits, in the case's unit; `None` where one limit holds for all.
+    pub rounds: Option<Vec<(usize, f64)>>,
 }
 
-/// The limit of `case` by what gauges read in its rounds, and by the peaks of the run where no gauge was. Raises the
-/// arithmetic peaks to what was read.
-pub fn apply(case: &Case, peaks: &mut Peaks, readings: &[Reading]) -> MeasuredLimit {
-    let mut moment = peaks.clone();
-    for reading in readings.iter().filter(|reading| !reading.rates.is_empty()) {
-        match reading.quantity {
-            Quantity::Arithmetic(_) => {
-                let highest = reading.rates.iter().copied().fold(0.0, f64::max);
-                peaks.raise(case.dtype, highest);
-                moment.raise(case.dtype, highest);
-            }
-            Quantity::Memory(Way::Read) => moment.memory.read = reading.median(),
-            Quantity::Memory(Way::Copy) => moment.memory.copy = reading.median(),
-            Quantity::Memory(Way::Stream) => moment.memory.copy_streaming = Some(reading.median()),
-            Quantity::CachedCopy(bytes) => {
-                moment.cached_copy = vec![CachedCopy { bytes, gbytes: reading.median() }];
-            }
+/// What a reading says of one state.
+struct Within {
+    quantity: Quantity,
+    rates: Vec<(usize, f64)>,
+    median: f64,
+}
+
+/// The limit of `case` in `state` by what gauges read in its rounds, and by the peaks of the run where no gauge was.
+/// Raises the arithmetic peaks of that state to what was read.
+pub fn apply(case: &Case, peaks: &mut Peaks, readings: &[Reading], state: State) -> MeasuredLimit {
+    let within = readings.iter().filter_map(|reading| {
+        let rates = reading.rates(state);
+        let median = median(&rates.iter().map(|(_, rate)| *rate).collect::<Vec<_>>())?;
+        Some(Within { quantity: reading.quantity, rates, median })
+    });
+    let within: Vec<Within> = within.collect();
+    for Within { quantity, rates, .. } in &within {
+        if matches!(quantity, Quantity::Arithmetic(_)) {
+            peaks.raise(case.dtype, state, rates.iter().map(|(_, rate)| *rate).fold(0.0, f64::max));
+        }
+    }
+    let mut moment = peaks.within(state);
+    for &Within { quantity, median, .. } in &within {
+        match quantity {
+            Quantity::Arithmetic(_) => {}
+            Quantity::Memory(Way::Read) => moment.memory.read = median,
+            Quantity::Memory(Way::Copy) => moment.memory.copy = median,
+            Quantity::Memory(Way::Stream) => moment.memory.copy_streaming = Some(median),
+            Quantity::CachedCopy(bytes) => moment.cached_copy = vec![CachedCopy { bytes, gbytes: median }],
         }
     }
     let limit = limit(case, &moment);
-    let sets_it = |reading: &&Reading| match reading.quantity {
+    let sets_it = |within: &&Within| match within.quantity {
         Quantity::Arithmetic(_) => false,
         Quantity::Memory(Way::Read) => limit.name == "read",
         Quantity::Memory(_) => limit.name == "copy",
         Quantity::CachedCopy(_) => limit.name == "cached copy",
     };
-    let rounds = (readings.iter().filter(sets_it))
-        .max_by(|a, b| a.median().total_cmp(&b.median()))
-        .filter(|reading| reading.median() > 0.0)
-        .map(|reading| reading.rates.iter().map(|rate| limit.figure * rate / reading.median()).collect());
+    let rounds = (within.iter().filter(sets_it))
+        .max_by(|a, b| a.median.total_cmp(&b.median))
+        .filter(|within| within.median > 0.0)
+        .map(|within| within.rates.iter().map(|(round, rate)| (*round, limit.figure * rate / within.median)).collect());
     MeasuredLimit { limit, rounds }
 }
 
@@ -164,6 +181,7 @@ mod tests {
     use crate::case::{Dtype, Shape};
     use crate::peaks::Bandwidth;
     use kiln_kernels::simd::Tier;
+    use std::collections::BTreeMap;
 
     fn peaks() -> Peaks {
         Peaks {
@@ -173,11 +191,23 @@ mod tests {
             bf16: None,
             memory: Bandwidth { read: 10.0, copy: 10.0, copy_streaming: None },
             cached_copy: Vec::new(),
+            states: BTreeMap::new(),
         }
     }
 
+    fn reading_in(quantity: Quantity, rates: &[(f64, State)]) -> Reading {
+        let sample =
+            |(round, (rate, state)): (usize, &(f64, State))| Sample { round, seconds: 1.0 / rate, state: *state };
+        Reading { quantity, work: 1.0, samples: rates.iter().enumerate().map(sample).collect() }
+    }
+
     fn reading(quantity: Quantity, rates: &[f64]) -> Reading {
-        Reading { quantity, rates: rates.into() }
+        reading_in(quantity, &rates.iter().map(|rate| (*rate, State::Unknown)).collect::<Vec<_>>())
+    }
+
+    /// Rounds and limits to whole numbers: rates come from times.
+    fn rounded(measured: &MeasuredLimit) -> Option<Vec<(usize, f64)>> {
+        Some(measured.rounds.as_ref()?.iter().map(|(round, limit)| (*round, limit.round())).collect())
     }
 
     #[test]
@@ -185,10 +215,10 @@ mod tests {
         let case = Case { op: Op::Gemm, shape: Shape::Square { n: 64 }, dtype: Dtype::F32, cold: false };
         let fma = Quantity::Arithmetic(Arithmetic::Fma(Tier::best()));
         let mut peaks = peaks();
-        let measured = apply(&case, &mut peaks, &[reading(fma, &[90.0, 120.0, 80.0])]);
-        assert_eq!((measured.limit.figure, measured.rounds), (120.0, None));
-        let measured = apply(&case, &mut peaks, &[reading(fma, &[90.0])]);
-        assert_eq!((measured.limit.figure, peaks.fma), (120.0, 120.0));
+        let measured = apply(&case, &mut peaks, &[reading(fma, &[90.0, 125.0, 80.0])], State::Unknown);
+        assert_eq!((measured.limit.figure, measured.rounds), (125.0, None));
+        let measured = apply(&case, &mut peaks, &[reading(fma, &[90.0])], State::Unknown);
+        assert_eq!((measured.limit.figure, peaks.fma), (125.0, 125.0));
     }
 
     #[test]
@@ -196,15 +226,33 @@ mod tests {
         let case = Case { op: Op::Add, shape: Shape::Rows { rows: 1, d: 1 << 24 }, dtype: Dtype::F32, cold: true };
         let plain = reading(Quantity::Memory(Way::Copy), &[20.0, 10.0, 15.0]);
         let streaming = reading(Quantity::Memory(Way::Stream), &[20.0, 30.0, 40.0]);
-        let measured = apply(&case, &mut peaks(), &[plain, streaming]);
-        assert_eq!(measured.limit, Limit { figure: 30.0, name: "copy".into() });
-        assert_eq!(measured.rounds, Some(vec![20.0, 30.0, 40.0]));
+        let measured = apply(&case, &mut peaks(), &[plain, streaming], State::Unknown);
+        assert_eq!((measured.limit.figure.round(), measured.limit.name.as_str()), (30.0, "copy"));
+        assert_eq!(rounded(&measured), Some(vec![(0, 20.0), (1, 30.0), (2, 40.0)]));
+    }
+
+    #[test]
+    fn each_state_has_its_limit() {
+        use State::{Alone, Mixed, Shared};
+        let case = Case { op: Op::Gemm, shape: Shape::Square { n: 64 }, dtype: Dtype::F32, cold: false };
+        let fma = Quantity::Arithmetic(Arithmetic::Fma(Tier::best()));
+        let mut peaks = peaks();
+        let read = [reading_in(fma, &[(125.0, Alone), (50.0, Shared), (200.0, Mixed), (40.0, Shared)])];
+        let mut limit_in = |state| apply(&case, &mut peaks, &read, state).limit.figure.round();
+        assert_eq!([Alone, Shared].map(&mut limit_in), [125.0, 50.0]);
+        // The run's figure is that of its start where a state was not seen.
+        assert_eq!(limit_in(State::Partly), 125.0);
+        let gemv = Case { op: Op::Gemv, shape: Shape::Linear { m: 1, n: 8, k: 8 }, dtype: Dtype::F32, cold: true };
+        let read = [reading_in(Quantity::Memory(Way::Read), &[(20.0, Alone), (5.0, Shared), (25.0, Alone)])];
+        let measured = apply(&gemv, &mut peaks, &read, Alone);
+        assert_eq!((measured.limit.figure.round(), rounded(&measured)), (23.0, Some(vec![(0, 20.0), (2, 25.0)])));
+        assert_eq!(apply(&gemv, &mut peaks, &read, Shared).limit.figure.round(), 5.0);
     }
 
     #[test]
     fn without_gauges_the_peaks_of_the_run_count() {
         let case = Case { op: Op::Gemv, shape: Shape::Linear { m: 1, n: 8, k: 8 }, dtype: Dtype::F32, cold: true };
-        let measured = apply(&case, &mut peaks(), &[]);
+        let measured = apply(&case, &mut peaks(), &[], State::Unknown);
         assert_eq!((measured.limit.figure, measured.rounds), (10.0, None));
     }
 }

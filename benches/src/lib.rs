@@ -17,6 +17,8 @@
 //! engines/       who runs a case in this process
 //! torch/         PyTorch, in a child process
 //! measure.rs     A B A B, medians
+//! state/         whether cores are alone or shared, before and after every sample
+//! affinity.rs    engines on as many cores as they have threads
 //! session.rs     one case against every engine
 //! row.rs         one result: the JSON object
 //! table.rs       the same for people
@@ -31,6 +33,7 @@
 //! cachegrind/     naive, tiled and blocked loops for a cache simulator
 //! ```
 
+pub mod affinity;
 pub mod args;
 pub mod cachegrind;
 pub mod case;
@@ -52,6 +55,7 @@ pub mod row;
 pub mod session;
 #[cfg(feature = "sm61")]
 pub mod sm61;
+pub mod state;
 pub mod summary;
 pub mod table;
 pub mod torch;

@@ -1,16 +1,19 @@
 //! What is said about the machine beside figures: its processor and caches, never its name.
 
-use kiln_kernels::Caches;
 use kiln_kernels::simd::Tier;
+use kiln_kernels::{Caches, Cores};
 use serde::Serialize;
+use std::sync::OnceLock;
 
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Machine {
     /// The processor's name.
     pub cpu: String,
-    /// Cores that this process may use.
+    /// Physical cores that this process may use.
     pub cores: usize,
+    /// Logical CPUs that it may use.
+    pub cpus: usize,
     /// Level 1 data cache of a core, bytes.
     pub l1d: usize,
     /// Level 2 cache of a core, bytes.
@@ -28,7 +31,8 @@ impl Machine {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         Self {
             cpu: find(&info, "model name").unwrap_or(std::env::consts::ARCH).into(),
-            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            cores: Cores::detect().count,
+            cpus: count_cpus(),
             l1d: caches.l1d,
             l2: caches.l2,
             l3: caches.l3,
@@ -38,8 +42,9 @@ impl Machine {
 
     /// In one line.
     pub fn describe(&self) -> String {
+        let cpus = if self.cpus > self.cores { format!(" of {} CPUs", self.cpus) } else { String::new() };
         format!(
-            "{}, {} cores, L1d {} KiB, L2 {} KiB, L3 {} MiB, {}",
+            "{}, {} cores{cpus}, L1d {} KiB, L2 {} KiB, L3 {} MiB, {}",
             self.cpu,
             self.cores,
             self.l1d >> 10,
@@ -48,6 +53,12 @@ impl Machine {
             self.tiers.join(" ")
         )
     }
+}
+
+/// Logical CPUs that this process may use, counted before engines are held to some of them.
+pub fn count_cpus() -> usize {
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| std::thread::available_parallelism().map_or(1, |cpus| cpus.get()))
 }
 
 /// The value of a `/proc/cpuinfo` field.

@@ -1,6 +1,7 @@
-//! Timing: engines take turns (A B A B), and medians over the rounds are what counts.
+//! Timing: engines take turns (A B A B), and medians over the rounds of one state of the cores are what counts.
 
-use std::time::Duration;
+use crate::state::{Meter, State, Widths};
+use std::time::{Duration, Instant};
 
 /// Why an engine has no figure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -64,8 +65,22 @@ impl Effort {
     }
 }
 
+/// An engine's turn in a round.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// The round.
+    pub round: usize,
+    /// Seconds a call.
+    pub seconds: f64,
+    /// What the cores were.
+    pub state: State,
+}
+
+/// The samples of one engine, at most one for each round; or why there are none.
+pub type Samples = Result<Vec<Sample>, Failure>;
+
 /// Seconds a call of one engine, one for each round; or why there are none.
-pub type Samples = Result<Vec<f64>, Failure>;
+pub type Times = Result<Vec<f64>, Failure>;
 
 /// An engine whose calls take longer than this runs no second time before it counts: what a first call pays is little
 /// of it.
@@ -122,29 +137,94 @@ impl Effort {
     }
 }
 
+/// A sample, and the widths of the cores before and after it.
+struct Raw {
+    round: usize,
+    seconds: f64,
+    before: Widths,
+    after: Widths,
+}
+
 /// Warms every engine up, then lets them take turns. Those from `peers` on are compared to the first one: one that is
-/// very slow leaves after fewer rounds.
-pub fn interleave(engines: &mut [Box<dyn Engine + '_>], peers: usize, effort: Effort) -> Vec<Samples> {
+/// very slow leaves after fewer rounds. `meter` gauges the cores around each sample; where it waits for states, rounds
+/// go on until each engine has as many samples in each, or time is up.
+pub fn interleave_by_state(
+    engines: &mut [Box<dyn Engine + '_>],
+    peers: usize,
+    effort: Effort,
+    meter: &mut Meter,
+) -> Vec<Samples> {
     let mut parts: Vec<Result<Part, Failure>> = Vec::with_capacity(engines.len());
+    let mut samples: Vec<Result<Vec<Raw>, Failure>> = Vec::with_capacity(engines.len());
     for (i, engine) in engines.iter_mut().enumerate() {
         let first = parts.first().and_then(|part| part.as_ref().ok()).map(|part| part.seconds);
-        parts.push(effort.warm(engine.as_mut(), first.filter(|_| i >= peers)));
+        let before = meter.read();
+        let part = effort.warm(engine.as_mut(), first.filter(|_| i >= peers));
+        samples.push(part.clone().map(|Part { only, .. }| {
+            only.map(|seconds| Raw { round: 0, seconds, before, after: meter.read() }).into_iter().collect()
+        }));
+        parts.push(part);
     }
-    let mut samples: Vec<Samples> =
-        parts.iter().map(|part| part.clone().map(|part| part.only.into_iter().collect())).collect();
-    for round in 0..effort.rounds {
+    let wanted = meter.wait.clone().unwrap_or_default();
+    let end = Instant::now() + wanted.patience;
+    for round in 0.. {
+        let (mut ran, is_waiting) = (false, !wanted.states.is_empty() && Instant::now() < end);
         for ((engine, part), samples) in engines.iter_mut().zip(&parts).zip(&mut samples) {
             let (Ok(part), Ok(times)) = (part, &mut *samples) else { continue };
-            if round >= part.rounds {
+            let is_missing = |state: &State| {
+                times.iter().filter(|raw| meter.state(&raw.before, &raw.after) == *state).count() < part.rounds
+            };
+            let missing: Vec<State> = wanted.states.iter().copied().filter(is_missing).collect();
+            if times.len() >= part.rounds && (missing.is_empty() || !is_waiting) {
                 continue;
             }
+            let before = if missing.is_empty() { meter.read() } else { meter.wait_for(&missing, end) };
+            ran = true;
             match engine.run(part.calls) {
-                Ok(time) => times.push(time.as_secs_f64() / part.calls as f64),
+                Ok(time) => {
+                    let seconds = time.as_secs_f64() / part.calls as f64;
+                    times.push(Raw { round, seconds, before, after: meter.read() });
+                }
                 Err(failure) => *samples = Err(failure),
             }
         }
+        if !ran {
+            break;
+        }
     }
-    samples
+    // Only now: what a core is capable of may have been seen in the last round.
+    let classify = |Raw { round, seconds, before, after }: &Raw| Sample {
+        round: *round,
+        seconds: *seconds,
+        state: meter.state(before, after),
+    };
+    samples.into_iter().map(|samples| samples.map(|samples| samples.iter().map(classify).collect())).collect()
+}
+
+/// The same without a look at the cores.
+pub fn interleave(engines: &mut [Box<dyn Engine + '_>], peers: usize, effort: Effort) -> Vec<Times> {
+    let samples = interleave_by_state(engines, peers, effort, &mut Meter::absent());
+    samples.into_iter().map(|samples| samples.map(|samples| seconds_in(&samples, State::Unknown))).collect()
+}
+
+/// Seconds of the samples in `state`.
+pub fn seconds_in(samples: &[Sample], state: State) -> Vec<f64> {
+    samples.iter().filter(|sample| sample.state == state).map(|sample| sample.seconds).collect()
+}
+
+/// How much faster `ours` is than `theirs` in `state`: the median of their time over ours over the rounds in which both
+/// were in it; where those are fewer than three, and fewer than either has, the ratio of the medians.
+pub fn ratio_in(ours: &[Sample], theirs: &[Sample], state: State) -> Option<f64> {
+    let all = [ours, theirs].map(|samples| seconds_in(samples, state));
+    let partner = |sample: &&Sample| theirs.iter().find(|other| other.round == sample.round && other.state == state);
+    let pairs: Vec<f64> = (ours.iter().filter(|sample| sample.state == state))
+        .filter_map(|sample| Some(partner(&sample)?.seconds / sample.seconds))
+        .collect();
+    if pairs.len() >= 3.min(all[0].len()).min(all[1].len()) {
+        return median(&pairs);
+    }
+    let [ours, theirs] = all.map(|seconds| median(&seconds));
+    Some(theirs? / ours?)
 }
 
 /// The middle of the numbers, the mean of the middle two of an even count; `None` of nothing.
@@ -168,6 +248,7 @@ pub fn median_ratio(ours: &[f64], theirs: &[f64]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Wait;
 
     #[test]
     fn medians() {
@@ -194,6 +275,28 @@ mod tests {
         assert_eq!(effort.calls(0.2), 1);
         assert_eq!(effort.calls(0.6), 1);
         assert_eq!(effort.calls(7.0), 1);
+    }
+
+    fn samples(list: &[(usize, f64, State)]) -> Vec<Sample> {
+        list.iter().map(|&(round, seconds, state)| Sample { round, seconds, state }).collect()
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_state() {
+        use State::{Alone, Mixed, Shared};
+        let ours = [(0, 1.0, Alone), (1, 3.0, Shared), (2, 1.0, Alone), (3, 1.0, Alone), (4, 3.0, Mixed)];
+        let theirs = [(0, 2.0, Alone), (1, 2.0, Alone), (2, 4.0, Alone), (3, 8.0, Alone), (4, 9.0, Shared)];
+        let (ours, theirs) = (samples(&ours), samples(&theirs));
+        assert_eq!(ratio_in(&ours, &theirs, Alone), Some(4.0));
+        // No round has both in it: 9 over 3. Nothing of theirs is mixed.
+        assert_eq!(ratio_in(&ours, &theirs, Shared), Some(3.0));
+        assert_eq!(ratio_in(&ours, &theirs, Mixed), None);
+        // One round of both, but two and three samples: 2 over 1, not 6.
+        let few = samples(&[(0, 6.0, Alone), (7, 2.0, Alone), (8, 1.0, Alone)]);
+        assert_eq!(ratio_in(&ours[..3], &few, Alone), Some(2.0));
+        // A peer that is very slow has one sample: of the same round it is a pair.
+        assert_eq!(ratio_in(&ours, &samples(&[(0, 50.0, Alone)]), Alone), Some(50.0));
+        assert_eq!(seconds_in(&theirs, Shared), [9.0]);
     }
 
     struct Fake {
@@ -228,6 +331,45 @@ mod tests {
         assert_eq!(samples[0].as_ref().map(Vec::len), Ok(3));
         assert_eq!(samples[1], Err(Failure::Child("gone".into())));
         assert_eq!(samples[2], Ok(vec![2.0]));
+    }
+
+    fn run_between(widths: &[f64], wait: Option<Wait>) -> (String, Vec<Samples>) {
+        let order = std::rc::Rc::default();
+        let fake = |name| -> Box<dyn Engine> {
+            Box::new(Fake { order: std::rc::Rc::clone(&order), name, fails_after: 99, milliseconds: 100 })
+        };
+        let mut meter = Meter::recorded(widths.iter().map(|width| vec![*width]).collect(), 4.25);
+        meter.wait = wait;
+        let mut engines = [fake("a"), fake("b")];
+        let samples = interleave_by_state(&mut engines, 1, Effort { rounds: 2, sample: 0.02 }, &mut meter);
+        (order.borrow()[4..].to_owned(), samples)
+    }
+
+    fn states_of(samples: &Samples) -> Vec<State> {
+        samples.as_ref().expect("it ran").iter().map(|sample| sample.state).collect()
+    }
+
+    #[test]
+    fn samples_have_the_state_around_them() {
+        // Before each engine is warmed, then around each sample.
+        let (order, samples) = run_between(&[6.0, 6.0, 6.0, 6.0, 6.0, 3.0, 3.0, 3.0, 6.0, 6.0], None);
+        assert_eq!(order, "abab");
+        assert_eq!(states_of(&samples[0]), [State::Alone, State::Shared]);
+        assert_eq!(states_of(&samples[1]), [State::Mixed, State::Alone]);
+    }
+
+    #[test]
+    fn a_state_is_waited_for() {
+        let wait = |seconds| Some(Wait { states: vec![State::Alone], patience: Duration::from_secs(seconds) });
+        // b's first sample is mixed: it gets a third round, and a does not.
+        let widths = [6.0, 6.0, 3.0, 6.0, 6.0, 6.0, 3.0, 6.0, 6.0, 3.0, 3.0, 6.0, 6.0, 6.0, 6.0];
+        let (order, samples) = run_between(&widths, wait(60));
+        assert_eq!(order, "ababb");
+        assert_eq!(states_of(&samples[0]), [State::Alone, State::Alone]);
+        assert_eq!(states_of(&samples[1]), [State::Mixed, State::Alone, State::Alone]);
+        // Without patience, rounds are as many as ever.
+        let (order, samples) = run_between(&[3.0; 40], wait(0));
+        assert_eq!((order.as_str(), states_of(&samples[1])), ("abab", vec![State::Shared; 2]));
     }
 
     #[test]

@@ -5,11 +5,13 @@ use burn::tensor::{Bytes, DType};
 use burn_flex::{FlexTensor, Layout};
 use burn_kiln::memory::TensorMemory;
 use half::bf16;
+use kiln_kernels::Caches;
 use kiln_kernels::memory::PooledBytes;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Bytes that the sets of a case out of cache add up to at least. The largest caches of servers are some hundred MiB.
+/// Bytes that the sets of a case out of cache add up to at least. The largest caches of servers are some hundred MiB: 480
+/// of a Granite Rapids, more than twice of which this is, so that a set has left it when its turn comes again.
 pub const COLD_BYTES: usize = (1 << 30) + (1 << 26);
 
 /// Sets of operands. Calls take one after the other.
@@ -74,13 +76,19 @@ impl OperandShape {
     }
 }
 
-/// Sets that a case needs: 1 in cache, else as many as fill [`COLD_BYTES`].
+/// Bytes of what rotates in one set.
+fn count_rotating(case: &Case) -> usize {
+    shapes(case).iter().filter(|shape| shape.rotates).map(|s| s.len() * case.dtype.size()).sum()
+}
+
+/// Sets that a case needs: 1 in cache, else as many as fill [`COLD_BYTES`], or twice the last cache where that is more.
 pub fn count_sets(case: &Case) -> usize {
-    if !case.cold {
-        return 1;
-    }
-    let bytes: usize = shapes(case).iter().filter(|shape| shape.rotates).map(|s| s.len() * case.dtype.size()).sum();
-    COLD_BYTES.div_ceil(bytes)
+    if !case.cold { 1 } else { COLD_BYTES.max(2 * Caches::detect().l3).div_ceil(count_rotating(case)) }
+}
+
+/// Bytes that the sets of a case out of cache add up to; `None` in cache.
+pub fn count_rotated(case: &Case) -> Option<usize> {
+    case.cold.then(|| count_sets(case) * count_rotating(case))
 }
 
 impl Operands {
@@ -157,7 +165,9 @@ mod tests {
         let shape = Shape::Linear { m: 1, n: 2048, k: 2048 };
         let case = Case { op: Op::Gemv, shape, dtype: Dtype::Bf16, cold: true };
         let bytes = count_sets(&case) * 2048 * 2048 * 2;
-        assert!((COLD_BYTES..COLD_BYTES + (8 << 20)).contains(&bytes), "{bytes}");
+        let least = COLD_BYTES.max(2 * Caches::detect().l3);
+        assert!((least..least + (8 << 20)).contains(&bytes), "{bytes}");
+        assert_eq!(count_rotated(&case), Some(bytes));
         assert_eq!(count_sets(&Case { cold: false, ..case }), 1);
     }
 

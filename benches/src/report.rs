@@ -13,10 +13,15 @@ pub const HEADER: &str = "\
 # CPU kernels
 
 Figures are medians in the row's unit. Ratio is Kiln's best over the best of the others: the median of the rounds' ratios, above 1 where Kiln is
-ahead. \"cold\" rotates over more than 1 GiB. Limits are measured beside the kernels: arithmetic is the highest rate of the run and of the row's
-rounds; bandwidth is the median of the row's rounds, and the percent of it the median of the rounds' percents.
+ahead. \"cold\" rotates over more than 1 GiB, and more than twice the last cache. Limits are measured beside the kernels: arithmetic is the highest
+rate of the run and of the row's rounds; bandwidth is the median of the row's rounds, and the percent of it the median of the rounds' percents.
 
-To measure again, on a machine that does nothing else, each on all threads and on one (`KILN_PYTHON` is an interpreter that has PyTorch):
+Where cores are shared with hyperthreads that others keep busy, a line is of one state: \"alone\" where each thread had a core of its own, \"shared\"
+where none had, \"partly\" where some had, by the rate of `nop`s before and after each sample of each engine. Figures, limits and ratios are of samples
+in that state; those between two states count for none.
+
+To measure again, on a machine that does nothing else, each with a thread for each physical core and with one (`KILN_PYTHON` is an interpreter that
+has PyTorch; `--state alone,shared --patience 20` goes on until each engine has its rounds in both):
 
 ```sh
 cargo build --release -p kiln-benches --bin kernels --features peers,x86-v4
@@ -74,6 +79,7 @@ impl Report {
     /// Facts, table, missing peers, and the goals if they are wanted.
     pub fn render(&self, with_goals: bool) -> String {
         let facts: String = self.facts.iter().map(|fact| format!("- {fact}\n")).collect();
+        let facts = facts + &table::describe_states(&self.rows);
         let mut text = format!("{facts}\n{}\n{}", table::render(&self.rows), table::describe_missing(&self.rows));
         if with_goals {
             text.push_str(

@@ -60,6 +60,7 @@ mod tests {
             bf16: Some(Bf16Peak { instruction: "vdpbf16ps", gflops: 1000.0 }),
             memory: Bandwidth { read: 40.0, copy: 30.0, copy_streaming: Some(36.0) },
             cached_copy: vec![CachedCopy { bytes: 1 << 20, gbytes: 200.0 }],
+            states: Default::default(),
         }
     }
 

@@ -3,12 +3,13 @@
 use crate::case::{Case, Dtype, Op, Unit};
 use crate::engines::{KILN, KILN_ONE, KILN_PACKED};
 use crate::gauges::MeasuredLimit;
-use crate::measure::{Failure, Samples, median, median_ratio};
+use crate::measure::{Failure, Sample, Samples, median, ratio_in, seconds_in};
+use crate::state::State;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A measured case. Figures are medians over the rounds, in `unit`; ratios are medians of the rounds' ratios, above 1
-/// where Kiln is ahead.
+/// where Kiln is ahead. All of them are of one state of the cores.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The operation.
@@ -23,6 +24,30 @@ pub struct Row {
     pub threads: usize,
     /// What figures count.
     pub unit: Unit,
+    /// Bytes of operands that calls rotate over, of a case out of cache.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<usize>,
+    /// The figures of the state in which Kiln had most samples.
+    #[serde(flatten)]
+    pub figures: Figures,
+    /// Those of the other states.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<Figures>,
+    /// Engines without a figure, and why.
+    pub missing: BTreeMap<String, String>,
+    /// What engines say about how they ran.
+    pub notes: BTreeMap<String, String>,
+    /// Samples of each engine in each state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub samples: BTreeMap<String, BTreeMap<State, usize>>,
+}
+
+/// What was measured while the cores were in one state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// The state; unknown in rows that were recorded before states were.
+    #[serde(default)]
+    pub state: State,
     /// Kiln's best figure.
     pub kiln: Option<f64>,
     /// With a packed weight.
@@ -41,11 +66,7 @@ pub struct Row {
     pub ratio: Option<f64>,
     /// Kiln's forms over each of the others: `packed/torch`, `unpacked/flex`.
     pub ratios: BTreeMap<String, f64>,
-    /// Engines without a figure, and why.
-    pub missing: BTreeMap<String, String>,
-    /// What engines say about how they ran.
-    pub notes: BTreeMap<String, String>,
-    /// Rounds behind each median.
+    /// Rounds behind the median of Kiln's best.
     pub rounds: usize,
 }
 
@@ -54,7 +75,7 @@ pub struct Row {
 pub struct Outcome {
     /// Its column.
     pub name: String,
-    /// Seconds a call, one for each round.
+    /// Its samples.
     pub samples: Samples,
     /// What it says about how it ran.
     pub note: Option<String>,
@@ -67,49 +88,36 @@ pub struct Setting {
     pub isa: String,
     /// Threads of every engine.
     pub threads: usize,
-    /// The case's limit there.
-    pub limit: MeasuredLimit,
+    /// Bytes of operands that calls rotate over, of a case out of cache.
+    pub rotated: Option<usize>,
+    /// The case's limit there in each state that a sample was in.
+    pub limits: BTreeMap<State, MeasuredLimit>,
 }
+
+/// Columns of Kiln's forms, and what they are called in ratios.
+const FORMS: [(&str, &str); 2] = [(KILN_PACKED, "packed"), (KILN, "unpacked")];
 
 impl Row {
     /// Sums up what the engines gave for `case`.
     pub fn new(case: &Case, setting: Setting, outcomes: Vec<Outcome>, missing: Vec<(String, Failure)>) -> Self {
-        let times = |name: &str| {
-            let outcome = outcomes.iter().find(|outcome| outcome.name == name)?;
-            outcome.samples.as_deref().ok()
-        };
-        let figure = |times: &[f64]| median(times).map(|seconds| case.figure(seconds));
-        let forms = [("packed", times(KILN_PACKED)), ("unpacked", times(KILN))];
-        let others = || outcomes.iter().filter(|outcome| ![KILN, KILN_PACKED].contains(&outcome.name.as_str()));
-        let best = |candidates: Vec<&[f64]>| {
-            candidates
-                .into_iter()
-                .min_by(|a: &&[f64], b: &&[f64]| {
-                    median(a).unwrap_or(f64::MAX).total_cmp(&median(b).unwrap_or(f64::MAX))
-                })
-                .map(<[f64]>::to_vec)
-        };
-
-        let ours = best(forms.iter().filter_map(|form| form.1).collect());
-        let theirs = best(others().filter_map(|outcome| outcome.samples.as_deref().ok()).collect());
-        let ratio = ours.as_deref().zip(theirs.as_deref()).and_then(|(ours, theirs)| median_ratio(ours, theirs));
-        let mut ratios = BTreeMap::new();
-        for (form, ours) in forms.iter().filter_map(|(form, times)| Some((form, (*times)?))) {
-            for (outcome, theirs) in others().filter_map(|o| Some((o, o.samples.as_deref().ok()?))) {
-                ratios.extend(median_ratio(ours, theirs).map(|ratio| (format!("{form}/{}", outcome.name), ratio)));
+        let mut counts: BTreeMap<String, BTreeMap<State, usize>> = BTreeMap::new();
+        for outcome in &outcomes {
+            for sample in outcome.samples.iter().flatten() {
+                *counts.entry(outcome.name.clone()).or_default().entry(sample.state).or_default() += 1;
             }
         }
+        let count_ours =
+            |state: &State| -> usize { FORMS.iter().filter_map(|(column, _)| counts.get(*column)?.get(state)).sum() };
+        let mut states: Vec<State> = setting.limits.keys().copied().collect();
+        // Figures between two states are none of either, unless there is nothing else.
+        states.sort_by_key(|state| {
+            let ours = count_ours(state);
+            (ours == 0, *state == State::Mixed, std::cmp::Reverse(ours))
+        });
+        let figures = |state: &State| Figures::new(case, *state, &setting.limits[state], &outcomes);
+        let mut figures: Vec<Figures> = states.iter().map(figures).collect();
         let failed = outcomes.iter().filter_map(|o| Some((o.name.clone(), o.samples.as_ref().err()?.clone())));
         let missing = missing.into_iter().chain(failed).map(|(name, why)| (name, why.to_string())).collect();
-        let kiln = ours.as_deref().and_then(figure);
-        let MeasuredLimit { limit, rounds } = setting.limit;
-        let percent = match (&rounds, &ours) {
-            (Some(limits), Some(ours)) => {
-                let percents = ours.iter().zip(limits).map(|(seconds, limit)| 100.0 * case.figure(*seconds) / limit);
-                median(&percents.collect::<Vec<_>>())
-            }
-            _ => kiln.map(|kiln| 100.0 * kiln / limit.figure),
-        };
         Self {
             op: case.op,
             shape: case.label(),
@@ -117,24 +125,82 @@ impl Row {
             isa: setting.isa,
             threads: setting.threads,
             unit: case.unit(),
-            kiln,
-            kiln_packed: forms[0].1.and_then(figure),
-            kiln_unpacked: forms[1].1.and_then(figure),
-            limit: limit.figure,
-            limit_name: limit.name,
-            percent,
-            peers: others().filter_map(|o| Some((o.name.clone(), figure(o.samples.as_deref().ok()?)?))).collect(),
-            ratio,
-            ratios,
+            rotated: setting.rotated,
+            figures: figures.remove(0),
+            states: figures,
             missing,
             notes: outcomes.iter().filter_map(|o| Some((o.name.clone(), o.note.clone()?))).collect(),
-            rounds: ours.map_or(0, |times| times.len()),
+            samples: counts,
         }
+    }
+
+    /// One row for each state in which Kiln was measured, the first state first. What lies between two states is left
+    /// out where there is something else.
+    pub fn by_state(&self) -> impl Iterator<Item = Self> {
+        let others = self.states.iter().filter(|figures| figures.kiln.is_some() && figures.state != State::Mixed);
+        std::iter::once(&self.figures).chain(others).map(|figures| Self {
+            figures: figures.clone(),
+            states: Vec::new(),
+            ..self.clone()
+        })
+    }
+
+    /// Samples of Kiln's forms in a state, and in all.
+    pub fn count_samples(&self, state: State) -> [usize; 2] {
+        let ours = || FORMS.iter().filter_map(|(column, _)| self.samples.get(*column));
+        [ours().filter_map(|counts| counts.get(&state)).sum(), ours().flat_map(BTreeMap::values).sum()]
     }
 
     /// Whether this is a product measured against Kiln itself.
     pub fn is_scaling(&self) -> bool {
-        self.peers.contains_key(KILN_ONE)
+        self.figures.peers.contains_key(KILN_ONE)
+    }
+}
+
+impl Figures {
+    fn new(case: &Case, state: State, limit: &MeasuredLimit, outcomes: &[Outcome]) -> Self {
+        let samples = |name: &str| {
+            let outcome = outcomes.iter().find(|outcome| outcome.name == name)?;
+            outcome.samples.as_deref().ok()
+        };
+        let middle = |samples: &[Sample]| median(&seconds_in(samples, state));
+        let figure = |samples: &[Sample]| middle(samples).map(|seconds| case.figure(seconds));
+        let others = || outcomes.iter().filter(|outcome| FORMS.iter().all(|(column, _)| *column != outcome.name));
+        let best = |candidates: Vec<&[Sample]>| -> Option<Vec<Sample>> {
+            let timed = candidates.into_iter().filter_map(|samples| Some((middle(samples)?, samples)));
+            timed.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, samples)| samples.to_vec())
+        };
+        let forms = FORMS.map(|(column, form)| (form, samples(column)));
+        let ours = best(forms.iter().filter_map(|form| form.1).collect());
+        let theirs = best(others().filter_map(|outcome| outcome.samples.as_deref().ok()).collect());
+        let mut ratios = BTreeMap::new();
+        for (form, ours) in forms.iter().filter_map(|(form, samples)| Some((form, (*samples)?))) {
+            for (outcome, theirs) in others().filter_map(|o| Some((o, o.samples.as_deref().ok()?))) {
+                ratios.extend(ratio_in(ours, theirs, state).map(|ratio| (format!("{form}/{}", outcome.name), ratio)));
+            }
+        }
+        let kiln = ours.as_deref().and_then(figure);
+        let MeasuredLimit { limit, rounds } = limit;
+        let percents: Vec<f64> = (ours.iter().flatten())
+            .filter(|sample| sample.state == state)
+            .filter_map(|sample| {
+                let (_, limit) = rounds.as_ref()?.iter().find(|(round, _)| *round == sample.round)?;
+                Some(100.0 * case.figure(sample.seconds) / limit)
+            })
+            .collect();
+        Self {
+            state,
+            kiln,
+            kiln_packed: forms[0].1.and_then(figure),
+            kiln_unpacked: forms[1].1.and_then(figure),
+            limit: limit.figure,
+            limit_name: limit.name.clone(),
+            percent: median(&percents).or(kiln.map(|kiln| 100.0 * kiln / limit.figure)),
+            peers: others().filter_map(|o| Some((o.name.clone(), figure(o.samples.as_deref().ok()?)?))).collect(),
+            ratio: ours.as_deref().zip(theirs.as_deref()).and_then(|(ours, theirs)| ratio_in(ours, theirs, state)),
+            ratios,
+            rounds: ours.map_or(0, |samples| seconds_in(&samples, state).len()),
+        }
     }
 }
 
@@ -144,18 +210,32 @@ mod tests {
     use crate::case::Shape;
     use crate::roofline::Limit;
 
+    fn outcome_in(name: &str, samples: &[(f64, State)]) -> Outcome {
+        let sample =
+            |(round, (seconds, state)): (usize, &(f64, State))| Sample { round, seconds: *seconds, state: *state };
+        Outcome { name: name.into(), samples: Ok(samples.iter().enumerate().map(sample).collect()), note: None }
+    }
+
     fn outcome(name: &str, samples: &[f64]) -> Outcome {
-        Outcome { name: name.into(), samples: Ok(samples.into()), note: None }
+        outcome_in(name, &samples.iter().map(|seconds| (*seconds, State::Unknown)).collect::<Vec<_>>())
+    }
+
+    fn limit_of(figure: f64, rounds: Option<Vec<(usize, f64)>>) -> MeasuredLimit {
+        MeasuredLimit { limit: Limit { figure, name: "fma".into() }, rounds }
+    }
+
+    const CASE: Case = Case { op: Op::Gemm, shape: Shape::Square { n: 1000 }, dtype: Dtype::F32, cold: false };
+
+    fn setting(limits: &[(State, MeasuredLimit)]) -> Setting {
+        Setting { isa: "avx2".into(), threads: 2, rotated: None, limits: limits.iter().cloned().collect() }
     }
 
     fn row() -> Row {
         row_within(None)
     }
 
-    fn row_within(rounds: Option<Vec<f64>>) -> Row {
-        let case = Case { op: Op::Gemm, shape: Shape::Square { n: 1000 }, dtype: Dtype::F32, cold: false };
-        let limit = MeasuredLimit { limit: Limit { figure: 10.0, name: "fma".into() }, rounds };
-        let setting = Setting { isa: "avx2".into(), threads: 2, limit };
+    fn row_within(rounds: Option<Vec<(usize, f64)>>) -> Row {
+        let setting = setting(&[(State::Unknown, limit_of(10.0, rounds))]);
         let mut torch = outcome("torch", &[0.5, 0.5, 0.5]);
         torch.note = Some("sgemm".into());
         let failed = Outcome { name: "flex".into(), samples: Err(Failure::Panicked("no".into())), note: None };
@@ -166,26 +246,61 @@ mod tests {
             torch,
             failed,
         ];
-        Row::new(&case, setting, outcomes, vec![("candle".into(), Failure::Unsupported("not built".into()))])
+        Row::new(&CASE, setting, outcomes, vec![("candle".into(), Failure::Unsupported("not built".into()))])
     }
 
     #[test]
     fn medians_and_ratios_by_hand() {
         let row = row();
-        assert_eq!((row.kiln, row.kiln_packed, row.kiln_unpacked), (Some(8.0), Some(8.0), Some(4.0)));
-        assert_eq!(row.percent, Some(80.0));
-        assert_eq!(row.ratio, Some(2.0));
-        assert_eq!(row.ratios["packed/gemm"], 4.0);
-        assert_eq!(row.ratios["unpacked/torch"], 1.0);
+        let figures = &row.figures;
+        assert_eq!((figures.kiln, figures.kiln_packed, figures.kiln_unpacked), (Some(8.0), Some(8.0), Some(4.0)));
+        assert_eq!(figures.percent, Some(80.0));
+        assert_eq!(figures.ratio, Some(2.0));
+        assert_eq!(figures.ratios["packed/gemm"], 4.0);
+        assert_eq!(figures.ratios["unpacked/torch"], 1.0);
         assert_eq!(row.missing["flex"], "panicked: no");
         assert_eq!(row.missing["candle"], "not built");
-        assert_eq!(row.rounds, 3);
+        assert_eq!((figures.rounds, figures.state, row.states.len()), (3, State::Unknown, 0));
     }
 
     #[test]
     fn percents_of_a_bandwidth_are_taken_within_a_round() {
         // 8, 8 and 4 GFLOP/s: 80, 100 and 50 percent of what the machine did in those rounds.
-        assert_eq!(row_within(Some(vec![10.0, 8.0, 8.0])).percent, Some(80.0));
+        assert_eq!(row_within(Some(vec![(0, 10.0), (1, 8.0), (2, 8.0)])).figures.percent, Some(80.0));
+    }
+
+    /// Three rounds alone, two shared, one between them; torch was alone when Kiln was not, and the other way round.
+    fn row_of_states() -> Row {
+        use State::{Alone, Mixed, Shared};
+        let ours = [(1.0, Alone), (4.0, Shared), (1.0, Alone), (2.0, Alone), (4.0, Shared), (3.0, Mixed)];
+        let torch = [(2.0, Alone), (2.0, Alone), (4.0, Alone), (12.0, Shared), (6.0, Shared), (2.0, Alone)];
+        let limits = [(Alone, limit_of(4.0, Some(vec![(0, 4.0), (3, 1.0)]))), (Shared, limit_of(2.0, None))];
+        let limits = setting(&[limits[0].clone(), limits[1].clone(), (Mixed, limit_of(4.0, None))]);
+        Row::new(&CASE, limits, vec![outcome_in(KILN, &ours), outcome_in("torch", &torch)], Vec::new())
+    }
+
+    #[test]
+    fn states_are_apart() {
+        let row = row_of_states();
+        let rows: Vec<Row> = row.by_state().collect();
+        assert_eq!(rows.iter().map(|row| row.figures.state).collect::<Vec<_>>(), [State::Alone, State::Shared]);
+        let [alone, shared] = [&rows[0].figures, &rows[1].figures];
+        assert_eq!((alone.kiln, alone.peers["torch"], alone.limit, alone.rounds), (Some(2.0), 1.0, 4.0, 3));
+        // Two rounds of both are too few of the three and four: medians of 1 and 2 s. Rounds 0 and 3: 50 and 100 %.
+        assert_eq!((alone.ratio, alone.percent), (Some(2.0), Some(75.0)));
+        assert_eq!((shared.kiln, shared.peers["torch"], shared.limit), (Some(0.5), 2.0 / 9.0, 2.0));
+        assert_eq!((shared.ratio, shared.percent), (Some(9.0 / 4.0), Some(25.0)));
+        assert_eq!((row.count_samples(State::Alone), row.count_samples(State::Mixed)), ([3, 6], [1, 6]));
+        assert_eq!(row.states.len(), 2, "what is between is kept, too");
+    }
+
+    #[test]
+    fn rows_come_back_from_json() {
+        let row = row_of_states();
+        let json = serde_json::to_value(&row).expect("plain data");
+        assert_eq!((json["state"].as_str(), json["states"][0]["state"].as_str()), (Some("alone"), Some("shared")));
+        assert_eq!(json["samples"]["torch"]["alone"], 4);
+        assert_eq!(serde_json::from_value::<Row>(json).expect("what was written is read"), row);
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! One case against every engine, and what stays the same from case to case.
 
+use crate::affinity::hold_to_cores;
 use crate::case::{Case, Op, Shape};
-use crate::engines::{self, KILN, KILN_PACKED, Place};
+use crate::engines::{self, KILN, KILN_PACKED, Peer, Place};
 use crate::gauges::{self, Gauge, Reading};
 use crate::isa::Isa;
-use crate::measure::{Effort, Engine, interleave};
-use crate::operands::Operands;
+use crate::measure::{Effort, Engine, interleave_by_state};
+use crate::operands::{Operands, count_rotated};
 use crate::peaks::{Memory, Peaks};
 use crate::row::{Outcome, Row, Setting};
+use crate::state::{Meter, State, Wait};
 use crate::torch::Torch;
 use burn_kiln_fusion::KernelConfig;
 use kiln_kernels::Caches;
@@ -16,6 +18,7 @@ use kiln_kernels::gemm::{Blocking, Tile};
 use kiln_kernels::memory::Pool;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -27,12 +30,16 @@ pub struct Session {
     pool: Arc<ThreadPool>,
     one: Arc<ThreadPool>,
     effort: Effort,
+    /// Gauges the cores' state.
+    meter: Meter,
     /// What gauges of memory move; without it no gauge runs beside the engines.
     memory: Option<Rc<RefCell<Memory>>>,
     /// The machine's peaks with these threads. Rounds that reach more raise those of arithmetic.
     pub peaks: Peaks,
     /// PyTorch, if it is there.
     pub torch: Torch,
+    /// Who is measured beside Kiln.
+    pub peers: Vec<Peer>,
 }
 
 /// Kiln's configuration for an instruction set and, in place of the detected ones, caches: the sizes of blocks and
@@ -60,7 +67,7 @@ fn start_pool(threads: usize) -> Result<Arc<ThreadPool>, ThreadPoolBuildError> {
 
 impl Session {
     /// Makes the pools and measures the peaks of `threads` threads, with the buffers of an earlier session if there was
-    /// one.
+    /// one. The calling thread, the pools and PyTorch's process, if it is started now, are held to as many cores.
     ///
     /// # Errors
     /// When the threads cannot be started.
@@ -71,22 +78,30 @@ impl Session {
         effort: Effort,
         earlier: Option<&Self>,
     ) -> Result<Self, ThreadPoolBuildError> {
+        hold_to_cores(threads);
         let pool = start_pool(threads)?;
+        let mut meter = Meter::new(&pool);
         let kept = earlier.and_then(|session| session.memory.clone());
         let memory = kept.unwrap_or_else(|| Rc::new(RefCell::new(Memory::new(&pool))));
-        let peaks = Peaks::measure(isa.tier, &pool, &mut memory.borrow_mut());
+        let peaks = Peaks::measure(isa.tier, &pool, &mut memory.borrow_mut(), &mut meter);
         let (one, torch) = (start_pool(1)?, Torch::absent("not asked for"));
-        Ok(Self { isa, caches, pool, one, effort, memory: Some(memory), peaks, torch })
+        Ok(Self { isa, caches, pool, one, effort, meter, memory: Some(memory), peaks, torch, peers: Peer::ALL.into() })
     }
 
-    /// The same on peaks that are known, without gauges beside the engines.
+    /// The same on peaks that are known, without gauges beside the engines, of the cores' state neither.
     ///
     /// # Errors
     /// When the threads cannot be started.
     pub fn with_peaks(isa: Isa, peaks: Peaks, effort: Effort) -> Result<Self, ThreadPoolBuildError> {
         let (pool, one) = (start_pool(peaks.threads)?, start_pool(1)?);
         let torch = Torch::absent("not asked for");
-        Ok(Self { isa, caches: None, pool, one, effort, memory: None, peaks, torch })
+        let meter = Meter::absent();
+        Ok(Self { isa, caches: None, pool, one, effort, meter, memory: None, peaks, torch, peers: Peer::ALL.into() })
+    }
+
+    /// Takes samples until there are enough of some states.
+    pub fn wait_for(&mut self, wait: Option<Wait>) {
+        self.meter.wait = wait;
     }
 
     /// Measures `case`.
@@ -96,8 +111,9 @@ impl Session {
             pool: Arc::clone(pool),
             config: Arc::new(configure(self.isa, self.caches, pool.current_num_threads(), case)),
         };
-        let (mut engines, mut missing) = engines::prepare(case, &operands, &place(&self.pool), &place(&self.one));
-        if case.op != Op::Scaling {
+        let (mut engines, mut missing) =
+            engines::prepare(case, &operands, &place(&self.pool), &place(&self.one), &self.peers);
+        if case.op != Op::Scaling && self.peers.contains(&Peer::Torch) {
             let (torch, absent) = self.torch.prepare(case);
             engines.extend(torch);
             missing.extend(absent);
@@ -106,11 +122,12 @@ impl Session {
         let gauges = self.gauges(case);
         let ours = engines.iter().take_while(|engine| [KILN, KILN_PACKED].contains(&engine.name())).count();
         engines.splice(ours..ours, gauges.iter().map(|gauge| -> Box<dyn Engine> { Box::new(gauge.clone()) }));
-        let mut samples = interleave(&mut engines, ours + gauges.len(), self.effort);
+        let mut samples = interleave_by_state(&mut engines, ours + gauges.len(), self.effort, &mut self.meter);
         let read = samples.drain(ours..ours + gauges.len());
-        let readings: Vec<Reading> = gauges.iter().zip(read).map(|(gauge, s)| Reading::new(gauge, &s)).collect();
+        let readings: Vec<Reading> =
+            gauges.iter().zip(read).map(|(gauge, samples)| Reading::new(gauge, samples)).collect();
         engines.drain(ours..ours + gauges.len());
-        let outcomes = (engines.iter().zip(samples))
+        let outcomes: Vec<Outcome> = (engines.iter().zip(samples))
             .map(|(engine, samples)| Outcome { name: engine.name().into(), samples, note: engine.note() })
             .collect();
         drop::<Vec<Box<dyn Engine>>>(engines);
@@ -118,8 +135,19 @@ impl Session {
         drop(operands);
         // Sets of operands lie in the pool now: the next case has other sizes.
         Pool::global().trim();
-        let limit = gauges::apply(case, &mut self.peaks, &readings);
-        let setting = Setting { isa: self.isa.tier.to_string(), threads: self.peaks.threads, limit };
+        let states = outcomes.iter().flat_map(|outcome| outcome.samples.iter().flatten()).map(|sample| sample.state);
+        let mut states: BTreeSet<State> = states.collect();
+        if states.is_empty() {
+            states.insert(State::Unknown);
+        }
+        let limits =
+            states.into_iter().map(|state| (state, gauges::apply(case, &mut self.peaks, &readings, state))).collect();
+        let setting = Setting {
+            isa: self.isa.tier.to_string(),
+            threads: self.peaks.threads,
+            limits,
+            rotated: count_rotated(case),
+        };
         Row::new(case, setting, outcomes, missing)
     }
 

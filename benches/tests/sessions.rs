@@ -16,6 +16,7 @@ fn peaks(threads: usize) -> Peaks {
         bf16: None,
         memory: Bandwidth { read: 10.0, copy: 10.0, copy_streaming: None },
         cached_copy: Vec::new(),
+        states: Default::default(),
     }
 }
 
@@ -38,15 +39,16 @@ fn every_operation_gives_a_row() {
     for &op in <Op as clap::ValueEnum>::value_variants() {
         for dtype in Dtype::ALL {
             let row = session.measure(&Case { op, shape: shape_of(op), dtype, cold: false });
-            assert!(row.kiln.is_some_and(|figure| figure > 0.0) && row.percent.is_some(), "{op} {dtype}: {row:?}");
+            let figures = &row.figures;
+            assert!(figures.kiln.is_some_and(|kiln| kiln > 0.0) && figures.percent.is_some(), "{op} {dtype}: {row:?}");
             let is_product = matches!(op, Op::Gemm | Op::Gemv | Op::Skinny | Op::Scaling);
-            assert_eq!(row.kiln_packed.is_some(), is_product, "{op}");
+            assert_eq!(row.figures.kiln_packed.is_some(), is_product, "{op}");
             assert_eq!(row.is_scaling(), op == Op::Scaling);
             if op != Op::Scaling {
-                assert!(row.peers.contains_key("flex"), "{op} {dtype}: {:?}", row.missing);
+                assert!(row.figures.peers.contains_key("flex"), "{op} {dtype}: {:?}", row.missing);
                 assert!(row.missing["torch"].contains("not asked for"));
             }
-            assert!(row.ratio.is_some(), "{op} {dtype}");
+            assert!(row.figures.ratio.is_some(), "{op} {dtype}");
         }
     }
 }
@@ -55,8 +57,8 @@ fn every_operation_gives_a_row() {
 fn squares_have_all_engines() {
     let case = Case { op: Op::Gemm, shape: Shape::Square { n: 48 }, dtype: Dtype::F32, cold: false };
     let row = session(1).measure(&case);
-    assert!(["flex", "gemm"].iter().all(|name| row.peers[*name] > 0.0), "{row:?}");
-    assert_eq!(row.ratios.len(), 2 * row.peers.len());
+    assert!(["flex", "gemm"].iter().all(|name| row.figures.peers[*name] > 0.0), "{row:?}");
+    assert_eq!(row.figures.ratios.len(), 2 * row.figures.peers.len());
 }
 
 /// Exit status, and what was printed where the status is 0, else the message.

@@ -210,7 +210,7 @@ pub struct MachineArgs {
     /// interrupted, bit for bit
     #[arg(long)]
     pub deterministic: bool,
-    /// Threads; all cores if not given, and at most eight for each
+    /// Threads; one for each physical core if not given, and at most eight for each logical CPU
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// An `OptimizationConfig` (TOML or JSON) for Kiln's kernels; without it, the file that KILN_CONFIG names, else

@@ -90,7 +90,7 @@ pub struct Place {
     /// Type of the weights and the KV cache; the stored one if not given
     #[arg(long, value_enum)]
     pub dtype: Option<Dtype>,
-    /// Threads; all cores if not given, and at most eight for each
+    /// Threads; one for each physical core if not given, and at most eight for each logical CPU
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// The most memory that weights may take, as `2GiB` or a number of bytes: what is beyond is read from the

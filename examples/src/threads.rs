@@ -1,6 +1,7 @@
 //! How many threads a program runs on.
 
 use crate::{Error, note};
+use kiln_kernels::Cores;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
@@ -8,15 +9,18 @@ use std::thread::available_parallelism;
 /// a second, and 65535 did not get anywhere.
 const A_CORE: usize = 8;
 
-/// A pool of so many threads; as many as `RAYON_NUM_THREADS` says, or as there are cores, where no number is given.
-/// More than eight a core are cut to that, with a warning.
+/// A pool of so many threads; as many as `RAYON_NUM_THREADS` says, or one for each physical core, where no number is
+/// given. More than eight for each logical CPU are cut to that, with a warning.
 ///
 /// # Errors
 /// [`Error::Threads`] where the system starts no more threads.
 pub(crate) fn start_pool(threads: Option<usize>) -> Result<rayon::ThreadPool, Error> {
     let (name, wanted) = match threads {
         Some(threads) => ("--threads", threads),
-        None => ("RAYON_NUM_THREADS", read_env("RAYON_NUM_THREADS").unwrap_or(0)),
+        None => {
+            let wanted = read_env("RAYON_NUM_THREADS").filter(|&threads| threads > 0);
+            ("RAYON_NUM_THREADS", wanted.unwrap_or_else(|| Cores::detect().count))
+        }
     };
     let cores = available_parallelism().map_or(1, NonZero::get);
     let most = cores * A_CORE;

@@ -176,7 +176,9 @@ impl Default for FusionConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ThreadsConfig {
-    /// At most this many splits an operation; `None` is the size of the current pool.
+    /// At most this many splits an operation, and no more than the current pool has threads. `None` is the size of a
+    /// pool that somebody chose; of rayon's global one, which has a thread for each logical CPU, one for each physical
+    /// core.
     pub max: Option<usize>,
 }
 

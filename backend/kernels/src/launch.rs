@@ -2,6 +2,7 @@
 
 use crate::Caches;
 use crate::config::KernelConfig;
+use crate::cores::limit_of_global_pool;
 use crate::probe::{self, Probe};
 use crate::simd::Tier;
 
@@ -24,18 +25,29 @@ pub struct Launch {
 
 impl Default for Launch {
     /// The best instruction set, the threads of the current pool, and the sizes of this machine.
+    ///
+    /// Outside of any pool the current one is rayon's global pool, of a thread for each logical CPU: of those, one for
+    /// each physical core. In a pool ([`rayon::ThreadPool::install`]), and where `RAYON_NUM_THREADS` or
+    /// `ThreadPoolBuilder::build_global` gave the global one a size of its own, somebody chose it, and all count.
     fn default() -> Self {
-        Self { threads: rayon::current_num_threads(), ..Self::single(Tier::best()) }
+        Self { threads: default_threads(), ..Self::single(Tier::best()) }
     }
+}
+
+/// Threads where nothing says how many.
+fn default_threads() -> usize {
+    limit_of_global_pool().unwrap_or_else(rayon::current_num_threads)
 }
 
 impl From<&KernelConfig> for Launch {
     /// What a configuration says, the rest as [`Launch::default`].
     fn from(config: &KernelConfig) -> Self {
-        let pool = rayon::current_num_threads();
         let own = Self::single(Tier::choose(config.simd.isa));
         Self {
-            threads: config.threads.max.map_or(pool, |max| max.clamp(1, pool)),
+            threads: match config.threads.max {
+                Some(max) => max.clamp(1, rayon::current_num_threads()),
+                None => default_threads(),
+            },
             prefetch: if config.prefetch.enabled { config.prefetch.distance.unwrap_or(own.prefetch) } else { 0 },
             block: config.blocking.rows.unwrap_or(own.block),
             ..own

@@ -59,7 +59,9 @@
 //!
 //! A kernel splits its work over the caller's current rayon pool, and enters the instruction set once a part.
 //! [`Launch::threads`] limits the parts, work too small for a second thread stays in the calling one, and one thread
-//! never enters the pool.
+//! never enters the pool. Of rayon's global pool, which has a thread for each logical CPU, a kernel takes one for each
+//! physical core ([`Cores`]), those that wait for memory too: hyperthreads of a core share its line buffers.
+//! [`config::ThreadsConfig::max`] says otherwise, and in a pool of the caller's own all threads count.
 //!
 //! # Configuration
 //!
@@ -73,6 +75,7 @@ pub mod attention;
 pub mod backward;
 mod caches;
 pub mod config;
+mod cores;
 mod element_type;
 pub mod elementwise;
 pub mod embedding;
@@ -97,6 +100,7 @@ mod storage;
 
 pub use caches::Caches;
 pub use config::KernelConfig;
+pub use cores::Cores;
 pub use element_type::ElementType;
 pub use floats::{Floats, FloatsMut};
 pub use launch::Launch;

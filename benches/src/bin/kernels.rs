@@ -4,7 +4,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use kiln_benches::args::Args;
 use kiln_benches::case::{Case, Dtype, Op, Shape};
-use kiln_benches::engines::hide_panics_of_engines;
+use kiln_benches::engines::{Peer, hide_panics_of_engines};
 use kiln_benches::isa::Isa;
 use kiln_benches::machine::Machine;
 use kiln_benches::measure::Effort;
@@ -60,6 +60,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         eprintln!("measuring the peaks of {threads} threads, {}", isa.tier);
         let mut session =
             Session::start(isa, threads, args.caches, Effort::of_seconds(args.seconds), earlier.as_ref())?;
+        session.wait_for(args.wait());
+        session.peers = args.peers();
         session.torch = start_torch(args, isa, threads);
         report.facts.push(session.torch.describe());
         explain_torch(&cases, &mut session, &mut report);
@@ -142,8 +144,8 @@ fn describe_machine(machine: &Machine, peaks: &Peaks, report: &Report) -> serde_
 }
 
 fn start_torch(args: &Args, isa: Isa, threads: usize) -> Torch {
-    if args.no_torch {
-        return Torch::absent("left out (--no-torch)");
+    if args.no_torch || !args.peers().contains(&Peer::Torch) {
+        return Torch::absent("left out");
     }
     Torch::start(Launch {
         python: args.python(),

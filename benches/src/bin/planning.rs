@@ -10,6 +10,7 @@ use kiln_benches::planning::compare::{Row, Settings, compare};
 use kiln_benches::planning::products::{Group, list};
 use kiln_benches::planning::table::render;
 use kiln_benches::report::describe_command;
+use kiln_kernels::Cores;
 use std::error::Error;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -43,7 +44,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
 fn measure(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let isa = args.isa.unwrap_or_else(Isa::best);
-    let threads = args.threads.unwrap_or_else(rayon::current_num_threads);
+    let threads = args.threads.unwrap_or_else(|| Cores::detect().count);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let mut base = KernelConfig::default();
     base.simd.isa = isa.choice;

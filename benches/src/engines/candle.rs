@@ -5,6 +5,7 @@
 
 use super::Work;
 use crate::case::{Case, Dtype, Op, Shape};
+use crate::machine::count_cpus;
 use crate::measure::Failure;
 use crate::operands::Operands;
 use burn::tensor::DType;
@@ -125,7 +126,7 @@ pub(super) fn prepare(case: &Case, operands: &Operands) -> std::result::Result<W
 
 /// Whether the caller's pool is as large as the one that candle makes for its attention.
 fn has_all_cores() -> bool {
-    std::thread::available_parallelism().is_ok_and(|cores| cores.get() == rayon::current_num_threads())
+    count_cpus() == rayon::current_num_threads()
 }
 
 /// `-∞` where query `i` must not see key `j`, `[1, queries, keys]`.

@@ -36,6 +36,24 @@ pub const CANDLE: &str = "candle";
 /// Column of Kiln on one thread.
 pub const KILN_ONE: &str = "kiln 1 thread";
 
+/// Who is measured beside Kiln.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Peer {
+    /// The decorated backend.
+    Flex,
+    /// The `gemm` crate.
+    Gemm,
+    /// Candle.
+    Candle,
+    /// PyTorch.
+    Torch,
+}
+
+impl Peer {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Flex, Self::Gemm, Self::Candle, Self::Torch];
+}
+
 /// Where work runs: the threads and the configuration that plain Burn ops find.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -101,9 +119,9 @@ pub(crate) fn catch<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
     })
 }
 
-/// The engines of this process for `case`, and those that have none with the reason. `one` is the place with one
-/// thread.
-pub fn prepare(case: &Case, operands: &Operands, place: &Place, one: &Place) -> Prepared {
+/// The engines of this process for `case`, Kiln and of the others `peers`, and those that have none with the reason.
+/// `one` is the place with one thread.
+pub fn prepare(case: &Case, operands: &Operands, place: &Place, one: &Place, peers: &[Peer]) -> Prepared {
     let (mut engines, mut missing) = (Vec::<Box<dyn Engine>>::new(), Vec::<(String, Failure)>::new());
     let mut add = |name: &'static str, place: &Place, make: &(dyn Fn() -> Result<Work, Failure> + Sync)| {
         let made = catch(|| place.pool.install(|| burn_kiln::scope(&place.config, make)));
@@ -124,13 +142,17 @@ pub fn prepare(case: &Case, operands: &Operands, place: &Place, one: &Place) -> 
         add(KILN_ONE, one, &|| packed::prepare(case, operands, &one.config));
         return (engines, missing);
     }
-    add(FLEX, place, &|| Ok(generic::prepare::<Flex>(case, operands, &place.config)));
-    if is_product {
+    if peers.contains(&Peer::Flex) {
+        add(FLEX, place, &|| Ok(generic::prepare::<Flex>(case, operands, &place.config)));
+    }
+    if is_product && peers.contains(&Peer::Gemm) {
         add(GEMM, place, &|| gemm_crate::prepare(case, operands));
     }
-    #[cfg(feature = "peers")]
-    add(CANDLE, place, &|| candle::prepare(case, operands));
-    #[cfg(not(feature = "peers"))]
-    add(CANDLE, place, &|| Err(Failure::Unsupported("built without the feature `peers`".into())));
+    if peers.contains(&Peer::Candle) {
+        #[cfg(feature = "peers")]
+        add(CANDLE, place, &|| candle::prepare(case, operands));
+        #[cfg(not(feature = "peers"))]
+        add(CANDLE, place, &|| Err(Failure::Unsupported("built without the feature `peers`".into())));
+    }
     (engines, missing)
 }

@@ -2,7 +2,7 @@
 
 use super::case::{Case, Dtype, Op};
 use crate::case::Unit;
-use crate::measure::{Failure, Samples, median, median_ratio};
+use crate::measure::{Failure, Times, median, median_ratio};
 use crate::table::{describe_reasons, layout, write_figure};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +28,7 @@ pub struct Outcome {
     /// Its column.
     pub name: String,
     /// Seconds a call, one for each round.
-    pub samples: Samples,
+    pub samples: Times,
     /// What it says about how it ran.
     pub note: Option<String>,
 }

@@ -2,8 +2,10 @@
 
 use super::run_together;
 use crate::case::Dtype;
+use crate::state::{Meter, State};
 use kiln_kernels::simd::{Isa, Kernel, Tier};
 use rayon::ThreadPool;
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -111,15 +113,19 @@ impl Arithmetic {
         }
     }
 
-    /// The best rate of some tries over all threads of `pool`, GFLOP/s.
-    pub fn measure(self, pool: &ThreadPool) -> f64 {
+    /// The best rate of some tries over all threads of `pool` in each state of its cores, GFLOP/s.
+    pub fn measure(self, pool: &ThreadPool, meter: &mut Meter) -> BTreeMap<State, f64> {
         let begin = Instant::now();
-        let mut best = 0.0_f64;
+        let mut best = BTreeMap::new();
+        let mut before = meter.read();
         while begin.elapsed() < WARM + LONG {
             let (flop, time) = self.run(pool, TURNS);
-            best = best.max(flop / time.as_secs_f64());
+            let after = meter.read();
+            let highest = best.entry(meter.state(&before, &after)).or_insert(0.0_f64);
+            *highest = highest.max(flop / time.as_secs_f64() / 1e9);
+            before = after;
         }
-        best / 1e9
+        best
     }
 }
 

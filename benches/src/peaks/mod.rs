@@ -6,9 +6,11 @@ mod memory;
 mod together;
 
 use crate::case::Dtype;
+use crate::state::{Meter, State};
 use kiln_kernels::simd::Tier;
 use rayon::ThreadPool;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 pub use arithmetic::Arithmetic;
 pub use bandwidth::{CachedCopy, copy_in_cache, measure_cached_copy};
@@ -31,6 +33,8 @@ pub struct Peaks {
     pub memory: Bandwidth,
     /// Copies within caches, by size.
     pub cached_copy: Vec<CachedCopy>,
+    /// Multiply-adds within each state of the cores, GFLOP/s of f32 and of bf16 pairs, as far as they were measured.
+    pub states: BTreeMap<State, [Option<f64>; 2]>,
 }
 
 /// Peak of the instruction that multiplies bf16.
@@ -61,18 +65,36 @@ impl Bandwidth {
 }
 
 impl Peaks {
-    /// Measures everything for `tier` on the threads of `pool`.
-    pub fn measure(tier: Tier, pool: &ThreadPool, memory: &mut Memory) -> Self {
+    /// Measures everything for `tier` on the threads of `pool`, whose cores `meter` gauges.
+    pub fn measure(tier: Tier, pool: &ThreadPool, memory: &mut Memory, meter: &mut Meter) -> Self {
         let pairs = Arithmetic::of(tier, Dtype::Bf16);
         let has_pairs = !matches!(pairs, Arithmetic::Fma(_));
-        Self {
+        let mut peaks = Self {
             isa: tier.to_string(),
             threads: pool.current_num_threads(),
-            fma: Arithmetic::of(tier, Dtype::F32).measure(pool),
-            bf16: has_pairs.then(|| Bf16Peak { instruction: pairs.name(), gflops: pairs.measure(pool) }),
+            fma: 0.0,
+            bf16: has_pairs.then(|| Bf16Peak { instruction: pairs.name(), gflops: 0.0 }),
             memory: memory.measure(pool),
             cached_copy: measure_cached_copy(pool),
+            states: BTreeMap::new(),
+        };
+        for dtype in Dtype::ALL.into_iter().filter(|dtype| has_pairs || *dtype == Dtype::F32) {
+            for (state, gflops) in Arithmetic::of(tier, dtype).measure(pool, meter) {
+                peaks.raise(dtype, state, gflops);
+            }
         }
+        peaks
+    }
+
+    /// The same in one state of the cores, where that was measured.
+    pub fn within(&self, state: State) -> Self {
+        let mut peaks = self.clone();
+        let [fma, bf16] = self.states.get(&state).copied().unwrap_or_default();
+        peaks.fma = fma.unwrap_or(peaks.fma);
+        if let (Some(peak), Some(gflops)) = (&mut peaks.bf16, bf16) {
+            peak.gflops = gflops;
+        }
+        peaks
     }
 
     /// The peak of arithmetic on operands of `dtype`, GFLOP/s, and its name.
@@ -83,11 +105,16 @@ impl Peaks {
         }
     }
 
-    /// Raises the peak of arithmetic on operands of `dtype` to `gflops`, if it is lower.
-    pub fn raise(&mut self, dtype: Dtype, gflops: f64) {
+    /// Raises the peak of arithmetic on operands of `dtype` to `gflops`, in general and in `state`, if it is lower.
+    pub fn raise(&mut self, dtype: Dtype, state: State, gflops: f64) {
+        let is_pairs = self.bf16.is_some() && dtype == Dtype::Bf16;
         match &mut self.bf16 {
-            Some(peak) if dtype == Dtype::Bf16 => peak.gflops = peak.gflops.max(gflops),
+            Some(peak) if is_pairs => peak.gflops = peak.gflops.max(gflops),
             _ => self.fma = self.fma.max(gflops),
+        }
+        if State::PURE.contains(&state) {
+            let peak = &mut self.states.entry(state).or_default()[usize::from(is_pairs)];
+            *peak = Some(peak.map_or(gflops, |peak| peak.max(gflops)));
         }
     }
 

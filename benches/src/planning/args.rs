@@ -25,7 +25,7 @@ pub struct Args {
     /// Instruction set: portable, avx2, avx512, avx512bf16 or amx; the best by default
     #[arg(long, value_name = "TIER", value_parser = parse_isa)]
     pub isa: Option<Isa>,
-    /// Threads; all cores by default
+    /// Threads; one for each physical core by default
     #[arg(long, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
     /// Time of each setting for each product

@@ -70,7 +70,7 @@ pub fn run(args: &Args, dir: &Path, tell: &mut dyn FnMut(&str)) -> Result<Vec<Ab
                 let mut runs = Runs::default();
                 kiln.run()?;
                 for _ in 1..args.rounds {
-                    runs.round(&mut kiln)?;
+                    runs.round(&mut kiln, None)?;
                 }
                 let figures = runs.figures(&workload, kiln.peak_bytes());
                 results.push(Ablation { setting: setting.clone(), variant, figures });

@@ -2,6 +2,7 @@
 
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
+use kiln_kernels::Cores;
 use std::path::PathBuf;
 
 /// Measures a whole Qwen3-VL: the vision tower, prefill, decoding, memory; Kiln against plain Flex, HF transformers on
@@ -9,7 +10,8 @@ use std::path::PathBuf;
 ///
 /// Every engine is a process of its own and gets the same prompt: one picture and some text. Kiln and one peer at a
 /// time run in turn (A B A B); figures are medians, ratios are medians of the rounds' ratios, above 1 where Kiln is
-/// ahead. Peers that are not there are named with the reason.
+/// ahead, over the rounds in which the cores were in about the same state for both (alone, or shared with a busy
+/// hyperthread, gauged each 80 ms). Peers that are not there are named with the reason.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "qwen")]
 pub struct Args {
@@ -46,7 +48,7 @@ pub struct Args {
     /// Rounds of each pair; the first, which warms up, is not counted
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=100))]
     pub rounds: u32,
-    /// Threads of every engine; all cores if not given
+    /// Threads of every engine; one for each physical core if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
     /// Instruction set of Kiln: portable, avx2, avx512, avx512bf16 or amx. avx2 and below hold PyTorch to AVX2 too
@@ -203,8 +205,7 @@ impl Args {
 
     /// Threads of every engine.
     pub fn thread_count(&self) -> usize {
-        let all = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        self.threads.map_or(all, |threads| threads as usize)
+        self.threads.map_or_else(|| Cores::detect().count, |threads| threads as usize)
     }
 
     /// Whether `peer` is to run.

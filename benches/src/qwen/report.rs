@@ -20,6 +20,9 @@ pub struct Figures {
     pub first_token_s: f64,
     /// The most resident memory, mapped files included.
     pub peak_bytes: Option<u64>,
+    /// How much of the time the cores were not shared with a busy hyperthread: in the vision tower, the prompt, the
+    /// prompt of text and new tokens; `None` where they were not gauged.
+    pub alone: [Option<f64>; 4],
 }
 
 /// A peer's time over Kiln's: above 1, Kiln is ahead.
@@ -107,9 +110,14 @@ fn number(value: f64, digits: usize) -> String {
 
 /// All rows as a table of Markdown.
 pub fn render(rows: &[Row]) -> String {
-    let mut text = String::from(
-        "| engine | vision s | prefill tok/s | text prefill tok/s | decode tok/s | first token s | peak GiB | Kiln ahead: vision, prefill, text, decode |\n\
-         | --- | --- | --- | --- | --- | --- | --- | --- |\n",
+    // Where it says something: on cores of one's own they are always alone.
+    let is_shared =
+        |row: &Row| row.figures.iter().flat_map(|figures| figures.alone).flatten().any(|alone| alone < 0.99);
+    let has_states = rows.iter().any(is_shared);
+    let [state, line] = if has_states { [" cores alone, %: the same |", " --- |"] } else { [""; 2] };
+    let mut text = format!(
+        "| engine | vision s | prefill tok/s | text prefill tok/s | decode tok/s | first token s | peak GiB | Kiln ahead: vision, prefill, text, decode |{state}\n\
+         | --- | --- | --- | --- | --- | --- | --- | --- |{line}\n",
     );
     for row in rows {
         let Some(figures) = &row.figures else {
@@ -125,9 +133,11 @@ pub fn render(rows: &[Row]) -> String {
             (None, None) => String::new(),
         };
         let peak = figures.peak_bytes.map_or("-".into(), |bytes| number(bytes as f64 / (1u64 << 30) as f64, 2));
+        let alone = |part: Option<f64>| part.map_or("-".into(), |part| number(100.0 * part, 0));
+        let alone = if has_states { format!(" {} |", figures.alone.map(alone).join(", ")) } else { String::new() };
         writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} | {peak} | {ahead} |",
+            "| {} | {} | {} | {} | {} | {} | {peak} | {ahead} |{alone}",
             row.engine,
             number(figures.vision_s, 3),
             number(figures.prefill_tok_s, 1),
@@ -155,6 +165,7 @@ mod tests {
             decode_tok_s: 4.0,
             first_token_s: 5.0,
             peak_bytes: Some(6),
+            alone: [Some(1.0), Some(0.5), None, Some(1.0)],
         };
         let ratio = Ratios { vision: 1.5, prefill: 2.5, prefill_text: 3.5, decode: 4.5 };
         let peers = [Row::of_peer(&args, "torch", figures, ratio, vec![]), Row::missing(&args, "candle", "not built")];
@@ -176,5 +187,8 @@ mod tests {
         assert_eq!(serde_json::to_value(&peers[1]).unwrap()["missing"], "not built");
         let table = render(&peers);
         assert!(table.contains("1.50, 2.50, 3.50, 4.50") && table.contains("missing: not built"), "{table}");
+        assert!(table.contains("| 100, 50, -, 100 |"), "{table}");
+        let alone = Figures { alone: [Some(1.0); 4], ..figures };
+        assert!(!render(&[Row::of_peer(&args, "torch", alone, ratio, vec![])]).contains("alone"));
     }
 }

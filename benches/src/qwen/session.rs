@@ -6,17 +6,20 @@ use super::report::{Figures, Ratios, Row};
 use super::runner::Times;
 use super::{Result, external, workload::Workload};
 use crate::peaks::{Memory, REGION, Way};
+use crate::state::{Span, Watch, part_alone, ratio_of_near};
 use qwen3_vl_burn::Qwen3VlConfig;
 use qwen3_vl_burn::checkpoint::Checkpoint;
 use rayon::ThreadPool;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Everything that one engine did.
 #[derive(Debug, Clone, Default)]
 pub struct Runs {
     times: Vec<Times>,
     texts: Vec<f64>,
+    /// What the cores were in the vision tower, in the prompt, in new tokens, and in the prompt of text.
+    spans: Vec<[Span; 4]>,
 }
 
 impl Runs {
@@ -24,16 +27,37 @@ impl Runs {
     ///
     /// # Errors
     /// The engine's own.
-    pub fn round(&mut self, client: &mut Client) -> Result<Times> {
+    pub fn round(&mut self, client: &mut Client, watch: Option<&Watch>) -> Result<Times> {
+        let began = Instant::now();
         let times = client.run()?;
-        self.add(times, client.run_text()?);
+        let prompt = (began, Instant::now());
+        let text_s = client.run_text()?;
+        let text = (prompt.1, Instant::now());
+        // An engine's answer comes right behind its last token, and what comes first is timed first.
+        let back = |end: Instant, seconds: f64| {
+            let span = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+            end.checked_sub(span).map_or(began, |begin| begin.max(began))
+        };
+        let decode = back(prompt.1, times.decode_s);
+        let prefill = back(decode, times.prefill_s);
+        let phases = [(back(prefill, times.vision_s), prefill), (prefill, decode), (decode, prompt.1), text];
+        let span = |(begin, end)| watch.map_or(Span::default(), |watch| watch.between(begin, end));
+        self.add(times, text_s, phases.map(span));
         Ok(times)
     }
 
     /// One round, measured elsewhere: the prompt and the new tokens, and seconds of a prompt of text.
-    fn add(&mut self, times: Times, text_s: f64) {
+    fn add(&mut self, times: Times, text_s: f64, spans: [Span; 4]) {
         self.times.push(times);
         self.texts.push(text_s);
+        self.spans.push(spans);
+    }
+
+    /// Adds the rounds of another.
+    fn extend(&mut self, other: &Self) {
+        self.times.extend(&other.times);
+        self.texts.extend(&other.texts);
+        self.spans.extend(&other.spans);
     }
 
     /// Forgets the first round, which warmed up.
@@ -41,12 +65,14 @@ impl Runs {
         if self.times.len() > 1 {
             self.times.remove(0);
             self.texts.remove(0);
+            self.spans.remove(0);
         }
     }
 
     /// Medians.
     pub fn figures(&self, workload: &Workload, peak_bytes: Option<u64>) -> Figures {
         let of = |field: fn(&Times) -> f64| median(self.times.iter().map(field).collect());
+        let alone = |phase: usize| part_alone(self.spans.iter().map(|spans| &spans[phase]));
         let tokens = workload.prompt_tokens() as f64;
         let prefill_s = of(|times| times.prefill_s);
         Figures {
@@ -56,20 +82,23 @@ impl Runs {
             decode_tok_s: workload.new as f64 / of(|times| times.decode_s),
             first_token_s: prefill_s,
             peak_bytes,
+            alone: [0, 1, 3, 2].map(alone),
         }
     }
 
-    /// Medians of this engine's times over `kiln`'s, round by round.
+    /// Medians of this engine's times over `kiln`'s, over the rounds in which the cores were in about the same state.
     fn ratios(&self, kiln: &Self) -> Ratios {
-        let of = |field: fn(&Times) -> f64| {
-            median(self.times.iter().zip(&kiln.times).map(|(peer, kiln)| field(peer) / field(kiln)).collect())
+        let of = |phase: usize, seconds: fn(&Self, usize) -> f64| {
+            let list = |runs: &Self| -> Vec<(f64, Span)> {
+                (0..runs.times.len()).map(|round| (seconds(runs, round), runs.spans[round][phase])).collect()
+            };
+            ratio_of_near(&list(kiln), &list(self)).unwrap_or(f64::NAN)
         };
-        let texts = self.texts.iter().zip(&kiln.texts).map(|(peer, kiln)| peer / kiln);
         Ratios {
-            vision: of(|times| times.vision_s),
-            prefill: of(|times| times.prefill_s),
-            prefill_text: median(texts.collect()),
-            decode: of(|times| times.decode_s),
+            vision: of(0, |runs, round| runs.times[round].vision_s),
+            prefill: of(1, |runs, round| runs.times[round].prefill_s),
+            prefill_text: of(3, |runs, round| runs.texts[round]),
+            decode: of(2, |runs, round| runs.times[round].decode_s),
         }
     }
 }
@@ -134,13 +163,15 @@ const FORMS: [(Peer, &[(&str, &str)]); 3] = [
 const EXTERNALS: [(Peer, &str); 2] = [(Peer::LlamaCpp, "llama.cpp"), (Peer::MistralRs, "mistral.rs")];
 
 /// One round of a peer, added to its others.
-type Round<'r> = dyn FnMut(&mut Runs) -> Result<()> + 'r;
+type Round<'r> = dyn FnMut(&mut Runs, Option<&Watch>) -> Result<()> + 'r;
 
 /// The peers, one after the other, and Kiln beside each.
 pub struct Session<'a> {
     args: &'a Args,
     dir: &'a Path,
     workload: Workload,
+    /// The state of the cores; `None` on a card.
+    watch: Option<Watch>,
     /// `None` on a card.
     gauge: Option<Gauge>,
     /// Bytes a second that reading reached: before all rounds, and beside each.
@@ -157,15 +188,16 @@ impl<'a> Session<'a> {
     pub fn new(args: &'a Args, dir: &'a Path) -> Result<Self> {
         let config = Qwen3VlConfig::from_dir(dir)?;
         let workload = Workload::new(args, &config);
-        let (mut gauge, mut bandwidths) = (None, Vec::new());
+        let (mut watch, mut gauge, mut bandwidths) = (None, None, Vec::new());
         if args.backend == Backend::Cpu {
+            watch = Some(Watch::start(args.thread_count()));
             let pool = rayon::ThreadPoolBuilder::new().num_threads(args.thread_count()).build()?;
             let mut memory = Memory::new(&pool);
             bandwidths.push(memory.measure(&pool).read * 1e9);
             gauge = Some(Gauge { pool, memory });
         }
         let bytes = bytes_of_a_token(&config, &Checkpoint::open(dir)?, args, &workload);
-        Ok(Self { args, dir, workload, gauge, bandwidths, bytes })
+        Ok(Self { args, dir, workload, watch, gauge, bandwidths, bytes })
     }
 
     /// The prompt.
@@ -188,7 +220,7 @@ impl<'a> Session<'a> {
         let mut all = Runs::default();
         for _ in 0..self.args.rounds {
             tell("kiln runs");
-            all.round(&mut kiln)?;
+            all.round(&mut kiln, self.watch.as_ref())?;
             self.gauge();
         }
         all.forget_first();
@@ -244,7 +276,7 @@ impl<'a> Session<'a> {
         let run = |&(name, form): &(&str, &'static str)| {
             client.set_form(form);
             tell(&format!("kiln and {name} run in turn"));
-            match self.pair(kiln, &mut |runs| runs.round(&mut client).map(drop), all) {
+            match self.pair(kiln, &mut |runs, watch| runs.round(&mut client, watch).map(drop), all) {
                 Ok((runs, ratio)) => {
                     let figures = runs.figures(&self.workload, client.peak_bytes());
                     Row::of_peer(self.args, name, figures, ratio, client.facts.clone())
@@ -259,15 +291,14 @@ impl<'a> Session<'a> {
     fn pair(&mut self, kiln: &mut Client, peer: &mut Round, all: &mut Runs) -> Result<(Runs, Ratios)> {
         let (mut ours, mut theirs) = (Runs::default(), Runs::default());
         for _ in 0..self.args.rounds {
-            ours.round(kiln)?;
-            peer(&mut theirs)?;
+            ours.round(kiln, self.watch.as_ref())?;
+            peer(&mut theirs, self.watch.as_ref())?;
             self.gauge();
         }
         ours.forget_first();
         theirs.forget_first();
         let ratios = theirs.ratios(&ours);
-        all.times.extend(&ours.times);
-        all.texts.extend(&ours.texts);
+        all.extend(&ours);
         Ok((theirs, ratios))
     }
 
@@ -279,10 +310,11 @@ impl<'a> Session<'a> {
             Err(error) => return Row::missing(args, name, &error.to_string()),
         };
         let mut facts = Vec::new();
-        let mut round = |runs: &mut Runs| -> Result<()> {
+        // It loads the model in between: what the cores were is not told.
+        let mut round = |runs: &mut Runs, _: Option<&Watch>| -> Result<()> {
             let speeds = bench.run(args, &workload)?;
             let (times, text_s) = speeds.seconds(&workload);
-            runs.add(times, text_s);
+            runs.add(times, text_s, [Span::default(); 4]);
             facts = speeds.facts;
             Ok(())
         };
@@ -309,6 +341,7 @@ mod tests {
         let runs = |seconds: [f64; 2]| Runs {
             times: seconds.map(|s| Times { vision_s: s, prefill_s: s, decode_s: s }).to_vec(),
             texts: seconds.to_vec(),
+            spans: vec![[Span::default(); 4]; 2],
         };
         let ratios = runs([2.0, 8.0]).ratios(&runs([1.0, 2.0]));
         assert_eq!((ratios.decode, ratios.prefill_text), (3.0, 3.0));

@@ -3,6 +3,7 @@
 use crate::qwen::args::Dtype;
 use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
+use kiln_kernels::Cores;
 use std::path::PathBuf;
 
 /// Measures steps of training (forward, backward, clipping, AdamW): Kiln against PyTorch (HF transformers, peft) and
@@ -10,7 +11,9 @@ use std::path::PathBuf;
 ///
 /// The model has random weights at the width of the released 2B model, with fewer layers, and its whole vocabulary. The
 /// sample is one picture and text. Kiln and one peer at a time run in turn (A B A B); figures are medians, ratios are
-/// medians of the rounds' ratios, above 1 where Kiln is ahead. Peers that are not there are named with the reason.
+/// medians of the rounds' ratios, above 1 where Kiln is ahead, over the rounds in which the cores were in about the same
+/// state for both (alone, or shared with a busy hyperthread, gauged each 80 ms). Peers that are not there are named with
+/// the reason.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "train")]
 pub struct Args {
@@ -47,7 +50,7 @@ pub struct Args {
     /// Rounds of each pair; the first, which warms up, is not counted
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=10_000))]
     pub rounds: u32,
-    /// Threads of every engine; all cores if not given
+    /// Threads of every engine; one for each physical core if not given
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub threads: Option<u32>,
     /// Peers to run; all that are there if none is named
@@ -120,8 +123,7 @@ impl Worker {
 impl Args {
     /// Threads of every engine.
     pub fn thread_count(&self) -> usize {
-        let all = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        self.threads.map_or(all, |threads| threads as usize)
+        self.threads.map_or_else(|| Cores::detect().count, |threads| threads as usize)
     }
 
     /// Whether `peer` is to run.

@@ -11,6 +11,9 @@ pub struct Row {
     /// Seconds of a step; the median.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_s: Option<f64>,
+    /// How much of the time the cores were not shared with a busy hyperthread, where they were gauged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alone: Option<f64>,
     /// Loss of the first and of the last step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub losses: Option<[f64; 2]>,
@@ -37,6 +40,7 @@ impl Row {
         Self {
             engine: engine.to_owned(),
             step_s: None,
+            alone: None,
             losses: None,
             peak_bytes: None,
             ratio: None,
@@ -49,9 +53,12 @@ impl Row {
 
 /// All rows as a table of Markdown.
 pub fn render(rows: &[Row], tokens: u32) -> String {
-    let mut text = String::from(
-        "| engine | step s | tokens/s | loss, first and last | losses differ by at most | peak GiB | Kiln ahead |\n\
-         | --- | --- | --- | --- | --- | --- | --- |\n",
+    // Where it says something: on cores of one's own they are always alone.
+    let has_states = rows.iter().filter_map(|row| row.alone).any(|alone| alone < 0.99);
+    let [state, line] = if has_states { [" cores alone, % |", " --- |"] } else { [""; 2] };
+    let mut text = format!(
+        "| engine | step s | tokens/s | loss, first and last | losses differ by at most | peak GiB | Kiln ahead |{state}\n\
+         | --- | --- | --- | --- | --- | --- | --- |{line}\n",
     );
     for row in rows {
         let cell = |value: Option<String>| value.unwrap_or_default();
@@ -64,7 +71,9 @@ pub fn render(rows: &[Row], tokens: u32) -> String {
         let difference = cell(row.loss_difference.map(|d| format!("{:.4} %", 100.0 * d)));
         let peak = cell(row.peak_bytes.map(|bytes| format!("{:.2}", bytes as f64 / (1u64 << 30) as f64)));
         let ratio = cell(row.ratio.map(|ratio| format!("{ratio:.2}")));
-        writeln!(text, "| {} | {step} | {speed} | {losses} | {difference} | {peak} | {ratio} |", row.engine)
+        let alone = row.alone.map_or("-".into(), |alone| format!("{:.0}", 100.0 * alone));
+        let alone = if has_states { format!(" {alone} |") } else { String::new() };
+        writeln!(text, "| {} | {step} | {speed} | {losses} | {difference} | {peak} | {ratio} |{alone}", row.engine)
             .expect("a string takes all");
     }
     text

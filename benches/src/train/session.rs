@@ -5,12 +5,13 @@ use super::args::{Args, Peer, Worker};
 use super::report::Row;
 use super::workload::Workload;
 use crate::measure::median;
+use crate::state::{Span, Watch, part_alone, ratio_of_near};
 use crate::torch::{Child, SETTLE};
 use qwen3_vl_burn::Qwen3VlConfig;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// PyTorch's side.
 const SCRIPT: &str = include_str!("../../peers/train_torch.py");
@@ -22,6 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(1800);
 struct Client {
     child: Child,
     seconds: Vec<f64>,
+    /// What the cores were in each step.
+    spans: Vec<Span>,
     losses: Vec<f64>,
 }
 
@@ -52,7 +55,7 @@ impl Client {
 
     fn of(command: Command, name: &str) -> Result<Self> {
         let child = Child::spawn(command, name, TIMEOUT, TIMEOUT)?;
-        Ok(Self { child, seconds: Vec::new(), losses: Vec::new() })
+        Ok(Self { child, seconds: Vec::new(), spans: Vec::new(), losses: Vec::new() })
     }
 
     fn facts(&self) -> Vec<String> {
@@ -66,13 +69,15 @@ impl Client {
         Ok(reply?)
     }
 
-    fn step(&mut self) -> Result<()> {
+    fn step(&mut self, watch: &Watch) -> Result<()> {
+        let began = Instant::now();
         let reply = self.ask(json!({ "do": "step" }))?;
         let number = |field: &str| {
             let found = reply[field].as_f64().filter(|value| value.is_finite());
             found.ok_or_else(|| format!("the engine told no {field}: {reply}"))
         };
         self.seconds.push(number("step_s")?);
+        self.spans.push(watch.between(began, Instant::now()));
         self.losses.push(number("loss")?);
         Ok(())
     }
@@ -83,6 +88,7 @@ impl Client {
         Row {
             engine: engine.to_owned(),
             step_s: median(self.seconds.get(1..).unwrap_or_default()),
+            alone: part_alone(self.spans.iter().skip(1)),
             losses: ends.map(|(&first, &last)| [first, last]),
             peak_bytes,
             ratio: None,
@@ -100,6 +106,7 @@ impl Client {
 /// Kiln's own: a peer's failure is its row.
 pub fn run(args: &Args, dir: &Path, tell: &mut dyn FnMut(&str)) -> Result<Vec<Row>> {
     let workload = Workload::new(args, &Qwen3VlConfig::from_dir(dir)?)?;
+    let watch = Watch::start(args.thread_count());
     let mut rows = Vec::new();
     let mut peers = Vec::new();
     if args.wants(Peer::Torch) {
@@ -112,13 +119,13 @@ pub fn run(args: &Args, dir: &Path, tell: &mut dyn FnMut(&str)) -> Result<Vec<Ro
     if peers.is_empty() {
         tell("kiln runs");
         let mut kiln = Client::start(Worker::Kiln, args, dir)?;
-        (0..args.rounds).try_for_each(|_| kiln.step())?;
+        (0..args.rounds).try_for_each(|_| kiln.step(&watch))?;
         rows.push(kiln.row("kiln"));
     }
     for (name, attention) in peers {
         tell(&format!("kiln and {name} run in turn"));
         let mut kiln = Client::start(Worker::Kiln, args, dir)?;
-        let peer = run_peer(args, dir, &workload, &mut kiln, name, attention);
+        let peer = run_peer((args, dir), &workload, &mut kiln, (name, attention), &watch);
         if !kiln.seconds.is_empty() {
             rows.push(kiln.row(&format!("kiln, beside {name}")));
         }
@@ -128,12 +135,11 @@ pub fn run(args: &Args, dir: &Path, tell: &mut dyn FnMut(&str)) -> Result<Vec<Ro
 }
 
 fn run_peer(
-    args: &Args,
-    dir: &Path,
+    (args, dir): (&Args, &Path),
     workload: &Workload,
     kiln: &mut Client,
-    name: &str,
-    attention: Option<&str>,
+    (name, attention): (&str, Option<&str>),
+    watch: &Watch,
 ) -> Result<Row> {
     let mut peer = match attention {
         None => Client::start(Worker::Flex, args, dir)?,
@@ -144,12 +150,15 @@ fn run_peer(
         }
     };
     for _ in 0..args.rounds {
-        kiln.step()?;
-        peer.step()?;
+        kiln.step(watch)?;
+        peer.step(watch)?;
     }
-    let pairs = || peer.seconds.iter().zip(&kiln.seconds).skip(1);
-    let ratios: Vec<f64> = pairs().map(|(theirs, ours)| theirs / ours).collect();
+    // The first step warms up.
+    let list = |client: &Client| -> Vec<(f64, Span)> {
+        client.seconds.iter().copied().zip(client.spans.iter().copied()).skip(1).collect()
+    };
+    let ratio = ratio_of_near(&list(kiln), &list(&peer));
     let apart = |(theirs, ours): (&f64, &f64)| ((theirs - ours) / ours).abs();
     let difference = peer.losses.iter().zip(&kiln.losses).map(apart).fold(0.0, f64::max);
-    Ok(Row { ratio: median(&ratios), loss_difference: Some(difference), ..peer.row(name) })
+    Ok(Row { ratio, loss_difference: Some(difference), ..peer.row(name) })
 }
