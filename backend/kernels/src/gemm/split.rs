@@ -16,12 +16,16 @@ pub struct Split {
 /// takes.
 const WORK_PER_THREAD: usize = 1 << 20;
 
-/// Multiply-adds of a part that is worth scheduling where there are more parts than threads (so that a thread that is
-/// held up does less): about 1 ms of one AVX2 core.
-const WORK_PER_PART: usize = 32 << 20;
+/// Multiply-adds of a part that is worth scheduling where there are more parts than threads: about 0.1 ms of one AVX2
+/// core. A thread takes several of them at once but for the last ones, so this is what one thread waits for another.
+const WORK_PER_PART: usize = 4 << 20;
 
-/// Parts for each thread at most: one that another waits for is a few hundredths of the product.
-const PARTS_PER_THREAD: usize = 32;
+/// Parts for each thread at most: one is less than a hundredth of the product.
+const PARTS_PER_THREAD: usize = 128;
+
+/// Multiply-adds of a part that packs its columns of B, and the most for each thread.
+const WORK_PER_PACKING_PART: usize = 32 << 20;
+const PACKING_PARTS_PER_THREAD: usize = 4;
 
 /// Rows and columns of the smallest part that packs its columns of B: a block of A comes from L3 for each part, and the
 /// first columns of B wait for it. (512 x 2048 x 2048 and x 6144 on two threads, against parts of 256 columns: parts of
@@ -78,8 +82,11 @@ impl Split {
     /// The same where parts of `outputs` outputs of `shape` pack their columns of B.
     #[must_use]
     pub(crate) fn of_packing_parts(self, shape: [usize; 2], outputs: usize) -> Self {
+        let Self { threads, parts } = self;
         let [down, across] = [0, 1].map(|side| (shape[side] / PACKING_PART[side]).max(1));
-        let most = down.saturating_mul(across).saturating_mul(outputs).clamp(self.threads, 4 * self.threads);
-        Self { parts: self.parts.min(most.next_multiple_of(self.threads)), ..self }
+        let parts =
+            (parts / (WORK_PER_PACKING_PART / WORK_PER_PART)).min(down.saturating_mul(across).saturating_mul(outputs));
+        let parts = parts.clamp(threads, PACKING_PARTS_PER_THREAD * threads).next_multiple_of(threads);
+        Self { threads, parts }
     }
 }

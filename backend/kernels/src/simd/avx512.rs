@@ -170,11 +170,6 @@ impl Isa for Avx512 {
         unsafe { hold(a) }
     }
     #[inline(always)]
-    fn hold_address(self, mut p: *const f32) -> *const f32 {
-        unsafe { core::arch::asm!("/* {0} */", inout(reg) p, options(nomem, nostack, preserves_flags)) };
-        p
-    }
-    #[inline(always)]
     fn lt(self, a: __m512, b: __m512) -> __mmask16 {
         unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) }
     }

@@ -162,12 +162,6 @@ pub trait Isa: Copy + Send + Sync + sealed::Sealed + 'static {
     fn hold(self, a: Self::V) -> Self::V {
         a
     }
-    /// `p`, of which the compiler knows nothing more: addresses that run along together otherwise become bases of one
-    /// index, and an arithmetic instruction that reads memory by base and index is two in the core (Intel).
-    #[inline(always)]
-    fn hold_address(self, p: *const f32) -> *const f32 {
-        p
-    }
     /// `a < b`.
     fn lt(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a ≠ a`.

@@ -23,9 +23,4 @@ impl RegisterTile {
             Self::Rows14 => 14,
         }
     }
-
-    /// Whether there is a tall tile too: of twice the rows, one register wide, from two packed panels of A.
-    pub const fn is_tall(self) -> bool {
-        matches!(self, Self::Rows14)
-    }
 }

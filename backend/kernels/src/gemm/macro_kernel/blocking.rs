@@ -41,9 +41,6 @@ pub struct Blocking {
     pub nc: usize,
 }
 
-/// Rows of A that half of L2 must hold for the deepest blocks: each block of rows reads all of B again.
-const DEEP_ROWS: usize = 112;
-
 impl Blocking {
     /// Block sizes for the caches, after Low, Igual, Smith and Quintana-Ortí, "Analytical modeling is enough for
     /// high-performance BLIS" (2016), with room for what streams past:
@@ -60,20 +57,11 @@ impl Blocking {
     /// 32, 512 x 2048 x 2048 with a packed weight: 85 % of the FMA peak with `kc = 384`, 88 % with 512, 91 % with 704,
     /// no more with 1024.)
     ///
-    /// Where half of L2 holds 112 rows of it, `kc` is `64 · nr`, 2048 or 1024: most layers pass in one turn then, so that
-    /// C is written once and never read, and micropanels stream from L2. (48 KB of L1 and 2 MB of L2, 512 x 2048 x 2048,
-    /// packed: see the bench record.)
-    ///
     /// The i5-10210U (32 KB, 256 KB, 6 MB; tile 6 x 16) gets `kc = 256`, `mc = 126` and, with 4 threads, `nc = 768`.
     pub fn derive(caches: Caches, tile: Tile, threads: usize) -> Self {
         const FLOAT: usize = size_of::<f32>();
         let fits_l1 = caches.l1d * 3 / 4 / (FLOAT * (tile.mr + tile.nr)) / 32 * 32;
-        let deepest = 64 * tile.nr;
-        let kc = match () {
-            () if caches.l2 / 2 >= DEEP_ROWS * deepest * FLOAT => deepest,
-            () if fits_l1 < 12 * tile.nr => 22 * tile.nr,
-            () => fits_l1.min(512),
-        };
+        let kc = if fits_l1 < 12 * tile.nr { 22 * tile.nr } else { fits_l1.min(512) };
         let mc = (caches.l2 / 2 / (FLOAT * kc) / tile.mr).max(1) * tile.mr;
         // Without an L3 the block of B streams from memory whatever its size: only the packing buffer is bounded.
         let l3 = if caches.l3 == 0 { 4 << 20 } else { caches.l3 / threads.max(1) };

@@ -17,12 +17,7 @@ use half::f16;
 
 /// Products in f32: every element type becomes f32 where it is packed, or in the register tile.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::gemm) struct FloatBlocks<I> {
-    pub(in crate::gemm) isa: I,
-    /// Whether tall tiles multiply where there are rows and columns for them (tall.rs); only where
-    /// [`RegisterTile::is_tall`](crate::simd::RegisterTile::is_tall).
-    pub(in crate::gemm) tall: bool,
-}
+pub(in crate::gemm) struct FloatBlocks<I>(pub(in crate::gemm) I);
 
 impl<I: Isa> FloatBlocks<I> {
     /// The register tile.
@@ -59,7 +54,7 @@ impl<I: Isa> FloatBlocks<I> {
             let panels = VnniPanels::new(data, part.depth).from(region.col, pc);
             // SAFETY: the block lies in `part`, and each of its buffers has `BlockKernel::right_len` floats (`# Safety`
             // of `BlockKernel::prepare_right`); blocks begin at even depths (`Blocking::fit`).
-            unsafe { panels.widen(self.isa, [region.cols, depth], buffer) };
+            unsafe { panels.widen(self.0, [region.cols, depth], buffer) };
             return FloatPanels::F32(PanelView::packed(buffer, depth));
         }
         let panel_stride = (part.depth * PANEL) as isize;
@@ -71,7 +66,7 @@ impl<I: Isa> FloatBlocks<I> {
                 let out = buffer.wrapping_add(panel * depth * PANEL);
                 // SAFETY: by the `# Safety` clause of `BlockKernel::prepare_right`, whole panels are readable, and the
                 // buffer holds them all.
-                unsafe { pack(self.isa, LeftOperand::plain(lanes), [PANEL, depth], PANEL, out) };
+                unsafe { pack(self.0, LeftOperand::plain(lanes), [PANEL, depth], PANEL, out) };
             }
             return FloatPanels::F32(PanelView::packed(buffer, depth));
         }
@@ -109,7 +104,7 @@ impl<I: Isa> BlockKernel for FloatBlocks<I> {
     #[inline(always)]
     unsafe fn pack_left(self, a: LeftOperand, shape: [usize; 2], out: *mut f32) {
         // SAFETY: the `# Safety` clause of `BlockKernel::pack_left`.
-        unsafe { pack(self.isa, a, shape, I::MR, out) };
+        unsafe { pack(self.0, a, shape, I::MR, out) };
     }
 
     #[inline(always)]
@@ -126,7 +121,7 @@ impl<I: Isa> BlockKernel for FloatBlocks<I> {
                 RightOperand::Panels(b) => FloatRight { first: self.prepare_panels(part, b, block, first), up: None },
                 RightOperand::View(b) => {
                     let from = LeftOperand::plain(b.from(block.pc, block.region.col).transposed());
-                    pack(self.isa, from, [block.region.cols, block.depth], PANEL, first);
+                    pack(self.0, from, [block.region.cols, block.depth], PANEL, first);
                     FloatRight { first: FloatPanels::F32(PanelView::packed(first, block.depth)), up: None }
                 }
             }
@@ -135,14 +130,15 @@ impl<I: Isa> BlockKernel for FloatBlocks<I> {
 
     #[inline(always)]
     unsafe fn multiply(self, block: &PackedBlock<'_>, right: FloatRight) {
+        let isa = self.0;
         // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the region is
         // as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
         unsafe {
             match (right.first, right.up) {
-                (FloatPanels::F32(b), None) => self.multiply_panels(block, b, None),
-                (FloatPanels::F16(b), None) => self.multiply_panels(block, b, None),
-                (FloatPanels::F32(b), Some(FloatPanels::F32(up))) => self.multiply_panels(block, b, Some(up)),
-                (FloatPanels::F16(b), Some(FloatPanels::F16(up))) => self.multiply_panels(block, b, Some(up)),
+                (FloatPanels::F32(b), None) => multiply_panels(isa, block, b, None),
+                (FloatPanels::F16(b), None) => multiply_panels(isa, block, b, None),
+                (FloatPanels::F32(b), Some(FloatPanels::F32(up))) => multiply_panels(isa, block, b, Some(up)),
+                (FloatPanels::F16(b), Some(FloatPanels::F16(up))) => multiply_panels(isa, block, b, Some(up)),
                 _ => impossible("a gate and what it opens are of two element types"),
             }
         }
@@ -186,84 +182,49 @@ pub(in crate::gemm) struct FloatRight {
     up: Option<FloatPanels>,
 }
 
-/// Rows from which on a tall tile beats two others: what it computes beyond them is lost.
-const TALL_ROWS: usize = 23;
-
-impl<I: Isa> FloatBlocks<I> {
-    /// The two inner loops. With `up`, a tile has a register of each operand.
-    ///
-    /// ```text
-    /// for each pair of panels of B
-    ///     for each of the two, where tiles are tall
-    ///         for each pair of panels of A     28 x 16
-    ///     for each panel of A that is left     14 x 32
-    /// ```
-    ///
-    /// # Safety
-    /// As for [`BlockKernel::multiply`].
-    #[inline(always)]
-    unsafe fn multiply_panels<S: Storage>(
-        self,
-        block: &PackedBlock<'_>,
-        b: PanelView<S>,
-        up: Option<PanelView<S>>,
-    ) {
-        let Region { row, col, rows, cols } = block.region;
-        let width = if up.is_some() { I::LANES } else { I::PANELS * PANEL };
-        // The tall tiles of one column, and the rows that they take.
-        let tall = if self.tall && up.is_none() { (rows + 2 * I::MR - TALL_ROWS) / (2 * I::MR) } else { 0 };
-        let tall_rows = (tall * 2 * I::MR).min(rows);
-        let left = |ir: usize| TileLeft {
-            data: block.a.data.wrapping_add(ir / I::MR * block.a.stride),
-            panel_stride: block.a.stride,
-            row_stride: 1,
-            depth_stride: I::MR as isize,
-        };
-        // Tiles of the same columns share the bytes of the next ones.
-        let iterations = (block.depth / UNROLL).max(1);
-        let share = |tiles: usize| block.depth * PANEL * size_of::<S>() / tiles.max(1);
-        let hint = |right: TileRight<S>, col: usize, at: [*const u8; 2], step: usize| {
-            let exists = block.prefetch && (col < cols || block.follows);
-            if exists { PrefetchHint { at, step } } else { PrefetchHint::none(right.data[0].cast()) }
-        };
-        let run = |ir: usize, jr: usize, [tall, wide]: [usize; 2], right: TileRight<S>, hint: PrefetchHint| {
+/// The two inner loops. With `up`, a tile has a register of each operand.
+///
+/// # Safety
+/// As for [`BlockKernel::multiply`].
+#[inline(always)]
+unsafe fn multiply_panels<I: Isa, S: Storage>(
+    isa: I,
+    block: &PackedBlock<'_>,
+    b: PanelView<S>,
+    up: Option<PanelView<S>>,
+) {
+    let Region { row, col, rows, cols } = block.region;
+    let width = if up.is_some() { I::LANES } else { I::PANELS * PANEL };
+    let registers = |jr: usize| match up {
+        Some(up) => [b.at(jr), up.at(jr)],
+        None => [b.at(jr), b.at(jr + I::LANES)],
+    };
+    let iterations = (block.depth / UNROLL).max(1);
+    // The tiles of these columns share the bytes of the next ones.
+    let share = block.depth * PANEL * size_of::<S>() / rows.div_ceil(I::MR);
+    for jr in (0..cols).step_by(width) {
+        let right = TileRight { data: registers(jr), depth_stride: PANEL as isize };
+        let next = registers(jr + width).map(|p| p.cast::<u8>());
+        for (tile, ir) in (0..rows).step_by(I::MR).enumerate() {
+            let left = TileLeft {
+                data: block.a.data.wrapping_add(ir / I::MR * block.a.stride),
+                row_stride: 1,
+                depth_stride: I::MR as isize,
+            };
             let region =
-                Region { row: row + ir, col: col + jr, rows: tall.min(rows - ir), cols: wide.min(cols - jr) };
+                Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: width.min(cols - jr) };
+            let hint = PrefetchHint { at: next.map(|p| p.wrapping_add(tile * share)), step: share / iterations };
+            let hint = if block.prefetch && (jr + width < cols || block.follows) {
+                hint
+            } else {
+                PrefetchHint::none(right.data[0].cast())
+            };
             let place = TilePlace { region, depth_block: block.depth_block };
             // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the
             // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`); panels are padded to whole
             // ones.
-            let tile = unsafe { TileProduct::<S, true>::new(left(ir), right, block.depth, place, block.store) };
-            self.isa.run(tile.prefetching(block.prefetch, hint));
-        };
-        let registers = |jr: usize| match up {
-            Some(up) => [b.at(jr), up.at(jr)],
-            None => [b.at(jr), b.at(jr + I::LANES)],
-        };
-        for jr in (0..cols).step_by(width) {
-            if tall > 0 {
-                // One panel is two streams, its halves.
-                let half = share(2 * tall);
-                for jr in (jr..cols.min(jr + width)).step_by(PANEL) {
-                    let right = TileRight { data: [b.at(jr); 2], depth_stride: PANEL as isize };
-                    let next = b.at(jr + PANEL).cast::<u8>();
-                    for tile in 0..tall {
-                        let at = [2 * tile, 2 * tile + 1].map(|part| next.wrapping_add(part * half));
-                        let hint = hint(right, jr + PANEL, at, half / iterations);
-                        run(tile * 2 * I::MR, jr, [2 * I::MR, PANEL], right, hint);
-                    }
-                }
-            }
-            let right = TileRight { data: registers(jr), depth_stride: PANEL as isize };
-            let next = registers(jr + width).map(|p| p.cast::<u8>());
-            let share = share(rows.div_ceil(I::MR));
-            for (tile, ir) in (tall_rows..rows).step_by(I::MR).enumerate() {
-                let hint = match tall {
-                    0 => hint(right, jr + width, next.map(|p| p.wrapping_add(tile * share)), share / iterations),
-                    _ => PrefetchHint::none(right.data[0].cast()),
-                };
-                run(ir, jr, [I::MR, width], right, hint);
-            }
+            let tile = unsafe { TileProduct::<S, true>::new(left, right, block.depth, place, block.store) };
+            isa.run(tile.prefetching(block.prefetch, hint));
         }
     }
 }

@@ -14,10 +14,6 @@
 //! the arithmetic done for each load. 6 x 2 registers fill the 16 of AVX2 (with 2 of B, 1 of A), 14 x 2 the 32 of
 //! AVX-512 (with 2 of B, 1 of A), 2 x 2 the portable tier's. The compiler keeps all of them in registers: neither loop
 //! touches the stack.
-//!
-//! A tall tile of AVX-512 is two panels of A by one register of B, 28 x 1. Each element of A is used once then, so that
-//! its broadcast is part of the multiply-add: a step of the depth is 29 instructions in place of 44, and as many loads.
-//! It is for cores whose instructions are what limits them, and not their loads (tall.rs).
 
 use crate::Storage;
 use crate::gemm::macro_kernel::store::{Finish, Store};
@@ -37,7 +33,7 @@ pub(in crate::gemm) fn unpacked_rows<I: Isa>(left: usize) -> usize {
     }
 }
 
-/// Floats of the largest tile, 14 x 32 or 28 x 16.
+/// Floats of the largest tile, 14 x 32.
 const LARGEST_TILE: usize = 448;
 
 /// Floats of a cache line.
@@ -47,8 +43,6 @@ const LINE_FLOATS: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) struct TileLeft {
     pub(in crate::gemm) data: *const f32,
-    /// Floats to the second panel of a tall tile, whose rows follow those of the first.
-    pub(in crate::gemm) panel_stride: usize,
     pub(in crate::gemm) row_stride: isize,
     pub(in crate::gemm) depth_stride: isize,
 }
@@ -65,7 +59,7 @@ pub(in crate::gemm) struct TileRight<S> {
 /// or in the L3 cache until then.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) struct PrefetchHint {
-    /// First byte of each of two streams.
+    /// First byte for each register.
     pub(in crate::gemm) at: [*const u8; 2],
     /// Bytes from one iteration of the loop over the depth to the next.
     pub(in crate::gemm) step: usize,
@@ -83,8 +77,8 @@ impl PrefetchHint {
 /// Steps of the depth in one iteration of the loop.
 pub(in crate::gemm) const UNROLL: usize = 4;
 
-/// One tile of the output: `region` (at most the instruction set's tile or its tall one, [`unpacked_rows`] if A is not
-/// packed) of the product over `depth`.
+/// One tile of the output: `region` (at most the instruction set's tile, [`unpacked_rows`] if A is not packed) of the
+/// product over `depth`.
 ///
 /// `PACKED` says that A is a packed panel (`row_stride` 1, `depth_stride` `MR`), which makes its addresses constants.
 #[derive(Debug, Clone, Copy)]
@@ -100,8 +94,7 @@ pub(in crate::gemm) struct TileProduct<'a, S, const PACKED: bool> {
 
 impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
     /// # Safety
-    /// `a` is readable for as many whole packed panels as the region takes, or for its rows if it is not packed; more
-    /// than one panel only where [`RegisterTile::is_tall`] and no more than one register of columns; `b` is readable for
+    /// `a` is readable for a whole packed panel, or for the rows of the region if it is not packed; `b` is readable for
     /// the columns of the region rounded up to whole registers, in both of its operands if the store multiplies two;
     /// both over `depth`. The region is as [`Store::finish`] needs it.
     #[inline(always)]
@@ -167,7 +160,7 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
         let at: *mut f32 = tile.as_mut_ptr().cast();
         for (r, row) in acc.iter().enumerate() {
             for (j, &sum) in row.iter().enumerate() {
-                // SAFETY: ROWS · REGS · LANES is at most 28 · 16, the array's length.
+                // SAFETY: ROWS · REGS · LANES is at most 14 · 2 · 16, the array's length.
                 unsafe { isa.store(at.add((r * REGS + j) * I::LANES), sum) };
             }
         }
@@ -186,35 +179,32 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
         let mut rows = [0isize; ROWS];
         for (r, row) in rows.iter_mut().enumerate() {
             // Rows that do not exist repeat the last one; they are not stored.
-            *row = if PACKED { (r % I::MR) as isize } else { r.min(region.rows - 1) as isize * a.row_stride };
+            *row = if PACKED { r as isize } else { r.min(region.rows - 1) as isize * a.row_stride };
         }
         let a_step = if PACKED { I::MR as isize } else { a.depth_stride };
-        let mut at = ([a.data, a.data.wrapping_add(a.panel_stride)], b.data);
+        let mut at = (a.data, b.data);
         let [mut first, mut second] = self.hint.at;
         for _ in 0..depth / UNROLL {
             isa.prefetch(first);
             isa.prefetch(second);
-            if ROWS > I::MR {
-                at.0 = at.0.map(|a_at| isa.hold_address(a_at));
-            }
             (first, second) = (first.wrapping_add(self.hint.step), second.wrapping_add(self.hint.step));
             for _ in 0..UNROLL {
                 // SAFETY: `a` is readable for a whole packed panel, or for the rows of the region if it is not packed
                 // (`# Safety` of `TileProduct::new`), at each step of the depth.
                 unsafe { Self::add_step(isa, &rows, at, &mut acc) };
-                at = (at.0.map(|a_at| a_at.wrapping_offset(a_step)), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
+                at = (at.0.wrapping_offset(a_step), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
             }
         }
         for _ in 0..depth % UNROLL {
             // SAFETY: `a` is readable for a whole packed panel, or for the rows of the region if it is not packed (`#
             // Safety` of `TileProduct::new`), at each of the last steps of the depth.
             unsafe { Self::add_step(isa, &rows, at, &mut acc) };
-            at = (at.0.map(|a_at| a_at.wrapping_offset(a_step)), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
+            at = (at.0.wrapping_offset(a_step), at.1.map(|b_at| b_at.wrapping_offset(b.depth_stride)));
         }
         acc
     }
 
-    /// One step of the depth: `acc[r] += a[rows[r]] · b[..nr]`, from row `MR` on in the second panel of a packed A.
+    /// One step of the depth: `acc[r] += a[rows[r]] · b[..nr]`.
     ///
     /// # Safety
     /// `a` is readable at each of `rows`, and `b` for the registers of the tile.
@@ -222,7 +212,7 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
     unsafe fn add_step<I: Isa, const ROWS: usize, const REGS: usize>(
         isa: I,
         rows: &[isize; ROWS],
-        (a, b): ([*const f32; 2], [*const S; 2]),
+        (a, b): (*const f32, [*const S; 2]),
         acc: &mut [[I::V; REGS]; ROWS],
     ) {
         let mut b_row = [isa.splat(0.0); REGS];
@@ -231,11 +221,10 @@ impl<'a, S: Storage, const PACKED: bool> TileProduct<'a, S, PACKED> {
             // `TileProduct::add_step`).
             *v = unsafe { S::load(isa, b) };
         }
-        for (r, (row, sums)) in rows.iter().zip(acc).enumerate() {
-            let panel = a[usize::from(PACKED && r >= I::MR)];
+        for (row, sums) in rows.iter().zip(acc) {
             // SAFETY: `a` is readable at each of `rows`, and `b` for the registers of the tile (`# Safety` of
             // `TileProduct::add_step`).
-            let x = isa.splat(unsafe { panel.offset(*row).read() });
+            let x = isa.splat(unsafe { a.offset(*row).read() });
             for (sum, &v) in sums.iter_mut().zip(&b_row) {
                 *sum = isa.mul_add(x, v, *sum);
             }
@@ -259,7 +248,6 @@ impl<S: Storage, const PACKED: bool> Kernel for TileProduct<'_, S, PACKED> {
         // Safety` of `new`); each tile holds the region.
         unsafe {
             match (I::TILE, PACKED) {
-                (RegisterTile::Rows14, true) if rows > 14 => self.run::<I, 28, 1>(isa),
                 (RegisterTile::Rows14, true) if wide && rows > 8 => self.run::<I, 14, 2>(isa),
                 (RegisterTile::Rows14, true) if wide && rows > 4 => self.run::<I, 8, 2>(isa),
                 (RegisterTile::Rows14, true) if wide => self.run::<I, 4, 2>(isa),

@@ -6,7 +6,6 @@
 //! floats.rs         blocks of f32: packing, and the two inner loops      (those of bf16: ../bf16/blocks.rs)
 //! packing.rs        a strided block becomes panels
 //! microkernel.rs    the register tile
-//! tall.rs           which of two register tiles is the faster one
 //! store.rs          sums of several blocks of the depth, the epilogue and the one store
 //! unpacked.rs       the register tile over small strided operands
 //! part.rs           a rectangle of a product: what each of the algorithms takes
@@ -21,5 +20,4 @@ pub(in crate::gemm) mod packed_left;
 pub(in crate::gemm) mod packing;
 pub(in crate::gemm) mod part;
 pub(in crate::gemm) mod store;
-pub(in crate::gemm) mod tall;
 pub(in crate::gemm) mod unpacked;

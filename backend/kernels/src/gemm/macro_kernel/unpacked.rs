@@ -48,7 +48,7 @@ pub(in crate::gemm) unsafe fn multiply_unpacked<I: Isa>(isa: I, part: &ProductPa
             let tall = unpacked_rows::<I>(rows - ir);
             let RawMatrix { data, row_stride, col_stride } = part.a.matrix.from(row + ir, 0);
             let RawFloats::F32(data) = data else { impossible("a left operand of 16 bits that is not packed") };
-            let left = TileLeft { data, panel_stride: 0, row_stride, depth_stride: col_stride };
+            let left = TileLeft { data, row_stride, depth_stride: col_stride };
             let region = Region { row: row + ir, col: col + jr, rows: tall, cols: columns };
             let place = TilePlace::whole(region);
             // SAFETY: `part` is as `ProductPart` says; its A is f32 (`Variant::applies`), and `b` is its B (`# Safety`

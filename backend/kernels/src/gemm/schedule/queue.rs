@@ -126,7 +126,14 @@ mod tests {
     fn shares_shrink() {
         let queue = Queue::new(128, 2);
         let sizes: Vec<_> = std::iter::from_fn(|| queue.take(0, |_| 0..128)).map(|parts| parts.len()).collect();
-        let own = sizes.iter().scan(0, |sum, &size| { *sum += size; Some(*sum) }).take_while(|&sum| sum <= 64).count();
+        let own = sizes
+            .iter()
+            .scan(0, |sum, &size| {
+                *sum += size;
+                Some(*sum)
+            })
+            .take_while(|&sum| sum <= 64)
+            .count();
         assert_eq!(sizes[0], 8);
         for sizes in [&sizes[..own], &sizes[own..]] {
             assert!(sizes.windows(2).all(|pair| pair[0] >= pair[1]) && sizes.ends_with(&[1, 1]), "{sizes:?}");
@@ -138,7 +145,11 @@ mod tests {
     fn a_worker_that_is_held_up_takes_fewer_parts() {
         let queue = Queue::new(100, 2);
         let (began, done) = (AtomicBool::new(false), AtomicBool::new(false));
-        let wait = |flag: &AtomicBool| while !flag.load(Ordering::Acquire) { std::thread::sleep(Duration::from_micros(50)) };
+        let wait = |flag: &AtomicBool| {
+            while !flag.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_micros(50))
+            }
+        };
         let taken = |worker, hold: &(dyn Fn() + Sync)| {
             let mut count = 0;
             while let Some(parts) = queue.take(worker, |_| 0..100) {
@@ -148,7 +159,12 @@ mod tests {
             count
         };
         let (slow, fast) = std::thread::scope(|scope| {
-            let slow = scope.spawn(|| taken(0, &|| { began.store(true, Ordering::Release); wait(&done) }));
+            let slow = scope.spawn(|| {
+                taken(0, &|| {
+                    began.store(true, Ordering::Release);
+                    wait(&done)
+                })
+            });
             wait(&began);
             let fast = taken(1, &|| {});
             done.store(true, Ordering::Release);

@@ -4,8 +4,9 @@
 //! minutes, as some of its passes take time that grows with the square of a function.
 
 use crate::gemm::gemv::{axpy, dots, packed_gemv};
+use crate::gemm::macro_kernel::blocked::multiply_blocked;
+use crate::gemm::macro_kernel::floats::FloatBlocks;
 use crate::gemm::macro_kernel::part::ProductPart;
-use crate::gemm::macro_kernel::tall::FloatProduct;
 use crate::gemm::macro_kernel::unpacked::multiply_unpacked;
 use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::right::RightOperand;
@@ -23,8 +24,7 @@ pub(in crate::gemm) unsafe fn run_part(tier: Tier, part: ProductPart, variant: V
         (Variant::Unpacked, RightOperand::View(b)) => tier.run(Unpacked { part, b }),
         (Variant::Dot | Variant::Axpy, RightOperand::Panels(b)) => tier.run(Panels { part, panels: [b; 2] }),
         (Variant::Dot | Variant::Axpy, RightOperand::Gated(panels)) => tier.run(Panels { part, panels }),
-        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`).
-        (Variant::Blocked | Variant::Unpacked, _) => tier.run(unsafe { FloatProduct::new(tier, &part) }),
+        (Variant::Blocked | Variant::Unpacked, _) => tier.run(Blocked { part }),
     }
 }
 
@@ -50,6 +50,11 @@ struct Unpacked {
 struct Panels {
     part: ProductPart,
     panels: [RawFloats; 2],
+}
+
+/// Packed blocks.
+struct Blocked {
+    part: ProductPart,
 }
 
 impl Kernel for Dots {
@@ -89,5 +94,15 @@ impl Kernel for Panels {
     fn call<I: Isa>(self, isa: I) {
         // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
         unsafe { packed_gemv::multiply_panels(isa, &self.part, self.panels) }
+    }
+}
+
+impl Kernel for Blocked {
+    type Out = ();
+
+    #[inline(always)]
+    fn call<I: Isa>(self, isa: I) {
+        // SAFETY: `part` is as `ProductPart` says for `variant` (`# Safety` of `run_part`, which made this).
+        unsafe { multiply_blocked(FloatBlocks(isa), &self.part) }
     }
 }
