@@ -60,6 +60,11 @@ impl PooledScratch {
         Self(Some(Pool::global().take(floats.max(1) * size_of::<f32>())))
     }
 
+    /// How many floats it has.
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |block| block.as_slice().len() / size_of::<f32>())
+    }
+
     /// The floats.
     pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
         self.0.as_mut().map_or(&mut [], |block| bytemuck::cast_slice_mut(block.as_mut_slice()))

@@ -73,7 +73,7 @@ impl BlockKernel for Bf16Blocks {
 
     #[inline(always)]
     unsafe fn multiply(self, block: &PackedBlock<'_>, right: Bf16Right) {
-        let PackedBlock { a, depth, region, depth_block, store, prefetch } = *block;
+        let PackedBlock { a, depth, region, depth_block, store, prefetch, .. } = *block;
         let Bf16Right { first: b, up } = right;
         let a_stride = a.stride;
         let block = Bf16Block { a: a.data.cast(), a_stride, b, up, depth, region, depth_block, store, prefetch };

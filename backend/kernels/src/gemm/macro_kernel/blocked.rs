@@ -68,6 +68,8 @@ pub(in crate::gemm) struct PackedBlock<'a> {
     pub(in crate::gemm) store: &'a Store,
     /// Whether tiles prefetch the columns after theirs, and the output before they store.
     pub(in crate::gemm) prefetch: bool,
+    /// Whether more columns of B lie behind those of the region, which this thread likely multiplies next.
+    pub(in crate::gemm) follows: bool,
 }
 
 /// The blocked algorithm (see [`crate::gemm`]).
@@ -97,6 +99,7 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
     for jc in (0..cols).step_by(nc) {
         let wide = Region { row, col: col + jc, rows, cols: nc.min(cols - jc) };
         let store = if partial_len == 0 { store } else { store.with_partial(partial, wide, nc) };
+        let follows = b_len == 0 && wide.col + wide.cols < part.columns;
         let mut pc = 0;
         loop {
             let depth = kc.min(part.depth - pc);
@@ -110,7 +113,7 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
                     Some(left) => left.block(region.row, pc, depth),
                     None => LeftPanels { data: a_buffer.cast_const(), stride: kernel.left_stride(depth) },
                 };
-                let block = PackedBlock { a, depth, region, depth_block, store: &store, prefetch };
+                let block = PackedBlock { a, depth, region, depth_block, store: &store, prefetch, follows };
                 // SAFETY: the buffer has `left_len` of the largest block; A and the region as the `# Safety` clause of
                 // `multiply_blocked` says.
                 unsafe {

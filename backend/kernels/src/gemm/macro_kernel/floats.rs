@@ -214,8 +214,11 @@ unsafe fn multiply_panels<I: Isa, S: Storage>(
             let region =
                 Region { row: row + ir, col: col + jr, rows: I::MR.min(rows - ir), cols: width.min(cols - jr) };
             let hint = PrefetchHint { at: next.map(|p| p.wrapping_add(tile * share)), step: share / iterations };
-            let hint =
-                if block.prefetch && jr + width < cols { hint } else { PrefetchHint::none(right.data[0].cast()) };
+            let hint = if block.prefetch && (jr + width < cols || block.follows) {
+                hint
+            } else {
+                PrefetchHint::none(right.data[0].cast())
+            };
             let place = TilePlace { region, depth_block: block.depth_block };
             // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the
             // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`); panels are padded to whole

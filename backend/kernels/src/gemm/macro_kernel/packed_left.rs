@@ -1,6 +1,6 @@
-//! A left operand that was packed once for every part of a product: the layout of its panels.
+//! A left operand that was packed once for several parts of a product: the layout of its panels.
 
-/// Packed panels of A: blocks of the depth one after the other, in each the panels of all rows.
+/// Packed panels of rows of A: blocks of the depth one after the other, in each the panels of all rows.
 ///
 /// ```text
 /// for each block of kc of the depth
@@ -9,6 +9,8 @@
 #[derive(Debug, Clone, Copy)]
 pub(in crate::gemm) struct PackedLeft {
     pub(in crate::gemm) data: *mut f32,
+    /// The first row, a multiple of a panel's.
+    pub(in crate::gemm) first_row: usize,
     /// Panels of all rows.
     pub(in crate::gemm) panels: usize,
     /// Rows of a panel.
@@ -47,7 +49,7 @@ impl PackedLeft {
     /// The panels from `row` (a multiple of a panel's rows) on, over the block of the depth that begins at `pc` and is
     /// `depth` deep.
     pub(in crate::gemm) fn block(&self, row: usize, pc: usize, depth: usize) -> LeftPanels {
-        let PanelPlace { at, stride } = self.place(row / self.panel_rows, pc, depth);
+        let PanelPlace { at, stride } = self.place((row - self.first_row) / self.panel_rows, pc, depth);
         LeftPanels { data: self.data.wrapping_add(at).cast_const(), stride }
     }
 

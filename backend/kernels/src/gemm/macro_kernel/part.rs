@@ -25,6 +25,8 @@ pub(in crate::gemm) struct ProductPart {
     pub(in crate::gemm) depth: usize,
     pub(in crate::gemm) store: Store,
     pub(in crate::gemm) region: Region,
+    /// Columns of the whole output.
+    pub(in crate::gemm) columns: usize,
     pub(in crate::gemm) blocking: Blocking,
     /// How far ahead streamed lines of B are prefetched, bytes; with 0 nothing is prefetched.
     pub(in crate::gemm) prefetch: usize,

@@ -1,12 +1,19 @@
 //! The division of an output into parts.
 
-use crate::gemm::macro_kernel::blocking::Tile;
+use crate::gemm::macro_kernel::blocking::{Blocking, Tile};
 use crate::gemm::region::Region;
 use crate::gemm::right::RightOperand;
 use crate::gemm::schedule::raw_product::RawProduct;
 use crate::simd::PANEL;
+use core::ops::Range;
 
-/// A division of an output into rectangles.
+/// A division of an output into rectangles, and their order:
+///
+/// ```text
+/// for each band of columns
+///     for each block of rows
+///         for each rectangle across the band
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gemm) struct Grid {
     shape: [usize; 2],
@@ -14,6 +21,8 @@ pub(in crate::gemm) struct Grid {
     part: [usize; 2],
     /// Rectangles across rows and across columns.
     pub(in crate::gemm) count: [usize; 2],
+    /// Rectangles across a band.
+    band: usize,
 }
 
 /// What a grid is chosen by, besides the product.
@@ -47,7 +56,7 @@ impl Grid {
         let grid = |down: usize| {
             let across = parts.div_ceil(down).min(units[1]);
             let part = [units[0].div_ceil(down) * unit[0], units[1].div_ceil(across) * unit[1]];
-            Self { shape: [m, n], part, count: [m.div_ceil(part[0]), n.div_ceil(part[1])] }
+            Self::new([m, n], part, part[1])
         };
         let cost = |grid: &Self| {
             let [rows, cols] = grid.part;
@@ -57,15 +66,50 @@ impl Grid {
         (1..=parts.min(units[0]).max(1)).map(grid).min_by_key(cost).unwrap_or_else(|| grid(1))
     }
 
+    /// The grid of about `parts` rectangles for panels that are multiplied where they lie: blocks of at most `mc` rows
+    /// of A, which a thread keeps in L2, by columns of bands of at most `nc`, which L3 keeps.
+    pub(in crate::gemm) fn of_blocks([m, n]: [usize; 2], tile: Tile, blocking: Blocking, parts: usize) -> Self {
+        let Blocking { mc, nc, .. } = blocking;
+        let units = [m.div_ceil(tile.mr), n.div_ceil(tile.nr)];
+        let across = parts.div_ceil(m.div_ceil(mc)).clamp(1, units[1]);
+        let down = parts.div_ceil(across).clamp(1, units[0]);
+        let rows = (units[0].div_ceil(down) * tile.mr).min(mc);
+        Self::new([m, n], [rows, units[1].div_ceil(across) * tile.nr], nc)
+    }
+
+    /// The grid of rectangles of `part` in bands of at most `nc` columns.
+    fn new(shape: [usize; 2], part: [usize; 2], nc: usize) -> Self {
+        let count = [0, 1].map(|side| shape[side].div_ceil(part[side]));
+        Self { shape, part, count, band: (nc / part[1]).max(1) }
+    }
+
     /// Number of rectangles.
     pub(in crate::gemm) fn len(&self) -> usize {
         self.count[0] * self.count[1]
     }
 
-    /// Rectangle `index`: down first, so that parts that run together share columns of B.
-    pub(in crate::gemm) fn region(&self, index: usize) -> Region {
-        let (row, col) = (index % self.count[0] * self.part[0], index / self.count[0] * self.part[1]);
-        Region { row, col, rows: self.part[0].min(self.shape[0] - row), cols: self.part[1].min(self.shape[1] - col) }
+    /// Rectangles side by side: those of `parts`, which [`Grid::together`] gives or some of them.
+    pub(in crate::gemm) fn region(&self, parts: Range<usize>) -> Region {
+        let [row, col] = self.place(parts.start);
+        let (row, col) = (row * self.part[0], col * self.part[1]);
+        let [rows, cols] = [self.part[0], parts.len() * self.part[1]];
+        Region { row, col, rows: rows.min(self.shape[0] - row), cols: cols.min(self.shape[1] - col) }
+    }
+
+    /// The rectangles that lie side by side with rectangle `index` in its band.
+    pub(in crate::gemm) fn together(&self, index: usize) -> Range<usize> {
+        let col = self.place(index)[1];
+        let first = col / self.band * self.band;
+        let begin = index - (col - first);
+        begin..begin + self.band.min(self.count[1] - first)
+    }
+
+    /// Its place down and across.
+    fn place(&self, index: usize) -> [usize; 2] {
+        let (band, index) = (index / (self.count[0] * self.band), index % (self.count[0] * self.band));
+        let first = band * self.band;
+        let width = self.band.min(self.count[1] - first);
+        [index / width, first + index % width]
     }
 }
 
@@ -94,13 +138,40 @@ mod tests {
                         &product,
                         GridRequest { m, gemv, tile, parts, threads: 4, shares: parts % 2 == 0 },
                     );
-                    let mut hits = vec![0; m * n];
-                    for index in 0..grid.len() {
-                        let Region { row, col, rows, cols } = grid.region(index);
-                        assert!(rows > 0 && cols > 0 && col % PANEL == 0, "{grid:?}");
-                        (row..row + rows).for_each(|i| (col..col + cols).for_each(|j| hits[i * n + j] += 1));
-                    }
-                    assert!(hits.iter().all(|&hit| hit == 1), "{m} x {n} in {parts}: {grid:?}");
+                    assert!((0..grid.len()).all(|index| grid.together(index) == (index..index + 1)));
+                    check(grid, [m, n]);
+                }
+            }
+        }
+    }
+
+    /// Alone and with those beside it.
+    fn check(grid: Grid, [m, n]: [usize; 2]) {
+        for merged in [false, true] {
+            let (mut hits, mut index) = (vec![0; m * n], 0);
+            while index < grid.len() {
+                let together = grid.together(index);
+                assert!(together.contains(&index) && together.end <= grid.len(), "{grid:?}");
+                let parts = index..if merged { together.end } else { index + 1 };
+                index = parts.end;
+                let Region { row, col, rows, cols } = grid.region(parts);
+                assert!(rows > 0 && cols > 0 && col % PANEL == 0, "{grid:?}");
+                (row..row + rows).for_each(|i| (col..col + cols).for_each(|j| hits[i * n + j] += 1));
+            }
+            assert!(hits.iter().all(|&hit| hit == 1), "{m} x {n}: {grid:?}");
+        }
+    }
+
+    #[test]
+    fn grids_of_blocks_tile_the_output() {
+        let tile = Tile { mr: 6, nr: 16 };
+        for (m, n) in [(1, 1), (5, 100), (16, 17), (100, 3), (97, 203), (200, 400)] {
+            for (mc, nc) in [(6, 16), (36, 64), (48, 4096)] {
+                for parts in [1, 2, 3, 7, 16, 1000] {
+                    let grid = Grid::of_blocks([m, n], tile, Blocking { mc, kc: 8, nc }, parts);
+                    assert!(grid.len() >= parts.min(m.div_ceil(6) * n.div_ceil(16)) / 2, "{parts}: {grid:?}");
+                    assert!(grid.part[0] <= mc && grid.part[0] % 6 == 0, "{grid:?}");
+                    check(grid, [m, n]);
                 }
             }
         }

@@ -2,22 +2,24 @@
 
 use crate::gemm::bf16::Bf16Isa;
 use crate::gemm::left::{LeftOperand, Measure};
-use crate::gemm::macro_kernel::blocking::Tile;
+use crate::gemm::macro_kernel::blocking::{Blocking, Tile};
 use crate::gemm::macro_kernel::packed_left::PackedLeft;
 use crate::gemm::macro_kernel::part::ProductPart;
 use crate::gemm::plan::{PREFETCH_BYTES, Plan};
-use crate::gemm::raw::RawMatrix;
+use crate::gemm::raw::{RawFloats, RawMatrix};
 use crate::gemm::region::Region;
 use crate::gemm::right::RightOperand;
 use crate::gemm::schedule::grid::{Grid, GridRequest};
 use crate::gemm::schedule::offsets::Offsets;
+use crate::gemm::schedule::queue::Queue;
 use crate::gemm::schedule::raw_product::RawProduct;
 use crate::gemm::schedule::run_part::run_part;
-use crate::gemm::schedule::shared_left::{LeftLayout, LeftPacking, pays, with_packed_left};
+use crate::gemm::schedule::shared_left::{LeftLayout, LeftPacking, OwnLeft, pays, with_packed_left};
 use crate::gemm::split::{Split, Work};
 use crate::gemm::variant::Variant;
+use crate::impossible::impossible;
 use crate::probe::{Probe, report_state};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ops::Range;
 
 /// Rows that one thread measures at a time.
 const MEASURED_PER_TASK: usize = 16;
@@ -49,10 +51,14 @@ impl Problem<'_> {
             return;
         }
         let gemv = matches!(self.variant, Variant::Dot | Variant::Axpy);
-        let Split { threads, parts } = match plan.split {
+        let split = match plan.split {
             Some(split) if offsets.len() == 1 => split.limit(plan.launch.threads),
             _ => Split::of(Work::of([m, n, k], offsets.len(), gemv), plan.launch.threads),
         };
+        // Blocks of panels that are multiplied where they lie are small parts; others pack their columns of B.
+        let in_place = split.threads > 1 && self.multiplies_in_place();
+        let Split { threads, parts } =
+            if in_place || gemv { split } else { split.of_packing_parts([m, n], offsets.len()) };
         let parts = parts.div_ceil(offsets.len());
         if let Some(isa) = self.bf16 {
             isa.note_route();
@@ -68,44 +74,69 @@ impl Problem<'_> {
             return unsafe { self.run_part(plan, product, *at, region, None) };
         }
         let tile = self.bf16.map_or_else(|| Tile::of(plan.launch.tier), Bf16Isa::tile);
-        let (layout, kc) = match self.bf16 {
-            Some(isa) => (LeftLayout::Bf16(isa), isa.fit(plan.blocking, [m, n, k]).kc),
-            None => (LeftLayout::Floats { mr: tile.mr }, plan.blocking.fit(tile, m, n, k).kc),
+        let blocking = |n: usize| match self.bf16 {
+            Some(isa) => isa.fit(plan.blocking, [m, n, k]),
+            None => plan.blocking.fit(tile, m, n, k),
         };
-        let packing = LeftPacking { layout, kc };
+        let layout = self.bf16.map_or(LeftLayout::Floats { mr: tile.mr }, LeftLayout::Bf16);
+        let packing = LeftPacking { layout, kc: blocking(n).kc };
         let grouped = parts > 1 || self.products.len() > 1;
         let shares =
             self.variant == Variant::Blocked && grouped && offsets.len() == 1 && pays([m, k], packing, threads);
         let grid = |product: &RawProduct| {
-            let parts = (parts * product.n * product.b.factors()).div_ceil(n);
-            (*product, Grid::choose(product, GridRequest { m, gemv, tile, parts, threads, shares }))
+            let factors = product.b.factors();
+            let parts = (parts * product.n * factors).div_ceil(n);
+            let grid = if in_place {
+                let blocking = blocking(product.n);
+                let blocking = Blocking { nc: blocking.nc / factors, ..blocking };
+                Grid::of_blocks([m, product.n], tile, blocking, parts)
+            } else {
+                Grid::choose(product, GridRequest { m, gemv, tile, parts, threads, shares })
+            };
+            (*product, grid)
         };
         let grids: Vec<_> = self.products.iter().filter(|product| product.n > 0).map(grid).collect();
         let count: usize = grids.iter().map(|(_, grid)| grid.len()).sum();
-        let run_part = |index: usize, left: Option<PackedLeft>| {
-            let (at, mut index) = (offsets[index / count], index % count);
+        // The product that part `index` is of, its first part, and its grid.
+        let find = |index: usize| {
+            let (number, mut first) = (index / count, index / count * count);
             for (product, grid) in &grids {
-                if index >= grid.len() {
-                    index -= grid.len();
-                    continue;
+                if index - first < grid.len() {
+                    return (number, first, product, grid);
                 }
-                // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety`
-                // of `Problem::run`); regions of a grid tile the output without overlap and begin at whole panels.
-                return unsafe { self.run_part(plan, product, at, grid.region(index), left) };
+                first += grid.len();
+            }
+            impossible("a part of no product")
+        };
+        let together = |index: usize| {
+            let (_, first, _, grid) = find(index);
+            let Range { start, end } = grid.together(index - first);
+            first + start..first + end
+        };
+        let run_parts = |parts: Range<usize>, shared: Option<PackedLeft>, own: &mut OwnLeft| {
+            let (number, first, product, grid) = find(parts.start);
+            let (at, region) = (offsets[number], grid.region(parts.start - first..parts.end - first));
+            // SAFETY: the operands are readable and the outputs writable for the shape at each offset (`# Safety` of
+            // `Problem::run`); rows were measured before; one `own` meets one packing; regions of a grid tile the
+            // output without overlap and begin at whole panels.
+            unsafe {
+                let rows = region.row..region.row + region.rows;
+                let left = match shared {
+                    None if in_place => Some(own.pack(plan.launch.tier, self.a_at(at), (number, rows, k), packing)),
+                    shared => shared,
+                };
+                self.run_part(plan, product, at, region, left);
             }
         };
         let launch = plan.launch.limit(threads);
-        let run_all = |left: Option<PackedLeft>| {
-            // Threads take parts as they come free: one that is held up takes fewer.
-            let (next, total) = (AtomicUsize::new(0), count * offsets.len());
+        let run_all = |shared: Option<PackedLeft>| {
+            let total = count * offsets.len();
+            let queue = Queue::new(total, threads.min(total));
             launch.split(threads.min(total), 1, |workers| {
-                for _ in workers {
-                    loop {
-                        let index = next.fetch_add(1, Ordering::Relaxed);
-                        if index >= total {
-                            break;
-                        }
-                        run_part(index, left);
+                let mut own = OwnLeft::new();
+                for worker in workers {
+                    while let Some(parts) = queue.take(worker, together) {
+                        run_parts(parts, shared, &mut own);
                     }
                 }
             });
@@ -149,6 +180,7 @@ impl Problem<'_> {
             depth: self.shape[1],
             store: product.store.offset(at.out as isize),
             region,
+            columns: product.n,
             blocking: plan.blocking,
             prefetch: plan.launch.prefetch_bytes(PREFETCH_BYTES),
         };
@@ -160,6 +192,17 @@ impl Problem<'_> {
                 None => run_part(plan.launch.tier, part, self.variant),
             }
         }
+    }
+
+    /// Whether packed blocks of A meet panels of B as they lie in memory.
+    fn multiplies_in_place(&self) -> bool {
+        let in_place = |product: &RawProduct| match product.b {
+            RightOperand::View(_) => false,
+            RightOperand::Panels(data) | RightOperand::Gated([data, _]) => {
+                self.bf16.is_some() || matches!(data, RawFloats::F32(_))
+            }
+        };
+        self.variant == Variant::Blocked && self.products.iter().all(in_place)
     }
 
     /// A of one product of a batch.

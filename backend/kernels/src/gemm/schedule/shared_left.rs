@@ -5,6 +5,8 @@
 //! parallel by panels, and then the parts run, which only read it: two phases, each joined before the next, and nobody
 //! waits inside of one. A norm of the rows is measured and applied in the first phase, while a panel of them is in the
 //! cache.
+//!
+//! An A beyond the caches is packed by each thread instead, a block of rows before the first part that it takes of them.
 
 use crate::Caches;
 use crate::Launch;
@@ -13,10 +15,10 @@ use crate::gemm::left::{LeftOperand, Measure};
 use crate::gemm::macro_kernel::packed_left::PackedLeft;
 use crate::gemm::macro_kernel::packing::{SLACK, pack};
 use crate::scratch::{PooledScratch, round_to_line};
-use crate::simd::{Isa, Kernel};
+use crate::simd::{Isa, Kernel, Tier};
 use core::ops::Range;
 
-/// The largest packed operand, in L2 caches of the threads that share it: beyond it parts pack for themselves, as each
+/// The largest packed operand, in L2 caches of the threads that share it: beyond it threads pack for themselves, as each
 /// then has much to do with what it packed. (2 threads with 1 MB each, n = 1024 to 2048, against packing in each part:
 /// 1.02 to 1.08 at 1 to 4 MB, 1.00 at 5 MB, 0.92 to 0.96 at 8 to 12 MB, 0.83 to 0.91 at 16 MB.)
 const L2_CACHES: usize = 2;
@@ -62,11 +64,12 @@ pub(in crate::gemm) struct LeftPacking {
 }
 
 impl LeftPacking {
-    /// The places of the panels of `[rows, k]` in a buffer that begins at `data`.
-    fn place([rows, k]: [usize; 2], Self { layout, kc }: Self, data: *mut f32) -> PackedLeft {
+    /// The places of the panels of `[rows, k]` from `first_row` on in a buffer that begins at `data`.
+    fn place(self, first_row: usize, [rows, k]: [usize; 2], data: *mut f32) -> PackedLeft {
+        let Self { layout, kc } = self;
         let panel_rows = layout.rows();
         let strides = [kc, k % kc].map(|depth| layout.stride(depth));
-        PackedLeft { data, panels: rows.div_ceil(panel_rows), panel_rows, kc, strides }
+        PackedLeft { data, first_row, panels: rows.div_ceil(panel_rows), panel_rows, kc, strides }
     }
 }
 
@@ -97,27 +100,68 @@ pub(in crate::gemm) unsafe fn with_packed_left<R>(
     work: impl FnOnce(PackedLeft) -> R,
 ) -> R {
     let mut scratch = PooledScratch::take(packed_len(shape, packing));
-    let left = LeftPacking::place(shape, packing, scratch.as_mut_ptr());
+    let left = packing.place(0, shape, scratch.as_mut_ptr());
     launch.split(left.panels, PANELS_PER_TASK, |panels| {
         for panel in panels {
-            let rows = panel * left.panel_rows..((panel + 1) * left.panel_rows).min(shape[0]);
+            let panel = PackPanel::new(left, a, shape, panel);
             if let Some(measure) = measure {
-                launch.tier.run(measure.of(rows.clone()));
+                let first = panel.panel * left.panel_rows;
+                launch.tier.run(measure.of(first..first + panel.rows));
             }
-            let panel = PackPanel { left, a: a.from(rows.start, 0), rows: rows.len(), k: shape[1], panel };
-            match packing.layout {
-                LeftLayout::Floats { .. } => launch.tier.run(panel),
-                // SAFETY: A as the `# Safety` clause of `with_packed_left` says; `packed_len` has room for each panel.
-                LeftLayout::Bf16(isa) => panel.blocks().for_each(|(pc, depth, out)| unsafe {
-                    isa.pack_left(panel.a.from(0, pc), [panel.rows, depth], out);
-                }),
-            }
+            // SAFETY: A as the `# Safety` clause of `with_packed_left` says; `packed_len` has room for each panel.
+            unsafe { panel.pack(launch.tier, packing.layout) };
         }
     });
     work(left)
 }
 
-/// One panel, over the whole depth. Only [`with_packed_left`] makes one, by its promise.
+/// Rows of A that one thread packed for itself, over the whole depth: those of a block, for all parts that it takes of
+/// it. For an A of which several threads would not find in their caches what others packed.
+#[derive(Debug)]
+pub(in crate::gemm) struct OwnLeft {
+    scratch: Option<PooledScratch>,
+    /// What is packed: a product of a batch and its rows.
+    held: Option<(usize, Range<usize>, PackedLeft)>,
+}
+
+impl OwnLeft {
+    /// Nothing yet.
+    pub(in crate::gemm) fn new() -> Self {
+        Self { scratch: None, held: None }
+    }
+
+    /// The rows `rows` of `a`, `k` deep, that of product `number` of the batch, packed now or before.
+    ///
+    /// # Safety
+    /// `a` is readable for them, and rows that have scales were measured; the layout is that of the tier. Tier and
+    /// packing are the same in each call, and calls with one number are of one A.
+    pub(in crate::gemm) unsafe fn pack(
+        &mut self,
+        tier: Tier,
+        a: LeftOperand,
+        (number, rows, k): (usize, Range<usize>, usize),
+        packing: LeftPacking,
+    ) -> PackedLeft {
+        if let Some((held_number, held_rows, left)) = &self.held
+            && (*held_number, held_rows) == (number, &rows)
+        {
+            return *left;
+        }
+        let shape = [rows.len(), k];
+        let len = packed_len(shape, packing);
+        self.scratch = self.scratch.take().filter(|scratch| scratch.len() >= len);
+        let scratch = self.scratch.get_or_insert_with(|| PooledScratch::take(len));
+        let left = packing.place(rows.start, shape, scratch.as_mut_ptr());
+        for panel in 0..left.panels {
+            // SAFETY: the `# Safety` clause of `OwnLeft::pack`; `packed_len` has room for each panel.
+            unsafe { PackPanel::new(left, a.from(rows.start, 0), shape, panel).pack(tier, packing.layout) };
+        }
+        self.held = Some((number, rows, left));
+        left
+    }
+}
+
+/// One panel, over the whole depth.
 #[derive(Clone, Copy)]
 struct PackPanel {
     left: PackedLeft,
@@ -129,6 +173,27 @@ struct PackPanel {
 }
 
 impl PackPanel {
+    /// Panel `panel` of `a`, `[rows, k]`.
+    fn new(left: PackedLeft, a: LeftOperand, [rows, k]: [usize; 2], panel: usize) -> Self {
+        let first = panel * left.panel_rows;
+        Self { left, a: a.from(first, 0), rows: left.panel_rows.min(rows - first), k, panel }
+    }
+
+    /// Packs it.
+    ///
+    /// # Safety
+    /// A is readable for the panel, and measured where it has scales; the layout is that of `tier` and of the buffer,
+    /// which has room.
+    unsafe fn pack(self, tier: Tier, layout: LeftLayout) {
+        match layout {
+            LeftLayout::Floats { .. } => tier.run(self),
+            // SAFETY: the `# Safety` clause of `PackPanel::pack`.
+            LeftLayout::Bf16(isa) => self.blocks().for_each(|(pc, depth, out)| unsafe {
+                isa.pack_left(self.a.from(0, pc), [self.rows, depth], out);
+            }),
+        }
+    }
+
     /// First step, depth and place of each block.
     fn blocks(self) -> impl Iterator<Item = (usize, usize, *mut f32)> {
         let blocks: Range<usize> = 0..self.k.div_ceil(self.left.kc);
@@ -146,7 +211,7 @@ impl Kernel for PackPanel {
     #[inline(always)]
     fn call<I: Isa>(self, isa: I) {
         for (pc, depth, out) in self.blocks() {
-            // SAFETY: by the `# Safety` clause of `with_packed_left`, A is readable, and the panel is as wide as this
+            // SAFETY: by the `# Safety` clause of `PackPanel::pack`, A is readable, and the panel is as wide as this
             // tier's; it has room for its slack.
             unsafe { pack(isa, self.a.from(0, pc), [self.rows, depth], I::MR, out) };
         }
@@ -162,7 +227,7 @@ mod tests {
     fn panels_tile_the_buffer() {
         for (rows, k, mr, kc) in [(1, 1, 6, 4), (100, 300, 14, 152), (28, 704, 14, 704), (13, 1409, 2, 704)] {
             let packing = LeftPacking { layout: LeftLayout::Floats { mr }, kc };
-            let left = LeftPacking::place([rows, k], packing, core::ptr::null_mut());
+            let left = packing.place(0, [rows, k], core::ptr::null_mut());
             let mut spans: Vec<_> = (0..k)
                 .step_by(kc)
                 .flat_map(|pc| (0..left.panels).map(move |panel| (pc, panel)))
