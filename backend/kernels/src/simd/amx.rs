@@ -14,7 +14,7 @@
 
 use super::{Avx512Bf16, testing};
 use core::arch::asm;
-use core::arch::x86_64::{__cpuid, __cpuid_count};
+use core::arch::x86_64::{__cpuid, __cpuid_count, _MM_HINT_T1, _mm_prefetch};
 use core::marker::PhantomData;
 use std::sync::OnceLock;
 
@@ -103,6 +103,26 @@ impl Tiles {
             asm!("tileloadd tmm{t}, [{p} + {s}*1]", t = const T, p = in(reg) p, s = in(reg) stride,
                 options(nostack, readonly, preserves_flags));
         }
+    }
+
+    /// [`Tiles::load`] of rows that no load needs again soon: they pass the L1 cache by where they come from L2.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    pub unsafe fn load_streamed<const T: usize>(&self, p: *const u8, stride: usize) {
+        // SAFETY: tiles are configured; the `# Safety` clause of `Tiles::load_streamed`.
+        unsafe {
+            asm!("tileloaddt1 tmm{t}, [{p} + {s}*1]", t = const T, p = in(reg) p, s = in(reg) stride,
+                options(nostack, readonly, preserves_flags));
+        }
+    }
+
+    /// Prefetches the cache line at `p` into L2. Any address is allowed.
+    #[inline(always)]
+    pub fn prefetch_l2(&self, p: *const u8) {
+        // SAFETY: a hint.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 
     /// Stores tile `T` as 16 rows of 64 bytes at `p`, `stride` bytes apart.

@@ -85,7 +85,7 @@ pub unsafe fn decode(code: *const u8, registers: &[libc::greg_t]) -> Option<Deco
     let op = match (opcode, prefix) {
         (0x49, NONE) if reg == 0 => Op::LoadConfig(start.wrapping_add(address.index) as *const u8),
         (0x49, P66) if reg == 0 => Op::StoreConfig(start.wrapping_add(address.index) as *mut u8),
-        (0x4b, PF2) if rm == 4 && high & 0x80 == 0 => Op::Load(reg, memory),
+        (0x4b, P66 | PF2) if rm == 4 && high & 0x80 == 0 => Op::Load(reg, memory),
         (0x4b, PF3) if rm == 4 && high & 0x80 == 0 => Op::Store(reg, memory),
         _ => return None,
     };

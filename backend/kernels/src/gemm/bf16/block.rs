@@ -4,6 +4,7 @@ use crate::gemm::macro_kernel::store::Store;
 use crate::gemm::region::{DepthBlock, Region};
 use crate::gemm::vnni_panels::VnniPanels;
 use crate::simd::PANEL;
+use core::ops::Range;
 
 /// A block of a product whose operands are packed: what both instruction sets run.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,8 @@ pub(in crate::gemm) struct Bf16Block<'a> {
     pub(in crate::gemm) region: Region,
     pub(in crate::gemm) depth_block: DepthBlock,
     pub(in crate::gemm) store: &'a Store,
+    /// Where tiles of AMX wait for the rest of the depth.
+    pub(in crate::gemm) sums: *mut f32,
     /// Whether tiles prefetch the columns after theirs, and the output before they store.
     pub(in crate::gemm) prefetch: bool,
 }
@@ -48,17 +51,18 @@ impl Bf16Block<'_> {
         [first, self.up.map_or_else(|| first.wrapping_add(self.b.stride), |up| up.from(col, 0).data)]
     }
 
-    /// What tile `tile` of `tiles` prefetches while it multiplies the columns from `col` on. Where that is nothing, the
-    /// addresses are those of lines that were just read.
+    /// What the tile of the rows `rows` of the block prefetches while it multiplies the columns from `col` on. Where
+    /// that is nothing, the addresses are those of lines that were just read.
     #[inline(always)]
-    pub(in crate::gemm) fn prefetch_hint(&self, col: usize, tile: usize, tiles: usize) -> Bf16PrefetchHint {
-        let bytes = self.depth.div_ceil(2) * PANEL * size_of::<u32>() / tiles;
+    pub(in crate::gemm) fn prefetch_hint(&self, col: usize, rows: Range<usize>) -> Bf16PrefetchHint {
         let next = col + self.width();
         if !self.prefetch || next >= self.region.cols {
             return Bf16PrefetchHint { at: self.panels(0).map(<*const u32>::cast), bytes: 0 };
         }
-        let at = self.panels(next).map(|panel| panel.cast::<u8>().wrapping_add(tile * bytes));
+        let panel = self.depth.div_ceil(2) * PANEL * size_of::<u32>();
+        let [begin, end] = [rows.start, rows.end].map(|row| panel * row / self.region.rows);
+        let at = self.panels(next).map(|panel| panel.cast::<u8>().wrapping_add(begin));
         let second = self.up.is_some() || next + PANEL < self.region.cols;
-        Bf16PrefetchHint { at: if second { at } else { [at[0]; 2] }, bytes }
+        Bf16PrefetchHint { at: if second { at } else { [at[0]; 2] }, bytes: end - begin }
     }
 }

@@ -47,6 +47,14 @@ impl BlockKernel for Bf16Blocks {
     }
 
     #[inline(always)]
+    fn sums_len(self, m: usize, n: usize) -> Option<usize> {
+        match self.0 {
+            Bf16Isa::Dots(_) => None,
+            Bf16Isa::Tiles(_) => Some(tiles::sums_len(m, n)),
+        }
+    }
+
+    #[inline(always)]
     unsafe fn pack_left(self, a: LeftOperand, shape: [usize; 2], out: *mut f32) {
         // SAFETY: the `# Safety` clause of `BlockKernel::pack_left`.
         unsafe { self.0.pack_left(a, shape, out) };
@@ -73,10 +81,10 @@ impl BlockKernel for Bf16Blocks {
 
     #[inline(always)]
     unsafe fn multiply(self, block: &PackedBlock<'_>, right: Bf16Right) {
-        let PackedBlock { a, depth, region, depth_block, store, prefetch, .. } = *block;
+        let PackedBlock { a, depth, region, depth_block, store, sums, prefetch, .. } = *block;
         let Bf16Right { first: b, up } = right;
         let a_stride = a.stride;
-        let block = Bf16Block { a: a.data.cast(), a_stride, b, up, depth, region, depth_block, store, prefetch };
+        let block = Bf16Block { a: a.data.cast(), a_stride, b, up, depth, region, depth_block, store, sums, prefetch };
         // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the region is
         // as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
         unsafe {

@@ -39,7 +39,7 @@ pub(in crate::gemm) unsafe fn multiply(isa: Avx512Bf16, block: &Bf16Block<'_>) {
             let a = block.a.wrapping_add(tile * block.a_stride);
             let region =
                 Region { row: row + ir, col: col + jr, rows: DOT_ROWS.min(rows - ir), cols: width.min(cols - jr) };
-            let hint = block.prefetch_hint(jr, tile, tiles);
+            let hint = block.prefetch_hint(jr, ir..(ir + DOT_ROWS).min(rows));
             isa.run(DotTile { a, b, pairs, hint, block: &Bf16Block { region, ..*block } });
         }
     }

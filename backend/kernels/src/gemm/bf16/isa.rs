@@ -1,7 +1,6 @@
 //! The instruction sets that multiply pairs of bf16: when they run, their tiles and blocks, and how they pack.
 
 use super::Bf16Request;
-use crate::Caches;
 use crate::gemm::bf16::dots::DOT_ROWS;
 use crate::gemm::bf16::pack::{Bf16Layout, Bf16Source, pack};
 use crate::gemm::bf16::tiles::{TILE_PAIRS, TILE_ROWS};
@@ -146,21 +145,31 @@ impl Bf16Isa {
     ///
     /// A block of the depth reads and writes C once more, and that costs `vdpbf16ps` more than micropanels of B which
     /// stream from L2: the block of A is only eight tiles high and as deep as its bytes allow (512 x 2048 x 2048: 95 %
-    /// of the peak in one block, 87 % in two). Tiles of AMX would wait for such a stream, so there a micropanel of B
-    /// takes two thirds of the L1 cache.
+    /// of the peak in one block, 87 % in two). Tiles of AMX wait for what L2 gives in any case (tiles.rs), and read
+    /// all of B for each block of A: one block of the depth up to 2048 steps, while that leaves 192 rows, in 3/4 of the
+    /// bytes, 3/8 of L2. (Rows of A at a depth of 2048, two threads, 2 MiB of L2: 128 to 192 reach 50 to 51 % of the
+    /// peak, 256 44 %; one thread 47.5, 49 and 46.5 %.)
     pub(in crate::gemm) fn fit(self, blocking: Blocking, [m, n, k]: [usize; 3]) -> Blocking {
         let Tile { mr, nr } = self.tile();
         let a_halves = blocking.mc.saturating_mul(blocking.kc).saturating_mul(2);
         let kc = match self {
             Self::Dots(_) => a_halves / (8 * mr),
-            Self::Tiles(_) => (Caches::detect().l1d * 2 / 3 / (nr * size_of::<u16>())).min(a_halves / mr),
+            Self::Tiles(_) => (a_halves / 4 * 3 / TILES_ROWS_LEAST).min(TILES_DEPTH_MOST),
         };
         let kc = split_evenly(k, kc, DEPTH_UNIT);
-        let mc = split_evenly(m, a_halves / kc / mr * mr, mr);
+        let mc = match self {
+            Self::Dots(_) => a_halves / kc / mr * mr,
+            Self::Tiles(_) => (a_halves / 4 * 3 / kc).next_multiple_of(mr),
+        };
+        let mc = split_evenly(m, mc, mr);
         let nc = blocking.nc.saturating_mul(blocking.kc).saturating_mul(2) / kc;
         Blocking { mc, kc, nc: split_evenly(n, nc, nr) }
     }
 }
+
+/// Rows of A that a block holds before its depth grows, and the deepest block, for tiles of AMX.
+const TILES_ROWS_LEAST: usize = 160;
+const TILES_DEPTH_MOST: usize = 2048;
 
 /// Steps of the depth that blocks are whole multiples of: a tile.
 const DEPTH_UNIT: usize = 32;

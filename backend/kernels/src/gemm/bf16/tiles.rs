@@ -1,23 +1,32 @@
-//! The tile product of AMX: 32 x 32 of C in four tile registers.
+//! The tile product of AMX: 48 x 32 of C in six tile registers, 32 x 32 in four where rows end.
 //!
 //! ```text
 //! for p in 0..k by 32
-//!     A0, A1 = 16 rows each of 32 steps        tmm4, tmm5
-//!     B0, B1 = 32 steps of 16 columns each     tmm6, tmm7
-//!     C00 += A0·B0   C01 += A0·B1              tmm0, tmm1
-//!     C10 += A1·B0   C11 += A1·B1              tmm2, tmm3
+//!     B0                      32 steps of 16 columns                     tmm7
+//!     A0   C00 += A0·B0       A: 16 rows of 32 steps, one after the other in tmm6
+//!     A1   C10 += A1·B0
+//!     A2   C20 += A2·B0
+//!     B1   C21 += A2·B1
+//!     A1   C11 += A1·B1       from L1
+//!     A0   C01 += A0·B1       from L1
+//!     a row of the tile before: bias, activation, residual, conversion, store
 //! ```
 //!
-//! Four loads of 1 KiB serve four products, 1 KiB a `tdpbf16ps`, where one tile of C alone would take two loads a
-//! product. A product takes 16 cycles and a load 8 (two lines a cycle from L1), so that products are the limit: 512
-//! multiply-adds a cycle, with the micropanel of B in L1 and panels of A coming from L2 at 32 bytes a cycle. One turn
-//! of the depth of 512 steps is 1024 cycles of products for 8 KiB of C to read and write, 256 cycles that out-of-order
-//! execution hides.
+//! A product takes 16 cycles and a tile from L2 about 24, a line in one and a half: what L2 gives is the limit. Five
+//! loads from L2 serve six products here and four serve four of 32 x 32, 53 and 64 bytes a cycle. (384 x 2048 x 2048,
+//! one thread, 2 MiB of L2: 55.6 and 52.7 % of the register peak; without packing, C, and B from beyond L2 60 to 65 %.)
+//!
+//! So the depth is one block where it can be (isa.rs), no sum is written twice, and A, packed, stays in L2 while panels
+//! of B pass by. What no load needs again passes by L1 (`tileloaddt1`). Where the depth takes several blocks, sums wait
+//! as whole tiles in the order of these loops: rows of C at a multiple of 4 KiB would share one set of L1.
+//!
+//! The results of a tile are finished between the products of the next one, a row or two in each step: stores that
+//! wait for a line of C, and the epilogue, are hidden by products.
 
 use crate::gemm::bf16::block::{Bf16Block, Bf16PrefetchHint};
-use crate::gemm::macro_kernel::store::Finish;
+use crate::gemm::macro_kernel::store::{Finish, Store};
 use crate::gemm::region::{Region, TilePlace};
-use crate::simd::{Amx, Isa, PANEL, TILE_BYTES, Tiles};
+use crate::simd::{Amx, Avx512Bf16, Bf16Kernel, Isa, PANEL, TILE_BYTES, Tiles};
 use core::mem::MaybeUninit;
 
 /// Rows of a tile.
@@ -26,49 +35,144 @@ pub(in crate::gemm) const TILE_ROWS: usize = 16;
 /// Pairs of the depth in a tile.
 pub(in crate::gemm) const TILE_PAIRS: usize = 16;
 
-/// Rows and columns of C in tile registers.
-const SIDE: usize = 32;
+/// Tiles of C down in registers.
+const DOWN_MOST: usize = 3;
+
+/// Columns of C in registers.
+const COLS: usize = 2 * PANEL;
 
 /// Bytes of a row of a tile, and of a line of pairs.
 const LINE: usize = 64;
 
-/// Four tiles of f32, or two of pairs.
-#[repr(C, align(64))]
-struct Buffer<const N: usize>([MaybeUninit<u32>; N]);
+/// Floats that the sums of `m` x `n` take, `n` with both factors of a gated product: two tiles for each 16 rows and 32
+/// columns.
+pub(in crate::gemm) fn sums_len(m: usize, n: usize) -> usize {
+    m.next_multiple_of(TILE_ROWS) * n.next_multiple_of(COLS)
+}
 
-/// The two inner loops of a product: a micropanel of B stays in the L1 cache while those of A pass by.
+/// The two inner loops of a product: the block of A stays in the L2 cache while panels of B pass by.
 ///
 /// # Safety
-/// As for `Bf16Blocks::multiply` (blocks.rs).
+/// As for `Bf16Blocks::multiply` (blocks.rs); `block.sums` has [`sums_len`] floats, which hold the sums of the same
+/// block before unless the block of the depth is the first one, where it is not the only one.
 pub(in crate::gemm) unsafe fn multiply(isa: Amx, block: &Bf16Block<'_>) {
-    let Region { row, col, rows, cols } = block.region;
-    let width = block.width();
-    isa.with_tiles(|tiles| {
+    isa.with_tiles(|tiles| isa.base().run(Strips { tiles, block }));
+}
+
+/// What [`multiply`] runs, by its promise.
+struct Strips<'a> {
+    tiles: &'a Tiles,
+    block: &'a Bf16Block<'a>,
+}
+
+impl Bf16Kernel for Strips<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn call(self, isa: Avx512Bf16) {
+        let Self { tiles, block } = self;
+        let Region { row, col, rows, cols } = block.region;
+        let width = block.width();
+        let mut before = Unfinished::new(isa, block.store);
+        let mut sums = block.sums.cast::<u8>();
         for jr in (0..cols).step_by(width) {
             let wide = Region { row, col: col + jr, rows, cols: width.min(cols - jr) };
             let mut tails = Buffer([MaybeUninit::uninit(); 2 * TILE_PAIRS * PANEL]);
             // SAFETY: by the `# Safety` clause of `BlockKernel::multiply`, the panels of those columns are readable.
             let right = unsafe { AmxRight::new(block, jr, wide.cols, &mut tails) };
-            let squares = rows.div_ceil(SIDE);
-            for square in 0..squares {
-                let ir = square * SIDE;
+            let mut ir = 0;
+            while ir < rows {
+                let down = tiles_down((rows - ir).div_ceil(TILE_ROWS));
+                let tall = (down * TILE_ROWS).min(rows - ir);
                 let a = block.a.wrapping_add(ir / TILE_ROWS * block.a_stride).cast::<u8>();
-                let region = Region { row: row + ir, rows: SIDE.min(rows - ir), ..wide };
-                let hint = block.prefetch_hint(jr, square, squares);
-                let product = AmxTile { isa, tiles, a, right, hint, block: &Bf16Block { region, ..*block } };
+                let region = Region { row: row + ir, rows: tall, ..wide };
+                let hint = block.prefetch_hint(jr, ir..ir + tall);
+                let tile = AmxTile { tiles, a, right, hint, sums, block: &Bf16Block { region, ..*block } };
                 // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the
-                // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
+                // region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`); so many sums lie
+                // before those of this tile (`sums_len`).
                 unsafe {
-                    match (region.rows > TILE_ROWS, block.store.takes_second(region.cols, PANEL)) {
-                        (true, true) => product.run::<2, 2>(),
-                        (true, false) => product.run::<2, 1>(),
-                        (false, true) => product.run::<1, 2>(),
-                        (false, false) => product.run::<1, 1>(),
+                    match (down, block.store.takes_second(region.cols, PANEL)) {
+                        (DOWN_MOST, true) => tile.run::<DOWN_MOST, 2>(&mut before),
+                        (DOWN_MOST, false) => tile.run::<DOWN_MOST, 1>(&mut before),
+                        (2, true) => tile.run::<2, 2>(&mut before),
+                        (2, false) => tile.run::<2, 1>(&mut before),
+                        (_, true) => tile.run::<1, 2>(&mut before),
+                        (_, false) => tile.run::<1, 1>(&mut before),
                     }
                 }
+                ir += tall;
+                sums = sums.wrapping_add(2 * down * TILE_BYTES);
             }
         }
-    });
+        before.finish(usize::MAX);
+    }
+}
+
+/// How many of `left` tiles down are multiplied together: three, but so that none is left alone.
+fn tiles_down(left: usize) -> usize {
+    match left {
+        2 | 4 => 2,
+        _ => left.min(DOWN_MOST),
+    }
+}
+
+/// Memory of whole cache lines.
+#[repr(C, align(64))]
+struct Buffer<const N: usize>([MaybeUninit<u32>; N]);
+
+/// The results of a tile, rows of 32 floats, on their way out while the next one is multiplied into the other buffer.
+struct Unfinished<'a> {
+    isa: Avx512Bf16,
+    store: &'a Store,
+    buffers: [Buffer<{ DOWN_MOST * TILE_ROWS * COLS }>; 2],
+    /// Which buffer has them.
+    current: usize,
+    /// What is not yet out.
+    region: Region,
+    /// The first row of it in the buffer.
+    next: usize,
+}
+
+impl<'a> Unfinished<'a> {
+    /// Nothing.
+    #[inline(always)]
+    fn new(isa: Avx512Bf16, store: &'a Store) -> Self {
+        let buffers = [const { Buffer([MaybeUninit::uninit(); _]) }; 2];
+        Self { isa, store, buffers, current: 0, region: Region { row: 0, col: 0, rows: 0, cols: 0 }, next: 0 }
+    }
+
+    /// Room for the results of the next tile.
+    #[inline(always)]
+    fn spare(&mut self) -> *mut u8 {
+        self.buffers[1 - self.current].0.as_mut_ptr().cast()
+    }
+
+    /// The next tile was stored to [`Unfinished::spare`].
+    ///
+    /// # Safety
+    /// Those are sums of `region` over the whole depth, rows of 32 floats; it is as [`Store::finish`] needs it.
+    #[inline(always)]
+    unsafe fn replace(&mut self, region: Region) {
+        debug_assert!(self.region.rows == 0);
+        (self.current, self.region, self.next) = (1 - self.current, region, 0);
+    }
+
+    /// Finishes `rows` more rows, or as many as there are.
+    #[inline(always)]
+    fn finish(&mut self, rows: usize) {
+        let rows = rows.min(self.region.rows);
+        if rows == 0 {
+            return;
+        }
+        let tile = self.buffers[self.current].0.as_ptr().cast::<f32>().wrapping_add(self.next * COLS);
+        let place = TilePlace::whole(Region { rows, ..self.region });
+        // SAFETY: by the `# Safety` clause of `Unfinished::replace`.
+        self.isa.base().run(unsafe { Finish::new(self.store, tile, COLS, place) });
+        self.next += rows;
+        self.region.row += rows;
+        self.region.rows -= rows;
+    }
 }
 
 /// Two panels of B. Steps that do not fill a tile are copies, padded with zeros: what follows a panel in memory may be
@@ -87,6 +191,7 @@ impl AmxRight {
     ///
     /// # Safety
     /// They are readable over the depth of the block.
+    #[inline(always)]
     unsafe fn new(block: &Bf16Block<'_>, col: usize, cols: usize, buffer: &mut Buffer<512>) -> Self {
         let pairs = block.depth.div_ceil(2);
         let (steps, rest) = (pairs / TILE_PAIRS, pairs % TILE_PAIRS);
@@ -109,66 +214,81 @@ impl AmxRight {
     }
 }
 
-/// Up to 32 x 32 of C.
+/// How tiles of C lie in memory, bytes.
+#[derive(Debug, Clone, Copy)]
+struct Spacing {
+    /// From a row of a tile to the next.
+    row: usize,
+    /// From a tile to the one beside it, and to the one below.
+    across: usize,
+    down: usize,
+}
+
+/// One tile after the other.
+const WHOLE_TILES: Spacing = Spacing { row: LINE, across: TILE_BYTES, down: 2 * TILE_BYTES };
+
+/// Rows of 32 floats.
+const WIDE_ROWS: Spacing = Spacing { row: 2 * LINE, across: LINE, down: 2 * TILE_BYTES };
+
+/// Up to 48 x 32 of C.
 struct AmxTile<'a> {
-    isa: Amx,
     tiles: &'a Tiles,
-    /// The first of two panels of A.
+    /// The first of three panels of A.
     a: *const u8,
     right: AmxRight,
     hint: Bf16PrefetchHint,
+    /// Where its sums wait for the rest of the depth.
+    sums: *mut u8,
     /// Its region is that of C.
     block: &'a Bf16Block<'a>,
 }
 
 impl AmxTile<'_> {
-    /// Multiplies in `DOWN` x `ACROSS` tiles, and stores.
+    /// Multiplies in `DOWN` x `ACROSS` tiles, and leaves the sums where they wait for the rest of the depth, or in
+    /// `before`, whose last results are finished meanwhile.
     ///
     /// # Safety
     /// As for [`multiply`]; the tiles hold the region.
-    unsafe fn run<const DOWN: usize, const ACROSS: usize>(&self) {
-        let Bf16Block { region, depth_block, store, .. } = *self.block;
-        let whole = region.rows == DOWN * TILE_ROWS && region.cols * store.factors() == ACROSS * PANEL;
-        if let Some((c, stride)) = store.plain(region.row, region.col, depth_block)
-            && whole
-            && stride > 0
-        {
-            let bytes = stride as usize * size_of::<f32>();
-            // SAFETY: the region is whole, so its tiles lie within the output.
-            unsafe {
-                if depth_block.first {
-                    self.zero::<DOWN, ACROSS>();
-                } else {
-                    self.load::<DOWN, ACROSS>(c.cast(), bytes);
-                }
-                self.sum::<DOWN, ACROSS>();
-                self.store::<DOWN, ACROSS>(c.cast(), bytes);
-            }
-            return;
-        }
-        let mut tile = Buffer([MaybeUninit::uninit(); SIDE * SIDE]);
-        let at: *mut f32 = tile.0.as_mut_ptr().cast();
-        // SAFETY: the buffer has 32 x 32 floats; the panels of A hold the rows of the region and those of B its
-        // columns, over the depth; the region is as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
+    #[inline(always)]
+    unsafe fn run<const DOWN: usize, const ACROSS: usize>(&self, before: &mut Unfinished<'_>) {
+        let Bf16Block { region, depth_block, .. } = *self.block;
+        // SAFETY: the sums are those of this tile, with room for `DOWN` x 2 tiles, as the spare buffer; the others by
+        // the `# Safety` clause of `multiply`.
         unsafe {
-            self.zero::<DOWN, ACROSS>();
-            self.sum::<DOWN, ACROSS>();
-            self.store::<DOWN, ACROSS>(at.cast(), SIDE * size_of::<f32>());
-            self.isa.base().base().run(Finish::new(store, at, SIDE, TilePlace { region, depth_block }));
+            if depth_block.first {
+                self.zero::<DOWN, ACROSS>();
+            } else {
+                self.load::<DOWN, ACROSS>(self.sums, WHOLE_TILES);
+            }
+            self.sum::<DOWN, ACROSS>(before);
+            if depth_block.last {
+                before.finish(usize::MAX);
+                self.store::<DOWN, ACROSS>(before.spare(), WIDE_ROWS);
+                before.replace(region);
+            } else {
+                self.store::<DOWN, ACROSS>(self.sums, WHOLE_TILES);
+            }
         }
     }
 
     /// C = 0.
     #[inline(always)]
     fn zero<const DOWN: usize, const ACROSS: usize>(&self) {
-        self.tiles.zero::<0>();
+        let tiles = self.tiles;
+        tiles.zero::<0>();
         if ACROSS == 2 {
-            self.tiles.zero::<1>();
+            tiles.zero::<1>();
         }
-        if DOWN == 2 {
-            self.tiles.zero::<2>();
+        if DOWN >= 2 {
+            tiles.zero::<2>();
             if ACROSS == 2 {
-                self.tiles.zero::<3>();
+                tiles.zero::<3>();
+            }
+        }
+        if DOWN >= 3 {
+            tiles.zero::<4>();
+            if ACROSS == 2 {
+                tiles.zero::<5>();
             }
         }
     }
@@ -176,21 +296,30 @@ impl AmxTile<'_> {
     /// C from memory.
     ///
     /// # Safety
-    /// `DOWN` x `ACROSS` tiles of f32 are readable at `c`, rows `stride` bytes apart.
+    /// `DOWN` x `ACROSS` tiles of f32 are readable at `c`.
     #[inline(always)]
-    unsafe fn load<const DOWN: usize, const ACROSS: usize>(&self, c: *const u8, stride: usize) {
-        let below = c.wrapping_add(TILE_ROWS * stride);
-        // SAFETY: `DOWN` x `ACROSS` tiles of f32 are readable at `c`, rows `stride` bytes apart (`# Safety` of
-        // `AmxTile::load`).
+    unsafe fn load<const DOWN: usize, const ACROSS: usize>(
+        &self,
+        c: *const u8,
+        Spacing { row, across, down }: Spacing,
+    ) {
+        let tiles = self.tiles;
+        // SAFETY: the `# Safety` clause of `AmxTile::load`.
         unsafe {
-            self.tiles.load::<0>(c, stride);
+            tiles.load::<0>(c, row);
             if ACROSS == 2 {
-                self.tiles.load::<1>(c.add(LINE), stride);
+                tiles.load::<1>(c.add(across), row);
             }
-            if DOWN == 2 {
-                self.tiles.load::<2>(below, stride);
+            if DOWN >= 2 {
+                tiles.load::<2>(c.add(down), row);
                 if ACROSS == 2 {
-                    self.tiles.load::<3>(below.add(LINE), stride);
+                    tiles.load::<3>(c.add(down + across), row);
+                }
+            }
+            if DOWN >= 3 {
+                tiles.load::<4>(c.add(2 * down), row);
+                if ACROSS == 2 {
+                    tiles.load::<5>(c.add(2 * down + across), row);
                 }
             }
         }
@@ -201,45 +330,53 @@ impl AmxTile<'_> {
     /// # Safety
     /// As for [`AmxTile::load`], writable.
     #[inline(always)]
-    unsafe fn store<const DOWN: usize, const ACROSS: usize>(&self, c: *mut u8, stride: usize) {
-        let below = c.wrapping_add(TILE_ROWS * stride);
-        // SAFETY: `DOWN` x `ACROSS` tiles of f32 are readable at `c`, rows `stride` bytes apart (`# Safety` of
-        // `AmxTile::load`).
+    unsafe fn store<const DOWN: usize, const ACROSS: usize>(&self, c: *mut u8, Spacing { row, across, down }: Spacing) {
+        let tiles = self.tiles;
+        // SAFETY: the `# Safety` clause of `AmxTile::store`.
         unsafe {
-            self.tiles.store::<0>(c, stride);
+            tiles.store::<0>(c, row);
             if ACROSS == 2 {
-                self.tiles.store::<1>(c.add(LINE), stride);
+                tiles.store::<1>(c.add(across), row);
             }
-            if DOWN == 2 {
-                self.tiles.store::<2>(below, stride);
+            if DOWN >= 2 {
+                tiles.store::<2>(c.add(down), row);
                 if ACROSS == 2 {
-                    self.tiles.store::<3>(below.add(LINE), stride);
+                    tiles.store::<3>(c.add(down + across), row);
+                }
+            }
+            if DOWN >= 3 {
+                tiles.store::<4>(c.add(2 * down), row);
+                if ACROSS == 2 {
+                    tiles.store::<5>(c.add(2 * down + across), row);
                 }
             }
         }
     }
 
-    /// C += A · B over the depth.
+    /// C += A · B over the depth, and rows of the tile before between the products.
     ///
     /// # Safety
     /// As for [`multiply`].
     #[inline(always)]
-    unsafe fn sum<const DOWN: usize, const ACROSS: usize>(&self) {
+    unsafe fn sum<const DOWN: usize, const ACROSS: usize>(&self, before: &mut Unfinished<'_>) {
         let AmxRight { panels, steps, tails } = self.right;
         let panel_bytes = self.block.a_stride * size_of::<u32>();
-        let base = self.isa.base().base();
-        let mut a = [self.a, self.a.wrapping_add(panel_bytes)];
+        let mut a = [0, 1, 2].map(|panel| self.a.wrapping_add(panel * panel_bytes));
         let mut b = panels;
-        let (mut at, lines) = (self.hint.at, (self.hint.bytes / steps.max(1)).div_ceil(LINE));
+        let (mut at, mut lines) = (self.hint.at, self.hint.bytes.div_ceil(LINE));
+        let lines_a_step = lines.div_ceil(steps.max(1));
+        let rows_a_step = before.region.rows.div_ceil(steps.max(1));
         for _ in 0..steps {
-            for _ in 0..lines {
+            for _ in 0..lines_a_step.min(lines) {
                 at = at.map(|p| {
-                    base.prefetch(p);
+                    self.tiles.prefetch_l2(p);
                     p.wrapping_add(LINE)
                 });
             }
+            lines = lines.saturating_sub(lines_a_step);
             // SAFETY: by the `# Safety` clause of `BlockKernel::multiply`, whole tiles.
             unsafe { self.step::<DOWN, ACROSS>(a, b) };
+            before.finish(rows_a_step);
             a = a.map(|p| p.wrapping_add(TILE_BYTES));
             b = b.map(|p| p.wrapping_add(TILE_BYTES));
         }
@@ -254,23 +391,39 @@ impl AmxTile<'_> {
     /// # Safety
     /// A tile is readable at each of the first `DOWN` of `a` and `ACROSS` of `b`.
     #[inline(always)]
-    unsafe fn step<const DOWN: usize, const ACROSS: usize>(&self, a: [*const u8; 2], b: [*const u8; 2]) {
+    unsafe fn step<const DOWN: usize, const ACROSS: usize>(&self, a: [*const u8; 3], b: [*const u8; 2]) {
         let tiles = self.tiles;
-        // SAFETY: A tile is readable at each of the first `DOWN` of `a` and `ACROSS` of `b` (`# Safety` of
-        // `AmxTile::step`).
+        // SAFETY: the `# Safety` clause of `AmxTile::step`.
         unsafe {
-            tiles.load::<6>(b[0], LINE);
-            tiles.load::<4>(a[0], LINE);
-            tiles.dot::<0, 4, 6>();
+            tiles.load_streamed::<7>(b[0], LINE);
+            if DOWN == 3 {
+                tiles.load::<6>(a[0], LINE);
+                tiles.dot::<0, 6, 7>();
+                tiles.load::<6>(a[1], LINE);
+                tiles.dot::<2, 6, 7>();
+                tiles.load_streamed::<6>(a[2], LINE);
+                tiles.dot::<4, 6, 7>();
+                if ACROSS == 2 {
+                    tiles.load_streamed::<7>(b[1], LINE);
+                    tiles.dot::<5, 6, 7>();
+                    tiles.load::<6>(a[1], LINE);
+                    tiles.dot::<3, 6, 7>();
+                    tiles.load::<6>(a[0], LINE);
+                    tiles.dot::<1, 6, 7>();
+                }
+                return;
+            }
+            tiles.load_streamed::<4>(a[0], LINE);
+            tiles.dot::<0, 4, 7>();
             if ACROSS == 2 {
-                tiles.load::<7>(b[1], LINE);
-                tiles.dot::<1, 4, 7>();
+                tiles.load_streamed::<6>(b[1], LINE);
+                tiles.dot::<1, 4, 6>();
             }
             if DOWN == 2 {
-                tiles.load::<5>(a[1], LINE);
-                tiles.dot::<2, 5, 6>();
+                tiles.load_streamed::<5>(a[1], LINE);
+                tiles.dot::<2, 5, 7>();
                 if ACROSS == 2 {
-                    tiles.dot::<3, 5, 7>();
+                    tiles.dot::<3, 5, 6>();
                 }
             }
         }

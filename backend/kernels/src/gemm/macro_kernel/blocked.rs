@@ -28,6 +28,13 @@ pub(in crate::gemm) trait BlockKernel: Copy {
     /// reads.
     fn right_len(self, part: &ProductPart, k: usize, n: usize) -> usize;
 
+    /// Floats that the sums of `[m, n]` take between blocks of the depth where [`BlockKernel::multiply`] keeps them in
+    /// an order of its own ([`PackedBlock::sums`]); `None` where they are in rows ([`Store::with_partial`]).
+    fn sums_len(self, m: usize, n: usize) -> Option<usize> {
+        let _ = (m, n);
+        None
+    }
+
     /// Packs the first rows and columns, `[m, k]`, of `a`.
     ///
     /// # Safety
@@ -66,6 +73,9 @@ pub(in crate::gemm) struct PackedBlock<'a> {
     pub(in crate::gemm) region: Region,
     pub(in crate::gemm) depth_block: DepthBlock,
     pub(in crate::gemm) store: &'a Store,
+    /// Where the sums of the block wait for the rest of the depth, where the kernel asked for that
+    /// ([`BlockKernel::sums_len`]).
+    pub(in crate::gemm) sums: *mut f32,
     /// Whether tiles prefetch the columns after theirs, and the output before they store.
     pub(in crate::gemm) prefetch: bool,
     /// Whether more columns of B lie behind those of the region, which this thread likely multiplies next.
@@ -87,8 +97,14 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
     report_size(Probe::BlockColumns, nc);
     let a_len = if part.left.is_some() { 0 } else { round_to_line(kernel.left_len(mc, kc)) };
     let b_len = round_to_line(kernel.right_len(part, kc, nc));
-    let (store, continues) = part.store.continuing();
-    let partial_len = if part.depth > kc && store.needs_partial() { rows * nc * factors } else { 0 };
+    let own_sums = kernel.sums_len(rows, nc * factors);
+    let (store, continues) = if own_sums.is_some() { (part.store, false) } else { part.store.continuing() };
+    let partial_len = match own_sums {
+        _ if part.depth <= kc => 0,
+        Some(len) => len,
+        None if store.needs_partial() => rows * nc * factors,
+        None => 0,
+    };
     let mut scratch = Scratch::take(a_len + b_len * factors + partial_len);
     let a_buffer = scratch.as_mut_ptr();
     let b_buffer = a_buffer.wrapping_add(a_len);
@@ -98,7 +114,8 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
 
     for jc in (0..cols).step_by(nc) {
         let wide = Region { row, col: col + jc, rows, cols: nc.min(cols - jc) };
-        let store = if partial_len == 0 { store } else { store.with_partial(partial, wide, nc) };
+        let in_rows = partial_len > 0 && own_sums.is_none();
+        let store = if in_rows { store.with_partial(partial, wide, nc) } else { store };
         let follows = b_len == 0 && wide.col + wide.cols < part.columns;
         let mut pc = 0;
         loop {
@@ -113,7 +130,9 @@ pub(in crate::gemm) unsafe fn multiply_blocked<K: BlockKernel>(kernel: K, part: 
                     Some(left) => left.block(region.row, pc, depth),
                     None => LeftPanels { data: a_buffer.cast_const(), stride: kernel.left_stride(depth) },
                 };
-                let block = PackedBlock { a, depth, region, depth_block, store: &store, prefetch, follows };
+                // Each block of rows begins where those before it end.
+                let sums = partial.wrapping_add(kernel.sums_len(ic, wide.cols * factors).unwrap_or(0));
+                let block = PackedBlock { a, depth, region, depth_block, store: &store, sums, prefetch, follows };
                 // SAFETY: the buffer has `left_len` of the largest block; A and the region as the `# Safety` clause of
                 // `multiply_blocked` says.
                 unsafe {
