@@ -105,6 +105,19 @@ impl Tiles {
         }
     }
 
+    /// The same by `tileloaddt1`: lines that come from L2 push nothing out of L1.
+    ///
+    /// # Safety
+    /// As for [`Tiles::load`].
+    #[inline(always)]
+    pub unsafe fn load_t1<const T: usize>(&self, p: *const u8, stride: usize) {
+        // SAFETY: tiles are configured; the `# Safety` clause of `Tiles::load`.
+        unsafe {
+            asm!("tileloaddt1 tmm{t}, [{p} + {s}*1]", t = const T, p = in(reg) p, s = in(reg) stride,
+                options(nostack, readonly, preserves_flags));
+        }
+    }
+
     /// Stores tile `T` as 16 rows of 64 bytes at `p`, `stride` bytes apart.
     ///
     /// # Safety
