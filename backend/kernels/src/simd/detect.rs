@@ -1,7 +1,7 @@
 //! Which instruction set runs: detected once, forced by `KILN_ISA` or by a model's configuration.
 
 #[cfg(target_arch = "x86_64")]
-use super::{Amx, Avx2, Avx512, Avx512Bf16};
+use super::{Amx, Avx2, Avx512, Avx512Bf16, prefers_bf16_dots};
 use super::{Isa, IsaError, Kernel, Portable, Tier};
 use crate::config::IsaChoice;
 use crate::probe::{Probe, report_state};
@@ -47,21 +47,30 @@ impl Tier {
         Err(IsaError::Missing { tier, available: names.join(", ") })
     }
 
-    /// The tier that runs by default: the one that `KILN_ISA` names if the CPU has it, else the highest available. A
-    /// name that is unknown or not available is reported once, as a `tracing` warning; a program that would rather not
-    /// run asks [`Tier::from_env`] first.
+    /// The tier that runs by default: the one that `KILN_ISA` names if the CPU has it, else the highest available.
+    /// But `Avx512Bf16` only where its `vdpbf16ps` multiplies no slower than f32 arithmetic, which is measured. A name
+    /// that is unknown or not available is reported once, as a `tracing` warning; a program that would rather not run
+    /// asks [`Tier::from_env`] first.
     pub fn best() -> Self {
         static BEST: OnceLock<Tier> = OnceLock::new();
-        *BEST.get_or_init(|| {
-            let highest = *Self::available().last().expect("the portable tier is always there");
-            match Self::from_env() {
-                Ok(tier) => tier.unwrap_or(highest),
-                Err(error) => {
-                    tracing::warn!("{error}; running on {highest}");
-                    highest
-                }
+        *BEST.get_or_init(|| match Self::from_env() {
+            Ok(tier) => tier.unwrap_or_else(Self::fastest),
+            Err(error) => {
+                let fastest = Self::fastest();
+                tracing::warn!("{error}; running on {fastest}");
+                fastest
             }
         })
+    }
+
+    /// What [`Tier::best`] is where nothing is named.
+    fn fastest() -> Self {
+        let highest = *Self::available().last().expect("the portable tier is always there");
+        #[cfg(target_arch = "x86_64")]
+        if highest == Self::Avx512Bf16 && !prefers_bf16_dots() {
+            return Self::Avx512;
+        }
+        highest
     }
 
     /// The tier for a configuration. What the CPU lacks falls back to [`Tier::best`], with a warning the first time.

@@ -21,7 +21,7 @@
 //!
 //! Instructions that multiply bf16 and sum f32 do nothing else, so they are no [`Isa`]: on the tiers that have them
 //! (`Avx512Bf16`, `Amx`) every kernel runs on `Avx512`, and products of two bf16 matrices take the tokens of those
-//! types.
+//! types. Where few rows or attention could take `vdpbf16ps` or f32 arithmetic, the measured rates decide (rates.rs).
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -33,6 +33,8 @@ mod avx512;
 mod avx512bf16;
 mod detect;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod rates;
 mod register_tile;
 #[doc(hidden)]
 pub mod testing;
@@ -47,6 +49,8 @@ pub use avx512::Avx512;
 #[cfg(target_arch = "x86_64")]
 pub use avx512bf16::{Avx512Bf16, Bf16Kernel};
 pub use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use rates::prefers_bf16_dots;
 pub use register_tile::RegisterTile;
 pub use tier::{IsaError, Tier, UnknownTier};
 
