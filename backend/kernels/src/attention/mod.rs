@@ -69,7 +69,9 @@ use super::rope::Heads;
 use super::rows::{AnySource, AnyTarget, Source, Target};
 use super::{Floats, FloatsMut, Launch, Storage};
 use crate::probe::{self, Probe};
-use crate::simd::{Tier, prefers_bf16_dots};
+use crate::simd::Tier;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::prefers_bf16_dots;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use decode::DecodeUnit;
 use merge::Merge;
@@ -90,7 +92,11 @@ pub fn multiplies_bf16(tier: Tier, d: usize, rows: usize) -> bool {
 
 /// Whether panels of bf16 are multiplied by `vdpbf16ps`: where that is faster than f32 is.
 fn multiplies_pairs(tier: Tier, d: usize) -> bool {
-    tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && prefers_bf16_dots()
+    #[cfg(target_arch = "x86_64")]
+    let prefers = prefers_bf16_dots;
+    #[cfg(not(target_arch = "x86_64"))]
+    let prefers = || false;
+    tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && prefers()
 }
 
 /// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v`, see [`AttentionOptions`].

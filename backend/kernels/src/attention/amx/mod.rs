@@ -35,7 +35,7 @@ use super::panel::Panel;
 use super::tiles::{AMX_MAX_ROWS, AMX_PANEL_ROWS};
 use super::unit::Unit;
 use crate::probe::{self, Probe};
-use crate::simd::{Amx, Avx512Bf16, Bf16Kernel, Isa, TILE_BYTES, Tiles};
+use crate::simd::{Amx, Avx512Bf16, Bf16Kernel, TILE_BYTES, Tiles};
 use buffers::TileBuffers;
 use half::bf16;
 use keys::KeyTiles;

@@ -54,7 +54,6 @@ impl PanelRun<'_> {
     /// The buffers are laid out for the unit, and K and V of `keys` in them.
     #[inline(always)]
     pub(super) unsafe fn take(&self, state: &mut PanelState, keys: Range<usize>) {
-        let problem = self.unit.problem;
         let begin = keys.start.max(self.panel.any.start) / KEYS * KEYS;
         let end = keys.end.min(self.panel.any.end);
         if begin >= end {
