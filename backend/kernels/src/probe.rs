@@ -28,6 +28,8 @@ pub enum Probe {
     AttentionKeys,
     /// A call of attention whose keys are shared out to threads, with the parts that those of a unit are cut into.
     KeySplits,
+    /// A unit of attention whose products are `tdpbf16ps`.
+    AttentionTiles,
     /// A change of the algorithm that products run: to this [`Variant`](crate::gemm::Variant), as a number.
     Algorithm,
     /// A change of the instruction set that kernels enter: to that of this place in [`Tier::ALL`](crate::simd::Tier).
@@ -36,7 +38,7 @@ pub enum Probe {
 
 impl Probe {
     /// Every probe.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Bf16Dots,
         Self::Bf16Tiles,
         Self::Prefetch,
@@ -48,6 +50,7 @@ impl Probe {
         Self::AttentionRows,
         Self::AttentionKeys,
         Self::KeySplits,
+        Self::AttentionTiles,
         Self::Algorithm,
         Self::Tier,
     ];

@@ -55,6 +55,7 @@ pub(super) fn measure([q, k, v]: [&Heads<'_>; 3]) -> Option<AttentionSizes> {
         keys: k.length,
         d: q.head_dim,
         dv: v.head_dim,
+        bf16: [q, k, v].iter().all(|heads| matches!(heads.data, Floats::Bf16(_))),
     })
 }
 

@@ -51,7 +51,8 @@ pub(super) fn attend<B: CpuEngine>(
     let [q, k, _] = all.heads;
     let keys = k.length + caches.first().map_or(0, |cache| cache.start);
     let d = q.head_dim;
-    let sizes = AttentionSizes { batch: q.batch, heads: q.heads, kv_heads: k.heads, queries: q.length, keys, d, dv: d };
+    let (batch, heads, kv_heads, queries) = (q.batch, q.heads, k.heads, q.length);
+    let sizes = AttentionSizes { batch, heads, kv_heads, queries, keys, d, dv: d, bf16: false };
     let tiles = choose_tiles(sizes, config)?;
     let rules = Rules::<B>::read(options)?;
     let options = AttentionOptions { tiles: Some(tiles), by_position: true, ..rules.build(sizes, config)? };

@@ -8,6 +8,7 @@ use crate::engine::{EngineWeight, UnaryOp};
 use crate::fused_group::FusedGroup;
 use crate::op_shape::{AttentionShape, OpShape};
 use burn_kiln_fusion::{KernelConfig, NormKind};
+use burn_std::DType;
 use kiln_kernels::attention::{AttentionSizes, Schedule, Tiles};
 use kiln_kernels::gemm::Plan;
 use kiln_kernels::planning::{Layout, ProductShape, explain_plan};
@@ -96,7 +97,7 @@ fn explain_linear<B: CpuEngine>(weight: &EngineWeight<B>, rows: usize, config: &
 /// What decides of how an attention runs.
 fn find_sizes(shape: &AttentionShape) -> AttentionSizes {
     let &AttentionShape { queries, keys, heads, kv_heads, head_dim, .. } = shape;
-    AttentionSizes { batch: 1, heads, kv_heads, queries, keys, d: head_dim, dv: head_dim }
+    AttentionSizes { batch: 1, heads, kv_heads, queries, keys, d: head_dim, dv: head_dim, bf16: false }
 }
 
 /// Tiles of attention from projections, where it is one op.
@@ -114,9 +115,13 @@ fn explain_heads(shape: &AttentionShape, config: &KernelConfig) -> String {
 }
 
 fn explain_attention(shape: &AttentionShape, config: &KernelConfig) -> String {
-    let sizes = find_sizes(shape);
+    let mut sizes = find_sizes(shape);
     let (tiles, what) = match choose_rotary(sizes, config) {
-        Some(tiles) => (Some(tiles), "head norms, rotation and tiled attention as one op"),
+        Some(tiles) => {
+            // Queries are rounded to meet keys of bf16.
+            sizes.bf16 = shape.cache == DType::BF16 && config.simd.bf16_activations;
+            (Some(tiles), "head norms, rotation and tiled attention as one op")
+        }
         None => (attention::choose_tiles(sizes, config), "tiled attention"),
     };
     let Some(tiles) = tiles else { return DECORATED.into() };

@@ -40,6 +40,8 @@
 //! the second are rounded to bf16, their sum is not: an element of the result is off by at most `2⁻⁸ · Σ w·|v|` more,
 //! half a unit in the last place of a bf16 result of that size. Subnormal elements count as zero.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod arithmetic;
 mod backward;
 mod decode;
@@ -68,13 +70,15 @@ use super::rows::{AnySource, AnyTarget, Source, Target};
 use super::{Floats, FloatsMut, Launch, Storage};
 use crate::probe::{self, Probe};
 use crate::simd::Tier;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::prefers_bf16_dots;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use decode::DecodeUnit;
 use merge::Merge;
 use partials::Partials;
 use prefill::{PrefillUnit, run_bf16, run_f32};
 use problem::Problem;
-use tiles::DECODE_ROWS;
+use tiles::{DECODE_ROWS, runs_on_amx};
 use unit::Unit;
 
 /// Floats of partial sums that are worth a thread to merge them.
@@ -83,7 +87,16 @@ const FLOATS_PER_MERGE: usize = 1 << 16;
 /// Whether queries of bf16, against keys and values of bf16, are multiplied as they are: so many `rows` are the queries
 /// of the heads that share a key head. Elsewhere they are widened, and rounding them to bf16 gains nothing.
 pub fn multiplies_bf16(tier: Tier, d: usize, rows: usize) -> bool {
-    tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && rows > DECODE_ROWS
+    runs_on_amx(tier, d, rows) || (rows > DECODE_ROWS && multiplies_pairs(tier, d))
+}
+
+/// Whether panels of bf16 are multiplied by `vdpbf16ps`: where that is faster than f32 is.
+fn multiplies_pairs(tier: Tier, d: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let prefers = prefers_bf16_dots;
+    #[cfg(not(target_arch = "x86_64"))]
+    let prefers = || false;
+    tier >= Tier::Avx512Bf16 && d.is_multiple_of(2) && prefers()
 }
 
 /// `softmax(softcap · tanh(scale · q·kᵀ / softcap) + bias, hidden = -∞) · v`, see [`AttentionOptions`].
@@ -127,7 +140,7 @@ fn run<S: Storage>(
     problem: &Problem<'_>,
     Operands { q, out, lse }: Operands,
     [k, v]: [Source<S>; 2],
-    run_prefill: for<'a> fn(PrefillUnit<'a, S>, Tier),
+    run_prefill: for<'a> fn(PrefillUnit<'a, S>, Tier, &Schedule),
 ) {
     let schedule = Schedule::choose(launch, problem.sizes(), problem.tiles, problem.split_keys);
     let Schedule { rows, splits, decode, units, cut, .. } = schedule;
@@ -171,7 +184,7 @@ fn run<S: Storage>(
                 if decode {
                     launch.tier.run(DecodeUnit(unit));
                 } else {
-                    run_prefill(PrefillUnit(unit), launch.tier);
+                    run_prefill(PrefillUnit(unit), launch.tier, &schedule);
                 }
             }
         }

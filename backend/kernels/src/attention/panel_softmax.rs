@@ -167,14 +167,25 @@ impl PanelSums {
     /// # Safety
     /// All are writable for `width` rows.
     pub(super) unsafe fn clear(self, width: usize) {
-        debug_assert!(width <= MAX_PANEL_ROWS);
         // SAFETY: all are writable for `width` rows (`# Safety` of `PanelSums::clear`); zero bits are 0.0.
+        unsafe {
+            self.clear_rows(width);
+            self.out.write_bytes(0, width * self.columns);
+        }
+    }
+
+    /// The same without `out`, for who writes it before it is read.
+    ///
+    /// # Safety
+    /// Maxima and sums are writable for `width` rows.
+    pub(super) unsafe fn clear_rows(self, width: usize) {
+        debug_assert!(width <= MAX_PANEL_ROWS);
+        // SAFETY: writable for `width` rows (`# Safety` of `PanelSums::clear_rows`); zero bits are 0.0.
         unsafe {
             for row in 0..width {
                 self.max.add(row).write(f32::NEG_INFINITY);
             }
             self.sum.write_bytes(0, width);
-            self.out.write_bytes(0, width * self.columns);
         }
     }
 
@@ -239,7 +250,7 @@ impl PanelSums {
     /// # Safety
     /// As [`PanelSums::take`].
     #[inline(always)]
-    unsafe fn rescale<I: Isa, const REGS: usize>(self, isa: I, old: [I::V; REGS], new: [I::V; REGS]) {
+    pub(super) unsafe fn rescale<I: Isa, const REGS: usize>(self, isa: I, old: [I::V; REGS], new: [I::V; REGS]) {
         let mut by = old;
         for (by, &new) in by.iter_mut().zip(&new) {
             *by = power_of_two(isa, isa.sub(*by, new));

@@ -2,13 +2,14 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::arithmetic::Bf16Pairs;
-use super::arithmetic::{Arithmetic, F32Words};
 #[cfg(target_arch = "x86_64")]
-use super::multiplies_bf16;
+use super::{amx, multiplies_pairs};
+use super::arithmetic::{Arithmetic, F32Words};
 use super::packing::{PanelQueries, pack_queries, pack_values, widen_keys};
 use super::panel::{Left, Panel, Right, left_columns, multiply, panel_rows};
 use super::panel_softmax::{PanelScores, RawScores, finish_scores};
 use super::prefill_buffers::PrefillBuffers;
+use super::schedule::Schedule;
 use super::tiles::MAX_ROWS;
 use super::unit::Unit;
 use crate::Storage;
@@ -52,20 +53,25 @@ impl Bf16Kernel for PrefillUnit<'_, bf16> {
 }
 
 /// Runs in f32.
-pub(super) fn run_f32<S: Storage>(unit: PrefillUnit<'_, S>, tier: Tier) {
+pub(super) fn run_f32<S: Storage>(unit: PrefillUnit<'_, S>, tier: Tier, _schedule: &Schedule) {
     tier.run(unit);
 }
 
-/// Runs in bf16 where the tier multiplies pairs and the queries are bf16 as well, in f32 elsewhere.
-pub(super) fn run_bf16(unit: PrefillUnit<'_, bf16>, tier: Tier) {
+/// Runs by tiles where the schedule says so, in bf16 where the tier multiplies pairs and the queries are bf16 as well,
+/// in f32 elsewhere.
+pub(super) fn run_bf16(unit: PrefillUnit<'_, bf16>, tier: Tier, schedule: &Schedule) {
     #[cfg(target_arch = "x86_64")]
-    if multiplies_bf16(tier, unit.0.problem.d, MAX_ROWS)
+    if schedule.amx {
+        return amx::run(unit.0, schedule.keys);
+    }
+    #[cfg(target_arch = "x86_64")]
+    if multiplies_pairs(tier, unit.0.problem.d)
         && matches!(unit.0.q, AnySource::Bf16(_))
         && let Some(isa) = Avx512Bf16::detect()
     {
         return isa.run(unit);
     }
-    run_f32(unit, tier);
+    run_f32(unit, tier, schedule);
 }
 
 impl<S: Storage> PrefillUnit<'_, S> {
@@ -76,12 +82,7 @@ impl<S: Storage> PrefillUnit<'_, S> {
         let problem = unit.problem;
         let rows = unit.span.rows();
         let mut visible = [(0, 0); MAX_ROWS];
-        for (row, visible) in visible[..rows].iter_mut().enumerate() {
-            let keys = problem.visible(unit.span.row(row).1);
-            let begin = keys.start.max(unit.keys.start);
-            *visible = (begin, keys.end.min(unit.keys.end).max(begin));
-        }
-        let visible = &visible[..rows];
+        let visible = unit.visible(&mut visible);
         let padded = rows.next_multiple_of(<A::Isa as Isa>::LANES);
         let (mut scratch, buffers) = PrefillBuffers::lay_out::<A>(problem, padded, Self::reads_keys::<A>());
         let whole = panel_rows::<A::Isa>();

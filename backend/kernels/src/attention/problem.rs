@@ -2,6 +2,7 @@
 
 use super::schedule::{AttentionSizes, Cut};
 use super::tiles::Tiles;
+use crate::Floats;
 use crate::rope::Heads;
 use crate::rows::Source;
 use core::f32::consts::LOG2_E;
@@ -113,6 +114,8 @@ pub(super) struct Problem<'a> {
     pub(super) split_keys: bool,
     pub(super) tiles: Tiles,
     pub(super) by_position: bool,
+    /// Whether queries, keys and values all are.
+    bf16: bool,
     causal: bool,
     segments: Option<&'a [usize]>,
 }
@@ -166,6 +169,7 @@ impl<'a> Problem<'a> {
             split_keys: options.split_keys,
             tiles: options.tiles.unwrap_or_else(|| Tiles::detect(q.head_dim, v.head_dim)),
             by_position: options.by_position,
+            bf16: [q, k, v].iter().all(|view| matches!(view.data, Floats::Bf16(_))),
             causal: options.causal,
             segments: options.segments,
         }
@@ -228,8 +232,8 @@ impl<'a> Problem<'a> {
 
     /// What decides how it runs.
     pub(super) fn sizes(&self) -> AttentionSizes {
-        let &Self { batch, heads, kv_heads, queries, keys, d, dv, .. } = self;
-        AttentionSizes { batch, heads, kv_heads, queries, keys, d, dv }
+        let &Self { batch, heads, kv_heads, queries, keys, d, dv, bf16, .. } = self;
+        AttentionSizes { batch, heads, kv_heads, queries, keys, d, dv, bf16 }
     }
 
     /// The rows of a unit. Later queries come first: under a causal order they see more keys, and the longest work

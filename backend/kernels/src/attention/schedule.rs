@@ -1,12 +1,15 @@
 //! How attention is shared out to threads, by its sizes alone.
 
 use super::panel::MAX_PANEL_ROWS;
-use super::tiles::{DECODE_ROWS, MAX_ROWS, Tiles};
+use super::tiles::{AMX_MAX_ROWS, AMX_PANEL_ROWS, DECODE_ROWS, MAX_ROWS, Tiles, runs_on_amx};
 use crate::Launch;
 use core::fmt;
 
 /// Multiply-adds for which a thread is worth its start: 10 µs at 50 GFLOP/s.
 pub(super) const WORK_PER_THREAD: usize = 1 << 18;
+
+/// The same where tiles multiply: 5 µs at 1 TFLOP/s.
+const AMX_WORK_PER_THREAD: usize = 1 << 21;
 
 /// Keys for which a thread is worth its start when the keys of one unit are split.
 const KEYS_PER_SPLIT: usize = 256;
@@ -34,6 +37,8 @@ pub struct AttentionSizes {
     pub d: usize,
     /// Length of a head of values.
     pub dv: usize,
+    /// Whether queries, keys and values all are bf16.
+    pub bf16: bool,
 }
 
 /// How [`attention`](super::attention) runs a problem. `Display` writes it as text.
@@ -49,6 +54,8 @@ pub struct Schedule {
     pub splits: usize,
     /// Whether keys and values are read in their own layout, and not in panels: rows are few.
     pub decode: bool,
+    /// Whether tiles of AMX multiply.
+    pub amx: bool,
     pub(super) units: usize,
     pub(super) cut: Cut,
 }
@@ -68,22 +75,29 @@ impl Schedule {
     /// That of `sizes` in units of `tiles`; `split_keys` as in
     /// [`AttentionOptions::split_keys`](super::AttentionOptions::split_keys).
     pub fn choose(launch: Launch, sizes: AttentionSizes, tiles: Tiles, split_keys: bool) -> Self {
-        let AttentionSizes { batch, heads, kv_heads, queries, keys, d, dv } = sizes;
-        let launch = launch.limit(batch * heads * queries * keys * (d + dv) / WORK_PER_THREAD);
-        let cut = Cut::choose(sizes, tiles, launch.threads);
+        let AttentionSizes { batch, heads, kv_heads, queries, keys, d, dv, bf16 } = sizes;
+        let group = heads / kv_heads;
+        let amx = bf16 && runs_on_amx(launch.tier, d, group * queries);
+        let (tiles, bounds, least_work) = if amx {
+            (tiles.for_amx(d, dv), [AMX_PANEL_ROWS, AMX_MAX_ROWS], AMX_WORK_PER_THREAD)
+        } else {
+            (tiles, [MAX_PANEL_ROWS, MAX_ROWS], WORK_PER_THREAD)
+        };
+        let launch = launch.limit(batch * heads * queries * keys * (d + dv) / least_work);
+        let cut = Cut::choose(sizes, tiles, bounds, launch.threads);
         let units = batch * kv_heads * cut.head_parts * cut.query_parts;
         // Where threads would wait for the last units, parts of the keys are shared out as well.
         let whole =
             units.is_multiple_of(launch.threads) || units >= UNITS_WITHOUT_SPLIT * launch.threads || !split_keys;
         let splits =
             if whole { 1 } else { (2 * launch.threads).div_ceil(units.max(1)).min(keys / KEYS_PER_SPLIT).max(1) };
-        let group = heads / kv_heads;
         Self {
             threads: launch.threads.min(units * splits).max(1),
             rows: cut.heads * cut.queries,
             keys: tiles.keys,
             splits,
-            decode: group * queries <= DECODE_ROWS && group <= tiles.rows,
+            decode: !amx && group * queries <= DECODE_ROWS && group <= tiles.rows,
+            amx,
             units,
             cut,
         }
@@ -91,15 +105,15 @@ impl Schedule {
 }
 
 impl Cut {
-    /// How heads and queries are cut into units of at most [`Tiles::rows`] rows: all heads of a group first, then as
+    /// How heads and queries are cut into units of at most [`Tiles::rows`] rows, and of at most those of `bounds`: all heads of a group first, then as
     /// many queries as fit. With few queries and many threads units are smaller, but whole panels, so that no thread is
     /// idle long.
-    fn choose(sizes: AttentionSizes, tiles: Tiles, threads: usize) -> Self {
+    fn choose(sizes: AttentionSizes, tiles: Tiles, [panel, most]: [usize; 2], threads: usize) -> Self {
         let AttentionSizes { batch, heads, kv_heads, queries, .. } = sizes;
         let group = heads / kv_heads;
         let all = batch * heads * queries;
-        let fair = (all / (threads * UNITS_PER_THREAD)).next_multiple_of(MAX_PANEL_ROWS).max(MAX_PANEL_ROWS);
-        let rows = tiles.rows.min(fair).clamp(1, MAX_ROWS);
+        let fair = (all / (threads * UNITS_PER_THREAD)).next_multiple_of(panel).max(panel);
+        let rows = tiles.rows.min(fair).clamp(1, most);
         let head_parts = group.div_ceil(rows);
         let heads = group.div_ceil(head_parts);
         let of_unit = (rows / heads).clamp(1, queries.max(1));
@@ -109,8 +123,12 @@ impl Cut {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { threads, rows, keys, splits, decode, .. } = self;
-        let layout = if *decode { "keys in their own layout" } else { "keys in panels" };
+        let Self { threads, rows, keys, splits, decode, amx, .. } = self;
+        let layout = match (amx, decode) {
+            (true, _) => "tiles of AMX",
+            (_, true) => "keys in their own layout",
+            _ => "keys in panels",
+        };
         write!(f, "{rows} x {keys} tiles, {layout}")?;
         if *splits > 1 {
             write!(f, " and {splits} parts")?;

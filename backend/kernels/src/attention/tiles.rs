@@ -3,12 +3,23 @@
 use super::panel::MAX_PANEL_ROWS;
 use crate::Caches;
 use crate::config::TilingConfig;
+use crate::simd::Tier;
 
 /// Most rows of a unit: their bounds are kept in arrays of this length.
 pub(super) const MAX_ROWS: usize = 384;
 
 /// At most this many rows are worth no panel: lanes would be empty, and each key is read once anyway.
 pub(super) const DECODE_ROWS: usize = 8;
+
+/// Rows of a panel of tiles of AMX: two of them.
+pub(super) const AMX_PANEL_ROWS: usize = 32;
+
+/// Most rows of a unit on AMX. The values that a run of keys has are transposed once for all of them: 4% of the time of
+/// 1024 rows.
+pub(super) const AMX_MAX_ROWS: usize = 1024;
+
+/// Fewest rows of a key head that are worth tiles.
+const AMX_LEAST_ROWS: usize = 16;
 
 /// Tile sizes of attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +28,11 @@ pub struct Tiles {
     pub rows: usize,
     /// Keys of a tile, a multiple of 32.
     pub keys: usize,
+}
+
+/// Whether so many rows, queries of the heads that share a key head, run by tiles of AMX where all is bf16.
+pub(super) fn runs_on_amx(tier: Tier, d: usize, rows: usize) -> bool {
+    tier == Tier::Amx && d.is_multiple_of(2) && rows >= AMX_LEAST_ROWS && tier.is_available()
 }
 
 impl Tiles {
@@ -43,6 +59,28 @@ impl Tiles {
     /// Tiles for this machine.
     pub fn detect(d: usize, dv: usize) -> Self {
         Self::derive(Caches::detect(), d, dv)
+    }
+
+    /// Tiles for AMX: the sizes of `self` that are not those of [`Tiles::detect`] are somebody's choice, and kept.
+    pub(super) fn for_amx(self, d: usize, dv: usize) -> Self {
+        let (usual, amx) = (Self::detect(d, dv), Self::derive_amx(Caches::detect(), d, dv));
+        Self {
+            rows: if self.rows == usual.rows { amx.rows } else { self.rows },
+            keys: if self.keys == usual.keys { amx.keys } else { self.keys.next_multiple_of(32) },
+        }
+    }
+
+    /// Tiles for AMX, bf16 queries, keys and values of `d` and `dv` in whole steps:
+    ///
+    /// ```text
+    /// keys · (d + dv) · 2            ≤ 1/4 · L2     a run of K and V
+    /// rows · (2 · d + 4 · dv)        ≤ 3/8 · L2     Q and O
+    /// ```
+    fn derive_amx(caches: Caches, d: usize, dv: usize) -> Self {
+        let (d, dv) = (d.max(1).next_multiple_of(32), dv.next_multiple_of(16));
+        let keys = caches.l2 / 4 / (2 * (d + dv)) / 256 * 256;
+        let rows = caches.l2 * 3 / 8 / (2 * d + 4 * dv) / AMX_PANEL_ROWS * AMX_PANEL_ROWS;
+        Self { rows: rows.clamp(AMX_PANEL_ROWS, AMX_MAX_ROWS), keys: keys.clamp(256, 1024) }
     }
 
     /// Tiles of the backward pass for head sizes `d` and `dv`.

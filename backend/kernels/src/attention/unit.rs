@@ -44,6 +44,18 @@ impl<S: Storage> Unit<'_, S> {
         TileRows { data: source.part(&(at..at + (n - 1) * position + d)), stride: position, n, d }
     }
 
+    /// The keys of this unit that causal order and segments leave to each row, in the first of `bounds`.
+    #[inline(always)]
+    pub(super) fn visible<'a>(&self, bounds: &'a mut [(usize, usize)]) -> &'a [(usize, usize)] {
+        let bounds = &mut bounds[..self.span.rows()];
+        for (row, bounds) in bounds.iter_mut().enumerate() {
+            let keys = self.problem.visible(self.span.row(row).1);
+            let begin = keys.start.max(self.keys.start);
+            *bounds = (begin, keys.end.min(self.keys.end).max(begin));
+        }
+        bounds
+    }
+
     /// The row's place in the lse.
     #[inline(always)]
     fn index(&self, row: usize) -> usize {

@@ -87,6 +87,47 @@ impl Avx512Bf16 {
         }
     }
 
+    /// `a · 2^⌊x⌋`, and exactly 0 where x < `LEAST`: a result that is subnormal takes 200 cycles on Intel.
+    #[inline(always)]
+    pub fn scale_or_zero<const LEAST: i32>(self, a: __m512, x: __m512) -> __m512 {
+        // SAFETY: a value exists only on a CPU with the features.
+        unsafe {
+            // A NaN is not less.
+            let counts = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(LEAST as f32));
+            _mm512_maskz_scalef_ps(counts, a, x)
+        }
+    }
+
+    /// `x - ⌊x⌋`, and 0 for infinities.
+    #[inline(always)]
+    pub fn fraction(self, x: __m512) -> __m512 {
+        // SAFETY: a value exists only on a CPU with the features. 1: rounded down, to whole numbers; 8: no exceptions.
+        unsafe { _mm512_reduce_ps::<{ 1 | 8 }>(x) }
+    }
+
+    /// The first `n ≤ 32` words of 16 bits at `p`, the others 0.
+    ///
+    /// # Safety
+    /// They are readable.
+    #[inline(always)]
+    pub unsafe fn load_words(self, p: *const u16, n: usize) -> __m512 {
+        debug_assert!(n <= 32);
+        // SAFETY: a value exists only on a CPU with the features; lanes beyond `n` are not read (`# Safety` of
+        // `Avx512Bf16::load_words`).
+        unsafe { _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(((1u64 << n) - 1) as u32, p.cast())) }
+    }
+
+    /// Pairs of a word of `even` and one of `odd`, from the first half of each quarter of a register and from the second:
+    /// lane `4 q + i` is of word `8 q + i`, or of word `8 q + 4 + i`.
+    #[inline(always)]
+    pub fn interleave_words(self, even: __m512, odd: __m512) -> [__m512; 2] {
+        // SAFETY: a value exists only on a CPU with the features.
+        unsafe {
+            let (even, odd) = (_mm512_castps_si512(even), _mm512_castps_si512(odd));
+            [_mm512_unpacklo_epi16(even, odd), _mm512_unpackhi_epi16(even, odd)].map(|x| _mm512_castsi512_ps(x))
+        }
+    }
+
     /// All lanes the pair at `p`.
     ///
     /// # Safety
