@@ -13,6 +13,10 @@ use std::path::Path;
 /// Tokens that are learnt beside the 26 special ones.
 const TOKENS: usize = 2048;
 
+/// Samples whose texts are read for them, at a scale of 1 and at least.
+const SAMPLES: usize = 30_000;
+const FEWEST: usize = 1000;
+
 /// The longest conversation, tokens.
 const CONTEXT: usize = 4096;
 
@@ -33,12 +37,13 @@ fn model(vocabulary: &Vocabulary) -> Qwen3VlConfig {
     Qwen3VlConfig::new(text, vision, ids[0], ids[1], ids[2], ids[3])
 }
 
-/// Writes it into the empty or new folder `dir`.
+/// Writes it into the empty or new folder `dir`; `scale` is that of the run.
 ///
 /// # Errors
 /// [`Error::File`] where the disk does not take it, [`Error::Model`] where `dir` has a checkpoint.
-pub fn write(dir: &Path, seed: u64) -> Result<(), Error> {
-    let vocabulary = Vocabulary::learn(TOKENS, seed.wrapping_add(1 << 40))
+pub fn write(dir: &Path, seed: u64, scale: f64) -> Result<(), Error> {
+    let samples = ((SAMPLES as f64 * scale.min(1.0)) as usize).max(FEWEST);
+    let vocabulary = Vocabulary::learn(TOKENS, seed.wrapping_add(1 << 40), samples)
         .map_err(|error| Error::Vocabulary { reason: error.to_string() })?;
     write_random(&model(&vocabulary), dir, DType::F32, seed)?;
     let put = |name: &str, text: String| {

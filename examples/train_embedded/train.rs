@@ -26,6 +26,9 @@ type Model = Qwen3Vl<Autodiff<Inner>>;
 /// Weight decay of matrices.
 const WEIGHT_DECAY: f64 = 0.05;
 
+/// Samples of a stage at least.
+const FEWEST: usize = 64;
+
 /// Samples of an evaluation.
 const EVALUATED: usize = 512;
 
@@ -52,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     if !from.join("config.json").exists() {
         note!("the vocabulary and random weights: {}", from.display());
         fs::create_dir_all(&from).map_err(|source| Error::File { path: from.clone(), source })?;
-        start::write(&from, arguments.seed)?;
+        start::write(&from, arguments.seed, arguments.scale)?;
     }
     for (number, stage) in STAGES.iter().enumerate() {
         from = train(arguments, number, stage, &from)?;
@@ -74,7 +77,7 @@ fn train(arguments: &Arguments, number: usize, stage: &Stage, from: &Path) -> Re
         note!("{}: done before", stage.name);
         return Ok(result);
     }
-    let samples = ((stage.samples as f64 * arguments.scale).ceil() as usize).max(64);
+    let samples = ((stage.samples as f64 * arguments.scale).ceil() as usize).max(FEWEST);
     let options = TrainOptions {
         batch: BatchLimit::Tokens(stage.batch_tokens),
         warmup: 0.04,
@@ -98,8 +101,10 @@ fn train(arguments: &Arguments, number: usize, stage: &Stage, from: &Path) -> Re
         let scenes = Sound(Scenes { options, first, count });
         TrainingData::with_loader(scenes, encoder.clone(), LoaderOptions::default(), &mut |_| {})
     };
-    let (training, evaluation) =
-        (open(drawn, samples).map_err(RunError::from)?, open(evaluated, EVALUATED).map_err(RunError::from)?);
+    let (training, evaluation) = (
+        open(drawn, samples).map_err(RunError::from)?,
+        open(evaluated, EVALUATED.min(samples)).map_err(RunError::from)?,
+    );
 
     // A run that has a checkpoint goes on from it; one without begins anew.
     let before = RunFolder::open(&dir).ok().filter(|folder| folder.checkpoints().is_ok_and(|all| !all.is_empty()));

@@ -49,20 +49,17 @@ const SPECIAL: [(&str, bool); 26] = [
 const ENGLISH: [&str; 3] =
     [include_str!("../../README.md"), include_str!("../../docs/training.md"), include_str!("../scenes/README.md")];
 
-/// Samples whose texts are read.
-const SAMPLES: usize = 30_000;
-
 /// A tokenizer and the ids that a configuration names.
 pub struct Vocabulary {
     tokenizer: Tokenizer,
 }
 
 impl Vocabulary {
-    /// Learns `size` tokens beside the special ones, from samples of a stream of its own.
+    /// Learns `size` tokens beside the special ones, from so many samples.
     ///
     /// # Errors
     /// Those of `tokenizers`, for a `size` below 256.
-    pub fn learn(size: usize, seed: u64) -> tokenizers::Result<Self> {
+    pub fn learn(size: usize, seed: u64, samples: usize) -> tokenizers::Result<Self> {
         let bytes = tokenizers::pre_tokenizers::byte_level::ByteLevel::new(false, false, false);
         let split = Split::new(SplitPattern::Regex(WORDS.into()), SplitDelimiterBehavior::Isolated, false)?;
         let mut tokenizer = TokenizerBuilder::<BPE, _, _, _, _>::default()
@@ -78,7 +75,7 @@ impl Vocabulary {
             .show_progress(false)
             .initial_alphabet(tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet().into_iter().collect())
             .build();
-        let samples = Samples::new(seed, Options::default()).take(SAMPLES);
+        let samples = Samples::new(seed, Options::default()).take(samples);
         let texts = samples.flat_map(|sample| [sample.dialogue.question, sample.dialogue.answer]);
         // As often as it takes for words of the language to be learnt beside those of scenes.
         let english = ENGLISH.iter().flat_map(|text| text.lines()).map(str::to_owned);
