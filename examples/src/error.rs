@@ -13,6 +13,9 @@ pub enum Error {
     /// The model, its files or its inputs.
     #[error(transparent)]
     Model(#[from] qwen3_vl_burn::Error),
+    /// Drawn pictures.
+    #[error(transparent)]
+    Scenes(#[from] kiln_scenes::SceneError),
     /// A training run.
     #[error(transparent)]
     Run(#[from] RunError),
@@ -20,6 +23,12 @@ pub enum Error {
     #[error("{reason}")]
     Finetune {
         /// Which, and why.
+        reason: String,
+    },
+    /// The vocabulary of `train_embedded`.
+    #[error("the vocabulary: {reason}")]
+    Vocabulary {
+        /// What `tokenizers` says.
         reason: String,
     },
     /// `finetune --check` has found what cannot be trained on.

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod model;
 pub mod program;
 pub mod sampling;
+pub mod scenes;
 pub mod scratch;
 pub mod talk;
 mod threads;

@@ -61,7 +61,7 @@ pub use pair::Pair;
 pub use place::Place;
 pub use sample::{Sample, Samples};
 pub use scene::Scene;
-pub use score::{Score, ThingScore, score};
+pub use score::{Score, Tally, ThingScore, score};
 pub use shape::{Shape, Size};
 pub use sheet::{Panel, draw_sheet};
 pub use split::{Split, is_held_out, is_word_held_out};

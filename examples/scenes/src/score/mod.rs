@@ -4,6 +4,9 @@
 
 mod boxes;
 mod parse;
+mod tally;
+
+pub use tally::Tally;
 
 use serde::{Deserialize, Serialize};
 

@@ -33,3 +33,4 @@ pub use progress::{RunProgress, progress_bar};
 pub use save::Output;
 pub use state::{Best, RunState};
 pub use trainer::{RunSummary, Trainer};
+pub use weights::write_weights;

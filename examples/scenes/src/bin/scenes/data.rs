@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kiln_scenes::{Expected, Samples, SceneError, Score, score, write_file, write_png};
+use kiln_scenes::{Expected, Samples, SceneError, Score, Tally, score, write_file, write_png};
 use serde::Deserialize;
 
 use crate::DrawArgs;
@@ -70,7 +70,7 @@ struct Meta {
 pub fn score_answers(args: &ScoreArgs) -> Result<(), SceneError> {
     let lines: Vec<Line> = read_lines(&args.data)?;
     let answers: Vec<String> = read_lines(&args.answers)?;
-    let mut table: BTreeMap<&str, Row> = BTreeMap::new();
+    let mut table: BTreeMap<&str, Tally> = BTreeMap::new();
     // An answer that is missing is wrong.
     for (number, Line { meta }) in lines.iter().enumerate() {
         table
@@ -82,48 +82,6 @@ pub fn score_answers(args: &ScoreArgs) -> Result<(), SceneError> {
         println!("{task:<10} {row}");
     }
     Ok(())
-}
-
-/// Sums over the answers to one task.
-#[derive(Default)]
-struct Row {
-    answers: usize,
-    right: usize,
-    things: usize,
-    placed: usize,
-    invented: usize,
-    ious: Vec<f32>,
-}
-
-impl Row {
-    fn add(&mut self, score: &Score) {
-        self.answers += 1;
-        self.right += usize::from(score.right);
-        self.things += score.things.len();
-        self.placed += score.things.iter().filter(|thing| thing.placed).count();
-        self.invented += score.invented;
-        self.ious.extend(score.things.iter().filter_map(|thing| thing.iou));
-    }
-}
-
-impl std::fmt::Display for Row {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let percent = |part: usize, all: usize| 100.0 * part as f64 / all as f64;
-        write!(f, "{:>6} of {:>6} right {:>5.1}%", self.right, self.answers, percent(self.right, self.answers))?;
-        if self.things > 0 {
-            write!(
-                f,
-                "; {} things, {:.1}% right, {} invented",
-                self.things,
-                percent(self.placed, self.things),
-                self.invented
-            )?;
-        }
-        if !self.ious.is_empty() {
-            write!(f, "; mean IoU {:.3}", self.ious.iter().sum::<f32>() / self.ious.len() as f32)?;
-        }
-        Ok(())
-    }
 }
 
 fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, SceneError> {
