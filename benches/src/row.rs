@@ -97,6 +97,9 @@ pub struct Setting {
 /// Columns of Kiln's forms, and what they are called in ratios.
 const FORMS: [(&str, &str); 2] = [(KILN_PACKED, "packed"), (KILN, "unpacked")];
 
+/// Samples of Kiln's from which on a second state has a line of its own.
+const LEAST_SAMPLES: usize = 3;
+
 impl Row {
     /// Sums up what the engines gave for `case`.
     pub fn new(case: &Case, setting: Setting, outcomes: Vec<Outcome>, missing: Vec<(String, Failure)>) -> Self {
@@ -134,10 +137,11 @@ impl Row {
         }
     }
 
-    /// One row for each state in which Kiln was measured, the first state first. What lies between two states is left
-    /// out where there is something else.
+    /// One row for each state in which Kiln was measured, the first state first. What lies between two states, and
+    /// states of one or two samples, are left out where there is something else.
     pub fn by_state(&self) -> impl Iterator<Item = Self> {
-        let others = self.states.iter().filter(|figures| figures.kiln.is_some() && figures.state != State::Mixed);
+        let counts = |figures: &&Figures| figures.rounds >= LEAST_SAMPLES && figures.state != State::Mixed;
+        let others = self.states.iter().filter(counts);
         std::iter::once(&self.figures).chain(others).map(|figures| Self {
             figures: figures.clone(),
             states: Vec::new(),
@@ -269,13 +273,19 @@ mod tests {
         assert_eq!(row_within(Some(vec![(0, 10.0), (1, 8.0), (2, 8.0)])).figures.percent, Some(80.0));
     }
 
-    /// Three rounds alone, two shared, one between them; torch was alone when Kiln was not, and the other way round.
+    /// Four rounds alone, three shared, one between them and one partly; torch was alone when Kiln was not, and the
+    /// other way round.
     fn row_of_states() -> Row {
-        use State::{Alone, Mixed, Shared};
-        let ours = [(1.0, Alone), (4.0, Shared), (1.0, Alone), (2.0, Alone), (4.0, Shared), (3.0, Mixed)];
-        let torch = [(2.0, Alone), (2.0, Alone), (4.0, Alone), (12.0, Shared), (6.0, Shared), (2.0, Alone)];
+        use State::{Alone, Mixed, Partly, Shared};
+        let ours = [1.0, 4.0, 1.0, 2.0, 4.0, 3.0, 4.0, 1.0, 9.0];
+        let ours_in = [Alone, Shared, Alone, Alone, Shared, Mixed, Shared, Alone, Partly];
+        let torch = [2.0, 2.0, 4.0, 12.0, 6.0, 2.0, 2.0];
+        let torch_in = [Alone, Alone, Alone, Shared, Shared, Alone, Alone];
+        let ours: Vec<_> = ours.into_iter().zip(ours_in).collect();
+        let torch: Vec<_> = torch.into_iter().zip(torch_in).collect();
         let limits = [(Alone, limit_of(4.0, Some(vec![(0, 4.0), (3, 1.0)]))), (Shared, limit_of(2.0, None))];
-        let limits = setting(&[limits[0].clone(), limits[1].clone(), (Mixed, limit_of(4.0, None))]);
+        let [alone, shared] = limits;
+        let limits = setting(&[alone, shared, (Mixed, limit_of(4.0, None)), (Partly, limit_of(3.0, None))]);
         Row::new(&CASE, limits, vec![outcome_in(KILN, &ours), outcome_in("torch", &torch)], Vec::new())
     }
 
@@ -285,13 +295,13 @@ mod tests {
         let rows: Vec<Row> = row.by_state().collect();
         assert_eq!(rows.iter().map(|row| row.figures.state).collect::<Vec<_>>(), [State::Alone, State::Shared]);
         let [alone, shared] = [&rows[0].figures, &rows[1].figures];
-        assert_eq!((alone.kiln, alone.peers["torch"], alone.limit, alone.rounds), (Some(2.0), 1.0, 4.0, 3));
-        // Two rounds of both are too few of the three and four: medians of 1 and 2 s. Rounds 0 and 3: 50 and 100 %.
+        assert_eq!((alone.kiln, alone.peers["torch"], alone.limit, alone.rounds), (Some(2.0), 1.0, 4.0, 4));
+        // Two rounds of both are too few of the four and five: medians of 1 and 2 s. Rounds 0 and 3: 50 and 100 %.
         assert_eq!((alone.ratio, alone.percent), (Some(2.0), Some(75.0)));
         assert_eq!((shared.kiln, shared.peers["torch"], shared.limit), (Some(0.5), 2.0 / 9.0, 2.0));
         assert_eq!((shared.ratio, shared.percent), (Some(9.0 / 4.0), Some(25.0)));
-        assert_eq!((row.count_samples(State::Alone), row.count_samples(State::Mixed)), ([3, 6], [1, 6]));
-        assert_eq!(row.states.len(), 2, "what is between is kept, too");
+        assert_eq!((row.count_samples(State::Alone), row.count_samples(State::Mixed)), ([4, 9], [1, 9]));
+        assert_eq!(row.states.len(), 3, "what is between, and of one sample, is kept, too");
     }
 
     #[test]
@@ -299,7 +309,7 @@ mod tests {
         let row = row_of_states();
         let json = serde_json::to_value(&row).expect("plain data");
         assert_eq!((json["state"].as_str(), json["states"][0]["state"].as_str()), (Some("alone"), Some("shared")));
-        assert_eq!(json["samples"]["torch"]["alone"], 4);
+        assert_eq!(json["samples"]["torch"]["alone"], 5);
         assert_eq!(serde_json::from_value::<Row>(json).expect("what was written is read"), row);
     }
 

@@ -148,7 +148,7 @@ mod tests {
         let unknown = |root: &Path| Cores::read(root, 8) == Cores { cpus: Vec::new(), count: 8 };
         assert!(unknown(Path::new("/nonexistent")));
         assert!(unknown(tree("0-7", "other", &I5).path()));
-        assert!(unknown(tree("0-7", "core_cpus_list", &I5[..7]).path()), "a CPU without a folder");
+        assert!(unknown(tree("0-8", "core_cpus_list", &I5).path()), "a CPU without a folder");
         assert!(unknown(tree("0-7", "core_cpus_list", &["9"; 8]).path()), "a list without its CPU");
         for list in ["", "x", "3-1", "0-99999999999", "-1", "0-7,"] {
             assert!(unknown(tree(list, "core_cpus_list", &I5).path()), "{list}");

@@ -83,6 +83,7 @@ mod tests {
                 decode_tok_s: 2.0 * speed,
                 first_token_s: 1.0,
                 peak_bytes: None,
+                alone: [None; 4],
             },
         };
         let svg = render(&[result("all", 10.0), result("without tiling", 5.0)], "title");
