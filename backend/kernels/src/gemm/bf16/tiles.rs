@@ -13,8 +13,9 @@
 //! ```
 //!
 //! A product takes 16 cycles and a tile from L2 about 24, a line in one and a half: what L2 gives is the limit. Five
-//! loads from L2 serve six products here and four serve four of 32 x 32, 53 and 64 bytes a cycle. (384 x 2048 x 2048,
-//! one thread, 2 MiB of L2: 55.6 and 52.7 % of the register peak; without packing, C, and B from beyond L2 60 to 65 %.)
+//! loads from L2 serve six products here and four serve four of 32 x 32, 53 and 64 bytes a cycle. (A prototype of
+//! these loops on huge pages, 384 x 2048 x 2048, one thread, Xeon with 2 MiB of L2: 55.6 and 52.7 % of the register
+//! peak; 32 x 32 without packing, C, and B from beyond L2 65 %.)
 //!
 //! So the depth is one block where it can be (isa.rs), no sum is written twice, and A, packed, stays in L2 while panels
 //! of B pass by. What no load needs again passes by L1 (`tileloaddt1`). Where the depth takes several blocks, sums wait
