@@ -65,6 +65,26 @@ fn sizes_around_every_edge() {
     }
 }
 
+/// Every height of a tile of AMX and what follows from it, with one block of the depth and with several.
+#[test]
+fn tiles_of_every_height() {
+    for launch in launches() {
+        for m in [32, 48, 49, 63, 64, 65, 80, 95, 96, 97, 112, 130] {
+            for (n, k) in [(32, 64), (45, 70), (100, 33)] {
+                for blocking in [Blocking { mc: 96, kc: 16, nc: 64 }, Blocking { mc: 128, kc: 64, nc: 64 }] {
+                    let plan = Plan { blocking, variant: Some(Variant::Blocked), ..launch.into() };
+                    for out in [Dtype::F32, Dtype::Bf16] {
+                        for (bias, accumulate) in [(false, false), (true, false), (false, true)] {
+                            Case { out, bias, accumulate, ..halves(m, n, k) }.check_packed(&plan);
+                        }
+                    }
+                    halves(m, n, k).check(&plan);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn few_rows() {
     for launch in launches() {

@@ -8,10 +8,11 @@
 //! B panel   [k / 2][16][2]     one line is a register for vdpbf16ps; 16 lines (32 steps) are a tile for tdpbf16ps
 //! A, dots   [k / 2][14][2]     14 rows beside each other: pairs are broadcast
 //! A, tiles  [k / 32][16][32]   tiles of 16 rows
-//! C         14 x 32 f32 in 28 registers, or 32 x 32 in four tiles
+//! C         14 x 32 f32 in 28 registers, or 48 x 32 in six tiles
 //! ```
 //!
-//! The loops around the register tile are those of f32 (see [`super`]), with blocks of as many bytes.
+//! The loops around the register tile are those of f32 (see [`super`]), with blocks of as many bytes. Tiles of AMX keep
+//! sums between blocks of the depth in an order of their own, and finish a tile while they multiply the next one.
 //!
 //! # Error
 //!

@@ -13,8 +13,9 @@
 //! ```
 //!
 //! A product takes 16 cycles and a tile from L2 about 24, a line in one and a half: what L2 gives is the limit. Five
-//! loads from L2 serve six products here and four serve four of 32 x 32, 53 and 64 bytes a cycle. (384 x 2048 x 2048,
-//! one thread, 2 MiB of L2: 55.6 and 52.7 % of the register peak; without packing, C, and B from beyond L2 60 to 65 %.)
+//! loads from L2 serve six products here and four serve four of 32 x 32, 53 and 64 bytes a cycle. (A prototype of
+//! these loops on huge pages, 384 x 2048 x 2048, one thread, Xeon with 2 MiB of L2: 55.6 and 52.7 % of the register
+//! peak; 32 x 32 without packing, C, and B from beyond L2 65 %.)
 //!
 //! So the depth is one block where it can be (isa.rs), no sum is written twice, and A, packed, stays in L2 while panels
 //! of B pass by. What no load needs again passes by L1 (`tileloaddt1`). Where the depth takes several blocks, sums wait
@@ -25,6 +26,7 @@
 
 use crate::gemm::bf16::block::{Bf16Block, Bf16PrefetchHint};
 use crate::gemm::macro_kernel::store::{Finish, Store};
+use crate::gemm::raw::RawFloatsMut;
 use crate::gemm::region::{Region, TilePlace};
 use crate::simd::{Amx, Avx512Bf16, Bf16Kernel, Isa, PANEL, TILE_BYTES, Tiles};
 use core::mem::MaybeUninit;
@@ -132,6 +134,8 @@ struct Unfinished<'a> {
     region: Region,
     /// The first row of it in the buffer.
     next: usize,
+    /// Where its rows begin, and the row stride, if 32 sums are stored alone, as f32 or bf16.
+    direct: Option<(RawFloatsMut, isize)>,
 }
 
 impl<'a> Unfinished<'a> {
@@ -139,7 +143,15 @@ impl<'a> Unfinished<'a> {
     #[inline(always)]
     fn new(isa: Avx512Bf16, store: &'a Store) -> Self {
         let buffers = [const { Buffer([MaybeUninit::uninit(); _]) }; 2];
-        Self { isa, store, buffers, current: 0, region: Region { row: 0, col: 0, rows: 0, cols: 0 }, next: 0 }
+        Self {
+            isa,
+            store,
+            buffers,
+            current: 0,
+            region: Region { row: 0, col: 0, rows: 0, cols: 0 },
+            next: 0,
+            direct: None,
+        }
     }
 
     /// Room for the results of the next tile.
@@ -156,6 +168,31 @@ impl<'a> Unfinished<'a> {
     unsafe fn replace(&mut self, region: Region) {
         debug_assert!(self.region.rows == 0);
         (self.current, self.region, self.next) = (1 - self.current, region, 0);
+        self.direct = match self.store.sums_alone(region.row, region.col) {
+            Some((RawFloatsMut::F16(_), _)) => None,
+            direct => direct.filter(|_| region.cols == COLS),
+        };
+    }
+
+    /// Stores 32 sums as they are, or rounded: two registers become one of bf16.
+    ///
+    /// # Safety
+    /// They are readable at `from`, and as many elements writable at `out`, which is no f16.
+    #[inline(always)]
+    unsafe fn store_sums(&self, from: *const f32, out: RawFloatsMut) {
+        let base = self.isa.base();
+        // SAFETY: the `# Safety` clause of `Unfinished::store_sums`.
+        unsafe {
+            let sums = [base.load(from), base.load(from.add(PANEL))];
+            match out {
+                RawFloatsMut::Bf16(out) => base.store(out.cast(), self.isa.round_neighbours(sums)),
+                RawFloatsMut::F32(out) => {
+                    base.store(out, sums[0]);
+                    base.store(out.add(PANEL), sums[1]);
+                }
+                RawFloatsMut::F16(_) => {}
+            }
+        }
     }
 
     /// Finishes `rows` more rows, or as many as there are.
@@ -166,9 +203,21 @@ impl<'a> Unfinished<'a> {
             return;
         }
         let tile = self.buffers[self.current].0.as_ptr().cast::<f32>().wrapping_add(self.next * COLS);
-        let place = TilePlace::whole(Region { rows, ..self.region });
-        // SAFETY: by the `# Safety` clause of `Unfinished::replace`.
-        self.isa.base().run(unsafe { Finish::new(self.store, tile, COLS, place) });
+        match self.direct {
+            Some((out, stride)) => {
+                for row in 0..rows {
+                    let (from, by) = (tile.wrapping_add(row * COLS), (self.next + row) as isize * stride);
+                    // SAFETY: by the `# Safety` clause of `Unfinished::replace`, 32 sums of a row, and as many elements
+                    // of the output (`direct`).
+                    unsafe { self.store_sums(from, out.offset(by)) };
+                }
+            }
+            None => {
+                let place = TilePlace::whole(Region { rows, ..self.region });
+                // SAFETY: by the `# Safety` clause of `Unfinished::replace`.
+                self.isa.base().run(unsafe { Finish::new(self.store, tile, COLS, place) });
+            }
+        }
         self.next += rows;
         self.region.row += rows;
         self.region.rows -= rows;

@@ -115,6 +115,14 @@ impl Store {
         idle.then_some((partial, self.partial_stride))
     }
 
+    /// Where results go that are sums and nothing more: the address of element `(row, col)` and the row stride.
+    #[inline(always)]
+    pub(in crate::gemm) fn sums_alone(&self, row: usize, col: usize) -> Option<(RawFloatsMut, isize)> {
+        let idle = self.bias.is_none() && self.activation.is_none() && self.residual.is_none();
+        let by = row as isize * self.out_stride + col as isize;
+        (idle && !self.accumulate && !self.gated).then(|| (self.out.offset(by), self.out_stride))
+    }
+
     /// Adds a tile to what `place` says was summed before, and stores the sum or, in the last block of the depth, the
     /// result.
     ///
