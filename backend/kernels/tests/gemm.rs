@@ -4,8 +4,8 @@ mod oracle;
 
 use half::{bf16, f16};
 use kiln_kernels::gemm::{
-    Batch, Blocking, Epilogue, GemmError, Matrix, Offsets, OutMatrix, PackedMatrix, Plan, Residual, UnpackedRows,
-    Variant, gemm, gemm_batched,
+    Batch, Blocking, Epilogue, GemmError, Matrix, Offsets, OutMatrix, PackedMatrix, Plan, Residual, Split,
+    UnpackedRows, Variant, gemm, gemm_batched,
 };
 use kiln_kernels::math::Activation;
 use kiln_kernels::simd::Tier;
@@ -235,6 +235,24 @@ fn large_products_split_over_threads() {
                 let case = Case { b_transposed, ..Case::new(m, n, k) };
                 case.check(&launch.into());
                 case.check_packed(&launch.into());
+            }
+        }
+    }
+}
+
+/// Blocks of rows that threads pack for themselves or find packed, in several turns of the depth and bands of columns.
+#[test]
+fn packed_weights_in_many_parts() {
+    for tier in Tier::available() {
+        for (threads, parts) in [(2, 2), (2, 24), (5, 7), (3, 400)] {
+            let launch = Launch { threads, ..Launch::single(tier) };
+            let blocking = Blocking { mc: 28, kc: 36, nc: 64 };
+            let split = Some(Split { threads, parts });
+            let plan = Plan { blocking, variant: Some(Variant::Blocked), split, ..launch.into() };
+            for b in [Dtype::F32, Dtype::Bf16, Dtype::F16] {
+                for (m, n, k) in [(150, 170, 100), (20, 300, 64), (300, 20, 90), (33, 65, 0)] {
+                    Case { b, b_transposed: true, ..Case::new(m, n, k) }.check_packed(&plan);
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Counts the forms that a choice had in a file: a file of another form is another machine's.
-const FORM: u32 = 2;
+const FORM: u32 = 3;
 
 /// Version, form, CPU, caches and tiers: what plans depend on.
 pub(super) fn describe() -> String {

@@ -170,7 +170,7 @@ mod tests {
                 for parts in [1, 2, 3, 7, 16, 1000] {
                     let grid = Grid::of_blocks([m, n], tile, Blocking { mc, kc: 8, nc }, parts);
                     assert!(grid.len() >= parts.min(m.div_ceil(6) * n.div_ceil(16)) / 2, "{parts}: {grid:?}");
-                    assert!(grid.part[0] <= mc && grid.part[0] % 6 == 0, "{grid:?}");
+                    assert!(grid.part[0] <= mc && grid.part[0].is_multiple_of(6), "{grid:?}");
                     check(grid, [m, n]);
                 }
             }

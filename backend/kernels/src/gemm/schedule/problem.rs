@@ -81,8 +81,14 @@ impl Problem<'_> {
         let layout = self.bf16.map_or(LeftLayout::Floats { mr: tile.mr }, LeftLayout::Bf16);
         let packing = LeftPacking { layout, kc: blocking(n).kc };
         let grouped = parts > 1 || self.products.len() > 1;
-        let shares =
-            self.variant == Variant::Blocked && grouped && offsets.len() == 1 && pays([m, k], packing, threads);
+        // Where each thread has blocks of rows of its own it packs them itself, into its own L2, and nobody waits.
+        let owns =
+            in_place && self.products.len() == 1 && self.measure.is_none() && m.div_ceil(blocking(n).mc) >= threads;
+        let shares = self.variant == Variant::Blocked
+            && grouped
+            && offsets.len() == 1
+            && !owns
+            && pays([m, k], packing, threads);
         let grid = |product: &RawProduct| {
             let factors = product.b.factors();
             let parts = (parts * product.n * factors).div_ceil(n);

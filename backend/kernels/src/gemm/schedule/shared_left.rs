@@ -6,7 +6,8 @@
 //! waits inside of one. A norm of the rows is measured and applied in the first phase, while a panel of them is in the
 //! cache.
 //!
-//! An A beyond the caches is packed by each thread instead, a block of rows before the first part that it takes of them.
+//! Where there are blocks of rows for every thread, or A is beyond the caches, each thread packs for itself instead, a
+//! block before the first part that it takes of it: the block is in its own L2 cache then.
 
 use crate::Caches;
 use crate::Launch;
@@ -116,7 +117,7 @@ pub(in crate::gemm) unsafe fn with_packed_left<R>(
 }
 
 /// Rows of A that one thread packed for itself, over the whole depth: those of a block, for all parts that it takes of
-/// it. For an A of which several threads would not find in their caches what others packed.
+/// it.
 #[derive(Debug)]
 pub(in crate::gemm) struct OwnLeft {
     scratch: Option<PooledScratch>,
