@@ -5,7 +5,6 @@
 
 mod amx;
 mod attention_case;
-#[allow(dead_code)]
 mod reference;
 
 use attention_case::{Case, Features, SMALL, Shape, view};
