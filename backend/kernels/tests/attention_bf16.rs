@@ -5,7 +5,6 @@
 
 mod amx;
 mod attention_case;
-#[allow(dead_code)]
 mod reference;
 
 use attention_case::{Case, Features, SMALL, Shape, view};
@@ -55,7 +54,11 @@ fn every_head_size() {
         for d in [2, 15, 16, 30, 32, 34, 64, 72, 80, 96, 128, 160] {
             for dv in [d, 1, 17, 33, 48, 72] {
                 let shape = Shape { batch: 1, dv, ..Shape::new([2, 2], [19, 75], d) };
-                check(launch, shape, &Features { tiles: SMALL, causal: dv % 2 == 0, gap: d % 3, ..Features::default() });
+                check(
+                    launch,
+                    shape,
+                    &Features { tiles: SMALL, causal: dv % 2 == 0, gap: d % 3, ..Features::default() },
+                );
             }
         }
     }
@@ -224,11 +227,15 @@ fn keys_are_split_and_merged() {
         let before = count(Probe::KeySplits);
         let shape = Shape { batch: 1, ..Shape::new([1, 1], [20, 6001], 64) };
         check(launch, shape, &Features::default());
-        check(launch, Shape { queries: 1501, keys: 1501, d: 16, dv: 24, ..shape }, &Features {
-            segments: Some(vec![700, 1501]),
-            tiles: Some(Tiles { rows: 1000, keys: 64 }),
-            ..Features::default()
-        });
+        check(
+            launch,
+            Shape { queries: 1501, keys: 1501, d: 16, dv: 24, ..shape },
+            &Features {
+                segments: Some(vec![700, 1501]),
+                tiles: Some(Tiles { rows: 1000, keys: 64 }),
+                ..Features::default()
+            },
+        );
         assert!(count(Probe::KeySplits) > before, "{launch:?}");
         assert!(last(Probe::KeySplits) > 1);
     }
@@ -239,7 +246,8 @@ fn keys_are_split_and_merged() {
 fn results_of_any_type() {
     let _turn = alone();
     let [kv_heads, group, n, d] = [2, 2, 150, 64];
-    let case = Case::<bf16>::new(Shape { batch: 1, ..Shape::new([kv_heads, group], [n, n], d) }, Features::default(), 3);
+    let case =
+        Case::<bf16>::new(Shape { batch: 1, ..Shape::new([kv_heads, group], [n, n], d) }, Features::default(), 3);
     let q: Vec<bf16> = case.q.iter().map(|&x| bf16::from_f32(x)).collect();
     let heads = kv_heads * group;
     let case = Case::<bf16> { q: q.iter().map(|x| x.to_f32()).collect(), ..case };

@@ -21,7 +21,8 @@
 //!   (decode_products.rs).
 //! - Fewer units than threads (a long cache, few heads), or a number that leaves threads waiting: the keys are split
 //!   too, and the partial `m, l, O` merged at the end.
-//! - Queries, keys and values in bf16, on a tier that multiplies pairs of it: both products do, see below.
+//! - Queries, keys and values in bf16: both products by tiles of AMX where the tier has it (amx/), by `vdpbf16ps` where
+//!   that is faster than f32 arithmetic, else widened.
 //!
 //! Causal order and packed segments are both an interval of keys for each query: tiles outside are never touched.
 //!
@@ -33,12 +34,13 @@
 //! # Error
 //!
 //! In f32 a score is off by about `√d · 2⁻²⁴` of its products' size, which the exponential makes relative; weights are
-//! within 2 ulp, and those below `2⁻¹²⁷` of the largest may count nothing. A score beyond 2.3e38 (its power of 2 is no
+//! within 2 ulp, and those below `2⁻¹⁰⁰` of the largest may count nothing. A score beyond 2.3e38 (its power of 2 is no
 //! f32) is +∞.
 //!
 //! Where pairs of bf16 are multiplied the products of the first are exact and summed in f32 as above. The weights of
 //! the second are rounded to bf16, their sum is not: an element of the result is off by at most `2⁻⁸ · Σ w·|v|` more,
-//! half a unit in the last place of a bf16 result of that size. Subnormal elements count as zero.
+//! half a unit in the last place of a bf16 result of that size. Subnormal elements count as zero. By tiles weights are
+//! within 2.7e-6 before they are rounded, and so is their sum.
 
 #[cfg(target_arch = "x86_64")]
 mod amx;

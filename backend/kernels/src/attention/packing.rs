@@ -52,22 +52,24 @@ pub(super) unsafe fn pack_queries<A: Arithmetic>(
     let words = problem.d / A::DEPTH;
     let factor = isa.splat(problem.q_factor());
     for column in (0..width).step_by(lanes) {
+        let mut starts = [0; 16];
+        let live = lanes.min(span.rows().saturating_sub(first + column));
+        for (i, start) in starts[..live].iter_mut().enumerate() {
+            let (h, query) = span.row(first + column + i);
+            *start = span.batch * batch + h * head + query * position;
+        }
         for at in (0..words).step_by(lanes) {
             let n = lanes.min(words - at);
             let mut square = [isa.splat(0.0); 16];
-            for (i, to) in square[..lanes].iter_mut().enumerate() {
-                let row = first + column + i;
-                if row < span.rows() {
-                    let (h, query) = span.row(row);
-                    let from = span.batch * batch + h * head + query * position + at * A::DEPTH;
-                    *to = match q {
-                        AnySource::Bf16(q) if A::DEPTH == 2 => {
-                            // SAFETY: `part` checks the pairs; any pattern of 32 bits is a float.
-                            unsafe { load(isa, q.part(&(from..from + 2 * n)).cast::<f32>(), n) }
-                        }
-                        q => isa.mul(q.load(isa, from, n), factor),
-                    };
-                }
+            for (to, &start) in square.iter_mut().zip(&starts[..live]) {
+                let from = start + at * A::DEPTH;
+                *to = match q {
+                    AnySource::Bf16(q) if A::DEPTH == 2 => {
+                        // SAFETY: `part` checks the pairs; any pattern of 32 bits is a float.
+                        unsafe { load(isa, q.part(&(from..from + 2 * n)).cast::<f32>(), n) }
+                    }
+                    q => isa.mul(q.load(isa, from, n), factor),
+                };
             }
             isa.transpose(&mut square);
             for (i, &words) in square[..n].iter().enumerate() {

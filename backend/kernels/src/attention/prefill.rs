@@ -2,8 +2,6 @@
 
 #[cfg(target_arch = "x86_64")]
 use super::arithmetic::Bf16Pairs;
-#[cfg(target_arch = "x86_64")]
-use super::{amx, multiplies_pairs};
 use super::arithmetic::{Arithmetic, F32Words};
 use super::packing::{PanelQueries, pack_queries, pack_values, widen_keys};
 use super::panel::{Left, Panel, Right, left_columns, multiply, panel_rows};
@@ -12,6 +10,8 @@ use super::prefill_buffers::PrefillBuffers;
 use super::schedule::Schedule;
 use super::tiles::MAX_ROWS;
 use super::unit::Unit;
+#[cfg(target_arch = "x86_64")]
+use super::{amx, multiplies_pairs};
 use crate::Storage;
 use crate::rows::AnySource;
 #[cfg(target_arch = "x86_64")]

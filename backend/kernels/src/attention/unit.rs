@@ -105,11 +105,12 @@ impl<S: Storage> Unit<'_, S> {
         let dv = self.problem.dv;
         let live = width.min(self.span.rows() - first);
         let columns = pad_columns(dv);
-        let mut by = [0.0f32; MAX_PANEL_ROWS];
+        let (mut by, mut starts) = ([0.0f32; MAX_PANEL_ROWS], [0; MAX_PANEL_ROWS]);
         // SAFETY: `sums` are those of the panel of `width` rows at `first` (`# Safety` of `Unit::write_panel`); the
         // result's elements are checked, and no other unit has these rows.
         unsafe {
-            for (row, by) in by[..live].iter_mut().enumerate() {
+            for (row, (by, start)) in by[..live].iter_mut().zip(&mut starts).enumerate() {
+                *start = self.start(first + row);
                 let (max, sum) = (*sums.max.add(row), *sums.sum.add(row));
                 *by = match self.partial {
                     Some(block) => block.set(first + row, max, sum),
@@ -129,7 +130,7 @@ impl<S: Storage> Unit<'_, S> {
                             Some(block) => isa.store(block.running(columns).out.add(index * columns + at), row),
                             None => {
                                 let y = isa.mul(row, isa.splat(by[column + i]));
-                                self.out.store(isa, self.start(index) + at, y, I::LANES.min(dv - at));
+                                self.out.store(isa, starts[column + i] + at, y, I::LANES.min(dv - at));
                             }
                         }
                     }

@@ -124,7 +124,8 @@ impl Avx512Bf16 {
         // SAFETY: a value exists only on a CPU with the features.
         unsafe {
             let (even, odd) = (_mm512_castps_si512(even), _mm512_castps_si512(odd));
-            [_mm512_unpacklo_epi16(even, odd), _mm512_unpackhi_epi16(even, odd)].map(|x| _mm512_castsi512_ps(x))
+            let (low, high) = (_mm512_unpacklo_epi16(even, odd), _mm512_unpackhi_epi16(even, odd));
+            [_mm512_castsi512_ps(low), _mm512_castsi512_ps(high)]
         }
     }
 

@@ -49,6 +49,7 @@ impl KeyTiles {
         for key in in_place..n.next_multiple_of(KEYS) {
             for step in 0..steps {
                 let words = if key < n { STEP.min(d - step * STEP) } else { 0 };
+                isa.base().prefetch(data.wrapping_add((key + KEYS) * stride + step * STEP).cast());
                 let to = out.wrapping_add(((key / 16) * steps + step) * TILE_BYTES + key % 16 * 64);
                 // SAFETY: key and words of `rows`, or none; the key's row of a tile of `out` (`# Safety` of
                 // `KeyTiles::prepare`).

@@ -60,13 +60,13 @@ const STRIDE: usize = ROWS * 4;
 pub(super) fn run(unit: Unit<'_, bf16>, keys: usize) {
     let amx = Amx::detect().expect("the schedule asked for it");
     probe::report(Probe::AttentionTiles);
-    amx.base().run(TileUnit { amx, unit, size: keys });
+    amx.with_tiles(|tiles| amx.base().run(TileUnit { tiles, unit: &unit, size: keys }));
 }
 
 /// A unit, in runs of `size` keys.
 struct TileUnit<'a> {
-    amx: Amx,
-    unit: Unit<'a, bf16>,
+    tiles: &'a Tiles,
+    unit: &'a Unit<'a, bf16>,
     size: usize,
 }
 
@@ -75,14 +75,7 @@ impl Bf16Kernel for TileUnit<'_> {
 
     #[inline(always)]
     fn call(self, isa: Avx512Bf16) {
-        self.amx.with_tiles(|tiles| self.run(isa, tiles));
-    }
-}
-
-impl TileUnit<'_> {
-    #[inline(always)]
-    fn run(&self, isa: Avx512Bf16, tiles: &Tiles) {
-        let unit = &self.unit;
+        let Self { tiles, unit, .. } = self;
         let problem = unit.problem;
         let rows = unit.span.rows();
         let mut visible = [(0, 0); AMX_MAX_ROWS];
@@ -127,7 +120,16 @@ impl TileUnit<'_> {
                 if panel.any.is_empty() || panel.any.end <= at {
                     continue;
                 }
-                let run = PanelRun { isa, tiles, unit, panel: &panel, keys: &key_tiles, values_stride, buffers: &buffers, visible };
+                let run = PanelRun {
+                    isa,
+                    tiles,
+                    unit,
+                    panel: &panel,
+                    keys: &key_tiles,
+                    values_stride,
+                    buffers: &buffers,
+                    visible,
+                };
                 // SAFETY: the buffers were laid out for these rows, K and V of the run's keys are ready.
                 unsafe {
                     run.take(state, at..until);

@@ -156,7 +156,11 @@ impl PanelRun<'_> {
         let all = &self.panel.all;
         // SAFETY: a tile of scores (`# Safety` of `PanelRun::finish`).
         unsafe {
-            if !problem.is_plain() || all.start > key || all.end < key + KEYS {
+            if problem.is_plain() {
+                if all.start > key || all.end < key + KEYS {
+                    self.hide(key, scores);
+                }
+            } else {
                 let live = KEYS.min(problem.keys - key);
                 let first = self.panel.first;
                 let tile = PanelScores { data: scores, stride: ROWS, first, keys: key..key + live };
@@ -169,6 +173,33 @@ impl PanelRun<'_> {
             }
             if state.scaled_first {
                 self.scale(scores);
+            }
+        }
+    }
+
+    /// Hides what causal order and segments hide.
+    ///
+    /// # Safety
+    /// `scores` is a tile of the panel.
+    #[inline(always)]
+    unsafe fn hide(&self, key: usize, scores: *mut f32) {
+        let base = self.isa.base();
+        // A row that does not exist sees all.
+        let (mut begins, mut ends) = ([0.0f32; ROWS], [KEYS as f32; ROWS]);
+        for (row, &(begin, end)) in self.visible[self.panel.first..].iter().take(ROWS).enumerate() {
+            begins[row] = begin.saturating_sub(key).min(KEYS) as f32;
+            ends[row] = end.saturating_sub(key).min(KEYS) as f32;
+        }
+        let hidden = base.splat(f32::NEG_INFINITY);
+        for g in [0, 16] {
+            // SAFETY: arrays of 32 floats, and a tile of scores (`# Safety` of `PanelRun::hide`).
+            unsafe {
+                let (begins, ends) = (base.load(begins.as_ptr().add(g)), base.load(ends.as_ptr().add(g)));
+                for key in 0..KEYS {
+                    let (at, key) = (scores.add(key * ROWS + g), base.splat(key as f32));
+                    let score = base.select(base.lt(key, ends), base.load(at), hidden);
+                    base.store(at, base.select(base.lt(key, begins), hidden, score));
+                }
             }
         }
     }
@@ -229,9 +260,14 @@ impl PanelRun<'_> {
         let base = self.isa.base();
         let problem = self.unit.problem;
         let factor = if state.scaled_first || problem.is_special() { 1.0 } else { problem.q_factor() };
-        // A row that has seen nothing but -∞ subtracts a finite number, and its weights are 0.
-        // SAFETY: the panel's maxima (`# Safety` of `PanelRun::weights`).
-        let shift = [0, 16].map(|at| unsafe { base.max(base.splat(f32::MIN), base.load(sums.max.add(at))) });
-        Weights { factor: base.splat(factor), shift, sums: [base.splat(0.0); 2] }
+        let zero = base.splat(0.0);
+        let mut minus_shift = [zero; 2];
+        for (g, minus_shift) in minus_shift.iter_mut().enumerate() {
+            // A row that has seen nothing but -∞ subtracts a finite number, and its weights are 0.
+            // SAFETY: the panel's maxima (`# Safety` of `PanelRun::weights`).
+            let shift = unsafe { base.max(base.splat(f32::MIN), base.load(sums.max.add(g * 16))) };
+            *minus_shift = base.sub(zero, shift);
+        }
+        Weights { factor: base.splat(factor), minus_shift, sums: [zero; 2] }
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct WeightTile {
 impl<'a, const PER: usize> Scores<'a, PER> {
     /// # Safety
     /// Until it has run: 32 `keys` of `steps` steps and the panel's `queries` are readable, `to` is writable for a tile
-    /// of scores; `before` is as [`WeightTile`] asks.
+    /// of scores; `before` is as [`WeightTile`] asks, and there where `PER` > 0.
     #[inline(always)]
     pub(super) unsafe fn new(
         tiles: &'a Tiles,
@@ -48,17 +48,11 @@ impl<const PER: usize> Bf16Kernel for Scores<'_, PER> {
     #[inline(always)]
     fn call(self, isa: Avx512Bf16) -> [V; 2] {
         let Self { tiles, keys: KeyTile { data, stride, step, half }, queries, steps, to, before } = self;
-        let mut before = before;
-        let mut pair = 0;
-        let mut some_weights = |pairs: usize| {
-            if let Some(WeightTile { weights, from, to }) = before.as_mut().filter(|_| PER > 0) {
-                for _ in 0..pairs.min(PAIRS - pair) {
-                    // SAFETY: by the `# Safety` clause of `Scores::new`, a pair of the tile.
-                    unsafe { weights.pair(isa, *from, *to, pair) };
-                    pair += 1;
-                }
-            }
-        };
+        let zero = isa.base().splat(0.0);
+        let nothing = Weights { factor: zero, minus_shift: [zero; 2], sums: [zero; 2] };
+        let nothing = WeightTile { weights: nothing, from: core::ptr::null(), to: core::ptr::null_mut() };
+        // Without one `PER` is 0.
+        let (mut before, mut pair) = (before.unwrap_or(nothing), 0);
         tiles.zero::<0>();
         tiles.zero::<1>();
         tiles.zero::<2>();
@@ -70,20 +64,39 @@ impl<const PER: usize> Bf16Kernel for Scores<'_, PER> {
                 tiles.load::<6>(q, STRIDE);
                 tiles.load_streamed::<4>(k, stride);
                 tiles.dot::<0, 4, 6>();
-                some_weights(PER);
+                before.advance(isa, &mut pair, PER);
                 tiles.load::<7>(q.add(64), STRIDE);
                 tiles.dot::<1, 4, 7>();
-                some_weights(PER);
+                before.advance(isa, &mut pair, PER);
                 tiles.load_streamed::<5>(k.add(half), stride);
                 tiles.dot::<2, 5, 6>();
-                some_weights(PER);
+                before.advance(isa, &mut pair, PER);
                 tiles.dot::<3, 5, 7>();
-                some_weights(PER);
+                before.advance(isa, &mut pair, PER);
             }
-            some_weights(PAIRS);
+            if PER > 0 {
+                before.advance(isa, &mut pair, PAIRS);
+            }
             store_four(tiles, to);
         }
-        before.map_or([isa.base().splat(0.0); 2], |before| before.weights.sums)
+        before.weights.sums
+    }
+}
+
+impl WeightTile {
+    /// Up to `pairs` more of the weights, from `pair` on.
+    ///
+    /// # Safety
+    /// Scores and weights are as [`WeightTile`] asks, for `pairs` > 0.
+    #[inline(always)]
+    unsafe fn advance(&mut self, isa: Avx512Bf16, pair: &mut usize, pairs: usize) {
+        for _ in 0..pairs {
+            if *pair < PAIRS {
+                // SAFETY: a pair of the tile (`# Safety` of `WeightTile::advance`).
+                unsafe { self.weights.pair(isa, self.from, self.to, *pair) };
+                *pair += 1;
+            }
+        }
     }
 }
 

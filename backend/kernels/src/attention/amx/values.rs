@@ -26,13 +26,14 @@ pub(super) unsafe fn pack(isa: Avx512Bf16, values: TileRows<bf16>, out: *mut f32
             let words = COLUMNS.min(d - column);
             let (mut low, mut high) = ([zero; 16], [zero; 16]);
             for (pair, (low, high)) in low.iter_mut().zip(&mut high).enumerate() {
-                let row = |key: usize| {
-                    let words = if key < n { words } else { 0 };
-                    // SAFETY: words of a key of `values`, or none (`# Safety` of `pack`).
-                    unsafe { isa.load_words(data.wrapping_add(key * stride + column).cast(), words) }
-                };
                 let key = tile * KEYS + 2 * pair;
-                [*low, *high] = isa.interleave_words(row(key), row(key + 1));
+                let mut rows = [zero; 2];
+                for (key, row) in (key..n).zip(&mut rows) {
+                    base.prefetch(data.wrapping_add((key + KEYS) * stride + column).cast());
+                    // SAFETY: words of a key of `values` (`# Safety` of `pack`).
+                    *row = unsafe { isa.load_words(data.add(key * stride + column).cast(), words) };
+                }
+                [*low, *high] = isa.interleave_words(rows[0], rows[1]);
             }
             base.transpose(&mut low);
             base.transpose(&mut high);

@@ -19,7 +19,7 @@ const LIMIT: f32 = 65536.0;
 pub(super) struct Weights {
     /// Makes scores exponents of 2.
     pub(super) factor: V,
-    pub(super) shift: [V; 2],
+    pub(super) minus_shift: [V; 2],
     /// Sums of weights of this tile.
     pub(super) sums: [V; 2],
 }
@@ -33,24 +33,34 @@ impl Weights {
     #[inline(always)]
     pub(super) unsafe fn pair(&mut self, isa: Avx512Bf16, from: *const f32, to: *mut f32, pair: usize) {
         let base = isa.base();
-        let zero = base.splat(0.0);
         for g in 0..2 {
-            let weight = |key: usize| {
-                // SAFETY: a key of the tile (`# Safety` of `Weights::pair`).
-                let score = unsafe { base.load(from.add((2 * pair + key) * ROWS + g * 16)) };
-                power_of_two_near(isa, base.mul_add(score, self.factor, base.sub(zero, self.shift[g])))
-            };
-            let (even, odd) = (weight(0), weight(1));
-            self.sums[g] = base.add(self.sums[g], base.add(even, odd));
             // SAFETY: a pair of the tile (`# Safety` of `Weights::pair`).
-            unsafe { base.store(to.add(pair * ROWS + g * 16), isa.round_pair(even, odd)) };
+            unsafe {
+                let from = from.add(2 * pair * ROWS + g * 16);
+                let (even, odd) = (self.weight(isa, from, g), self.weight(isa, from.add(ROWS), g));
+                self.sums[g] = base.add(self.sums[g], base.add(even, odd));
+                base.store(to.add(pair * ROWS + g * 16), isa.round_pair(even, odd));
+            }
         }
+    }
+
+    /// The weights of one key for half of the rows.
+    ///
+    /// # Safety
+    /// `score` is readable for a register.
+    #[inline(always)]
+    unsafe fn weight(&self, isa: Avx512Bf16, score: *const f32, g: usize) -> V {
+        let base = isa.base();
+        // SAFETY: `score` is readable for a register (`# Safety` of `Weights::weight`).
+        let score = unsafe { base.load(score) };
+        power_of_two_near(isa, base.mul_add(score, self.factor, self.minus_shift[g]))
     }
 
     /// The rows, a bit each, whose weights are too large.
     #[inline(always)]
     pub(super) fn too_large(&self, isa: Avx512Bf16) -> [u16; 2] {
         let base = isa.base();
-        self.sums.map(|sum| base.lt(base.splat(LIMIT), sum))
+        let limit = base.splat(LIMIT);
+        [base.lt(limit, self.sums[0]), base.lt(limit, self.sums[1])]
     }
 }
