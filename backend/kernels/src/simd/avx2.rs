@@ -188,7 +188,8 @@ impl Isa for Avx2 {
                 let add_two = |a, b| _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
                 let (a, b) = (add_two(rows[0], rows[1]), add_two(rows[2], rows[3]));
                 // [a0 a1 b0 b1] + [a2 a3 b2 b3]
-                *four = _mm256_add_ps(_mm256_shuffle_ps::<0b01_00_01_00>(a, b), _mm256_shuffle_ps::<0b11_10_11_10>(a, b));
+                *four =
+                    _mm256_add_ps(_mm256_shuffle_ps::<0b01_00_01_00>(a, b), _mm256_shuffle_ps::<0b11_10_11_10>(a, b));
             }
             let [a, b] = fours;
             _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b))

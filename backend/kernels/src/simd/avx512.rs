@@ -194,7 +194,8 @@ impl Isa for Avx512 {
                 let add_two = |a, b| _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
                 let (a, b) = (add_two(rows[0], rows[1]), add_two(rows[2], rows[3]));
                 // [a0 a1 b0 b1] + [a2 a3 b2 b3]
-                *four = _mm512_add_ps(_mm512_shuffle_ps::<0b01_00_01_00>(a, b), _mm512_shuffle_ps::<0b11_10_11_10>(a, b));
+                *four =
+                    _mm512_add_ps(_mm512_shuffle_ps::<0b01_00_01_00>(a, b), _mm512_shuffle_ps::<0b11_10_11_10>(a, b));
             }
             let add_quarters =
                 |a, b| _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
