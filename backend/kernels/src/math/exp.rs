@@ -6,8 +6,15 @@ use super::{LaneOps, polynomial};
 const LN2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 
 /// Beyond these the result is 0 or infinite, and the exponent would not fit the scaling.
-pub(super) const LOWEST: f32 = -104.0;
+const LOWEST: f32 = -104.0;
 const HIGHEST: f32 = 89.0;
+
+/// [`LOWEST`], or what is bounded to it, where one instruction scales by any power: it takes 219 cycles for a result of
+/// 2⁻⁵¹¹ to 2⁻¹²⁷ and 1 below (`vscalefps`, Intel with AMX), so that what is 0 anyway goes to 2⁻⁵¹⁹.
+#[inline(always)]
+pub(super) fn lowest<I: LaneOps>() -> f32 {
+    if I::LOOKS_UP { -360.0 } else { LOWEST }
+}
 
 /// `(eʳ - 1 - r) / r²` on |r| ≤ ln 2 / 2, minimax: relative error of eʳ below 2⁻²⁸.
 pub(super) const EXP: [f32; 5] = [0.499_999_94, 0.166_665_21, 0.041_668_387, 0.008_368_717, 0.001_381_459_2];
@@ -24,7 +31,7 @@ const TANH: [f32; 5] = [-0.333_332_78, 0.133_313_3, -0.053_730_007, 0.020_606_17
 #[inline(always)]
 pub fn exp<I: LaneOps>(isa: I, x: I::V) -> I::V {
     // A NaN is the second operand, which both give.
-    let x = isa.min(isa.splat(HIGHEST), isa.max(isa.splat(LOWEST), x));
+    let x = isa.min(isa.splat(HIGHEST), isa.max(isa.splat(lowest::<I>()), x));
     let n = isa.round(isa.mul(x, isa.splat(core::f32::consts::LOG2_E)));
     let r = isa.mul_add(n, isa.splat(-LN2[0]), x);
     let r = isa.mul_add(n, isa.splat(-LN2[1]), r);
@@ -32,7 +39,7 @@ pub fn exp<I: LaneOps>(isa: I, x: I::V) -> I::V {
     isa.mul_pow2(polynomial(isa, r, [1.0, 1.0, a, b, c, d, e]), n)
 }
 
-/// `e⁻ᵗ` for -40 ≤ t ≤ 112, within 1 ulp, subnormal results included; 0 from 104 on. NaN gives NaN.
+/// `e⁻ᵗ` for -40 ≤ t ≤ 112 (360 where [`Isa::LOOKS_UP`](crate::simd::Isa::LOOKS_UP)), within 1 ulp, subnormal results included; 0 from 104 on. NaN gives NaN.
 ///
 /// As [`exp`], with the signs of odd powers turned, without bounds, and with a scale that need not reach large numbers:
 /// a third fewer instructions on AVX2.
@@ -48,17 +55,17 @@ pub(crate) fn decay<I: LaneOps>(isa: I, t: I::V) -> I::V {
 /// `e⁻ᵗ` for t ≥ -40, infinite too: [`decay`] with its bound.
 #[inline(always)]
 pub(crate) fn decay_any<I: LaneOps>(isa: I, t: I::V) -> I::V {
-    decay(isa, isa.min(isa.splat(-LOWEST), t))
+    decay(isa, isa.min(isa.splat(-lowest::<I>()), t))
 }
 
 /// [`decay_any`] for 16-bit results, within a relative 2⁻¹⁷ (1/64 of the rounding to f16, 1/512 of that to bf16): three
 /// multiply-adds of nine less. 1 at 0.
 #[inline(always)]
 pub(crate) fn decay_any_16bit<I: LaneOps>(isa: I, t: I::V) -> I::V {
-    decay_16bit(isa, isa.min(isa.splat(-LOWEST), t))
+    decay_16bit(isa, isa.min(isa.splat(-lowest::<I>()), t))
 }
 
-/// [`decay_any_16bit`] without its bound, for t ≤ 112.
+/// [`decay_any_16bit`] without its bound, for t as in [`decay`].
 #[inline(always)]
 fn decay_16bit<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let n = isa.round(isa.mul(t, isa.splat(-core::f32::consts::LOG2_E)));
@@ -67,7 +74,7 @@ fn decay_16bit<I: LaneOps>(isa: I, t: I::V) -> I::V {
     isa.mul_pow2_low(polynomial(isa, u, [1.0, -a, b, -c, d]), n)
 }
 
-/// `1 / (1 + eᵗ)`, the sigmoid of -t, for 0 ≤ t ≤ 112.
+/// `1 / (1 + eᵗ)`, the sigmoid of -t, for t ≥ 0 as in [`decay`].
 #[inline(always)]
 pub(super) fn sigmoid_tail<I: LaneOps>(isa: I, t: I::V) -> I::V {
     let e = decay(isa, t);
@@ -99,14 +106,14 @@ pub fn tanh<I: LaneOps>(isa: I, x: I::V) -> I::V {
 /// `1 / (1 + e⁻ˣ)`, within 2.5 ulp.
 #[inline(always)]
 pub fn sigmoid<I: LaneOps>(isa: I, x: I::V) -> I::V {
-    let tail = sigmoid_tail(isa, isa.min(isa.splat(-LOWEST), isa.abs(x)));
+    let tail = sigmoid_tail(isa, isa.min(isa.splat(-lowest::<I>()), isa.abs(x)));
     isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
 }
 
 /// [`sigmoid`] of which bf16 is stored: within a relative 2⁻¹³·⁷, 1/26 of what rounding the result adds.
 #[inline(always)]
 pub fn sigmoid_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
-    let tail = sigmoid_tail_bf16(isa, isa.min(isa.splat(-LOWEST), isa.abs(x)));
+    let tail = sigmoid_tail_bf16(isa, isa.min(isa.splat(-lowest::<I>()), isa.abs(x)));
     isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
 }
 
@@ -114,7 +121,7 @@ pub fn sigmoid_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
 /// 2⁻¹⁴⁹. `silu(-∞) = -0`, the limit; the formula, and PyTorch, give NaN there.
 #[inline(always)]
 pub fn silu<I: LaneOps>(isa: I, x: I::V) -> I::V {
-    let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
+    let t = isa.min(isa.splat(-lowest::<I>()), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail(isa, t))
 }
 
@@ -122,7 +129,7 @@ pub fn silu<I: LaneOps>(isa: I, x: I::V) -> I::V {
 /// instructions.
 #[inline(always)]
 pub fn silu_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
-    let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
+    let t = isa.min(isa.splat(-lowest::<I>()), isa.abs(x));
     positive_less(isa, x, t, sigmoid_tail_bf16(isa, t))
 }
 

@@ -12,7 +12,7 @@
 //!
 //! The bounds of `t` keep ∞ · 0 out: at -∞ the derivative is 0, at ∞ it is 1, the limits. NaN gives NaN.
 
-use super::exp::{LOWEST, sigmoid_tail};
+use super::exp::{lowest, sigmoid_tail};
 use super::gelu::{ERF_HIGHEST, TANH_ARGUMENT, TANH_HIGHEST, normal_tail_and_decay, tanh_argument};
 use super::{Activation, LaneOps};
 
@@ -32,7 +32,7 @@ pub fn slope<I: LaneOps>(isa: I, activation: Activation, x: I::V) -> I::V {
 /// `silu(x)`, as [`silu`](super::silu) gives it, and `silu'(x)`: one exponential for both.
 #[inline(always)]
 pub fn silu_and_slope<I: LaneOps>(isa: I, x: I::V) -> [I::V; 2] {
-    let t = isa.min(isa.splat(-LOWEST), isa.abs(x));
+    let t = isa.min(isa.splat(-lowest::<I>()), isa.abs(x));
     let tail = sigmoid_tail(isa, t);
     let value = super::exp::positive_less(isa, x, t, tail);
     [value, sum(isa, x, t, tail, density(isa, tail))]
