@@ -1,11 +1,12 @@
 //! Packing buffers, aligned to cache lines: kept by each thread, or of the pool where threads share them, so that a
 //! product in steady state allocates nothing.
 
-use crate::memory::{Pool, PoolBlock};
+use crate::memory::{Pool, PoolBlock, advise_huge};
+use bytemuck::{Pod, Zeroable};
 use std::cell::Cell;
 
 /// One cache line of floats.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Zeroable, Pod)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
 
@@ -26,7 +27,8 @@ impl Scratch {
         if lines.len() * 16 < floats {
             // The old contents would only be copied.
             drop(lines);
-            lines = vec![Line([0.0; 16]); floats.div_ceil(16)];
+            lines = bytemuck::zeroed_vec(floats.div_ceil(16));
+            advise_huge(bytemuck::cast_slice_mut(&mut lines));
         }
         Self(lines)
     }

@@ -1,8 +1,8 @@
 //! Both products for few rows: K and V are read in their own layout.
 //!
 //! A decode step is one query for each head: its work is reading the cache. Each key of a tile is read once for up to
-//! four rows at a time (then from a cache for four more), with the dot product along the head; meanwhile the row of V
-//! that is needed next is prefetched. Registers of bf16 are widened without moving a lane, so that columns of Q and of
+//! four rows at a time (then from a cache for four more), with the dot product along the head; what comes next is
+//! prefetched meanwhile. Registers of bf16 are widened without moving a lane, so that columns of Q and of
 //! the sums lie in another order while a unit runs.
 //!
 //! Cycles of a line of 32 bf16 with two rows, AVX-512: scores 2 to widen and 4 multiply-adds on two ports, 3, and 2 for
@@ -28,20 +28,22 @@ impl PaddedRows<*mut f32> {
     }
 }
 
-/// Keys that are multiplied, and the values that are prefetched meanwhile.
+/// Keys that are multiplied, and what is prefetched meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScoredTile<S> {
     pub(super) keys: TileRows<S>,
     /// Addresses that are only prefetched: at most as many rows as there are keys.
     pub(super) values: TileRows<S>,
+    /// Keys are prefetched so many rows ahead; 0 for not at all.
+    pub(super) ahead: usize,
 }
 
-/// Values that are summed, and the keys that are prefetched meanwhile.
+/// Values that are summed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WeightedTile<S> {
     pub(super) values: TileRows<S>,
-    /// Addresses that are only prefetched, and may lie behind the last key.
-    pub(super) next_keys: TileRows<S>,
+    /// They are prefetched so many rows ahead; 0 for not at all.
+    pub(super) ahead: usize,
 }
 
 /// `S[r][j] = q[r] · k[j]` for `rows` rows.
@@ -53,15 +55,15 @@ pub(super) struct WeightedTile<S> {
 pub(super) unsafe fn scores<I: Isa, S: Storage>(
     isa: I,
     q: PaddedRows<*const f32>,
-    ScoredTile { keys, values }: ScoredTile<S>,
+    tile: ScoredTile<S>,
     s: PaddedRows<*mut f32>,
     rows: usize,
 ) {
     let mut row = 0;
     while row < rows {
-        // Once.
-        let values = TileRows { n: if row == 0 { values.n } else { 0 }, ..values };
-        let tile = ScoredTile { keys, values };
+        // What was read once is in a cache.
+        let again = ScoredTile { values: TileRows { n: 0, ..tile.values }, ahead: 0, ..tile };
+        let tile = if row == 0 { tile } else { again };
         // SAFETY: by the `# Safety` clause of `scores`, each call has its number of rows left.
         unsafe {
             let q = PaddedRows { data: q.data.add(row * q.stride), ..q };
@@ -86,7 +88,7 @@ pub(super) unsafe fn scores<I: Isa, S: Storage>(
 unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize, const KEYS: usize>(
     isa: I,
     q: PaddedRows<*const f32>,
-    ScoredTile { keys, values }: ScoredTile<S>,
+    ScoredTile { keys, values, ahead }: ScoredTile<S>,
     s: PaddedRows<*mut f32>,
 ) -> usize {
     for first in (0..keys.n).step_by(I::LANES) {
@@ -94,6 +96,9 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize, const KEYS: usize>(
         for j in (0..I::LANES.min(keys.n - first)).step_by(KEYS) {
             for value in (first + j..values.n).take(KEYS) {
                 prefetch_row(isa, values, value);
+            }
+            for key in (first + j + ahead..).take(if ahead > 0 { KEYS } else { 0 }) {
+                prefetch_row(isa, keys, key);
             }
             let mut acc = [[isa.splat(0.0); ROWS]; KEYS];
             // SAFETY: by the `# Safety` clause of `scores`, keys below n (the last one stands for those that do not
@@ -184,7 +189,7 @@ pub(super) unsafe fn arrange_back<I: Isa, S: Storage>(row: *mut f32, d: usize) {
     }
 }
 
-/// `O[r] += Σ P[r][j] · v[j]` for `rows` rows. Meanwhile the keys that are read next are prefetched.
+/// `O[r] += Σ P[r][j] · v[j]` for `rows` rows.
 ///
 /// # Safety
 /// `p` holds `rows` rows of `values.n`, `values` is readable, and `o`, whose columns are in the order of [`arrange`], is
@@ -193,15 +198,13 @@ pub(super) unsafe fn arrange_back<I: Isa, S: Storage>(row: *mut f32, d: usize) {
 pub(super) unsafe fn add_values<I: Isa, S: Storage>(
     isa: I,
     p: PaddedRows<*const f32>,
-    WeightedTile { values, next_keys }: WeightedTile<S>,
+    tile: WeightedTile<S>,
     o: PaddedRows<*mut f32>,
     rows: usize,
 ) {
     let mut row = 0;
     while row < rows {
-        // Once.
-        let next_keys = TileRows { n: if row == 0 { next_keys.n } else { 0 }, ..next_keys };
-        let tile = WeightedTile { values, next_keys };
+        let tile = if row == 0 { tile } else { WeightedTile { ahead: 0, ..tile } };
         // SAFETY: by the `# Safety` clause of `add_values`, each call has its number of rows left.
         unsafe {
             let p = PaddedRows { data: p.data.add(row * p.stride), ..p };
@@ -248,7 +251,7 @@ unsafe fn add_values_of<I: Isa, S: Storage, const ROWS: usize>(
 unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
     isa: I,
     p: PaddedRows<*const f32>,
-    WeightedTile { values, next_keys: next }: WeightedTile<S>,
+    WeightedTile { values, ahead }: WeightedTile<S>,
     o: PaddedRows<*mut f32>,
     at: usize,
 ) -> usize {
@@ -258,10 +261,10 @@ unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
     // SAFETY: the `# Safety` clause of `add_values_of`.
     unsafe {
         for j in 0..values.n {
-            // The same columns of the next keys: each pass over V prefetches its part.
-            if j < next.n {
-                for ahead in (at..at + REGS * I::LANES).step_by(line) {
-                    isa.prefetch(next.data.wrapping_add(j * next.stride + ahead).cast());
+            // The same columns: each pass over V prefetches its part.
+            if ahead > 0 {
+                for column in (at..at + REGS * I::LANES).step_by(line) {
+                    isa.prefetch(values.data.wrapping_add((j + ahead) * values.stride + column).cast());
                 }
             }
             let value = values.data.add(j * values.stride + at);

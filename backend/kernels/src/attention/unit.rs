@@ -25,7 +25,7 @@ pub(super) struct Unit<'a, S> {
     pub(super) keys: Range<usize>,
     /// Where sums go that are to be merged; none writes the result.
     pub(super) partial: Option<PartialSums>,
-    /// Most bytes of the operand that is read next which a decode prefetches; 0 for none.
+    /// How far a decode prefetches at most, bytes of a head; 0 for not at all.
     pub(super) prefetch: usize,
 }
 

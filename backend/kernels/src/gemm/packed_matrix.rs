@@ -2,7 +2,7 @@
 
 use crate::ElementType;
 use crate::gemm::matrix::{GemmError, check};
-use crate::memory::OwnedBytes;
+use crate::memory::{OwnedBytes, advise_huge};
 use crate::simd::PANEL;
 use crate::{Floats, Launch, Storage};
 use half::{bf16, f16};
@@ -212,6 +212,7 @@ fn pack_rows<S: Storage>(launch: Launch, rows: &[S], k: usize) -> Box<[Line]> {
     let panel_len = panel_len::<S>(k);
     let bytes = n.div_ceil(PANEL) * panel_len * size_of::<S>();
     let mut lines = bytemuck::zeroed_slice_box::<Line>(bytes.div_ceil(size_of::<Line>()));
+    advise_huge(bytemuck::cast_slice_mut(&mut lines));
     let all: &mut [S] = bytemuck::cast_slice_mut(&mut lines);
     for_each_chunk(launch, all, panel_len * panels_per_turn(k), |first, chunk| {
         for (at, panel) in chunk.chunks_mut(panel_len).enumerate() {

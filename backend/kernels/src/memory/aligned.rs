@@ -1,6 +1,6 @@
 //! Memory of a weight: its own, aligned to cache lines, so that it can become panels in place.
 
-use super::block::ALIGNMENT;
+use super::block::{ALIGNMENT, advise_huge};
 use core::fmt::Debug;
 use core::ops::{Deref, DerefMut};
 
@@ -19,7 +19,8 @@ pub struct AlignedBytes {
 impl AlignedBytes {
     /// `len` zeros, which take memory when they are first written.
     pub fn zeroed(len: usize) -> Self {
-        let memory = vec![0; len + ALIGNMENT - 1];
+        let mut memory = vec![0; len + ALIGNMENT - 1];
+        advise_huge(&mut memory);
         let skip = memory.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT - 1);
         Self { memory, skip, len }
     }

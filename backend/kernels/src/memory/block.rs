@@ -14,6 +14,21 @@ const MAPPED: usize = 2 << 20;
 /// A huge page, bytes.
 const HUGE_PAGE: usize = 2 << 20;
 
+/// Asks for huge pages under memory that nobody has touched yet, as far as it has whole ones: a hint.
+pub(crate) fn advise_huge(memory: &mut [u8]) {
+    #[cfg(target_os = "linux")]
+    {
+        let skip = memory.as_ptr().align_offset(HUGE_PAGE);
+        let len = memory.len().saturating_sub(skip) / HUGE_PAGE * HUGE_PAGE;
+        if len > 0 {
+            // SAFETY: whole pages of this memory; the call changes nothing in them.
+            unsafe { libc::madvise(memory.as_mut_ptr().add(skip).cast(), len, libc::MADV_HUGEPAGE) };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = memory;
+}
+
 /// Memory that nobody else has. Every byte is initialised.
 #[derive(Debug)]
 pub struct PoolBlock {

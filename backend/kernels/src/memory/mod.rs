@@ -26,6 +26,7 @@ mod pool;
 mod pooled;
 
 pub use aligned::{AlignedBytes, OwnedBytes};
+pub(crate) use block::advise_huge;
 pub use block::{ALIGNMENT, PoolBlock};
 pub use floats::PooledFloats;
 pub use pool::{Pool, PoolStats};
