@@ -6,15 +6,16 @@ use super::packing::{TileRows, pad_columns};
 use super::problem::Problem;
 use super::tiles::DECODE_ROWS;
 use super::unit::Unit;
-use crate::Storage;
 use crate::scratch::{Scratch, round_to_line};
 use crate::simd::{Isa, Kernel};
+use crate::{Launch, Storage};
 use core::ops::Range;
 
-/// How far ahead of their use keys and values of 16 bits are prefetched, bytes of one head. (4096 keys, 16 heads on 8 of
-/// 128, one thread of a Granite Rapids: 13.4 GB/s of 15.7; 11.7 with 4096 bytes; 10.1 where values were prefetched while
-/// keys were multiplied, and the other way round.)
-const NARROW_AHEAD: usize = 2048;
+/// Keys and values are prefetched so many rows ahead of their use: what arrives while memory answers. (4096 keys, 16
+/// heads on 8 of 128, one and two threads of a Granite Rapids, which read 15.7 and 30.5 GB/s: bf16 13.4 and 24.0, f32 13.2
+/// and 26.7; bf16 16 rows ahead 11.7 and 21.8; values prefetched while keys are multiplied, and the other way round, 10.1
+/// and 20.1, f32 13.1 and 24.6.)
+const ROWS_AHEAD: usize = 8;
 
 /// At most [`DECODE_ROWS`] rows.
 pub(super) struct DecodeUnit<'a, S>(pub(super) Unit<'a, S>);
@@ -137,18 +138,13 @@ impl<S: Storage> DecodeUnit<'_, S> {
         let k: TileRows<S> = unit.rows_of(unit.k, problem.k_strides, problem.d, &keys);
         let v = unit.rows_of(unit.v, problem.v_strides, problem.dv, &keys);
         let DecodeBuffers { q, s, running } = buffers;
-        // Bytes of a row tell how many of them a distance is.
-        let rows_of = |bytes: usize, d: usize| bytes.div_ceil(size_of::<S>() * d.max(1));
-        // f32 rows are what the hardware's own prefetch keeps up with: the values of a tile are prefetched while its keys
-        // are multiplied. 16-bit rows take half the time each, and come one behind the other.
-        let narrow = size_of::<S>() == 2;
-        let [of_keys, of_values] =
-            [problem.d, problem.dv].map(|d| if narrow { rows_of(unit.prefetch.min(NARROW_AHEAD), d) } else { 0 });
-        let beside = if narrow { 0 } else { rows_of(unit.prefetch, problem.dv).min(n) };
+        let ahead = |d: usize| match unit.prefetch {
+            Launch::OWN_PREFETCH => ROWS_AHEAD,
+            bytes => bytes.div_ceil(size_of::<S>() * d.max(1)),
+        };
         // SAFETY: the tiles of K and V were checked; the buffers hold padded columns.
         unsafe {
-            let tile = ScoredTile { keys: k, values: TileRows { n: beside, ..v }, ahead: of_keys };
-            scores(isa, q.cast_const(), tile, s, rows);
+            scores(isa, q.cast_const(), ScoredTile { keys: k, ahead: ahead(problem.d) }, s, rows);
             for (row, &(begin, end)) in visible.iter().enumerate() {
                 let s = s.data.add(row * s.stride);
                 if begin.max(keys.start) >= end.min(keys.end) {
@@ -160,7 +156,7 @@ impl<S: Storage> DecodeUnit<'_, S> {
                 running.take(isa, row, s, padded);
             }
             let out = PaddedRows { data: running.out, stride: running.columns };
-            add_values(isa, s.cast_const(), WeightedTile { values: v, ahead: of_values }, out, rows);
+            add_values(isa, s.cast_const(), WeightedTile { values: v, ahead: ahead(problem.dv) }, out, rows);
         }
     }
 }

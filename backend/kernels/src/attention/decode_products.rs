@@ -28,13 +28,11 @@ impl PaddedRows<*mut f32> {
     }
 }
 
-/// Keys that are multiplied, and what is prefetched meanwhile.
+/// Keys that are multiplied.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ScoredTile<S> {
     pub(super) keys: TileRows<S>,
-    /// Addresses that are only prefetched: at most as many rows as there are keys.
-    pub(super) values: TileRows<S>,
-    /// Keys are prefetched so many rows ahead; 0 for not at all.
+    /// They are prefetched so many rows ahead, behind the last one too; 0 for not at all.
     pub(super) ahead: usize,
 }
 
@@ -42,7 +40,7 @@ pub(super) struct ScoredTile<S> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct WeightedTile<S> {
     pub(super) values: TileRows<S>,
-    /// They are prefetched so many rows ahead; 0 for not at all.
+    /// As for keys.
     pub(super) ahead: usize,
 }
 
@@ -62,8 +60,7 @@ pub(super) unsafe fn scores<I: Isa, S: Storage>(
     let mut row = 0;
     while row < rows {
         // What was read once is in a cache.
-        let again = ScoredTile { values: TileRows { n: 0, ..tile.values }, ahead: 0, ..tile };
-        let tile = if row == 0 { tile } else { again };
+        let tile = if row == 0 { tile } else { ScoredTile { ahead: 0, ..tile } };
         // SAFETY: by the `# Safety` clause of `scores`, each call has its number of rows left.
         unsafe {
             let q = PaddedRows { data: q.data.add(row * q.stride), ..q };
@@ -88,15 +85,12 @@ pub(super) unsafe fn scores<I: Isa, S: Storage>(
 unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize, const KEYS: usize>(
     isa: I,
     q: PaddedRows<*const f32>,
-    ScoredTile { keys, values, ahead }: ScoredTile<S>,
+    ScoredTile { keys, ahead }: ScoredTile<S>,
     s: PaddedRows<*mut f32>,
 ) -> usize {
     for first in (0..keys.n).step_by(I::LANES) {
         let mut sums = [[isa.splat(0.0); PANEL]; ROWS];
         for j in (0..I::LANES.min(keys.n - first)).step_by(KEYS) {
-            for value in (first + j..values.n).take(KEYS) {
-                prefetch_row(isa, values, value);
-            }
             for key in (first + j + ahead..).take(if ahead > 0 { KEYS } else { 0 }) {
                 prefetch_row(isa, keys, key);
             }
@@ -146,7 +140,7 @@ unsafe fn scores_of<I: Isa, S: Storage, const ROWS: usize, const KEYS: usize>(
 #[inline(always)]
 fn prefetch_row<I: Isa, S>(isa: I, rows: TileRows<S>, j: usize) {
     for at in (0..rows.d).step_by(64 / size_of::<S>()) {
-        isa.prefetch(rows.data.wrapping_add(j * rows.stride + at).cast());
+        isa.prefetch(rows.data.wrapping_add(j.wrapping_mul(rows.stride).wrapping_add(at)).cast());
     }
 }
 
@@ -264,7 +258,9 @@ unsafe fn add_columns<I: Isa, S: Storage, const ROWS: usize, const REGS: usize>(
             // The same columns: each pass over V prefetches its part.
             if ahead > 0 {
                 for column in (at..at + REGS * I::LANES).step_by(line) {
-                    isa.prefetch(values.data.wrapping_add((j + ahead) * values.stride + column).cast());
+                    isa.prefetch(
+                        values.data.wrapping_add((j + ahead).wrapping_mul(values.stride).wrapping_add(column)).cast(),
+                    );
                 }
             }
             let value = values.data.add(j * values.stride + at);

@@ -150,7 +150,7 @@ fn run<S: Storage>(
         return;
     }
     let launch = launch.limit(schedule.threads);
-    let prefetch = if decode { launch.prefetch_bytes(usize::MAX) } else { 0 };
+    let prefetch = if decode { launch.prefetch } else { 0 };
     if prefetch > 0 {
         probe::report(Probe::Prefetch);
     }
