@@ -11,6 +11,11 @@ pub fn hold_to_cores(threads: usize) -> Option<Vec<usize>> {
     (cpus.len() == threads && hold_to(&cpus)).then_some(cpus)
 }
 
+/// Lets the calling thread run on every CPU that the process could use at its start, as before [`hold_to_cores`].
+pub fn release() -> bool {
+    hold_to(&Cores::detect().cpus.concat())
+}
+
 /// Holds the calling thread to these CPUs.
 #[cfg(target_os = "linux")]
 pub fn hold_to(cpus: &[usize]) -> bool {
@@ -44,7 +49,10 @@ mod tests {
         let held = std::thread::spawn(|| {
             let cpus = hold_to_cores(1)?;
             let available = std::thread::spawn(std::thread::available_parallelism).join().expect("it only counts");
-            Some((cpus.len(), available.map_or(0, |cpus| cpus.get())))
+            let held = (cpus.len(), available.map_or(0, |cpus| cpus.get()));
+            let all = Cores::detect().cpus.concat().len();
+            assert!(release() && std::thread::available_parallelism().is_ok_and(|free| free.get() == all));
+            Some(held)
         });
         let held = held.join().expect("it only asks");
         assert_eq!(held.is_some(), cfg!(target_os = "linux") && cores > 0);

@@ -10,8 +10,8 @@ use kiln_kernels::memory::PooledBytes;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Bytes that the sets of a case out of cache add up to at least. The largest caches of servers are some hundred MiB: 480
-/// of a Granite Rapids, more than twice of which this is, so that a set has left it when its turn comes again.
+/// Bytes that the sets of a case out of cache add up to at least. The largest caches of servers are some hundred MiB:
+/// 480 of a Granite Rapids, more than twice of which this is, so that a set has left it when its turn comes again.
 pub const COLD_BYTES: usize = (1 << 30) + (1 << 26);
 
 /// Sets of operands. Calls take one after the other.

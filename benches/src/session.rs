@@ -1,6 +1,6 @@
 //! One case against every engine, and what stays the same from case to case.
 
-use crate::affinity::hold_to_cores;
+use crate::affinity::{hold_to_cores, release};
 use crate::case::{Case, Op, Shape};
 use crate::engines::{self, KILN, KILN_PACKED, Peer, Place};
 use crate::gauges::{self, Gauge, Reading};
@@ -78,7 +78,9 @@ impl Session {
         effort: Effort,
         earlier: Option<&Self>,
     ) -> Result<Self, ThreadPoolBuildError> {
-        hold_to_cores(threads);
+        if hold_to_cores(threads).is_none() {
+            release();
+        }
         let pool = start_pool(threads)?;
         let mut meter = Meter::new(&pool);
         let kept = earlier.and_then(|session| session.memory.clone());

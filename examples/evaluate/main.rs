@@ -84,12 +84,20 @@ impl<B: FusedOps> Evaluation<'_, B> {
     /// Prints the table, and returns how many rows miss their goal.
     fn run(&self) -> Result<usize, Error> {
         let mut sheet = Sheet::default();
+        // What cannot be written is found before anything is asked.
+        if let Some(path) = &self.arguments.sheet {
+            sheet.write(path)?;
+        }
         let mut missed = 0;
         say!("{:<32} {:>22} {:>22}", "", "other seeds", "held-out pairs")?;
         for group in groups::all() {
             let mut cells = Vec::new();
             for split in [Split::Seeds, Split::Combinations] {
                 let samples = group.draw(split, self.arguments.seed, usize::from(self.arguments.count));
+                let wanted = usize::from(self.arguments.count);
+                if samples.len() < wanted {
+                    note!("{}, {split:?}: {} questions could be drawn, not {wanted}", group.name, samples.len());
+                }
                 let mut tally = Tally::default();
                 let all = self.ask(samples)?;
                 sheet.add(&all);

@@ -1,5 +1,5 @@
-//! `train_embedded` and `evaluate`: a run of a few steps from nothing to a model, that goes on where it was, and the table
-//! of that model.
+//! `train_embedded` and `evaluate`: a run of a few steps from nothing to a model, that goes on where it was, and the
+//! table of that model.
 
 mod scripted;
 
@@ -42,13 +42,18 @@ fn a_model_is_trained_from_nothing_and_measured() {
     let before = fs::read(Path::new(&out).join("0-start/model.safetensors")).unwrap();
     assert_ne!(before, fs::read(Path::new(&out).join("3-everything/model/model.safetensors")).unwrap());
 
-    // A stage that ended is not trained again; one whose result is gone goes on from its checkpoint to the same one.
+    // A stage that ended is not trained again; one whose result is gone writes it again from its last checkpoint.
     let result = Path::new(&out).join("3-everything/model");
     let trained = fs::read(result.join("model.safetensors")).unwrap();
     fs::remove_dir_all(&result).unwrap();
     let said = train();
     assert!(said.contains("2-few-things: done before") && !said.contains("2-few-things: loss"), "{said}");
     assert_eq!(trained, fs::read(result.join("model.safetensors")).unwrap());
+
+    // Other weights are not what is there.
+    let other = run("train_embedded", &["--out", &out, "--scale", "0.00001", "--seed", "2"]);
+    let said = text(&other.stderr);
+    assert!(other.status.code() == Some(2) && said.contains("seed"), "{said}");
 
     let sheet = dir.path().join("sheet.png").display().to_string();
     let folder = model.display().to_string();

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Train the small Qwen3-VL of these programs from scratch, on pictures that are drawn while it trains
 ///
-/// At most three hours on 2 cores. Ctrl-C saves; the same command goes on where it stopped.
+/// Ctrl-C saves; the same command goes on where it stopped.
 #[derive(Parser)]
 #[command(version, name = "train_embedded")]
 struct Arguments {

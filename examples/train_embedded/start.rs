@@ -37,11 +37,23 @@ fn model(vocabulary: &Vocabulary) -> Qwen3VlConfig {
     Qwen3VlConfig::new(text, vision, ids[0], ids[1], ids[2], ids[3])
 }
 
-/// Writes it into the empty or new folder `dir`; `scale` is that of the run.
+/// Writes it into the new folder `dir`, whole or not at all; `scale` is that of the run.
 ///
 /// # Errors
-/// [`Error::File`] where the disk does not take it, [`Error::Model`] where `dir` has a checkpoint.
+/// [`Error::File`] and [`Error::Model`] where the disk does not take it.
 pub fn write(dir: &Path, seed: u64, scale: f64) -> Result<(), Error> {
+    let part = dir.with_extension("part");
+    let failed = |source| Error::File { path: part.clone(), source };
+    // What is left of a start that was broken off.
+    if part.exists() {
+        fs::remove_dir_all(&part).map_err(failed)?;
+    }
+    fs::create_dir_all(&part).map_err(failed)?;
+    write_files(&part, seed, scale)?;
+    fs::rename(&part, dir).map_err(failed)
+}
+
+fn write_files(dir: &Path, seed: u64, scale: f64) -> Result<(), Error> {
     let samples = ((SAMPLES as f64 * scale.min(1.0)) as usize).max(FEWEST);
     let vocabulary = Vocabulary::learn(TOKENS, seed.wrapping_add(1 << 40), samples)
         .map_err(|error| Error::Vocabulary { reason: error.to_string() })?;

@@ -32,6 +32,9 @@ const FEWEST: usize = 64;
 /// Samples of an evaluation.
 const EVALUATED: usize = 512;
 
+/// What may be otherwise when a run goes on: it changes no step.
+const FREE: [&str; 2] = ["options.save_every", "options.eval_every"];
+
 /// Seeds of a stage begin where this many of the stage before end, whatever its length.
 const SEEDS: u64 = 1 << 32;
 
@@ -54,7 +57,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let mut from = arguments.out.join("0-start");
     if !from.join("config.json").exists() {
         note!("the vocabulary and random weights: {}", from.display());
-        fs::create_dir_all(&from).map_err(|source| Error::File { path: from.clone(), source })?;
         start::write(&from, arguments.seed, arguments.scale)?;
     }
     for (number, stage) in STAGES.iter().enumerate() {
@@ -73,10 +75,6 @@ fn train(arguments: &Arguments, number: usize, stage: &Stage, from: &Path) -> Re
     let dir = arguments.out.join(stage.name);
     let output = Output::Weights { base: from.to_owned() };
     let result = dir.join(output.folder());
-    if result.join("config.json").exists() {
-        note!("{}: done before", stage.name);
-        return Ok(result);
-    }
     let samples = ((stage.samples as f64 * arguments.scale).ceil() as usize).max(FEWEST);
     let options = TrainOptions {
         batch: BatchLimit::Tokens(stage.batch_tokens),
@@ -91,6 +89,11 @@ fn train(arguments: &Arguments, number: usize, stage: &Stage, from: &Path) -> Re
     let selection = Selection::all(stage.rate).with_weight_decay(WEIGHT_DECAY);
     let recipe =
         Recipe { seed: arguments.seed, stage: stage.name.into(), samples, options: options.clone(), selection };
+    if result.join("config.json").exists() {
+        RunFolder::open(&dir)?.check_unchanged(&recipe, &FREE)?;
+        note!("{}: done before", stage.name);
+        return Ok(result);
+    }
 
     let encoder = Encoder::new(Qwen3VlProcessor::load(from)?, EncodeOptions::default()).map_err(RunError::from)?;
     let drawn = (stage.options)();
@@ -110,7 +113,7 @@ fn train(arguments: &Arguments, number: usize, stage: &Stage, from: &Path) -> Re
     let before = RunFolder::open(&dir).ok().filter(|folder| folder.checkpoints().is_ok_and(|all| !all.is_empty()));
     let (folder, checkpoint) = match before {
         Some(folder) => {
-            folder.check_unchanged(&recipe, &["options.save_every", "options.eval_every"])?;
+            folder.check_unchanged(&recipe, &FREE)?;
             let checkpoint = folder.checkpoints()?.pop().map(|(_, path)| path);
             (folder, checkpoint)
         }

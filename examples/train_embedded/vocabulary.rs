@@ -1,5 +1,5 @@
-//! The tokenizer: a small byte-level BPE of the texts of scenes, with everything else as Qwen's: normal form, splitting,
-//! special tokens and their order behind the vocabulary.
+//! The tokenizer: a small byte-level BPE of the texts of scenes, with everything else as Qwen's: normal form,
+//! splitting, special tokens and their order behind the vocabulary.
 
 use kiln_scenes::{Options, Samples};
 use qwen3_vl_burn::prompt::CHATML_TEMPLATE;
@@ -45,9 +45,9 @@ const SPECIAL: [(&str, bool); 26] = [
     ("</think>", false),
 ];
 
-/// General English, so that questions in other words than ours are more than letters.
-const ENGLISH: [&str; 3] =
-    [include_str!("../../README.md"), include_str!("../../docs/training.md"), include_str!("../scenes/README.md")];
+/// General English, so that questions in other words than ours are more than letters. A file of its own: the same seed
+/// gives the same vocabulary whatever becomes of the pages that it was copied from.
+const ENGLISH: &str = include_str!("english.txt");
 
 /// A tokenizer and the ids that a configuration names.
 pub struct Vocabulary {
@@ -78,9 +78,7 @@ impl Vocabulary {
         let samples = Samples::new(seed, Options::default()).take(samples);
         let texts = samples.flat_map(|sample| [sample.dialogue.question, sample.dialogue.answer]);
         // As often as it takes for words of the language to be learnt beside those of scenes.
-        let english = ENGLISH.iter().flat_map(|text| text.lines()).map(str::to_owned);
-        let english: Vec<String> = english.collect();
-        let english = (0..4).flat_map(|_| english.clone());
+        let english = (0..4).flat_map(|_| ENGLISH.lines().map(str::to_owned));
         tokenizer.train(&mut trainer, texts.chain(english))?;
         let special = SPECIAL.map(|(text, special)| AddedToken::from(text, special).normalized(false));
         tokenizer.add_tokens(&special);

@@ -1,7 +1,8 @@
 //! Physical cores: what products and everything else that computes get a thread each of.
 //!
-//! Two hyperthreads of a core share its multipliers, its first two caches and its connection to memory. One thread fills
-//! the multipliers of a core by itself, and a second one halves what each has of the caches that blocks are sized for.
+//! Two hyperthreads of a core share its multipliers, its first two caches and its connection to memory. One thread
+//! fills the multipliers of a core by itself, and a second one halves what each has of the caches that blocks are sized
+//! for.
 
 use std::collections::BTreeSet;
 use std::num::NonZero;

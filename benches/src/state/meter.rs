@@ -17,8 +17,8 @@ const OUTLIERS: usize = 100;
 /// A core that takes less is shared, even where no wider reading was seen.
 ///
 /// Whole cores have taken 4 a cycle since 2006 (Core 2, Skylake), 5 since Zen and Ice Lake, 6 since Zen 3 and Golden
-/// Cove, 8 since Zen 5 and Lion Cove; shared ones half of it. So only 4 can be both, a whole Skylake and a shared Zen 5.
-/// Cores that have `vaes` (Ice Lake, Zen 3 and what came after) are 5 wide at least.
+/// Cove, 8 since Zen 5 and Lion Cove; shared ones half of it. So only 4 can be both, a whole Skylake and a shared Zen
+/// 5. Cores that have `vaes` (Ice Lake, Zen 3 and what came after) are 5 wide at least.
 fn least_width() -> f64 {
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("vaes") {

@@ -2,9 +2,9 @@
 //!
 //! On a virtual machine the other hyperthread belongs to somebody else and cannot be seen, but it can be felt: `nop`s
 //! need nothing but a place in the core's pipeline, so their rate halves when a sibling is busy (6 a cycle to 3 on
-//! Golden Cove, 8 to 4 on Zen 5), while a chain of dependent multiplications takes its 3 cycles each in either state and
-//! so counts the cycles. What a kernel loses there is between nothing and three quarters, so figures of both states are
-//! kept apart: figures, limits and ratios are of one state.
+//! Golden Cove, 8 to 4 on Zen 5), while a chain of dependent multiplications takes its 3 cycles each in either state
+//! and so counts the cycles. What a kernel loses there is between nothing and three quarters, so figures of both states
+//! are kept apart: figures, limits and ratios are of one state.
 //!
 //! ```text
 //! width.rs  nops a cycle, of each thread of a pool at one moment: about 40 µs
@@ -20,7 +20,7 @@ mod watch;
 mod width;
 
 pub use meter::{Meter, Wait};
-pub use watch::{Span, WATCH_EVERY, Watch, part_alone, ratio_of_near};
+pub use watch::{Span, Watch, part_alone, ratio_of_near};
 pub use width::{Widths, measure_widths};
 
 use serde::{Deserialize, Serialize};

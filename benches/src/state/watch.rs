@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Each core is gauged so often: 40 µs of it are 0.05 % of the program's time.
-pub const WATCH_EVERY: Duration = Duration::from_millis(80);
+const WATCH_EVERY: Duration = Duration::from_millis(80);
 
 /// Two times compare where the parts of the readings that were alone differ by no more.
 const NEAR: f64 = 0.25;
@@ -33,14 +33,10 @@ impl Span {
 }
 
 /// The median of `theirs` over `ours` by round, over the rounds in which the cores were in about the same state for
-/// both; over all where there is none. `None` of no rounds.
+/// both. `None` where there is no such round.
 pub fn ratio_of_near(ours: &[(f64, Span)], theirs: &[(f64, Span)]) -> Option<f64> {
-    let pairs = || ours.iter().zip(theirs);
-    let ratios = |near: bool| -> Vec<f64> {
-        let within = pairs().filter(|(ours, theirs)| !near || ours.1.is_near(theirs.1));
-        within.map(|(ours, theirs)| theirs.0 / ours.0).collect()
-    };
-    median(&ratios(true)).or_else(|| median(&ratios(false)))
+    let near = ours.iter().zip(theirs).filter(|(ours, theirs)| ours.1.is_near(theirs.1));
+    median(&near.map(|(ours, theirs)| theirs.0 / ours.0).collect::<Vec<_>>())
 }
 
 /// The part of the readings of all spans that found a core alone; `None` of no readings.
@@ -133,7 +129,7 @@ mod tests {
         let ours = [(1.0, span(1.0)), (4.0, span(0.0)), (1.0, span(0.9))];
         let theirs = [(2.0, span(0.95)), (4.0, span(1.0)), (4.0, span(1.0))];
         assert_eq!(ratio_of_near(&ours, &theirs), Some(3.0));
-        assert_eq!(ratio_of_near(&ours[1..2], &theirs[1..2]), Some(1.0), "there is nothing else");
+        assert_eq!(ratio_of_near(&ours[1..2], &theirs[1..2]), None, "one alone, one not");
         assert_eq!(ratio_of_near(&ours, &[]), None);
     }
 

@@ -70,7 +70,8 @@ mod x86 {
         let begin = Instant::now();
         // SAFETY: a loop of `nop`s; the counter is the only register that is written.
         unsafe {
-            asm!("2:", ".rept 120", "nop", ".endr", "dec {turns:e}", "jnz 2b", turns = inout(reg) NOP_TURNS => _, options(nomem, nostack));
+            asm!("2:", ".rept 120", "nop", ".endr", "dec {turns:e}", "jnz 2b", turns = inout(reg) NOP_TURNS => _,
+                options(nomem, nostack));
         }
         begin.elapsed().as_secs_f64()
     }

@@ -34,8 +34,8 @@ impl Within {
     pub(super) fn holds(self, state: State) -> bool {
         let is_shared = matches!(state, State::Shared | State::Partly);
         match self {
-            Self::Any => true,
-            Self::Alone => !is_shared,
+            Self::Any => state != State::Mixed,
+            Self::Alone => matches!(state, State::Alone | State::Unknown),
             Self::Shared => is_shared,
         }
     }

@@ -11,9 +11,9 @@ use std::path::PathBuf;
 ///
 /// The model has random weights at the width of the released 2B model, with fewer layers, and its whole vocabulary. The
 /// sample is one picture and text. Kiln and one peer at a time run in turn (A B A B); figures are medians, ratios are
-/// medians of the rounds' ratios, above 1 where Kiln is ahead, over the rounds in which the cores were in about the same
-/// state for both (alone, or shared with a busy hyperthread, gauged each 80 ms). Peers that are not there are named with
-/// the reason.
+/// medians of the rounds' ratios, above 1 where Kiln is ahead, over the rounds in which the cores were in about the
+/// same state for both (alone, or shared with a busy hyperthread, gauged each 80 ms). Peers that are not there are
+/// named with the reason.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "train")]
 pub struct Args {

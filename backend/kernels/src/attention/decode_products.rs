@@ -6,7 +6,8 @@
 //! the sums lie in another order while a unit runs.
 //!
 //! Cycles of a line of 32 bf16 with two rows, AVX-512: scores 2 to widen and 4 multiply-adds on two ports, 3, and 2 for
-//! the sums across lanes of two keys' fourths; values 3. One core's share of memory gives a line in 17 (Intel, 4.2 GHz).
+//! the sums across lanes of two keys' fourths; values 3. One core's share of memory gives a line in 17 (Intel, 4.2
+//! GHz).
 
 use super::packing::TileRows;
 use crate::Storage;
@@ -186,8 +187,8 @@ pub(super) unsafe fn arrange_back<I: Isa, S: Storage>(row: *mut f32, d: usize) {
 /// `O[r] += Σ P[r][j] · v[j]` for `rows` rows.
 ///
 /// # Safety
-/// `p` holds `rows` rows of `values.n`, `values` is readable, and `o`, whose columns are in the order of [`arrange`], is
-/// writable for `rows` rows of `values.d` padded to a multiple of 16.
+/// `p` holds `rows` rows of `values.n`, `values` is readable, and `o`, whose columns are in the order of [`arrange`],
+/// is writable for `rows` rows of `values.d` padded to a multiple of 16.
 #[inline(always)]
 pub(super) unsafe fn add_values<I: Isa, S: Storage>(
     isa: I,

@@ -9,8 +9,8 @@ use crate::simd::{Isa, Tier};
 const POWER: [f32; 5] = [0.693_147, 0.240_222_42, 0.055_507_336, 0.009_671_513, 0.001_326_472_7];
 
 /// Exponents below are taken for -∞, so that no weight is subnormal, nor its products with what is above 2⁻²⁶: each
-/// such register takes 110 to 210 cycles on Intel (Granite Rapids: 52 ns for `vscalefps` down to 2⁻³⁰⁰, 0.3 ns at
-/// 2⁻¹⁰⁰⁰ and -∞).
+/// such register takes some 219 cycles on Intel (Granite Rapids: 52 ns for `vscalefps` down to 2⁻³⁰⁰, 0.3 ns at 2⁻¹⁰⁰⁰
+/// and -∞).
 const LEAST: i32 = -100;
 
 /// `2ˣ` for x ≤ 64, within 2 ulp; 0 where x < -100. NaN gives NaN.

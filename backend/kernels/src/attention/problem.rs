@@ -167,7 +167,7 @@ impl<'a> Problem<'a> {
             mask: options.mask.map(|mask| CheckedScores::new(mask, shape)),
             bias: options.bias.map(|bias| CheckedScores::new(bias, shape)),
             split_keys: options.split_keys,
-            tiles: options.tiles.unwrap_or_else(|| Tiles::detect(q.head_dim, v.head_dim)),
+            tiles: options.tiles.map_or_else(|| Tiles::detect(q.head_dim, v.head_dim), Tiles::checked),
             by_position: options.by_position,
             bf16: [q, k, v].iter().all(|view| matches!(view.data, Floats::Bf16(_))),
             causal: options.causal,

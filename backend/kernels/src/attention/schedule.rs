@@ -105,9 +105,9 @@ impl Schedule {
 }
 
 impl Cut {
-    /// How heads and queries are cut into units of at most [`Tiles::rows`] rows, and of at most those of `bounds`: all heads of a group first, then as
-    /// many queries as fit. With few queries and many threads units are smaller, but whole panels, so that no thread is
-    /// idle long.
+    /// How heads and queries are cut into units of at most [`Tiles::rows`] rows, and of at most those of `bounds`: all
+    /// heads of a group first, then as many queries as fit. With few queries and many threads units are smaller, but
+    /// whole panels, so that no thread is idle long.
     fn choose(sizes: AttentionSizes, tiles: Tiles, [panel, most]: [usize; 2], threads: usize) -> Self {
         let AttentionSizes { batch, heads, kv_heads, queries, .. } = sizes;
         let group = heads / kv_heads;

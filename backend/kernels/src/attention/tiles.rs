@@ -8,18 +8,21 @@ use crate::simd::Tier;
 /// Most rows of a unit: their bounds are kept in arrays of this length.
 pub(super) const MAX_ROWS: usize = 384;
 
+/// Most keys of a tile.
+const MAX_KEYS: usize = 4096;
+
 /// At most this many rows are worth no panel: lanes would be empty, and each key is read once anyway.
 pub(super) const DECODE_ROWS: usize = 8;
 
 /// Rows of a panel of tiles of AMX: two of them.
 pub(super) const AMX_PANEL_ROWS: usize = 32;
 
-/// Most rows of a unit on AMX: values are transposed once a unit, which takes 13% of the time with 1024 rows and 20% with
-/// 512 (4096 causal queries of 128, a prototype of this structure).
+/// Most rows of a unit on AMX: values are transposed once a unit, which takes 12 % of the time with 1024 rows and 18 %
+/// with 512 (2048 causal queries of 128, a prototype of this structure).
 pub(super) const AMX_MAX_ROWS: usize = 1024;
 
-/// Fewest rows of a key head that are worth tiles. 16 rows against 512 keys, 8 heads of 128: 163 GFLOP/s by tiles, 87 by
-/// `vdpbf16ps` (Granite Rapids, one thread); fewer were not measured.
+/// Fewest rows of a key head that are worth tiles. 16 rows against 512 keys, 8 heads of 128: 163 GFLOP/s by tiles, 87
+/// by `vdpbf16ps` (Granite Rapids, one thread); fewer were not measured.
 const AMX_LEAST_ROWS: usize = 16;
 
 /// Tile sizes of attention.
@@ -107,12 +110,17 @@ impl Tiles {
         Self::derive_backward(Caches::detect(), d, dv)
     }
 
+    /// Sizes that are possible: at least a row, and keys in whole register tiles.
+    pub(super) fn checked(self) -> Self {
+        Self { rows: self.rows.max(1), keys: self.keys.clamp(1, MAX_KEYS).next_multiple_of(32) }
+    }
+
     /// The same with the sizes that a configuration fixes, rounded to what is possible.
     #[must_use]
     pub fn with(self, config: &TilingConfig) -> Self {
         Self {
             rows: config.attention_q.map_or(self.rows, |rows| rows.clamp(1, MAX_ROWS)),
-            keys: config.attention_k.map_or(self.keys, |keys| keys.clamp(1, 4096).next_multiple_of(32)),
+            keys: config.attention_k.map_or(self.keys, |keys| keys.clamp(1, MAX_KEYS).next_multiple_of(32)),
         }
     }
 }

@@ -25,7 +25,8 @@ pub(super) struct Unit<'a, S> {
     pub(super) keys: Range<usize>,
     /// Where sums go that are to be merged; none writes the result.
     pub(super) partial: Option<PartialSums>,
-    /// How far ahead a decode prefetches, bytes of a head; 0 for not at all, [`OWN_PREFETCH`](crate::Launch::OWN_PREFETCH) as it suits it.
+    /// How far ahead a decode prefetches, bytes of a head; 0 for not at all,
+    /// [`OWN_PREFETCH`](crate::Launch::OWN_PREFETCH) as it suits it.
     pub(super) prefetch: usize,
 }
 

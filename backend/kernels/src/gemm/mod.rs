@@ -24,10 +24,12 @@
 //! * Element types become f32 where A and B are packed, which reads each element once anyway.
 //! * Tiles at the edge are whole: packing pads with zeros, and only what exists is stored. A NaN spreads only along its
 //!   own row or column, and zeros are multiplied like any number.
-//! * A that several parts multiply is packed first, by all threads, and shared (schedule/shared_left.rs); the grid then
-//!   divides columns, so that B is packed once too, by the part that has its columns. No thread waits inside of a
-//!   phase.
-//!
+//! * A packed weight is multiplied where it lies in parts of a block of rows by few columns: each thread begins with
+//!   blocks of rows of its own, which it packs itself, and takes parts of another one when its own are gone
+//!   (schedule/queue.rs).
+//! * Elsewhere A that several parts multiply is packed first, by all threads, and shared (schedule/shared_left.rs); the
+//!   grid then divides columns, so that B is packed once too, by the part that has its columns. No thread waits inside
+//!   of a phase.
 //! * Grouped products of one A (queries, keys and values; a gate and what it opens) run as one, and a norm of A's rows
 //!   is applied while they are packed (api/grouped.rs, left.rs).
 //!

@@ -10,7 +10,8 @@ const LOWEST: f32 = -104.0;
 const HIGHEST: f32 = 89.0;
 
 /// [`LOWEST`], or what is bounded to it, where one instruction scales by any power: it takes 219 cycles for a result of
-/// 2⁻⁵¹¹ to 2⁻¹²⁷ and 1 below (`vscalefps`, Intel with AMX), so that what is 0 anyway goes to 2⁻⁵¹⁹.
+/// 2⁻⁵¹¹ to 2⁻¹²⁷ and 1 below (`vscalefps`, Granite Rapids), so that what is masked (below -355) goes to 2⁻⁵¹⁹. What
+/// lies between is computed as it is.
 #[inline(always)]
 pub(super) fn lowest<I: LaneOps>() -> f32 {
     if I::LOOKS_UP { -360.0 } else { LOWEST }
@@ -39,7 +40,8 @@ pub fn exp<I: LaneOps>(isa: I, x: I::V) -> I::V {
     isa.mul_pow2(polynomial(isa, r, [1.0, 1.0, a, b, c, d, e]), n)
 }
 
-/// `e⁻ᵗ` for -40 ≤ t ≤ 112 (360 where [`Isa::LOOKS_UP`](crate::simd::Isa::LOOKS_UP)), within 1 ulp, subnormal results included; 0 from 104 on. NaN gives NaN.
+/// `e⁻ᵗ` for -40 ≤ t ≤ 112 (360 where [`Isa::LOOKS_UP`](crate::simd::Isa::LOOKS_UP)), within 1 ulp, subnormal results
+/// included; 0 from 104 on. NaN gives NaN.
 ///
 /// As [`exp`], with the signs of odd powers turned, without bounds, and with a scale that need not reach large numbers:
 /// a third fewer instructions on AVX2.
@@ -117,8 +119,8 @@ pub fn sigmoid_bf16<I: LaneOps>(isa: I, x: I::V) -> I::V {
     isa.select(isa.lt(x, isa.splat(0.0)), tail, isa.sub(isa.splat(1.0), tail))
 }
 
-/// `x / (1 + e⁻ˣ)`, within 3 ulp for x ≥ -80. Further left the exponential is nearly subnormal: within 60 units of
-/// 2⁻¹⁴⁹. `silu(-∞) = -0`, the limit; the formula, and PyTorch, give NaN there.
+/// `x / (1 + e⁻ˣ)`, within 3 ulp for x ≥ -80. Further left the exponential is nearly subnormal: within 1.5 · |x| units
+/// of 2⁻¹⁴⁹. `silu(-∞) = -0`, the limit; the formula, and PyTorch, give NaN there.
 #[inline(always)]
 pub fn silu<I: LaneOps>(isa: I, x: I::V) -> I::V {
     let t = isa.min(isa.splat(-lowest::<I>()), isa.abs(x));

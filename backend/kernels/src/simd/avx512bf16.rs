@@ -117,8 +117,8 @@ impl Avx512Bf16 {
         unsafe { _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(((1u64 << n) - 1) as u32, p.cast())) }
     }
 
-    /// Pairs of a word of `even` and one of `odd`, from the first half of each quarter of a register and from the second:
-    /// lane `4 q + i` is of word `8 q + i`, or of word `8 q + 4 + i`.
+    /// Pairs of a word of `even` and one of `odd`, from the first half of each quarter of a register and from the
+    /// second: lane `4 q + i` is of word `8 q + i`, or of word `8 q + 4 + i`.
     #[inline(always)]
     pub fn interleave_words(self, even: __m512, odd: __m512) -> [__m512; 2] {
         // SAFETY: a value exists only on a CPU with the features.

@@ -48,9 +48,9 @@ impl Tier {
     }
 
     /// The tier that runs by default: the one that `KILN_ISA` names if the CPU has it, else the highest available.
-    /// But `Avx512Bf16` only where its `vdpbf16ps` multiplies no slower than f32 arithmetic, which is measured. A name
-    /// that is unknown or not available is reported once, as a `tracing` warning; a program that would rather not run
-    /// asks [`Tier::from_env`] first.
+    /// But `Avx512Bf16` only where its `vdpbf16ps` has three quarters of the rate of f32 arithmetic at least, which is
+    /// measured. A name that is unknown or not available is reported once, as a `tracing` warning; a program that would
+    /// rather not run asks [`Tier::from_env`] first.
     pub fn best() -> Self {
         static BEST: OnceLock<Tier> = OnceLock::new();
         *BEST.get_or_init(|| match Self::from_env() {

@@ -21,7 +21,7 @@
 //!
 //! Instructions that multiply bf16 and sum f32 do nothing else, so they are no [`Isa`]: on the tiers that have them
 //! (`Avx512Bf16`, `Amx`) every kernel runs on `Avx512`, and products of two bf16 matrices take the tokens of those
-//! types. Where few rows or attention could take `vdpbf16ps` or f32 arithmetic, the measured rates decide (rates.rs).
+//! types. Where attention could take `vdpbf16ps` or f32 arithmetic, the measured rates decide (rates.rs).
 
 #[cfg(target_arch = "x86_64")]
 mod amx;

@@ -10,9 +10,9 @@ use std::str::FromStr;
 /// matrices, those in attention included.
 ///
 /// `vdpbf16ps` multiplies up to twice as fast as f32 arithmetic on some CPUs and half as fast on others, so its rate is
-/// measured, once a process and in some 30 µs. Where it is the slower one, [`Tier::best`] is never
-/// [`Tier::Avx512Bf16`], and on [`Tier::Amx`] what tiles do not multiply is widened to f32. A tier that is asked for by
-/// name runs as it says: `Avx512Bf16` is `vdpbf16ps`.
+/// measured, once a process and in some 30 µs. Where it is below three quarters of f32's, [`Tier::best`] is never
+/// [`Tier::Avx512Bf16`], and attention on [`Tier::Amx`] widens to f32 what its tiles do not take. Products of few rows,
+/// which wait for memory, run it on both tiers. A tier that is asked for by name runs as it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {

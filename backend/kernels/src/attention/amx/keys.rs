@@ -5,7 +5,8 @@ use super::{KEYS, STEP};
 use crate::simd::{Avx512Bf16, Isa, TILE_BYTES};
 use half::bf16;
 
-/// Rows this far apart, in bytes, or a multiple, share so few sets of L1 that a tile pushes itself out of it.
+/// Rows this far apart, in bytes, or a multiple, share 4 sets of L1 at most, which the 32 rows of two tiles fill by a
+/// third or push each other out of. (Not measured against 2048.)
 const CONFLICT: usize = 1024;
 
 /// Where tiles of keys are.
@@ -34,8 +35,9 @@ pub(super) struct KeyTiles {
 }
 
 impl KeyTiles {
-    /// Copies what is not read in place: everything where steps are not whole or rows conflict, else the last keys where
-    /// they are not a whole tile. Copies are `[keys / 16][d / 32]` tiles `[16][32]`, zeros behind d and the last key.
+    /// Copies what is not read in place: everything where steps are not whole or rows conflict, else the last keys
+    /// where they are not a whole tile. Copies are `[keys / 16][d / 32]` tiles `[16][32]`, zeros behind d and the last
+    /// key.
     ///
     /// # Safety
     /// `rows` are readable, from key `first` on, and stay so; `out` is writable for them in whole tiles.

@@ -16,8 +16,9 @@
 //! **The shift** of a row need not be its largest score: weights of bf16 reach as far as those of f32. The first scores
 //! that a row sees set it, and it grows only where the weights of 32 keys sum to more than [`LIMIT`]. So no pass over
 //! the scores looks for a maximum, and a tile of scores is read once, from L1, while it is still there. What a row's
-//! shift is depends on its own scores alone, as does the order of its sums: tiles of keys begin at multiples of 32,
-//! and tiles of O that were stored and loaded go on where they were.
+//! shift is depends on its own scores alone (but for scores beyond 2²⁴, which the panel scales first), as does the
+//! order of its sums: tiles of keys begin at multiples of 32, and tiles of O that were stored and loaded go on where
+//! they were.
 //!
 //! Everything that is read once for each panel (K, V) is loaded by `tileloaddt1`, so that scores, weights and O stay in
 //! L1. With a stride of a multiple of 1 KiB the rows of a tile of K would fall into few sets of it, and are copied.

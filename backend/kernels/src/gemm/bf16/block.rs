@@ -25,6 +25,8 @@ pub(in crate::gemm) struct Bf16Block<'a> {
     pub(in crate::gemm) sums: *mut f32,
     /// Whether tiles prefetch the columns after theirs, and the output before they store.
     pub(in crate::gemm) prefetch: bool,
+    /// Whether more columns of B lie behind those of the region, which this thread likely multiplies next.
+    pub(in crate::gemm) follows: bool,
 }
 
 /// Lines of B that a tile prefetches while it multiplies. The tiles of some columns share the bytes of the next ones,
@@ -56,13 +58,13 @@ impl Bf16Block<'_> {
     #[inline(always)]
     pub(in crate::gemm) fn prefetch_hint(&self, col: usize, rows: Range<usize>) -> Bf16PrefetchHint {
         let next = col + self.width();
-        if !self.prefetch || next >= self.region.cols {
+        if !self.prefetch || (next >= self.region.cols && !self.follows) {
             return Bf16PrefetchHint { at: self.panels(0).map(<*const u32>::cast), bytes: 0 };
         }
         let panel = self.depth.div_ceil(2) * PANEL * size_of::<u32>();
         let [begin, end] = [rows.start, rows.end].map(|row| panel * row / self.region.rows);
         let at = self.panels(next).map(|panel| panel.cast::<u8>().wrapping_add(begin));
-        let second = self.up.is_some() || next + PANEL < self.region.cols;
+        let second = self.up.is_some() || self.follows || next + PANEL < self.region.cols;
         Bf16PrefetchHint { at: if second { at } else { [at[0]; 2] }, bytes: end - begin }
     }
 }

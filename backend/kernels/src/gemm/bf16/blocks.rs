@@ -81,10 +81,11 @@ impl BlockKernel for Bf16Blocks {
 
     #[inline(always)]
     unsafe fn multiply(self, block: &PackedBlock<'_>, right: Bf16Right) {
-        let PackedBlock { a, depth, region, depth_block, store, sums, prefetch, .. } = *block;
+        let PackedBlock { a, depth, region, depth_block, store, sums, prefetch, follows } = *block;
         let Bf16Right { first: b, up } = right;
         let a_stride = a.stride;
-        let block = Bf16Block { a: a.data.cast(), a_stride, b, up, depth, region, depth_block, store, sums, prefetch };
+        let block =
+            Bf16Block { a: a.data.cast(), a_stride, b, up, depth, region, depth_block, store, sums, prefetch, follows };
         // SAFETY: the panels of A hold the rows of the region and those of B its columns, over the depth; the region is
         // as `Store::finish` needs it (`# Safety` of `BlockKernel::multiply`).
         unsafe {

@@ -147,8 +147,8 @@ impl Bf16Isa {
     /// stream from L2: the block of A is only eight tiles high and as deep as its bytes allow (512 x 2048 x 2048: 95 %
     /// of the peak in one block, 87 % in two). Tiles of AMX wait for what L2 gives in any case (tiles.rs), and read
     /// all of B for each block of A: one block of the depth up to 2048 steps, while that leaves 160 rows, in 3/4 of the
-    /// bytes, 3/8 of L2. (A prototype, 2048³, two threads, 2 MiB of L2: 128 and 192 rows reach 51 and 50 % of
-    /// the peak, 256 44 %; 512 x 2048 x 2048, one thread: 47.5, 49 and 46.5 %.)
+    /// bytes, 3/8 of L2. (A prototype, 512 x 2048 x 2048, one thread, 2 MiB of L2: 128, 192 and 256 rows reach 47.5, 49
+    /// and 46.5 % of the peak.)
     pub(in crate::gemm) fn fit(self, blocking: Blocking, [m, n, k]: [usize; 3]) -> Blocking {
         let Tile { mr, nr } = self.tile();
         let a_halves = blocking.mc.saturating_mul(blocking.kc).saturating_mul(2);

@@ -19,9 +19,9 @@ use crate::scratch::{PooledScratch, round_to_line};
 use crate::simd::{Isa, Kernel, Tier};
 use core::ops::Range;
 
-/// The largest packed operand, in L2 caches of the threads that share it: beyond it threads pack for themselves, as each
-/// then has much to do with what it packed. (2 threads with 1 MB each, n = 1024 to 2048, against packing in each part:
-/// 1.02 to 1.08 at 1 to 4 MB, 1.00 at 5 MB, 0.92 to 0.96 at 8 to 12 MB, 0.83 to 0.91 at 16 MB.)
+/// The largest packed operand, in L2 caches of the threads that share it: beyond it threads pack for themselves, as
+/// each then has much to do with what it packed. (2 threads with 1 MB each, n = 1024 to 2048, against packing in each
+/// part: 1.02 to 1.08 at 1 to 4 MB, 1.00 at 5 MB, 0.92 to 0.96 at 8 to 12 MB, 0.83 to 0.91 at 16 MB.)
 const L2_CACHES: usize = 2;
 
 /// Panels that one thread packs at a time.
