@@ -43,10 +43,18 @@ fn every_backend_method_is_in_exactly_one_list() {
     assert!(total >= 420, "only {total} methods found");
 }
 
+/// The system that the compiler runs on, as cargo names it.
+fn host() -> String {
+    let output = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let text = String::from_utf8(output.stdout).expect("its version is UTF-8");
+    text.lines().find_map(|line| line.strip_prefix("host: ")).expect("it names its host").to_owned()
+}
+
 /// `burn-backend/src/backend` of the version in the lock file.
 fn find_burn_backend() -> PathBuf {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--manifest-path"])
+        // Packages of other systems may not be there.
+        .args(["metadata", "--format-version", "1", "--offline", "--filter-platform", &host(), "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
         .output()
         .expect("cargo runs");
