@@ -10,6 +10,7 @@ use burn_kiln_fusion::{
     AttentionOptions, FusedOps, HeadNorms, KernelConfig, KvCache, MoeOptions, MoeWeights, Rotary, RotaryInputs, Weight,
 };
 use kiln_kernels::Launch;
+use kiln_kernels::attention::multiplies_bf16;
 use kiln_kernels::simd::Tier;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -192,7 +193,7 @@ fn distance(a: &Tensor<B, 3>, b: &Tensor<B, 3>) -> f32 {
 #[test]
 fn queries_are_rounded_where_keys_are_and_it_is_allowed() {
     let _turn = turn();
-    let multiplies = Launch::from(&KernelConfig::default()).tier >= Tier::Avx512Bf16;
+    let tier = Launch::from(&KernelConfig::default()).tier;
     let mut exact = KernelConfig::default();
     exact.simd.bf16_activations = false;
     for length in [1, 5, 70] {
@@ -210,9 +211,11 @@ fn queries_are_rounded_where_keys_are_and_it_is_allowed() {
             let rounded = run(&KernelConfig::default(), cached, DType::BF16);
             let plain = run(&exact, cached, DType::BF16);
             assert!(distance(&rounded, &all) <= 3e-2, "{length} {cached}: {}", distance(&rounded, &all));
-            // 2 heads share a key head: from 5 queries on there are more than 8 rows.
+            // Tiles of AMX take 16 rows at least; between 9 and 15 it depends on rates that are measured.
             let differs = distance(&rounded, &plain) > 0.0;
-            assert_eq!(differs, multiplies && length > 4, "{length} {cached}");
+            let multiplies = multiplies_bf16(tier, HEAD_DIM, HEADS / KV_HEADS * length);
+            assert_eq!(differs, multiplies, "{length} {cached}");
+            assert!(multiplies == (tier >= Tier::Avx512Bf16) || length < 70, "{length} {tier}");
         }
         assert!(distance(&run(&exact, false, DType::BF16), &all) <= 1e-5);
     }
