@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use kiln_scenes::{Expected, Samples, SceneError, Score, Tally, score, write_file, write_png};
+use kiln_scenes::{Expected, Samples, SceneError, Tally, score, write_file, write_png};
 use serde::Deserialize;
 
 use crate::DrawArgs;
