@@ -14,7 +14,8 @@ const PASSED_OVER: [&str; 2] = [".index.json", "state.json"];
 /// The largest that is copied: a tokenizer has 11 MB.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Copies what is no weight from the folder of one checkpoint to that of another: settings, tokenizer, template, licence.
+/// Copies what is no weight from the folder of one checkpoint to that of another: settings, tokenizer, template,
+/// licence.
 ///
 /// # Errors
 /// [`CheckpointError::Write`], naming the file that cannot be read or written.

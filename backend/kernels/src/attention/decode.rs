@@ -12,9 +12,9 @@ use crate::{Launch, Storage};
 use core::ops::Range;
 
 /// Keys and values are prefetched so many rows ahead of their use: what arrives while memory answers. (4096 keys, 16
-/// heads on 8 of 128, one and two threads of a Granite Rapids, which read 15.7 and 30.5 GB/s: bf16 13.4 and 24.0, f32
-/// 13.2 and 26.7; bf16 16 rows ahead 11.7 and 21.8; values prefetched while keys are multiplied, and the other way
-/// round, 10.1 and 20.1, f32 13.1 and 24.6.)
+/// heads on 8 of 128, one and two threads of a Granite Rapids, which read 15.7 and 30.5 GB/s: bf16 11.3 to 13.4 and 21
+/// to 24 where values prefetched while keys are multiplied, and the other way round, gave 10.1 and 20.1; f32 12.2 to
+/// 13.1 and 23.8 to 26.7 for 13.1 and 24.6; bf16 16 rows ahead 11.7 and 21.8. Not measured on AMD.)
 const ROWS_AHEAD: usize = 8;
 
 /// At most [`DECODE_ROWS`] rows.

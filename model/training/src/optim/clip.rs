@@ -22,8 +22,8 @@ pub struct GradientNorm {
 }
 
 /// The norm of the gradients of `model`'s parameters, and the factor that brings it down to `limit`, for
-/// [`AdamW::with_gradient_factor`](super::AdamW::with_gradient_factor): so clipping takes no pass of its own. `kernels`:
-/// what the sums may use, as the model's (`Qwen3Vl::kernel_config`).
+/// [`AdamW::with_gradient_factor`](super::AdamW::with_gradient_factor): so clipping takes no pass of its own.
+/// `kernels`: what the sums may use, as the model's (`Qwen3Vl::kernel_config`).
 ///
 /// # Errors
 /// [`StepError::GradientNorm`] where it is no number.
